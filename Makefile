@@ -1,0 +1,66 @@
+# `make` prints this help; every target sets up .venv first when it is not there.
+# CONFIG= a preset or a TOML file, RUN= the run's name, ARGS= overrides such as "finetune.epochs=3".
+
+PYTHON      ?= python3
+CONSTRAINTS ?= constraints.txt
+VENV        ?= .venv
+CONFIG      ?= demo
+RUN         ?= $(basename $(notdir $(CONFIG)))
+ARGS        ?=
+
+PACKAGES := pipeline features search finetune results
+BIN      := $(VENV)/bin
+MCBERT    = $(BIN)/python -m pipeline
+STAGE     = $(MCBERT) $(1) --config $(CONFIG) --run $(RUN) $(ARGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo prepare extract gridsearch finetune report test lint types validate bench clean
+
+help: ## print this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  options: CONFIG=demo RUN=demo ARGS=\"finetune.epochs=3\"; presets:" $$(ls pipeline/presets | sed 's/\.toml//')
+
+setup: $(VENV)/.ready ## make .venv with everything that the other targets need
+
+$(VENV)/.ready: setup.cfg pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -c 'import sys; sys.exit("mcbert needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[dev]'
+	touch $@
+
+demo: report ## samples: prepare, extract, gridsearch, finetune, report
+
+prepare: setup ## raw labelled texts -> texts.csv
+	$(call STAGE,prepare)
+
+extract: setup ## texts.csv -> feature cache (every layer x pooling, HDF5)
+	$(call STAGE,extract)
+
+gridsearch: setup ## feature cache -> gridsearch.csv, winner.json
+	$(call STAGE,gridsearch)
+
+finetune: setup ## texts.csv + winner -> finetune.csv, table1.csv, models/
+	$(call STAGE,finetune)
+
+report: setup ## the run's CSVs -> report.html
+	$(call STAGE,report)
+
+validate: setup ## check the run's CSVs against the schema
+	$(MCBERT) validate results/runs/$(RUN)
+
+test: setup ## run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: setup ## ruff, vulture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/vulture $(PACKAGES) benchmarks samples .vulture.py --min-confidence 60
+
+types: setup ## mypy, strict
+	$(BIN)/mypy
+
+bench: setup ## the quality table of the samples (README quotes it)
+	$(BIN)/python benchmarks/demo_quality.py $(ARGS)
+
+clean: ## remove caches and build leftovers; .venv and results stay
+	rm -rf cache build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
