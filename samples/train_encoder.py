@@ -32,7 +32,7 @@ from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, PreTrainedT
 log = logging.getLogger("train_encoder")
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-PAD, UNK, CLS, SEP, MASK = range(5)
+PAD, _, CLS, SEP, MASK = range(5)
 TEMPERATURE = 0.05  # of the ranking softmax; cosine similarities live in [-1, 1]
 
 

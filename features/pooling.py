@@ -1,0 +1,57 @@
+"""Pool token states to one vector a text: max, mean and CLS over real tokens, in float32, never in place.
+
+Phase one pools every layer while the frozen encoder runs; phase two pools the winning layers the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+VERSION = 1  # of these definitions; part of a cache's identity
+
+
+def max_pool(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return the largest value of each column over the real tokens."""
+    lowest = torch.finfo(states.dtype).min
+    return states.masked_fill(~mask.unsqueeze(-1), lowest).amax(dim=1)
+
+
+def mean_pool(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return the mean of each column over the real tokens."""
+    weights = mask.unsqueeze(-1).to(states.dtype)  # (batch, seq, 1)
+    return (states * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+def cls_pool(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return the state of the first real token, wherever padding puts it."""
+    first = mask.to(torch.int64).argmax(dim=1)
+    return states[torch.arange(len(states), device=states.device), first]
+
+
+POOLINGS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "max": max_pool,
+    "mean": mean_pool,
+    "cls": cls_pool,
+}
+
+
+def pool(hidden_states: torch.Tensor, attention_mask: torch.Tensor, pooling: str) -> torch.Tensor:
+    """Pool one layer's token states.
+
+    Parameters
+    ----------
+    hidden_states : Tensor
+        (batch, seq, hidden), any float dtype; it is not changed.
+    attention_mask : Tensor
+        (batch, seq), non-zero at the tokens that take part; at least one a row.
+    pooling : str
+        A key of `POOLINGS`.
+
+    Returns
+    -------
+    Tensor
+        (batch, hidden), float32, differentiable.
+    """
+    return POOLINGS[pooling](hidden_states.float(), attention_mask.bool())

@@ -1,0 +1,158 @@
+"""Turn raw labelled texts of one language into a corpus: top labels, split, balanced train, translations.
+
+python -m pipeline prepare --config demo
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import train_test_split
+
+from features.corpus import COLUMNS, require_ids, require_texts
+from features.readers import CorpusError, read_table
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PrepareSettings:
+    """How raw texts of one language become a corpus of several."""
+
+    raw: str = ""
+    """Table of raw texts with columns id, text, label; empty: `corpus.path` is read as it is."""
+
+    language: str = "en"
+    """Language of the raw texts, the source language."""
+
+    top_labels: int = 4
+    """Keep this many labels, the most frequent ones (ties by name); 0 keeps all."""
+
+    dev_fraction: float = 0.135
+    """Share of each label's texts for dev."""
+
+    test_fraction: float = 0.27
+    """Share of each label's texts for test."""
+
+    balance: bool = True
+    """Duplicate training texts of the smaller labels until every label has as many as the largest."""
+
+    translations: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Language -> table with columns id, text that translates the dev and test texts."""
+
+    seed: int = 0
+    """Seed of the split and of the choice of duplicates."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work, naming the key."""
+        if self.top_labels < 0:
+            raise ValueError(f"prepare.top_labels: got {self.top_labels}, accepted: 0 (all) or more")
+        for name in ("dev_fraction", "test_fraction"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"prepare.{name}: got {getattr(self, name)}, accepted: between 0 and 1")
+        if self.dev_fraction + self.test_fraction >= 1:
+            raise ValueError("prepare.dev_fraction: with test_fraction it leaves nothing to train on")
+        if self.language in self.translations:
+            raise ValueError(f"prepare.translations: {self.language!r} is the language of the raw texts")
+
+
+def prepare(settings: PrepareSettings) -> pd.DataFrame:
+    """Run the stage.
+
+    Returns
+    -------
+    DataFrame
+        Columns of `features.corpus.COLUMNS`: balanced train rows, dev and test rows of the source language,
+        then dev and test rows of each translated language under ids ``<id>-<language>``.
+
+    Raises
+    ------
+    CorpusError
+        A missing column, an empty text, a duplicate id, a label too rare to split, a missing translation.
+    """
+    raw = read_table(Path(settings.raw), required=("id", "text", "label"))
+    require_ids(raw, settings.raw)
+    require_texts(raw, settings.raw)
+    kept = keep_top_labels(raw, settings.top_labels)
+    log.info(
+        "prepare: %d texts, %d labels; kept %d of %d",
+        len(raw),
+        raw["label"].nunique(),
+        len(kept),
+        kept["label"].nunique(),
+    )
+    table = split(kept, settings)
+    train, held_out = table[table["split"] == "train"], table[table["split"] != "train"]
+    if settings.balance:
+        train = balance(train, settings.seed)
+    parts = [train, held_out]
+    parts += [translate(held_out, language, Path(path)) for language, path in settings.translations.items()]
+    return pd.concat(parts, ignore_index=True)[list(COLUMNS)]
+
+
+def keep_top_labels(table: pd.DataFrame, top: int) -> pd.DataFrame:
+    """Keep the rows of the `top` most frequent labels, ties broken by name; 0 keeps all."""
+    counts = table["label"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    names = counts.index if top == 0 else counts.index[:top]
+    return table[table["label"].isin(names)].reset_index(drop=True)
+
+
+def split(table: pd.DataFrame, settings: PrepareSettings) -> pd.DataFrame:
+    """Assign train, dev and test, stratified by label; rows keep their order."""
+    counts = table["label"].value_counts()
+    rare = counts[counts < 3]
+    if len(rare):
+        raise CorpusError(
+            f"{settings.raw}: column label: {rare.index[0]!r} has {rare.iloc[0]} text(s); "
+            "a label needs at least 3, one each for train, dev and test"
+        )
+    rows = np.arange(len(table))
+    rest, test = train_test_split(
+        rows, test_size=settings.test_fraction, stratify=table["label"], random_state=settings.seed
+    )
+    _, dev = train_test_split(
+        rest,
+        test_size=settings.dev_fraction / (1 - settings.test_fraction),
+        stratify=table["label"].iloc[rest],
+        random_state=settings.seed,
+    )
+    names = np.full(len(table), "train", dtype=object)
+    names[dev], names[test] = "dev", "test"
+    return table.assign(split=names, language=settings.language, text_pair="")
+
+
+def balance(train: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Duplicate rows of the smaller labels until every label has as many rows as the largest.
+
+    Each text of a label is taken equally often, give or take one; copies carry ids ``<id>+1``, ``<id>+2``...
+    """
+    rng = np.random.default_rng(seed)
+    largest = int(train["label"].value_counts().max())
+    copies = []
+    for _, rows in train.groupby("label", sort=True):
+        order = rng.permutation(len(rows))
+        extra = np.resize(order, largest - len(rows))
+        turn = np.arange(len(extra)) // len(rows) + 1
+        duplicate = rows.iloc[extra]
+        copies.append(duplicate.assign(id=[f"{i}+{k}" for i, k in zip(duplicate["id"], turn, strict=True)]))
+    return pd.concat([train, *copies], ignore_index=True)
+
+
+def translate(table: pd.DataFrame, language: str, path: Path) -> pd.DataFrame:
+    """Return `table` with the texts of the user's translation file, matched by id."""
+    given = read_table(path, required=("id", "text"))
+    require_ids(given, str(path))
+    require_texts(given, str(path))
+    texts = given.set_index("id")["text"]
+    missing = table.loc[~table["id"].isin(texts.index), "id"]
+    if len(missing):
+        raise CorpusError(
+            f"{path}: column id: no translation for {len(missing)} held-out texts, first {missing.iloc[0]!r}"
+        )
+    return table.assign(
+        text=texts.loc[table["id"]].to_numpy(), id=table["id"] + f"-{language}", language=language
+    )

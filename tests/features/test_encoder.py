@@ -1,0 +1,128 @@
+import pytest
+import torch
+from transformers import AutoModel
+
+from features.encoder import (
+    EncoderError,
+    PooledEncoder,
+    encoder_layers,
+    identity,
+    load_encoder,
+    load_tokenizer,
+    n_layers,
+    require_layers,
+    resolve,
+)
+from features.extraction import tokenise
+from features.pooling import pool
+
+TEXTS = ["where is my money", "cancel", "please cancel it now late human wo ist mein geld"]
+
+
+def tokens_of(encoder, texts=TEXTS):
+    return tokenise(encoder.tokenizer, [(t, "") for t in texts], 64, special=encoder.content_only)
+
+
+def test_layers_equal_the_librarys_hidden_states(any_encoder_folder):
+    encoder = PooledEncoder(any_encoder_folder, layers=(0, 1, 2, 3, 4), poolings=("max", "mean", "cls"))
+    out = encoder(tokens_of(encoder))
+    model = AutoModel.from_pretrained(any_encoder_folder)
+    batch = load_tokenizer(any_encoder_folder)(TEXTS, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        states = model.eval()(**batch, output_hidden_states=True).hidden_states
+    assert len(states) == n_layers(any_encoder_folder) + 1
+    for layer in range(5):
+        for j, pooling in enumerate(("max", "mean", "cls")):
+            torch.testing.assert_close(
+                out[:, layer, j], pool(states[layer], batch["attention_mask"], pooling), atol=2e-6, rtol=1e-5
+            )
+
+
+def test_a_text_alone_equals_the_text_in_a_batch_padded_on_any_side(any_encoder_folder):
+    for side in ("left", "right"):
+        encoder = PooledEncoder(any_encoder_folder, layers=(0, 2, 4), poolings=("max", "mean", "cls"))
+        encoder.tokenizer.padding_side = side
+        if side == "left" and encoder.model.config.model_type in ("bert", "distilbert"):
+            continue  # absolute positions count from the left: such models are padded on the right
+        together = encoder(tokens_of(encoder))
+        for k, text in enumerate(TEXTS):
+            torch.testing.assert_close(
+                encoder(tokens_of(encoder, [text]))[0], together[k], atol=2e-6, rtol=1e-5
+            )
+
+
+def test_cut_after_the_deepest_layer_gives_the_same_states(encoder_folder):
+    whole = PooledEncoder(encoder_folder, layers=(2, 4), poolings=("mean",))
+    cut = PooledEncoder(encoder_folder, layers=(2,), poolings=("mean",))
+    assert len(encoder_layers(cut.model)) == 2
+    torch.testing.assert_close(cut(tokens_of(cut))[:, 0], whole(tokens_of(whole))[:, 0])
+
+
+def test_special_tokens_can_be_left_out_of_max_and_mean(encoder_folder):
+    encoder = PooledEncoder(encoder_folder, layers=(4,), poolings=("mean", "cls"), content_only=True)
+    out = encoder(tokens_of(encoder, ["cancel it now"]))
+    model = load_encoder(encoder_folder).eval()
+    batch = load_tokenizer(encoder_folder)(["cancel it now"], return_tensors="pt")
+    with torch.no_grad():
+        states = model(**batch).last_hidden_state
+    torch.testing.assert_close(out[0, 0, 0], states[0, 1:-1].mean(0), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(out[0, 0, 1], states[0, 0], atol=1e-6, rtol=1e-5)
+
+
+def test_the_encoder_is_frozen_and_deterministic(encoder_folder):
+    encoder = PooledEncoder(encoder_folder, layers=(4,), poolings=("mean",))
+    assert torch.equal(encoder(tokens_of(encoder)), encoder(tokens_of(encoder)))
+
+
+def test_identity_changes_with_one_byte_of_the_weights(encoder_folder, tmp_path):
+    for file in encoder_folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    before = identity(tmp_path)
+    assert before == identity(encoder_folder)
+    data = bytearray((tmp_path / "model.safetensors").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "model.safetensors").write_bytes(bytes(data))
+    after = identity(tmp_path)
+    assert after["encoder_weights"] != before["encoder_weights"]
+    assert after["tokenizer"] == before["tokenizer"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        ((), "no layer"),
+        ((13,), "got 13; accepted: 0 .* to 12"),
+        ((-1,), "got -1"),
+        ((True,), "got True"),
+        ((3, 3), "once"),
+    ],
+)
+def test_layers_that_cannot_be(layers, said):
+    with pytest.raises(ValueError, match=f"extract.layers: .*{said}"):
+        require_layers(layers, 12, "extract.layers")
+
+
+def test_an_encoder_that_is_not_there(tmp_path):
+    with pytest.raises(
+        EncoderError, match="encoder.path: 'no/such-model' is no folder and cannot be fetched"
+    ):
+        resolve("no/such-model")
+    with pytest.raises(EncoderError, match=r"no config\.json"):
+        resolve(str(tmp_path))
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(EncoderError, match="no safetensors weights"):
+        resolve(str(tmp_path))
+
+
+def test_missing_weights_are_an_error_not_random_numbers(encoder_folder, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((encoder_folder / name).read_bytes())
+    weights = load_file(encoder_folder / "model.safetensors")
+    kept = {k: v for k, v in weights.items() if "layer.3." not in k}
+    assert len(kept) < len(weights)
+    save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(EncoderError, match="weights are missing, first"):
+        load_encoder(tmp_path)
