@@ -1,0 +1,259 @@
+"""The report's figures: Altair charts as pure functions of the small frames of `results.summaries`.
+
+    python -m pytest tests/results/test_charts.py
+
+Texts and lines take the page's own colour (`currentColor`), and amounts are opacities of one blue, so that a
+figure is readable on light, dark and printed pages. What colour tells, a shape, dash or number tells too.
+"""
+
+from __future__ import annotations
+
+import altair as alt
+import pandas as pd
+
+from results.schema import POOLINGS
+
+BLUE = "#1b5fa8"
+_MID_BLUE = "#2f7fd0"
+"""For lines and bars, readable on white and on dark."""
+SYSTEM_NAMES = {
+    "probe": "Probe (frozen)",
+    "baseline": "[CLS] baseline",
+    "mcbert": "MC-BERT",
+    "mcbert_wf": "MC-BERT-WF",
+}
+"""How the report writes the systems."""
+
+_TUNED = [SYSTEM_NAMES[name] for name in ("baseline", "mcbert", "mcbert_wf")]
+_COLOURS = ["#808790", _MID_BLUE, "#d9691a"]
+_SHAPES = ["circle", "square", "triangle-up"]
+_DASHES = [[2, 3], [7, 3], [1, 0]]
+_INK = "currentColor"
+_PLAIN = {
+    "labelColor": _INK,
+    "titleColor": _INK,
+    "titleFontWeight": "normal",
+    "labelFontSize": 11,
+    "titleFontSize": 11,
+}
+_WHITE_TEXT_FROM = 0.77
+"""Opacity of the blue above which white is easier to read on it than a dark page colour."""
+
+
+def heat_map(cells: pd.DataFrame, domain: tuple[float, float], *, digits: int = 1) -> alt.LayerChart:
+    """Draw layer (across) by pooling (down), the dev micro-F1 in percent in each cell, the best framed.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        From `results.summaries.layer_by_pooling`.
+    domain : pair of float
+        The scores drawn faintest and strongest.
+    digits : int
+        Decimals of the percentages.
+    """
+    poolings = [pooling for pooling in POOLINGS if pooling in set(cells["pooling"])]
+    low, high = domain
+    shade = ((cells["f1"] - low) / (high - low if high > low else 1)).clip(0, 1) * 0.94 + 0.06
+    frame = cells.assign(percent=cells["f1"] * 100, shade=shade)
+    base = alt.Chart(frame).encode(
+        x=alt.X("layer:O", title="layer", axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("pooling:N", title=None, sort=poolings),
+        tooltip=[
+            alt.Tooltip("layer:O"),
+            alt.Tooltip("pooling:N"),
+            alt.Tooltip("classifier:N", title="best classifier"),
+            alt.Tooltip("percent:Q", title="dev micro-F1, %", format=".2f"),
+        ],
+    )
+    frame_of_best = base.transform_filter("datum.best").mark_rect(filled=False, stroke=_INK, strokeWidth=2)
+    return _finish([_tiles(base), _numbers(base, f".{digits}f", "percent:Q"), frame_of_best], 34)
+
+
+def effects(rows: pd.DataFrame, title: str) -> alt.LayerChart:
+    """Draw one factor's main effects: a dot for the mean difference, a bar from quartile to quartile.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Rows of one factor from `results.summaries.main_effects`.
+    title : str
+        What the levels are.
+    """
+    frame = rows.assign(points=rows["effect"] * 100, left=rows["low"] * 100, right=rows["high"] * 100)
+    base = alt.Chart(frame).encode(
+        y=alt.Y("level:N", title=None, sort=frame["level"].tolist()),
+        tooltip=[
+            alt.Tooltip("level:N", title=title),
+            alt.Tooltip("points:Q", title="mean difference, points", format="+.2f"),
+            alt.Tooltip("left:Q", title="lower quartile", format="+.2f"),
+            alt.Tooltip("right:Q", title="upper quartile", format="+.2f"),
+            alt.Tooltip("n:Q", title="comparisons", format=",d"),
+        ],
+    )
+    signed = alt.Axis(format="+.3~f", tickCount=5, labelExpr="datum.value == 0 ? '0' : datum.label")
+    axis = alt.X("left:Q", title="points of dev micro-F1", axis=signed)
+    bars = base.mark_rule(color=_MID_BLUE, strokeWidth=5, opacity=0.6).encode(x=axis, x2="right:Q")
+    dots = base.mark_point(filled=True, size=60, color=_INK, opacity=1).encode(x="points:Q")
+    zero = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(color=_INK, opacity=0.6).encode(x="zero:Q")
+    return _finish([zero, bars, dots], 22)
+
+
+def by_n_layers(rows: pd.DataFrame) -> alt.LayerChart:
+    """Draw the best and the median score by the number of layers (`results.summaries.by_n_layers`)."""
+    frame = rows.assign(percent=rows["f1"] * 100)
+    base = alt.Chart(frame).encode(
+        x=alt.X("n_layers:O", title="number of layers", axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("percent:Q", title="dev micro-F1, %", scale=alt.Scale(zero=False)),
+        tooltip=[
+            "n_layers:O",
+            "which:N",
+            alt.Tooltip("percent:Q", format=".2f"),
+            alt.Tooltip("n:Q", format=",d"),
+        ],
+    )
+    both = ["best", "median"]
+    legend = alt.Legend(
+        orient="top",
+        title=None,
+        symbolSize=80,
+        symbolFillColor=_MID_BLUE,
+        symbolStrokeColor=_MID_BLUE,
+        symbolOpacity=1,
+    )
+    dash = alt.StrokeDash("which:N", scale=alt.Scale(domain=both, range=[[1, 0], [4, 3]]), legend=legend)
+    shape = alt.Shape("which:N", scale=alt.Scale(domain=both, range=["circle", "square"]), legend=legend)
+    lines = base.mark_line(color=_MID_BLUE, strokeWidth=2).encode(strokeDash=dash)
+    points = base.mark_point(filled=True, size=55, color=_MID_BLUE, opacity=1).encode(shape=shape)
+    return _finish([lines, points], None)
+
+
+def confusion(cells: pd.DataFrame) -> alt.LayerChart:
+    """Draw one language's matrix: true labels down, predicted across, counts shaded by their row share.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        Rows of one language from `results.summaries.confusion_of`.
+    """
+    labels = sorted({*cells["label"], *cells["predicted"]})
+    frame = cells.assign(shade=cells["share"] * 0.97 + 0.03, percent=cells["share"] * 100)
+    base = alt.Chart(frame).encode(
+        x=alt.X("predicted:N", title="predicted", sort=labels, axis=alt.Axis(labelAngle=-35, labelLimit=110)),
+        y=alt.Y("label:N", title="true", sort=labels, axis=alt.Axis(labelLimit=110)),
+        tooltip=[
+            alt.Tooltip("label:N", title="true"),
+            alt.Tooltip("predicted:N"),
+            alt.Tooltip("n:Q", title="texts", format=",d"),
+            alt.Tooltip("percent:Q", title="% of the true label", format=".1f"),
+        ],
+    )
+    return _finish([_tiles(base), _numbers(base, ",d", "n:Q")], 30)
+
+
+def curves(rows: pd.DataFrame, events: pd.DataFrame, *, legend: bool) -> alt.LayerChart:
+    """Draw accuracy by epoch: a line per system, a band from worst to best seed, a rule at each freeze event.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Rows of one language from `results.summaries.training_curves`.
+    events : DataFrame
+        From `results.summaries.freeze_events`; may be empty.
+    legend : bool
+        Whether to draw the legend and name the layers at the rules (once is enough on a page of many panels).
+    """
+    frame = rows.assign(
+        name=rows["system"].map(SYSTEM_NAMES),
+        percent=rows["accuracy"] * 100,
+        worst=rows["low"] * 100,
+        most=rows["high"] * 100,
+    )
+    legend_of_shapes = alt.Legend(
+        orient="top", title=None, labelLimit=0, symbolSize=80, symbolOpacity=1, symbolStrokeWidth=0
+    )
+    shown = legend_of_shapes if legend else None
+    base = alt.Chart(frame).encode(
+        x=_epochs(rows),
+        color=alt.Color("name:N", scale=alt.Scale(domain=_TUNED, range=_COLOURS), legend=shown),
+        tooltip=[
+            alt.Tooltip("name:N", title="system"),
+            alt.Tooltip("epoch:Q"),
+            alt.Tooltip("percent:Q", title="dev accuracy, %", format=".2f"),
+            alt.Tooltip("worst:Q", title="worst seed", format=".2f"),
+            alt.Tooltip("most:Q", title="best seed", format=".2f"),
+            alt.Tooltip("n_seeds:Q", title="seeds"),
+        ],
+    )
+    scale = alt.Scale(zero=False, nice=True)
+    band = base.mark_area(opacity=0.16).encode(
+        y=alt.Y("worst:Q", title="dev accuracy, %", scale=scale), y2="most:Q"
+    )
+    dash = alt.StrokeDash("name:N", scale=alt.Scale(domain=_TUNED, range=_DASHES), legend=shown)
+    shape = alt.Shape("name:N", scale=alt.Scale(domain=_TUNED, range=_SHAPES), legend=shown)
+    line = base.mark_line(strokeWidth=2).encode(y=alt.Y("percent:Q", scale=scale), strokeDash=dash)
+    points = base.mark_point(filled=True, size=45, opacity=1).encode(y="percent:Q", shape=shape)
+    layers = [band, *_event_layers(events, named=legend), line, points]
+    return _finish(layers, None, height=260 if legend else 150)
+
+
+def _epochs(rows: pd.DataFrame) -> alt.X:
+    """Give an axis with a tick at every epoch and room for the marks of the first and last."""
+    first, last = int(rows["epoch"].min()), int(rows["epoch"].max())
+    ticks = list(range(first, last + 1, 1 + (last - first) // 12))
+    return alt.X(
+        "epoch:Q",
+        title="epoch",
+        scale=alt.Scale(domain=[first - 0.2, last + 0.2], nice=False),
+        axis=alt.Axis(values=ticks, format="d", grid=False, labelFlush=False),
+    )
+
+
+def _event_layers(events: pd.DataFrame, *, named: bool) -> list[alt.Chart]:
+    if events.empty:
+        return []
+    frame = events.assign(text="freeze " + events["layers"])
+    base = alt.Chart(frame).encode(
+        x="epoch:Q",
+        tooltip=["system:N", "epoch:Q", alt.Tooltip("layers:N", title="layers frozen"), "reason:N"],
+    )
+    rules = base.mark_rule(color=_INK, strokeDash=[5, 3], strokeWidth=1.2, opacity=0.75)
+    text = base.mark_text(align="left", dx=5, baseline="top", fontSize=11, color=_INK)
+    return [rules, text.encode(text="text:N", y=alt.value(2))] if named else [rules]
+
+
+def _tiles(base: alt.Chart) -> alt.Chart:
+    tile = base.mark_rect(color=BLUE, stroke=_INK, strokeOpacity=0.12, strokeWidth=1)
+    shaded: alt.Chart = tile.encode(fillOpacity=alt.FillOpacity("shade:Q", scale=None, legend=None))
+    return shaded
+
+
+def _numbers(base: alt.Chart, number_format: str, field: str) -> alt.Chart:
+    ink = alt.condition(f"datum.shade > {_WHITE_TEXT_FROM}", alt.value("white"), alt.value(_INK))
+    numbers: alt.Chart = base.mark_text(fontSize=11).encode(
+        text=alt.Text(field, format=number_format), color=ink
+    )
+    return numbers
+
+
+def _finish(layers: list[alt.Chart], step: int | None, *, height: int = 220) -> alt.LayerChart:
+    """Fit a chart to its container, `step` pixels for each row or a fixed height, in the page's ink."""
+    sized = alt.LayerChart(layer=layers).properties(
+        width="container", height=alt.Step(step) if step else height
+    )
+    finished: alt.LayerChart = sized.configure(
+        background="transparent",
+        font="system-ui, sans-serif",
+        axis={
+            **_PLAIN,
+            "gridColor": _INK,
+            "gridOpacity": 0.12,
+            "domainOpacity": 0.4,
+            "domainColor": _INK,
+            "ticks": False,
+            "labelPadding": 5,
+        },
+        legend=_PLAIN,
+        view={"stroke": None},
+    )
+    return finished

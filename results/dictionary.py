@@ -1,0 +1,70 @@
+"""The data dictionary, `results/README.md`, made from the declarations in `results.schema`.
+
+python -m results.dictionary > results/README.md
+"""
+
+from __future__ import annotations
+
+import sys
+
+from results.columns import Column, Table
+from results.schema import TABLES
+
+_OPENING = """\
+# What the files of a run mean
+
+Generated from `results/schema.py` by `python -m results.dictionary > results/README.md`; do not edit by hand.
+
+All tables are CSV as RFC 4180 has it: UTF-8, one header line, LF line ends, comma separated, quoted where
+needed.
+
+- **Numbers are raw.** Accuracies and F1 are shares from 0 to 1, written with all digits that make the number;
+  nothing is rounded before it is ranked, nothing is in percent. Only the report rounds.
+- **Rows are tidy**: no totals, no blank lines, no comments. The one row kind that sums up others is language
+  `mean` in `table1.csv`.
+- **An empty cell** means "none" in a text column and "not known" in a number column. The words NA, null and
+  nan are texts like any other: `results.tables.read` keeps them; with plain pandas use
+  `keep_default_na=False`.
+- **Formulas.** A text that a spreadsheet would run as a formula (it begins with `=`, `+`, `-`, `@`, a tab or
+  a carriage return, with or without apostrophes before it) is written with one more apostrophe in front.
+  `results.tables.read` takes it off again.
+- **Stamp.** Every row that a run made carries `run`, `config_digest`, `encoder` and `version`, so rows of
+  several runs can be put into one table. For figures published elsewhere they are empty.
+- **Layers** are numbered as in the encoder: 0 the embedding output, 1 to N the transformer blocks; `6+8+11`
+  is the concatenation of three.
+- **Protocols.** `source-dev` chose by dev labels of the source language only (true zero-shot); `target-dev`
+  by the mean over the target languages' dev labels (an oracle: in earnest those labels do not exist); `last`
+  chose nothing. Test labels never choose anything.
+- **Intervals** in `table1.csv` are paired bootstrap intervals over test texts (10,000 resamples, percentile,
+  95%); a text and its translations are resampled together. They say how the difference would vary over other
+  texts, not over other seeds: for that see `sd`.
+
+From Python, typed and checked:
+
+    from results import schema, tables
+
+    candidates = tables.read(schema.GRIDSEARCH, "results/runs/demo/gridsearch.csv")
+    problems = tables.validate("results/runs/demo/gridsearch.csv")   # [] when nothing is wrong
+"""
+
+
+def render() -> str:
+    """Give the whole text of the README."""
+    return _OPENING + "".join(_section(table) for table in TABLES)
+
+
+def _section(table: Table) -> str:
+    rows = "".join(_row(column) for column in table.columns)
+    return (
+        f"\n## {table.file_name}\n\n{table.meaning} One row is {table.row}; "
+        f"`{'`, `'.join(table.key)}` {'identifies' if len(table.key) == 1 else 'together identify'} it.\n\n"
+        f"| column | type | unit | meaning | accepted |\n|---|---|---|---|---|\n{rows}"
+    )
+
+
+def _row(column: Column) -> str:
+    return f"| `{column.name}` | {column.dtype} | {column.unit} | {column.meaning} | {column.accepted()} |\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render())

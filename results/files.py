@@ -1,0 +1,43 @@
+"""Files that are whole or absent: written beside the target, then renamed onto it; and their checksums.
+
+python -m pytest tests/results/test_files.py
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text with the line ends it has, so that `path` never holds half of it.
+
+    Parameters
+    ----------
+    path : Path
+        The target; its folder exists.
+    text : str
+        The whole content.
+
+    Raises
+    ------
+    UnicodeEncodeError
+        If the text holds a lone surrogate, which UTF-8 cannot hold; nothing is written then.
+    """
+    content = text.encode("utf-8")
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """Give the SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

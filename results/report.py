@@ -1,0 +1,176 @@
+"""The report: one HTML file made of a run's CSV files, whole in itself; nothing in it loads from a network.
+
+python -m pipeline report --run demo        (or, for any folder: results.report.build(folder))
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import jinja2
+import pandas as pd
+import vl_convert
+from markupsafe import Markup
+
+from results import files, sections, tables
+from results.charts import SYSTEM_NAMES
+from results.schema import (
+    CONFUSION,
+    CORPUS,
+    FINETUNE,
+    FREEZING,
+    GRIDSEARCH,
+    PREDICTIONS,
+    STAMP,
+    TABLE1,
+)
+
+log = logging.getLogger(__name__)
+
+NAME = "report.html"
+TABLES = {
+    "corpus": CORPUS,
+    "gridsearch": GRIDSEARCH,
+    "confusion": CONFUSION,
+    "finetune": FINETUNE,
+    "freezing": FREEZING,
+    "table1": TABLE1,
+}
+"""The tables that the report shows, by the name of their file without `.csv`."""
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def build(run_dir: Path) -> Path:
+    """Write `report.html` into a run's folder from the CSV files (and winner.json) that are there.
+
+    Parameters
+    ----------
+    run_dir : Path
+        The run's folder. A table that is not there makes its section say that the stage was not run.
+
+    Returns
+    -------
+    Path
+        The report.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds none of the tables, or one of them breaks its declaration.
+    """
+    began = time.monotonic()
+    run = read_run(run_dir)
+    html = render(run, provenance(run_dir, run))
+    path = run_dir / NAME
+    files.write_text(path, html)
+    seconds = time.monotonic() - began
+    log.info("report: %s, %.1f MB, %.1f s", path, path.stat().st_size / 1e6, seconds)
+    return path
+
+
+def read_run(run_dir: Path) -> sections.Run:
+    """Read the tables of a run's folder that are there.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or one of them breaks its declaration.
+    """
+    frames = {
+        name: tables.read(table, run_dir / table.file_name)
+        for name, table in TABLES.items()
+        if (run_dir / table.file_name).is_file()
+    }
+    if not frames:
+        accepted = ", ".join(table.file_name for table in TABLES.values())
+        raise ValueError(f"{run_dir}: no results to report; accepted: a folder with any of {accepted}")
+    path = run_dir / "winner.json"
+    winner = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return sections.Run(run_dir.resolve().name, frames, winner, source_language(frames, winner))
+
+
+def source_language(frames: dict[str, pd.DataFrame], winner: dict[str, Any]) -> str:
+    """Tell the source language: winner.json's, else the only one with training texts, else English."""
+    if isinstance(winner.get("source_language"), str):
+        return str(winner["source_language"])
+    corpus = frames.get("corpus")
+    trained = set() if corpus is None else set(corpus.loc[corpus["split"] == "train", "language"])
+    return trained.pop() if len(trained) == 1 else "en"
+
+
+def provenance(run_dir: Path, run: sections.Run) -> dict[str, Any]:
+    """Collect the stamps that the rows carry, and every CSV file with its rows, bytes and SHA-256."""
+    stamps: dict[str, list[str]] = {name: [] for name in STAMP}
+    for frame in run.tables.values():
+        for name in STAMP:
+            stamps[name] += [value for value in frame[name].unique() if value and value not in stamps[name]]
+    listed = [table.file_name for table in (*TABLES.values(), PREDICTIONS)]
+    found = sorted({path for pattern in listed for path in run_dir.glob(pattern)})
+    return {
+        "stamps": stamps,
+        "files": [
+            {"name": path.name, "bytes": path.stat().st_size, "sha256": files.sha256(path)} for path in found
+        ],
+    }
+
+
+def render(run: sections.Run, origin: dict[str, Any]) -> str:
+    """Make the HTML of a run.
+
+    Parameters
+    ----------
+    run : Run
+        Its tables.
+    origin : dict
+        From `provenance`.
+    """
+    specs: dict[str, dict[str, Any]] = {}
+
+    def add(name: str, chart: alt.LayerChart) -> str:
+        specs[name] = chart.to_dict()
+        return name
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"percent": sections.percent, "points": sections.points}
+    shown = {
+        "run": run,
+        "headline": sections.headline(run),
+        "search": sections.search(run, add),
+        "protocols": sections.protocols(run),
+        "confusion": sections.confusion(run, add),
+        "training": sections.training(run, add),
+        "table1": sections.table1(run),
+        "corpus": sections.corpus(run),
+        "provenance": origin,
+        "system_names": SYSTEM_NAMES,
+    }
+    return environment.get_template("report.html").render(
+        **shown, specs=_json(specs), library=Markup(_library()) if specs else ""
+    )
+
+
+def _json(value: Any) -> Markup:
+    """Give JSON that can stand inside a script element: no `<` that could close it."""
+    return Markup(json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"))
+
+
+@functools.cache
+def _library() -> str:
+    """Give Vega, Vega-Lite and Vega-Embed as one script, in the version that Altair writes charts for."""
+    version = ".".join(alt.SCHEMA_VERSION.split(".")[:2])
+    bundle = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", version))
+    return bundle.replace("</script", "<\\/script")

@@ -1,0 +1,258 @@
+"""What each section of the report says, as plain values for the template; None where a table is absent.
+
+python -m pytest tests/results/test_sections.py
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from results import charts, summaries
+from results.charts import SYSTEM_NAMES
+from results.schema import PROTOCOLS, SYSTEMS
+from results.table1 import BASELINE, MEAN, ordered_languages
+
+N_BEST = 20
+"""Candidates in the report's table."""
+
+NEAR_CHANCE = 0.03
+"""A language this close to the score of always giving its most frequent label is named as near chance."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What the report knows of a run: its tables by name (gridsearch, confusion, ...) and who won."""
+
+    name: str
+    tables: Mapping[str, pd.DataFrame]
+    winner: Mapping[str, Any]
+    source_language: str
+
+    def table(self, name: str) -> pd.DataFrame | None:
+        """Give a table, or None where it is absent or empty."""
+        frame = self.tables.get(name)
+        return None if frame is None or frame.empty else frame
+
+
+Add = Callable[[str, Any], str]
+"""Takes a chart in under an id and gives the id back."""
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """Write a share as a percentage without its sign; a missing one as a dash."""
+    return "\u2013" if value is None or math.isnan(value) else f"{value * 100:.{digits}f}"
+
+
+def points(value: float) -> str:
+    """Write a difference of shares in percentage points, with a real minus sign."""
+    return "\u2013" if value is None or math.isnan(value) else f"{value * 100:+.1f}".replace("-", "\u2212")
+
+
+def verdict(low: float, high: float) -> str:
+    """Say in words what an interval of a difference to the baseline tells."""
+    if math.isnan(low):
+        return "no comparison"
+    if low > 0:
+        return "better than the baseline"
+    return "worse than the baseline" if high < 0 else "not told apart from the baseline"
+
+
+def headline(run: Run) -> dict[str, Any]:
+    """Who won the search, under which protocol, and how every system scores beside the baseline."""
+    gridsearch, table1 = run.table("gridsearch"), run.table("table1")
+    best = None
+    if gridsearch is not None and not summaries.finished(gridsearch).empty:
+        best = summaries.finished(gridsearch).iloc[0].to_dict()
+    measured = [] if table1 is None else _measured_means(table1)
+    challengers = [row for row in measured if row["system"] != BASELINE]
+    return {
+        "winner": best,
+        "n_ok": 0 if gridsearch is None else int((gridsearch["status"] == "ok").sum()),
+        "n_candidates": 0 if gridsearch is None else len(gridsearch),
+        "systems": measured,
+        "best": max(challengers or measured, key=lambda row: row["accuracy"], default=None),
+        "targets": _targets(run),
+    }
+
+
+def search(run: Run, add: Add) -> dict[str, Any] | None:
+    """Heat maps, main effects, scores by number of layers, the best candidates and the failures."""
+    gridsearch = run.table("gridsearch")
+    if gridsearch is None:
+        return None
+    languages = [*summaries.languages(gridsearch, run.source_language)]
+    cells = {language: summaries.layer_by_pooling(gridsearch, language) for language in [MEAN, *languages]}
+    cells = {language: frame for language, frame in cells.items() if not frame.empty}
+    effects = summaries.main_effects(gridsearch)
+    sizes = summaries.by_n_layers(gridsearch)
+    failed = gridsearch[gridsearch["status"] == "error"]
+    return {
+        "heat": _heat_maps(cells, add),
+        "effects": [
+            (factor, add(f"effect-{factor}", charts.effects(rows, str(factor))))
+            for factor, rows in effects.groupby("factor", sort=False)
+        ],
+        "sizes": add("sizes", charts.by_n_layers(sizes)) if sizes["n_layers"].nunique() > 1 else None,
+        "best": _records(summaries.finished(gridsearch).head(N_BEST)),
+        "languages": languages,
+        "n_failed": len(failed),
+        "failures": failed["message"].value_counts().head(5).to_dict(),
+        "protocol": gridsearch["protocol"].iloc[0],
+    }
+
+
+def confusion(run: Run, add: Add) -> list[dict[str, Any]] | None:
+    """Test confusion matrix of the winner per language, with accuracy and distance from chance."""
+    table = run.table("confusion")
+    cells = None if table is None else summaries.confusion_of(table)
+    if cells is None or cells.empty:
+        return None
+    scores = {row["language"]: row for row in _records(summaries.accuracies(cells).reset_index())}
+    return [
+        scores[language]
+        | {
+            "chart": add(f"confusion-{language}", charts.confusion(cells[cells["language"] == language])),
+            "near_chance": scores[language]["accuracy"] < scores[language]["majority"] + NEAR_CHANCE,
+        }
+        for language in ordered_languages(set(cells["language"]), run.source_language)
+    ]
+
+
+def training(run: Run, add: Add) -> dict[str, Any] | None:
+    """Training curves: the mean over target languages, then each language; and the freeze events."""
+    finetune, freezing = run.table("finetune"), run.table("freezing")
+    rows = None if finetune is None else summaries.training_curves(finetune, run.source_language)
+    if rows is None or rows.empty:
+        return None
+    columns = ["system", "epoch", "layers", "reason", "n_seeds"]
+    events = pd.DataFrame(columns=columns) if freezing is None else summaries.freeze_events(freezing)
+    languages = ordered_languages(set(rows["language"]) - {MEAN}, run.source_language)
+    shown = [MEAN, *languages] if MEAN in set(rows["language"]) else languages
+    plotted = rows[rows["epoch"] > 0] if rows["epoch"].max() > 1 else rows
+    panels = [
+        (language, add(f"curve-{language}", charts.curves(part, events, legend=language == shown[0])))
+        for language in shown
+        for part in [plotted[plotted["language"] == language]]
+    ]
+    return {
+        "first": panels[0],
+        "panels": panels[1:],
+        "events": [event | {"name": SYSTEM_NAMES[event["system"]]} for event in _records(events)],
+        "n_seeds": int(rows["n_seeds"].max()),
+        "starts_at": int(plotted["epoch"].min()),
+        "rows": _curve_rows(rows[rows["language"] == shown[0]]),
+    }
+
+
+def table1(run: Run) -> dict[str, Any] | None:
+    """Table 1 with a row per system and a column per language, measured and published apart."""
+    rows = run.table("table1")
+    if rows is None:
+        return None
+    languages = ordered_languages(set(rows["language"]) - {MEAN}, run.source_language)
+    groups: dict[str, list[dict[str, Any]]] = {"measured": [], "published": []}
+    keys = ["source", "system", "casing", "protocol", "corpus", "citation"]
+    for values, part in rows.groupby(keys, sort=False, dropna=False):
+        cells = {cell["language"]: cell for cell in _records(part)}
+        system: dict[str, Any] = dict(zip(keys, values, strict=True))
+        system |= {"name": SYSTEM_NAMES.get(system["system"], system["system"]), "cells": cells}
+        groups[system["source"]].append(system)
+    measured = rows[rows["source"] == "measured"]
+    return {
+        "languages": languages,
+        "groups": groups,
+        "best": measured.groupby("language")["accuracy"].max().to_dict(),
+        "corpora": {source: sorted({row["corpus"] for row in group}) for source, group in groups.items()},
+        "citations": list(dict.fromkeys(row["citation"] for row in groups["published"])),
+    }
+
+
+def protocols(run: Run) -> list[dict[str, Any]] | None:
+    """List what each protocol would have chosen and its test score, the run's own protocol marked."""
+    gridsearch = run.table("gridsearch")
+    chosen = run.winner.get("by_protocol")
+    if gridsearch is None or not isinstance(chosen, Mapping):
+        return None
+    candidates = {row["candidate_id"]: row for row in _records(gridsearch)}
+    used = gridsearch["protocol"].iloc[0]
+    rows = []
+    for protocol in sorted(chosen, key=lambda name: (*PROTOCOLS, name).index(name)):
+        entry = chosen[protocol]
+        entry = entry if isinstance(entry, Mapping) else {}
+        row = {**candidates.get(entry.get("candidate_id"), {})}
+        rows.append(row | {"protocol": protocol, "used": protocol == used, "found": bool(row)})
+    return rows
+
+
+def corpus(run: Run) -> dict[str, Any] | None:
+    """Corpus counts by language and split, with the texts of each label."""
+    table = run.table("corpus")
+    if table is None:
+        return None
+    counts = summaries.corpus_counts(table, run.source_language)
+    labels = sorted(table["label"].unique())
+    return {"rows": _records(counts.fillna(0)), "labels": labels}
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _heat_maps(cells: Mapping[str, pd.DataFrame], add: Add) -> list[tuple[str, str]]:
+    """Draw the mean on its own scale and the languages on one of theirs."""
+    spans = {MEAN: cells[MEAN]["f1"]} if MEAN in cells else {}
+    others = [frame["f1"] for language, frame in cells.items() if language != MEAN]
+    shared = pd.concat(others) if others else pd.Series(dtype="float64")
+    return [
+        (
+            language,
+            add(
+                f"heat-{language}",
+                charts.heat_map(
+                    frame,
+                    (spans.get(language, shared).min(), spans.get(language, shared).max()),
+                    digits=1 if language == MEAN else 0,
+                ),
+            ),
+        )
+        for language, frame in cells.items()
+    ]
+
+
+def _measured_means(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    means = _records(rows[(rows["source"] == "measured") & (rows["language"] == MEAN)])
+    means.sort(key=lambda row: SYSTEMS.index(row["system"]) if row["system"] in SYSTEMS else len(SYSTEMS))
+    return [
+        row
+        | {
+            "name": SYSTEM_NAMES.get(row["system"], row["system"]),
+            "verdict": verdict(row["low"], row["high"]),
+            "is_baseline": row["system"] == BASELINE,
+        }
+        for row in means
+    ]
+
+
+def _targets(run: Run) -> list[str]:
+    gridsearch, table1 = run.table("gridsearch"), run.table("table1")
+    found: set[str] = set()
+    if gridsearch is not None:
+        found = set(summaries.languages(gridsearch, run.source_language))
+    elif table1 is not None:
+        found = set(table1.loc[table1["source"] == "measured", "language"])
+    return ordered_languages(found - {MEAN, run.source_language}, run.source_language)
+
+
+def _curve_rows(rows: pd.DataFrame) -> dict[str, Any]:
+    """Give the mean curves as a table: epochs across, systems down."""
+    epochs = sorted(rows["epoch"].unique())
+    by_system = {
+        SYSTEM_NAMES[str(system)]: dict(zip(part["epoch"], part["accuracy"], strict=True))
+        for system, part in rows.groupby("system")
+    }
+    return {"epochs": epochs, "systems": by_system}

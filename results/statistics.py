@@ -1,0 +1,183 @@
+"""Intervals and tests: the paired bootstrap over texts, the t interval of a mean, McNemar's exact test.
+
+python -m pytest tests/results/test_statistics.py
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import t as student
+
+Floats = npt.NDArray[np.float64]
+
+_CELLS_AT_ONCE = 4_000_000
+"""Resampled rows held at a time: 32 MB of row numbers, whatever the number of texts."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """A difference (or mean) and the ends of its interval, in the unit of what was compared."""
+
+    difference: float
+    low: float
+    high: float
+
+
+def paired_bootstrap(
+    a: npt.ArrayLike, b: npt.ArrayLike, *, n_resamples: int = 10_000, seed: int = 0, level: float = 0.95
+) -> Interval:
+    """Difference of two mean accuracies on the same texts, with a percentile interval from resampled texts.
+
+    The text is the unit of resampling: its columns (seeds, or the languages it was translated into) stay
+    together, since their errors are not independent (Berg-Kirkpatrick et al. 2012; Koehn 2004). The interval
+    says how the difference would vary over other texts, not over other trainings.
+
+    Parameters
+    ----------
+    a, b : array of 0 and 1, shape (n_texts,) or (n_texts, n_columns)
+        Correctness of the two systems, row by row for the same text. The numbers of columns may differ. NaN
+        marks a text that a column lacks; columns then weigh equally, whatever number of texts each has.
+    n_resamples : int
+        Bootstrap samples.
+    seed : int
+        Seed of the resampling.
+    level : float
+        Coverage of the interval, between 0 and 1.
+
+    Returns
+    -------
+    Interval
+        Mean of `a` minus mean of `b`, and the ends of the interval.
+
+    Raises
+    ------
+    ValueError
+        If the numbers of texts differ or are zero, or `level` is not between 0 and 1.
+    """
+    _require_level(level)
+    left, right = _columns(a, "a"), _columns(b, "b")
+    if len(left) != len(right):
+        raise ValueError(
+            f"paired_bootstrap: a has {len(left)} texts, b has {len(right)}; accepted: the same texts"
+        )
+    width = left.shape[1]
+    means = resampled_means(np.hstack([left, right]), n_resamples=n_resamples, seed=seed)
+    differences = means[:, :width].mean(axis=1) - means[:, width:].mean(axis=1)
+    difference = np.nanmean(left, axis=0).mean() - np.nanmean(right, axis=0).mean()
+    return percentile_interval(float(difference), differences, level=level)
+
+
+def resampled_means(values: Floats, *, n_resamples: int = 10_000, seed: int = 0) -> Floats:
+    """Means of every column over bootstrap samples of the rows, the same samples for all columns.
+
+    Parameters
+    ----------
+    values : float64 array, shape (n_texts, n_columns)
+        What to average; NaN where a column lacks the text.
+    n_resamples : int
+        Bootstrap samples.
+    seed : int
+        Seed of the resampling.
+
+    Returns
+    -------
+    float64 array, shape (n_resamples, n_columns)
+        NaN where a sample drew no text that the column has.
+    """
+    n_texts = len(values)
+    present = (~np.isnan(values)).astype(np.float64)
+    filled = np.nan_to_num(values)
+    rng = np.random.default_rng(seed)
+    step = max(1, _CELLS_AT_ONCE // n_texts)
+    means = []
+    for start in range(0, n_resamples, step):
+        n_samples = min(step, n_resamples - start)
+        drawn = rng.integers(n_texts, size=(n_samples, n_texts)) + np.arange(n_samples)[:, None] * n_texts
+        counts = np.bincount(drawn.ravel(), minlength=n_samples * n_texts).reshape(n_samples, n_texts)
+        with np.errstate(invalid="ignore"):
+            means.append((counts @ filled) / (counts @ present))
+    return np.concatenate(means)
+
+
+def percentile_interval(difference: float, resampled: Floats, *, level: float = 0.95) -> Interval:
+    """Put the percentile interval of `resampled`, shape (n_resamples,), beside the value measured."""
+    _require_level(level)
+    low, high = np.nanquantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(difference, float(low), float(high))
+
+
+def mean_interval(values: npt.ArrayLike, *, level: float = 0.95) -> Interval:
+    """Mean of independent values (one per seed) with its Student t interval.
+
+    Parameters
+    ----------
+    values : array of float, shape (n,)
+        The values; a single one has no interval (NaN ends).
+    level : float
+        Coverage of the interval, between 0 and 1.
+
+    Returns
+    -------
+    Interval
+        The mean as `difference`, and the ends.
+
+    Raises
+    ------
+    ValueError
+        If there are no values, or `level` is not between 0 and 1.
+    """
+    _require_level(level)
+    sample = np.asarray(values, dtype=np.float64).ravel()
+    if not len(sample):
+        raise ValueError("mean_interval: 0 values; accepted: at least one")
+    mean = float(sample.mean())
+    if len(sample) == 1:
+        return Interval(mean, math.nan, math.nan)
+    half = float(student.ppf((1 + level) / 2, len(sample) - 1) * sample.std(ddof=1) / math.sqrt(len(sample)))
+    return Interval(mean, mean - half, mean + half)
+
+
+def mcnemar(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
+    """Two-sided exact McNemar test that two systems are right equally often on the same texts.
+
+    Parameters
+    ----------
+    a, b : array of bool or 0 and 1, shape (n_texts,)
+        Correctness of the two systems, row by row for the same text.
+
+    Returns
+    -------
+    float
+        The p-value from the binomial distribution of the texts on which exactly one is right; 1.0 if there
+        are none.
+
+    Raises
+    ------
+    ValueError
+        If the arrays have different lengths or more than one dimension.
+    """
+    left, right = np.asarray(a, dtype=bool), np.asarray(b, dtype=bool)
+    if left.ndim != 1 or left.shape != right.shape:
+        raise ValueError(f"mcnemar: shapes {left.shape} and {right.shape}; accepted: the same (n_texts,)")
+    only_a, only_b = int((left & ~right).sum()), int((~left & right).sum())
+    n_unlike = only_a + only_b
+    tail: int = sum(math.comb(n_unlike, k) for k in range(min(only_a, only_b) + 1))
+    return min(1.0, float(2 * tail / (1 << n_unlike)))  # whole numbers: exact however many texts there are
+
+
+def _columns(values: npt.ArrayLike, name: str) -> Floats:
+    array = np.asarray(values, dtype=np.float64)
+    array = array[:, None] if array.ndim == 1 else array
+    if array.ndim != 2 or not array.size:
+        accepted = "(n_texts,) or (n_texts, n_columns), not empty"
+        raise ValueError(f"paired_bootstrap: {name} has shape {np.shape(values)}; accepted: {accepted}")
+    return array
+
+
+def _require_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise ValueError(f"level: given {level}; accepted: between 0 and 1")

@@ -1,0 +1,204 @@
+"""Table 1: test accuracy of the measured systems beside the published ones, from predictions.
+
+python -m pytest tests/results/test_table1.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from results import statistics, tables
+from results.schema import NOT_STATED, PUBLISHED, STAMP, SYSTEMS, TABLE1
+
+BASELINE = "baseline"
+MEAN = "mean"
+"""The language of rows that average a system's target languages."""
+
+_XNLI = Path(__file__).parent / "published" / "xnli.csv"
+
+
+def read_published(path: Path = _XNLI) -> pd.DataFrame:
+    """Read published figures, one row per system and language (table PUBLISHED)."""
+    return tables.read(PUBLISHED, path)
+
+
+def build(
+    predictions: pd.DataFrame,
+    stamp: Mapping[str, object],
+    *,
+    protocols: Mapping[str, str],
+    published: pd.DataFrame | None = None,
+    corpus: str = "this run's test texts",
+    casing: str = NOT_STATED,
+    source_language: str = "en",
+) -> pd.DataFrame:
+    """Make Table 1 from the test rows of predictions.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Rows of table PREDICTIONS of all measured systems and seeds; dev rows are left aside.
+    stamp : mapping
+        The run's stamp, a value for each column of `results.schema.STAMP`.
+    protocols : mapping of str to str
+        The protocol by which each measured system was chosen.
+    published : DataFrame, optional
+        Rows of table PUBLISHED; by default the ones shipped (`results/published/xnli.csv`).
+    corpus : str
+        Name of the measured corpus.
+    casing : str
+        Casing of the measured encoder: cased, uncased or not stated.
+    source_language : str
+        The language with training labels; it does not enter the mean.
+
+    Returns
+    -------
+    DataFrame
+        Rows of table TABLE1: measured systems first, baseline before its challengers; per system its
+        languages, source first, then `mean`, the mean over its target languages.
+
+    Raises
+    ------
+    ValueError
+        If a measured system has no protocol, no test rows are there, or a system was tested on other texts
+        than the baseline.
+    """
+    test = predictions[predictions["split"] == "test"]
+    if test.empty:
+        raise ValueError(f"{TABLE1.file_name}: predictions hold no row of split test")
+    systems = sorted(test["system"].unique(), key=SYSTEMS.index)
+    absent = [system for system in systems if system not in protocols]
+    if absent:
+        raise ValueError(
+            f"{TABLE1.file_name}: protocols: no entry for {absent[0]!r}; accepted: one per system"
+        )
+    correct = {system: correctness(test[test["system"] == system], source_language) for system in systems}
+    fixed = {"source": "measured", "citation": "", "corpus": corpus, "casing": casing, **stamp}
+    measured = [
+        row | fixed | {"system": system, "protocol": protocols[system]}
+        for system in systems
+        for row in _measured(system, correct, source_language)
+    ]
+    quoted = _published(read_published() if published is None else published, source_language)
+    rows = pd.DataFrame([*measured, *quoted], columns=TABLE1.order(c.name for c in TABLE1.columns))
+    return rows.astype({"n_seeds": "Int64"})
+
+
+def correctness(rows: pd.DataFrame, source_language: str = "en") -> pd.DataFrame:
+    """Share of seeds that are right, per text and language, with each seed's as a third level.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Test rows of one system (table PREDICTIONS).
+    source_language : str
+        The language whose ids carry no suffix.
+
+    Returns
+    -------
+    DataFrame
+        Index: id of the source-language text, so that a text and its translations share a row. Columns:
+        (language, seed). Values 0.0 or 1.0; NaN where the language lacks the text.
+    """
+    is_source = rows["language"] == source_language
+    units = [
+        name if source else name.removesuffix(f"-{language}")
+        for name, language, source in zip(rows["id"], rows["language"], is_source, strict=True)
+    ]
+    right = (rows["label"] == rows["predicted"]).astype("float64")
+    frame = pd.DataFrame({"unit": units, "language": rows["language"], "seed": rows["seed"], "right": right})
+    return frame.pivot(index="unit", columns=["language", "seed"], values="right").sort_index()
+
+
+def ordered_languages(languages: set[str], source_language: str) -> list[str]:
+    """Put the source language first, the others in alphabetical order."""
+    return sorted(languages, key=lambda language: (language != source_language, language))
+
+
+def _measured(
+    system: str, correct: Mapping[str, pd.DataFrame], source_language: str
+) -> list[dict[str, object]]:
+    """Make the rows of one system: each language, then the mean over target languages."""
+    frame = correct[system]
+    seeds = sorted(frame.columns.get_level_values("seed").unique())
+    languages = ordered_languages(set(frame.columns.get_level_values("language")), source_language)
+    by_seed = pd.DataFrame(
+        {language: [frame[(language, seed)].mean() for seed in seeds] for language in languages}
+    )
+    targets = [language for language in languages if language != source_language]
+    if targets:
+        by_seed[MEAN] = by_seed[targets].mean(axis=1)
+    intervals = {} if system == BASELINE else _versus_baseline(system, correct, source_language)
+    return [
+        {
+            "language": language,
+            "accuracy": float(accuracies.mean()),
+            "sd": float(accuracies.std(ddof=1)) if len(seeds) > 1 else np.nan,
+            "n_seeds": len(seeds),
+            "versus_baseline": interval.difference if (interval := intervals.get(str(language))) else np.nan,
+            "low": interval.low if interval else np.nan,
+            "high": interval.high if interval else np.nan,
+        }
+        for language, accuracies in by_seed.items()
+    ]
+
+
+def _versus_baseline(
+    system: str, correct: Mapping[str, pd.DataFrame], source_language: str
+) -> dict[str, statistics.Interval]:
+    """Compare a system with the baseline, per language and over the targets, on the same resampled texts."""
+    if BASELINE not in correct:
+        return {}
+    a, b = (correct[name].T.groupby(level="language").mean().T for name in (system, BASELINE))
+    _require_same_texts(system, a, b)
+    differences = a - b
+    resampled = pd.DataFrame(
+        statistics.resampled_means(differences.to_numpy(dtype=np.float64)), columns=differences.columns
+    )
+    measured = differences.mean()
+    targets = [language for language in differences.columns if language != source_language]
+    if targets:
+        resampled[MEAN] = resampled[targets].mean(axis=1)
+        measured[MEAN] = measured[targets].mean()
+    return {
+        str(language): statistics.percentile_interval(
+            float(measured[language]), resampled[language].to_numpy()
+        )
+        for language in resampled.columns
+    }
+
+
+def _require_same_texts(system: str, a: pd.DataFrame, b: pd.DataFrame) -> None:
+    same = (
+        a.index.equals(b.index)
+        and a.columns.equals(b.columns)
+        and bool((a.isna() == b.isna()).all(axis=None))
+    )
+    if not same:
+        raise ValueError(
+            f"{TABLE1.file_name}: {system} and {BASELINE} were tested on different texts; "
+            "accepted: the same texts and languages, so that the comparison is paired"
+        )
+
+
+def _published(published: pd.DataFrame, source_language: str) -> list[dict[str, object]]:
+    """Make the rows of the published systems, in their order, each with its mean over target languages."""
+    rows: list[dict[str, object]] = []
+    empty = dict.fromkeys(STAMP, "")
+    for system, figures in published.groupby("system", sort=False):
+        accuracy = dict(zip(figures["language"], figures["accuracy"], strict=True))
+        targets = [value for language, value in accuracy.items() if language != source_language]
+        fixed = figures.iloc[0][["corpus", "casing", "protocol", "citation"]].to_dict()
+        cells = {
+            language: accuracy[language] for language in ordered_languages(set(accuracy), source_language)
+        }
+        cells |= {MEAN: float(np.mean(targets))} if targets else {}
+        rows += [
+            fixed | empty | {"system": system, "source": "published", "language": language, "accuracy": value}
+            for language, value in cells.items()
+        ]
+    return rows

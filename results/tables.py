@@ -1,0 +1,286 @@
+"""Write, read and validate the declared CSV files: RFC 4180, UTF-8, LF, floats unrounded, no live formulas.
+
+python -c "from results import tables; print(tables.validate('gridsearch.csv'))"
+"""
+
+from __future__ import annotations
+
+import collections
+import csv
+import dataclasses
+import io
+import math
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from results import files
+from results.columns import Column, Table, neutralise
+from results.schema import TABLES
+
+MOST_CASES = 5
+"""Cells reported per column before the rest is only counted."""
+
+_NEEDS_QUOTES = re.compile(r'[",\r\n]')
+
+
+class TableError(ValueError):
+    """A table breaks its declaration; the message names file, row, column, what was given and is accepted."""
+
+
+def write(table: Table, frame: pd.DataFrame, path: Path | str) -> None:
+    """Write a table after checking it; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    table : Table
+        The declaration, from `results.schema`.
+    frame : DataFrame
+        The declared columns in any order; numbers raw, missing cells None, NaN or NA. The index is not
+        written.
+    path : Path
+        The file to write; an existing one is replaced.
+
+    Raises
+    ------
+    TableError
+        If a column is missing, unknown or doubled, a cell is not what the column accepts, or two rows share a
+        key.
+    """
+    path = Path(path)
+    names = [str(name) for name in frame.columns]
+    _require(header_problems(table, names), path)
+    names = table.order(names)
+    cells = {name: _encode(_declared(table, name), frame[name], path) for name in names}
+    _require(_cell_problems(table, _Cells(names, cells, [])), path)
+    lines = [",".join(map(_quote, row)) for row in (names, *zip(*cells.values(), strict=True))]
+    try:
+        files.write_text(path, "\n".join(lines) + "\n")
+    except UnicodeEncodeError as error:
+        row = next(number for number, line in enumerate(lines) if not _is_encodable(line))
+        raise TableError(
+            f"{path}: row {row}: a lone surrogate; accepted: text that UTF-8 can hold"
+        ) from error
+
+
+def read(table: Table, path: Path | str) -> pd.DataFrame:
+    """Read a table, typed and checked, its columns in the declared order.
+
+    Parameters
+    ----------
+    table : Table
+        The declaration, from `results.schema`.
+    path : Path
+        A file that `write` made, or one like it (a byte order mark, CRLF and another column order are
+        accepted).
+
+    Returns
+    -------
+    DataFrame
+        Columns of dtype str, int64, float64 or bool; Int64 where a whole number may be missing. An empty text
+        is "", a missing number NaN or NA.
+
+    Raises
+    ------
+    TableError
+        At the first thing that is wrong, with the number of further ones.
+    """
+    path = Path(path)
+    cells, problems = _parse(table, path)
+    _require(problems or _cell_problems(table, cells), path)
+    return pd.DataFrame(
+        {name: _decode(_declared(table, name), cells.columns[name]) for name in table.order(cells.names)}
+    )
+
+
+def validate(path: Path | str) -> list[str]:
+    """Check a file, or every CSV file under a folder, against the table that its name says it is.
+
+    Returns
+    -------
+    list of str
+        One line per problem: file, row (data rows from 1) and line (of the file, from 1), column, what was
+        given and what is accepted. Empty: nothing is wrong.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return [line for file in sorted(path.rglob("*.csv")) for line in validate(file)]
+    table = find_table(path)
+    if table is None:
+        known = ", ".join(table.file_name for table in TABLES)
+        return [f"{path}: unknown file name {path.name!r}; accepted: {known}"]
+    cells, problems = _parse(table, path)
+    if cells.names:
+        problems = problems + _cell_problems(table, cells)
+    return [f"{path}: {problem}" for problem in problems]
+
+
+def find_table(path: Path) -> Table | None:
+    """Give the table that a file's name stands for, or None."""
+    return next((table for table in TABLES if table.is_name(path.name)), None)
+
+
+def header_problems(table: Table, names: Sequence[str]) -> list[str]:
+    """List what is wrong with a header: columns doubled, missing or not declared."""
+    doubled = [name for name, count in collections.Counter(names).items() if count > 1]
+    problems = [f"header, column {name}: given twice; accepted: once" for name in doubled]
+    absent = table.missing(names)
+    given = ", ".join(names) or "nothing"
+    problems += [f"header, column {name}: missing; given: {given}" for name in absent]
+    accepted = ", ".join(column.name for column in table.columns)
+    unknown = [name for name in names if table.column(name) is None]
+    return problems + [f"header, column {name}: unknown; accepted: {accepted}" for name in unknown]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cells:
+    """The cells of a file by column, and the (row, line) of each; no places for a frame in memory."""
+
+    names: list[str]
+    columns: dict[str, list[str]]
+    places: list[tuple[int, int]]
+
+    def place(self, number: int) -> str:
+        if not self.places:
+            return f"row {number + 1}"
+        row, line = self.places[number]
+        return f"row {row} (line {line})"
+
+
+def _declared(table: Table, name: str) -> Column:
+    column = table.column(name)
+    if column is None:
+        raise TableError(f"{table.file_name}: column {name}: unknown")
+    return column
+
+
+def _require(problems: list[str], path: Path) -> None:
+    if problems:
+        more = f" (and {len(problems) - 1} more problems)" if len(problems) > 1 else ""
+        raise TableError(f"{path}: {problems[0]}{more}")
+
+
+def _parse(table: Table, path: Path) -> tuple[_Cells, list[str]]:
+    """Read the cells as text; no names without a usable header. Rows of a wrong width are left out."""
+    nothing = _Cells([], {}, [])
+    if not path.is_file():
+        return nothing, ["no such file"]
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        return nothing, [f"line {line}: byte {error.start} is not UTF-8; accepted: UTF-8"]
+    csv.field_size_limit(sys.maxsize)  # the default, 131,072 characters, is shorter than texts people have
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    records: list[tuple[int, list[str]]] = []
+    start = 1
+    try:
+        for record in reader:
+            records.append((start, record))
+            start = reader.line_num + 1
+    except csv.Error as error:
+        return nothing, [f"line {start}: {error}; accepted: RFC 4180 quoting"]
+    if not records:
+        return nothing, ["the file is empty; accepted: a header and rows"]
+    names = records[0][1]
+    problems = header_problems(table, names)
+    if problems:
+        return nothing, problems
+    return _by_column(names, records[1:])
+
+
+def _by_column(names: list[str], records: list[tuple[int, list[str]]]) -> tuple[_Cells, list[str]]:
+    numbered = [(row, line, record) for row, (line, record) in enumerate(records, 1)]
+    whole = [(row, line, record) for row, line, record in numbered if len(record) == len(names)]
+    problems = [
+        f"row {row} (line {line}): {len(record)} fields; accepted: {len(names)}, as in the header"
+        for row, line, record in numbered
+        if len(record) != len(names)
+    ]
+    columns = {name: [record[place] for _, _, record in whole] for place, name in enumerate(names)}
+    return _Cells(names, columns, [(row, line) for row, line, _ in whole]), problems
+
+
+def _cell_problems(table: Table, cells: _Cells) -> list[str]:
+    problems: list[str] = []
+    for name in cells.names:
+        column = _declared(table, name)
+        wrong = {cell for cell in set(cells.columns[name]) if not column.accepts(cell)}
+        rows = [number for number, cell in enumerate(cells.columns[name]) if cell in wrong] if wrong else []
+        problems += [
+            f"{cells.place(number)}, column {name}: given {_shown(cells.columns[name][number])}; "
+            f"accepted: {column.accepted()}"
+            for number in rows[:MOST_CASES]
+        ]
+        problems += _rest(name, len(rows))
+    return problems + _key_problems(table, cells)
+
+
+def _key_problems(table: Table, cells: _Cells) -> list[str]:
+    """Report rows that share their key with an earlier one; counted, not listed, beyond the first few."""
+    first: dict[tuple[str, ...], int] = {}
+    again: list[tuple[int, tuple[str, ...]]] = []
+    for number, key in enumerate(zip(*(cells.columns[name] for name in table.key), strict=True)):
+        if first.setdefault(key, number) != number:
+            again.append((number, key))
+    columns = ", ".join(table.key)
+    problems = [
+        f"{cells.place(number)}, column {columns}: given {_shown(', '.join(key))} "
+        f"as in {cells.place(first[key])}; accepted: each once"
+        for number, key in again[:MOST_CASES]
+    ]
+    return problems + _rest(columns, len(again))
+
+
+def _rest(column: str, count: int) -> list[str]:
+    return [f"column {column}: {count - MOST_CASES} more rows like these"] if count > MOST_CASES else []
+
+
+def _shown(cell: str) -> str:
+    return "an empty cell" if cell == "" else repr(cell if len(cell) <= 80 else cell[:77] + "...")
+
+
+def _encode(column: Column, values: pd.Series, path: Path) -> list[str]:
+    """Give the cells of a column as text; a value of a wrong type is refused with its row, not converted."""
+    cells = []
+    for row, value in enumerate(values.tolist(), 1):
+        cell = _cell(column, value)
+        if cell is None:
+            given = f"{value!r} ({type(value).__name__})"
+            raise TableError(
+                f"{path}: row {row}, column {column.name}: given {given}; accepted: {column.accepted()}"
+            )
+        cells.append(cell)
+    return cells
+
+
+def _cell(column: Column, value: object) -> str | None:
+    value = value.item() if isinstance(value, np.generic) else value
+    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if column.dtype == "string":
+        return neutralise(value) if isinstance(value, str) else None
+    if column.dtype == "bool":
+        return str(value).lower() if isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if column.dtype == "float":
+        return repr(float(value))
+    return str(int(value)) if float(value).is_integer() else None
+
+
+def _decode(column: Column, cells: Iterable[str]) -> pd.Series:
+    return pd.Series([column.decode(cell) for cell in cells], dtype=column.pandas_dtype)
+
+
+def _quote(cell: str) -> str:
+    """Quote a cell as RFC 4180 does; Python's csv before 3.13 leaves a lone carriage return bare."""
+    return '"' + cell.replace('"', '""') + '"' if _NEEDS_QUOTES.search(cell) else cell
+
+
+def _is_encodable(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)

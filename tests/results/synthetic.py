@@ -1,0 +1,226 @@
+"""A made-up run: frames like those the stages write, with effects that tests and eyes can look for.
+
+python -m tests.results.synthetic FOLDER [full]
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from results import schema, table1, tables
+
+STAMP = {"run": "demo", "config_digest": "9f31c0aa", "encoder": "samples/encoder", "version": "0.1.0"}
+LANGUAGES = ("en", "ar", "de", "es", "fr", "ur", "zh")
+TARGETS = LANGUAGES[1:]
+LABELS = ("cancel order", "delivery problem", "refund status", "talk to a person")
+EASE = {"en": 0.88, "ar": 0.62, "de": 0.76, "es": 0.79, "fr": 0.78, "ur": 0.57, "zh": 0.70}
+LAYER_GAIN = {5: -0.03, 6: 0.0, 7: 0.01, 8: 0.04, 9: 0.02, 10: 0.0, 11: 0.01, 12: -0.02}
+POOLING_GAIN = {"max": 0.03, "mean": 0.01, "cls": -0.04}
+CLASSIFIER_GAIN = {"logistic_regression": 0.01, "linear_svm": 0.015, "ridge": 0.0, "lda": -0.01, "knn": -0.05}
+N_TEST = 60
+SMALL_SUBSETS = [(6,), (8,), (11,), (6, 8), (8, 11), (6, 8, 11)]
+
+
+def stamped(rows: list[dict[str, object]]) -> pd.DataFrame:
+    return pd.DataFrame(rows).assign(**STAMP)
+
+
+def all_subsets(layers=range(5, 13)) -> list[tuple[int, ...]]:
+    return [s for size in range(1, len(layers) + 1) for s in itertools.combinations(layers, size)]
+
+
+def gridsearch(subsets=SMALL_SUBSETS, classifiers=("logistic_regression", "knn"), n_errors=1) -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    rows: list[dict[str, object]] = []
+    for layers, pooling, classifier in itertools.product(subsets, schema.POOLINGS, classifiers):
+        gain = np.mean([LAYER_GAIN[k] for k in layers]) + 0.012 * np.log2(len(layers))
+        gain += POOLING_GAIN[pooling] + CLASSIFIER_GAIN[classifier]
+        f1 = {
+            f"{split}_f1_{language}": float(np.clip(EASE[language] + gain + rng.normal(0, 0.008), 0, 1))
+            for split in ("dev", "test")
+            for language in LANGUAGES
+        }
+        name = "+".join(map(str, layers))
+        rows.append(
+            {
+                "candidate_id": f"{name}-{pooling}-{classifier}",
+                "layers": name,
+                "n_layers": len(layers),
+                "pooling": pooling,
+                "classifier": classifier,
+                "params": json.dumps({"C": 1.0} if "l" in classifier else {}),
+                "seed": 0,
+                "protocol": "target-dev",
+                "dev_f1_mean": float(np.mean([f1[f"dev_f1_{t}"] for t in TARGETS])),
+                "test_f1_mean": float(np.mean([f1[f"test_f1_{t}"] for t in TARGETS])),
+                **f1,
+                "fit_seconds": 0.02,
+                "score_seconds": 0.004,
+                "status": "ok",
+                "message": "",
+            }
+        )
+    for row in rows[len(rows) - n_errors :]:
+        row.update({k: None for k in row if "f1_" in k or k.endswith("seconds")})
+        row.update(status="error", message="ConvergenceError: did not converge in 1000 steps")
+    frame = stamped(rows)
+    frame["score"] = frame["dev_f1_mean"]
+    frame["rank"] = frame["score"].rank(ascending=False, method="first").astype("Int64")
+    return frame.sort_values("rank").reset_index(drop=True)
+
+
+def test_texts() -> pd.DataFrame:
+    rng = np.random.default_rng(2)
+    labels = rng.choice(LABELS, N_TEST, p=[0.3, 0.3, 0.25, 0.15])
+    return pd.DataFrame(
+        [
+            {"id": f"t{n}" if language == "en" else f"t{n}-{language}", "language": language, "label": label}
+            for language in LANGUAGES
+            for n, label in enumerate(labels)
+        ]
+    )
+
+
+def predictions(systems=("probe", "baseline", "mcbert", "mcbert_wf"), seeds=(0, 1, 2)) -> pd.DataFrame:
+    gain = {"probe": 0.03, "baseline": -0.06, "mcbert": 0.04, "mcbert_wf": 0.06}
+    texts = test_texts()
+    difficulty = np.random.default_rng(3).random(N_TEST)
+    parts = []
+    for system in systems:
+        for seed in seeds[:1] if system == "probe" else seeds:
+            rng = np.random.default_rng([schema.SYSTEMS.index(system), seed])
+            chance = texts["language"].map(EASE) + gain[system]
+            hard = np.tile(difficulty, len(LANGUAGES))
+            right = (0.6 * hard + 0.4 * rng.random(len(texts))) < chance
+            other = [LABELS[(LABELS.index(label) + 1 + rng.integers(3)) % 4] for label in texts["label"]]
+            parts.append(
+                texts.assign(
+                    system=system, seed=seed, split="test", predicted=np.where(right, texts["label"], other)
+                )
+            )
+    return pd.concat(parts, ignore_index=True).assign(**STAMP)
+
+
+def confusion() -> pd.DataFrame:
+    frame = predictions(("probe",))
+    counts = frame.groupby(["language", "label", "predicted"]).size()
+    cells = itertools.product(LANGUAGES, LABELS, LABELS)
+    winner = {
+        "candidate_id": "6+8+11-max-logistic_regression",
+        "rank": 1,
+        "protocol": "target-dev",
+        "split": "test",
+    }
+    return stamped(
+        [
+            {
+                **winner,
+                "language": language,
+                "label": label,
+                "predicted": predicted,
+                "n": int(counts.get(key, 0)),
+            }
+            for key in cells
+            for language, label, predicted in [key]
+        ]
+    )
+
+
+def finetune(epochs=5, seeds=(0, 1, 2)) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows, events = [], []
+    height = {"baseline": -0.05, "mcbert": 0.0, "mcbert_wf": 0.01}
+    for system, seed in itertools.product(height, seeds):
+        rng = np.random.default_rng([7, schema.SYSTEMS.index(system), seed])
+        for epoch, language in itertools.product(range(epochs + 1), LANGUAGES):
+            decline = (
+                0.0 if language == "en" else 0.012 * max(0, epoch - 3) * (0.4 if system == "mcbert_wf" else 1)
+            )
+            accuracy = EASE[language] + height[system] - 0.5 * np.exp(-1.3 * epoch) - decline
+            rows.append(
+                {
+                    "system": system,
+                    "seed": seed,
+                    "epoch": epoch,
+                    "step": epoch * 40,
+                    "language": language,
+                    "split": "dev",
+                    "accuracy": float(np.clip(accuracy + rng.normal(0, 0.008), 0, 1)),
+                    "loss": float(1.4 * np.exp(-0.4 * epoch)),
+                    "n_texts": 100,
+                    "layers": "" if system == "baseline" else "6+8+11",
+                    "pooling": "" if system == "baseline" else "max",
+                    "frozen_layers": "9+11" if system == "mcbert_wf" and epoch > 2 else "",
+                    "protocol": "last",
+                    "chosen": epoch == epochs,
+                    "seconds": epoch * 12.5,
+                    "train_loss": float("nan") if epoch == 0 else float(np.exp(-0.6 * epoch)),
+                }
+            )
+        if system == "mcbert_wf":
+            event = {"system": system, "seed": seed, "epoch": 2, "step": 80, "layers": "9+11"}
+            events.append({**event, "reason": "schedule: after epoch 2"})
+    return stamped(rows), stamped(events)
+
+
+def corpus() -> pd.DataFrame:
+    rows = []
+    for language, split in itertools.product(LANGUAGES, ("train", "dev", "test")):
+        if split == "train" and language != "en":
+            continue
+        for place, label in enumerate(LABELS):
+            n_texts = {"train": 180, "dev": 25, "test": 50}[split]
+            rows.append(
+                {
+                    "language": language,
+                    "split": split,
+                    "label": label,
+                    "n_texts": n_texts,
+                    "n_distinct": n_texts - (20 * place if split == "train" else 0),
+                    "tokens_median": 14.5,
+                    "tokens_max": 61 + place,
+                    "unknown_share": 0.0004 if language in ("ur", "ar") else 0.0,
+                    "truncated_share": 0.0,
+                }
+            )
+    return stamped(rows)
+
+
+def winner() -> dict[str, object]:
+    by_protocol = {
+        "source-dev": {"candidate_id": "8+11-mean-logistic_regression"},
+        "target-dev": {"candidate_id": "6+8+11-max-logistic_regression"},
+        "last": None,
+    }
+    return {"layers": [6, 8, 11], "pooling": "max", "source_language": "en", "by_protocol": by_protocol}
+
+
+def write_run(folder: Path, candidates: pd.DataFrame | None = None) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    curves, events = finetune()
+    systems = predictions()
+    tables.write(
+        schema.GRIDSEARCH, gridsearch() if candidates is None else candidates, folder / "gridsearch.csv"
+    )
+    tables.write(schema.CONFUSION, confusion(), folder / "confusion.csv")
+    tables.write(schema.FINETUNE, curves, folder / "finetune.csv")
+    tables.write(schema.FREEZING, events, folder / "freezing.csv")
+    tables.write(schema.CORPUS, corpus(), folder / "corpus.csv")
+    probe = systems["system"] == "probe"
+    tables.write(schema.PREDICTIONS, systems[probe], folder / "predictions_gridsearch.csv")
+    tables.write(schema.PREDICTIONS, systems[~probe], folder / "predictions_finetune.csv")
+    protocols = {"probe": "target-dev", "baseline": "last", "mcbert": "last", "mcbert_wf": "last"}
+    rows = table1.build(systems, STAMP, protocols=protocols, corpus="sample intents", casing="cased")
+    tables.write(schema.TABLE1, rows, folder / "table1.csv")
+    (folder / "winner.json").write_text(json.dumps(winner()), encoding="utf-8")
+    return folder
+
+
+if __name__ == "__main__":
+    every = gridsearch(all_subsets(), schema.CLASSIFIERS, n_errors=5) if sys.argv[2:] == ["full"] else None
+    write_run(Path(sys.argv[1]), every)

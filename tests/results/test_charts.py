@@ -1,0 +1,77 @@
+import json
+
+import pandas as pd
+import pytest
+
+from results import charts, summaries
+from tests.results import synthetic
+
+
+def drawn():
+    gridsearch = synthetic.gridsearch()
+    finetune, freezing = synthetic.finetune()
+    effects = summaries.main_effects(gridsearch)
+    curves = summaries.training_curves(finetune, "en").query("language == 'zh'")
+    events = summaries.freeze_events(freezing)
+    cells = summaries.confusion_of(synthetic.confusion()).query("language == 'zh'")
+    return {
+        "heat_map": charts.heat_map(summaries.layer_by_pooling(gridsearch, "mean"), (0.5, 0.9)),
+        "effects": charts.effects(effects[effects["factor"] == "layer"], "layer"),
+        "by_n_layers": charts.by_n_layers(summaries.by_n_layers(gridsearch)),
+        "confusion": charts.confusion(cells),
+        "curves": charts.curves(curves, events, legend=True),
+        "quiet curves": charts.curves(curves, events.iloc[:0], legend=False),
+    }
+
+
+CHARTS = drawn()
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_valid_and_sized_by_the_page(name):
+    spec = CHARTS[name].to_dict()
+    assert spec["width"] == "container"
+    assert "http" not in json.dumps({key: value for key, value in spec.items() if key != "$schema"})
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_text_and_lines_take_the_pages_colour(name):
+    config = CHARTS[name].to_dict()["config"]
+    assert config["axis"]["labelColor"] == "currentColor"
+    assert config["background"] == "transparent"
+
+
+def values(chart):
+    return [row for rows in chart.to_dict()["datasets"].values() for row in rows]
+
+
+def test_heat_map_shades_from_faint_to_strong_within_the_domain():
+    cells = pd.DataFrame(
+        {"layer": [6, 7, 8], "pooling": "max", "classifier": "lda", "f1": [0.5, 0.7, 0.9], "best": [0, 0, 1]}
+    )
+    shades = [row["shade"] for row in values(charts.heat_map(cells, (0.5, 0.9)))]
+    assert shades == pytest.approx([0.06, 0.53, 1.0])
+    assert [row["shade"] for row in values(charts.heat_map(cells.iloc[:1], (0.5, 0.5)))] == pytest.approx(
+        [0.06]
+    )
+
+
+def marks(chart):
+    return [layer["mark"]["type"] for layer in chart.to_dict()["layer"]]
+
+
+def test_freeze_events_are_vertical_rules_with_their_layers():
+    assert "rule" in marks(CHARTS["curves"])
+    assert "text" in marks(CHARTS["curves"])
+    assert "rule" not in marks(CHARTS["quiet curves"])
+    assert any(row.get("text") == "freeze 9+11" for row in values(CHARTS["curves"]))
+
+
+def test_systems_differ_in_colour_shape_and_dash():
+    line, points = CHARTS["curves"].to_dict()["layer"][-2:]
+    for encoding in (
+        line["encoding"]["strokeDash"],
+        points["encoding"]["shape"],
+        points["encoding"]["color"],
+    ):
+        assert len({str(value) for value in encoding["scale"]["range"]}) == 3

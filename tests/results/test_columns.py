@@ -1,0 +1,86 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from results.columns import neutralise, restore
+from results.schema import FINETUNE, GRIDSEARCH, TABLES
+
+
+@given(st.text())
+def test_restore_undoes_neutralise(text):
+    assert restore(neutralise(text)) == text
+
+
+@given(st.text(alphabet="'=+-@\t\ra1 "))
+def test_restore_undoes_neutralise_among_special_characters(text):
+    assert restore(neutralise(text)) == text
+
+
+@given(st.text(alphabet="'=+-@\t\ra1"))
+def test_no_neutralised_cell_is_run_as_a_formula(text):
+    assert not re.match(r"[=+\-@\t\r]", neutralise(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [("=1+1", "'=1+1"), ("@home", "'@home"), ("'=x", "''=x"), ("'tis", "'tis"), ("6+8", "6+8"), ("", "")],
+)
+def test_only_formula_like_texts_change(text, cell):
+    assert neutralise(text) == cell
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "cell", "accepted"),
+    [
+        (GRIDSEARCH, "layers", "6+8+11", True),
+        (GRIDSEARCH, "layers", "6,8", False),
+        (GRIDSEARCH, "layers", "", False),
+        (FINETUNE, "layers", "", True),
+        (GRIDSEARCH, "pooling", "median", False),
+        (GRIDSEARCH, "rank", "0", False),
+        (GRIDSEARCH, "rank", "", True),
+        (GRIDSEARCH, "seed", "1.0", False),
+        (GRIDSEARCH, "dev_f1_zh", "1e-05", True),
+        (GRIDSEARCH, "dev_f1_zh", "1.01", False),
+        (GRIDSEARCH, "dev_f1_zh", "nan", False),
+        (GRIDSEARCH, "score", "inf", False),
+        (GRIDSEARCH, "score", "1_000", False),
+        (FINETUNE, "chosen", "TRUE", True),
+        (FINETUNE, "chosen", "yes", False),
+    ],
+)
+def test_accepts(table, name, cell, accepted):
+    assert table.column(name).accepts(cell) is accepted
+
+
+def test_the_mean_is_its_own_column_not_a_language():
+    assert GRIDSEARCH.column("dev_f1_mean").name == "dev_f1_mean"
+    assert GRIDSEARCH.column("dev_f1_pt-BR").name == "dev_f1_{language}"
+    assert GRIDSEARCH.column("dev_f1_") is None
+
+
+def test_a_pattern_needs_at_least_one_language():
+    names = [column.name for column in GRIDSEARCH.columns if not column.is_pattern]
+    assert GRIDSEARCH.missing(names) == ["dev_f1_{language}", "test_f1_{language}"]
+    assert GRIDSEARCH.missing([*names, "dev_f1_de", "test_f1_de"]) == []
+
+
+def test_order_puts_the_languages_of_a_pattern_together():
+    assert GRIDSEARCH.order(["test_f1_de", "rank", "dev_f1_zh", "test_f1_zh", "dev_f1_de"]) == [
+        "rank",
+        "dev_f1_zh",
+        "dev_f1_de",
+        "test_f1_de",
+        "test_f1_zh",
+    ]
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.file_name)
+def test_declarations_are_sound(table):
+    names = [column.name for column in table.columns]
+    assert len(set(names)) == len(names)
+    assert set(table.key) <= set(names)
+    assert all(column.meaning and "|" not in column.meaning for column in table.columns)
+    assert not any(column.allowed and column.dtype != "string" for column in table.columns)

@@ -1,0 +1,33 @@
+import hashlib
+
+import pytest
+
+from results import files
+
+
+def test_write_text_replaces_and_leaves_nothing_beside(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("old")
+    files.write_text(path, "né\n")
+    assert path.read_bytes() == "né\n".encode()
+    assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.csv"
+    path.write_text("old")
+
+    def fail(_descriptor):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="disk full"):
+        files.write_text(path, "new")
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_sha256(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    assert files.sha256(path) == hashlib.sha256(b"abc").hexdigest()

@@ -1,0 +1,135 @@
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+
+from results import report, schema, tables
+from tests.results import synthetic
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PROBE = """<script>
+let failure = "";
+addEventListener("error", (event) => { failure += event.message; });
+addEventListener("securitypolicyviolation", (event) => { failure += "blocked " + event.blockedURI; });
+setTimeout(() => {
+  const count = (selector) => document.querySelectorAll(selector).length;
+  const seen = [innerWidth, document.documentElement.scrollWidth, count(".vega svg.marks"), count(".vega")];
+  parent.postMessage(JSON.stringify(seen) + failure, "*");
+}, 6000);</script>"""
+# Chromium's window is at least 500 pixels wide; a frame can be as narrow as a phone.
+FRAME = """<!doctype html><iframe src="page.html" width="{width}" height="900" style="border: 0"></iframe>
+<script>addEventListener("message", (event) => {{ document.body.dataset.seen = event.data; }});</script>"""
+
+
+class Page(HTMLParser):
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.outside = [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        links = [value for name, value in attrs if name in ("src", "href", "srcset", "action")]
+        self.outside += [value for value in links if not value.startswith("#")]
+
+
+@pytest.fixture(scope="module")
+def html(run_dir):
+    return report.build(run_dir).read_text(encoding="utf-8")
+
+
+def test_one_file_that_loads_nothing(html):
+    page = Page(html)
+    assert page.outside == []
+    assert not {"link", "iframe", "img", "base"} & set(page.tags)
+    assert "default-src 'none'" in html
+    assert html.count("window.vegaEmbed=") == 1
+
+
+def test_headline_says_what_won_by_how_much(html):
+    headline = re.sub(
+        r"\s+", " ", re.sub(r"<[^>]+>", "", html.split('class="headline"')[1].split("</section>")[0])
+    )
+    assert "MC-BERT-WF classifies the 6 target languages at" in headline
+    assert "points against the fine-tuned [CLS] baseline (95% interval" in headline
+    assert "Under the protocol target-dev (an oracle" in headline
+
+
+def test_every_section_is_there_and_every_table_has_a_caption(html):
+    assert re.findall(r'<section id="(\w+)"', html) == [
+        *("search", "protocols", "confusion", "training", "table1", "corpus", "provenance")
+    ]
+    page = Page(html)
+    assert page.tags.count("table") == page.tags.count("caption") == 6
+    assert page.tags.count("h1") == 1
+
+
+def test_provenance_lists_every_file_with_its_checksum(html, run_dir):
+    for path in run_dir.glob("*.csv"):
+        assert path.name in html
+        assert report.files.sha256(path) in html
+
+
+def test_the_same_run_gives_the_same_bytes(html, run_dir):
+    assert report.build(run_dir).read_text(encoding="utf-8") == html
+
+
+def test_absent_stages_are_said_to_be_not_run(tmp_path):
+    tables.write(schema.CORPUS, synthetic.corpus(), tmp_path / "corpus.csv")
+    html = report.build(tmp_path).read_text(encoding="utf-8")
+    for name in ("gridsearch.csv", "confusion.csv", "finetune.csv", "table1.csv"):
+        assert f"Not run: {name} is absent" in html
+    assert "<script" not in html
+
+
+def test_only_the_search(tmp_path):
+    tables.write(schema.GRIDSEARCH, synthetic.gridsearch(), tmp_path / "gridsearch.csv")
+    html = report.build(tmp_path).read_text(encoding="utf-8")
+    assert "No baseline was measured" in html
+    assert "Best 20 candidates" in html
+
+
+def test_names_from_the_data_cannot_become_markup(tmp_path):
+    evil = "</script><script>alert(1)</script>"
+    confusion = synthetic.confusion().replace("refund status", evil)
+    tables.write(schema.CONFUSION, confusion, tmp_path / "confusion.csv")
+    tables.write(schema.CORPUS, synthetic.corpus().replace("refund status", evil), tmp_path / "corpus.csv")
+    assert "<script>alert(1)" not in report.build(tmp_path).read_text(encoding="utf-8")
+
+
+def test_the_whole_space_stays_small(tmp_path):
+    every = synthetic.gridsearch(synthetic.all_subsets(), schema.CLASSIFIERS, n_errors=5)
+    assert len(every) == 3825
+    path = report.build(synthetic.write_run(tmp_path / "full", every))
+    assert path.stat().st_size < 2_000_000
+
+
+def test_nothing_to_report_and_broken_tables_are_errors(tmp_path):
+    with pytest.raises(ValueError, match="no results to report; accepted: a folder with any of corpus.csv"):
+        report.build(tmp_path)
+    (tmp_path / "freezing.csv").write_text("system\nx\n")
+    with pytest.raises(ValueError, match=r"freezing.csv: header, column seed: missing"):
+        report.build(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (apt-get install chromium)")
+@pytest.mark.parametrize("width", [1280, 390])
+def test_in_a_browser_all_figures_are_drawn_and_the_page_fits(width, html, tmp_path):
+    (tmp_path / "page.html").write_text(html.replace("<main>", "<main>" + PROBE), encoding="utf-8")
+    frame = tmp_path / "frame.html"
+    frame.write_text(FRAME.format(width=width), encoding="utf-8")
+    flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking"
+    flags += " --disable-component-update --disable-sync --virtual-time-budget=12000 --dump-dom"
+    profile = f"--user-data-dir={tmp_path / 'profile'}"
+    command = [CHROMIUM, *flags.split(), profile, "--window-size=1400,1000", frame.as_uri()]
+    out = subprocess.run(command, capture_output=True, timeout=120, check=True).stdout.decode()
+    *numbers, failure = re.search(r'data-seen="\[(\d+),(\d+),(\d+),(\d+)\]([^"]*)"', out).groups()
+    inner, scroll, drawn, places = map(int, numbers)
+    assert failure == ""
+    assert inner == width
+    assert scroll <= inner
+    assert drawn == places == 8 + 4 + 7 + 8
