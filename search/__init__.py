@@ -1,0 +1,1 @@
+"""Search over layers, poolings and classifiers on cached features (`python -m pipeline gridsearch`)."""

@@ -1,0 +1,99 @@
+"""What `python -m pipeline gridsearch` refuses before the first fit, naming what is accepted."""
+
+from pathlib import Path
+
+import numpy as np
+
+from features.store import FeatureStore
+from search.examples import Examples
+from search.space import GridsearchSettings
+
+
+def check(
+    settings: GridsearchSettings, store: FeatureStore, examples: Examples, path: Path
+) -> tuple[str, ...]:
+    """Make sure that a search can run, and return the languages it scores, the source first.
+
+    Parameters
+    ----------
+    settings : GridsearchSettings
+        Already consistent in themselves.
+    store : FeatureStore
+        The feature cache.
+    examples : Examples
+        The corpus's labels, languages and splits.
+    path : Path
+        Where the examples were read, for messages.
+
+    Raises
+    ------
+    ValueError
+        A layer or pooling that the cache lacks; examples of another corpus; a label or language without the
+        rows it needs; fewer train texts than neighbours.
+    """
+    _check_store(settings, store, examples, path)
+    languages = _languages(settings, examples)
+    _check_train(settings, examples, path)
+    needed = {"target-dev": languages[1:], "source-dev": languages[:1], "last": ()}[settings.protocol]
+    if settings.protocol == "target-dev" and not needed:
+        raise ValueError(
+            f"gridsearch.protocol: got 'target-dev' with no language but {languages[0]!r} in {path}, "
+            "accepted: source-dev, last"
+        )
+    for language in needed:
+        if not len(examples.rows("dev", language)):
+            hint = ", or another protocol" if language != languages[0] else ""
+            raise ValueError(
+                f"{path}: language {language!r}: got no dev rows, accepted under gridsearch.protocol "
+                f"{settings.protocol}: at least one{hint}"
+            )
+    if not any(len(examples.rows(split, language)) for split in ("dev", "test") for language in languages):
+        raise ValueError(
+            f"{path}: languages {', '.join(languages)}: got no dev or test rows, accepted: at least one"
+        )
+    return languages
+
+
+def _check_store(settings: GridsearchSettings, store: FeatureStore, examples: Examples, path: Path) -> None:
+    for name, wanted, stored in (
+        ("layers", settings.layers, store.layers),
+        ("poolings", settings.poolings, store.poolings),
+    ):
+        for item in wanted:
+            if item not in stored:
+                accepted = ", ".join(str(entry) for entry in stored)
+                raise ValueError(
+                    f"gridsearch.{name}: got {item!r}, accepted: what the feature cache has, {accepted}"
+                )
+    if len(store.index) != len(examples.y):
+        raise ValueError(
+            f"{path}: got {len(examples.y)} rows, accepted: those of the feature cache, {len(store.index)}"
+        )
+
+
+def _languages(settings: GridsearchSettings, examples: Examples) -> tuple[str, ...]:
+    source, *targets = examples.languages
+    for language in settings.target_languages:
+        if language not in targets:
+            accepted = ", ".join(targets) or "none, the corpus has only its source language"
+            raise ValueError(f"gridsearch.target_languages: got {language!r}, accepted: {accepted}")
+    return (source, *(sorted(settings.target_languages) or targets))
+
+
+def _check_train(settings: GridsearchSettings, examples: Examples, path: Path) -> None:
+    train = examples.y[examples.rows("train", examples.source_language)]
+    counts = np.bincount(train, minlength=len(examples.labels))
+    where = f"{path}: train rows of {examples.source_language!r}"
+    if not len(train):
+        raise ValueError(f"{where}: got none, accepted: at least two labels")
+    for label, count in zip(examples.labels, counts, strict=True):
+        if not count:
+            raise ValueError(f"{where}: label {label!r}: got none, accepted: at least one row for each label")
+    if len(counts) < 2:
+        raise ValueError(f"{where}: got only label {examples.labels[0]!r}, accepted: at least two labels")
+    if "knn" in settings.classifiers:
+        most = max(dict(params)["n_neighbors"] for params in settings.values("knn"))
+        if most > len(train):
+            raise ValueError(
+                f"gridsearch.params.knn.n_neighbors: got {most}, accepted: 1 to {len(train)}, the train rows"
+            )

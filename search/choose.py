@@ -1,0 +1,79 @@
+"""How the winner is chosen: three protocols and one tie-break; used by `python -m pipeline gridsearch`.
+
+- `source-dev`: micro-F1 on the source language's dev texts; true zero-shot.
+- `target-dev`: mean micro-F1 over the target languages' dev texts; what the paper did, an oracle.
+- `last`: no labels chosen by: the fewest layers, the deepest of them, cls before other poolings, then the
+  order of the search. Its winner is thus the deepest single layer, cls, with the first classifier of the
+  settings.
+
+Ties of the first two go to fewer layers, then lower layers, then the candidate's name. Scores are compared
+unrounded and exact (`search.scoring`). Nothing here sees a test label: the functions take dev matrices only.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from search.scoring import Ints, mean_micro_f1
+from search.space import Candidate, Protocol
+
+DevMatrices = Mapping[str, Ints]
+Key = tuple[Any, ...]
+
+
+def rank(
+    candidates: Sequence[Candidate],
+    dev: Mapping[str, DevMatrices],
+    *,
+    protocol: Protocol,
+    source_language: str,
+    target_languages: Sequence[str],
+) -> list[tuple[Candidate, float | None]]:
+    """Order candidates, best first.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        In the order of the search; those without an entry in `dev` (which failed) are left out.
+    dev : mapping of candidate id to mapping of language to confusion matrix
+        Dev texts only.
+    protocol : Protocol
+        How to choose.
+    source_language : str
+        Language that `source-dev` scores.
+    target_languages : sequence of str
+        Languages whose mean `target-dev` scores.
+
+    Returns
+    -------
+    list of (Candidate, float or None)
+        Each with the score that the protocol ranks by; None where there is none (`last`).
+        Empty if the protocol's languages have no dev texts.
+    """
+    languages = {"source-dev": (source_language,), "target-dev": tuple(target_languages), "last": ()}[
+        protocol
+    ]
+    scored = [candidate for candidate in candidates if candidate.id in dev]
+    if protocol == "last":
+        position = {candidate.id: number for number, candidate in enumerate(scored)}
+        return [(candidate, None) for candidate in sorted(scored, key=_label_free(position))]
+    if not languages or any(language not in matrices for matrices in dev.values() for language in languages):
+        return []
+    scores = {
+        candidate.id: mean_micro_f1([dev[candidate.id][language] for language in languages])
+        for candidate in scored
+    }
+    ordered = sorted(scored, key=lambda candidate: (-scores[candidate.id], *tie_break(candidate)))
+    return [(candidate, scores[candidate.id]) for candidate in ordered]
+
+
+def tie_break(candidate: Candidate) -> Key:
+    """Return the key that orders candidates of equal score: fewer layers, lower layers, name."""
+    return len(candidate.layers), candidate.layers, candidate.id
+
+
+def _label_free(position: Mapping[str, int]) -> Callable[[Candidate], Key]:
+    def key(candidate: Candidate) -> Key:
+        deepest_first = tuple(-layer for layer in reversed(candidate.layers))
+        return len(candidate.layers), deepest_first, candidate.pooling != "cls", position[candidate.id]
+
+    return key

@@ -1,0 +1,138 @@
+"""Labels, languages and splits of the corpus rows in one .npz for `python -m pipeline gridsearch`.
+
+Workers of the search need no texts: this file (a few bytes per row, no pickle) is all that they read beside
+the features.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from search.arrays import Arrays, read_arrays, write_arrays
+
+SPLITS = ("train", "dev", "test")
+FIELDS = ("y", "language", "split", "ids", "labels", "source_language")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """What the search knows of the corpus: one entry per corpus row, in the corpus's order.
+
+    Attributes
+    ----------
+    y : int64 array of shape (n_rows,)
+        Position of the row's label in `labels`.
+    language, split : str arrays of shape (n_rows,)
+        Language code, and train, dev or test.
+    ids : str array of shape (n_rows,)
+        The corpus's ids; row numbers where none were given.
+    labels : tuple of str
+        All labels, sorted.
+    source_language : str
+        The language whose train rows are used.
+    digest : str
+        SHA-256 of everything above, in hexadecimal.
+    """
+
+    y: npt.NDArray[np.int64]
+    language: npt.NDArray[np.str_]
+    split: npt.NDArray[np.str_]
+    ids: npt.NDArray[np.str_]
+    labels: tuple[str, ...]
+    source_language: str
+    digest: str
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """All languages of the corpus, the source first, the rest sorted."""
+        rest = sorted(set(self.language.tolist()) - {self.source_language})
+        return (self.source_language, *rest)
+
+    def rows(self, split: str, language: str) -> npt.NDArray[np.int64]:
+        """Return the row numbers of one split of one language, in the corpus's order."""
+        return np.flatnonzero((self.split == split) & (self.language == language)).astype(np.int64)
+
+    @classmethod
+    def read(cls, path: Path) -> "Examples":
+        """Read what `write` wrote.
+
+        Raises
+        ------
+        ValueError
+            If the file is not such a file.
+        """
+        arrays = read_arrays(path, FIELDS, "an examples file; run the gridsearch stage again")
+        return cls(
+            y=arrays["y"],
+            language=arrays["language"],
+            split=arrays["split"],
+            ids=arrays["ids"],
+            labels=tuple(arrays["labels"].tolist()),
+            source_language=str(arrays["source_language"]),
+            digest=_digest(arrays),
+        )
+
+
+def write(  # the seven fields of the file, all by name but the first two
+    path: Path,
+    y: npt.ArrayLike,
+    *,
+    language: Sequence[str],
+    split: Sequence[str],
+    labels: Sequence[str],
+    source_language: str,
+    ids: Sequence[str] | None = None,
+) -> None:
+    """Write the rows' labels, languages and splits for the workers of the search.
+
+    Parameters
+    ----------
+    path : Path
+        Target; written to a temporary name beside it and renamed.
+    y : int array of shape (n_rows,)
+        Label codes, positions in `labels`.
+    language, split : sequences of str of length n_rows
+        Language code and split (train, dev or test) of each row.
+    labels : sequence of str
+        All labels, sorted.
+    source_language : str
+        The language with the training labels.
+    ids : sequence of str of length n_rows, optional
+        The corpus's ids, for the table of predictions. Row numbers where absent.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, a code has no label, or a split is unknown.
+    """
+    codes = np.asarray(y, dtype=np.int64)
+    names = [str(row) for row in range(len(codes))] if ids is None else [str(name) for name in ids]
+    for field, values in (("language", language), ("split", split), ("ids", names)):
+        if len(values) != len(codes):
+            raise ValueError(
+                f"{path}: {field}: got {len(values)} rows, accepted: {len(codes)}, one for each of y"
+            )
+    outside = np.flatnonzero((codes < 0) | (codes >= len(labels)))
+    if len(outside):
+        raise ValueError(
+            f"{path}: row {outside[0]}: y: got {codes[outside[0]]}, accepted: 0 to {len(labels) - 1}"
+        )
+    unknown = sorted(set(split) - set(SPLITS))
+    if unknown:
+        raise ValueError(f"{path}: split: got {unknown[0]!r}, accepted: {', '.join(SPLITS)}")
+    texts = (("language", language), ("split", split), ("ids", names), ("labels", labels))
+    arrays = {name: np.asarray(list(values), dtype=np.str_) for name, values in texts}
+    write_arrays(path, arrays | {"y": codes, "source_language": np.asarray(source_language, dtype=np.str_)})
+
+
+def _digest(arrays: Arrays) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

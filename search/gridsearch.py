@@ -1,0 +1,168 @@
+"""Score every candidate on the cache, choose the winner on dev: `python -m pipeline gridsearch`.
+
+Reads a feature cache and examples.npz; writes gridsearch.csv, confusion.csv, predictions_gridsearch.csv,
+probe.npz and winner.json. gridsearch.jsonl is the ledger: with it, a killed search goes on where it was and
+ends with the same tables.
+"""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sklearn
+
+from features.store import FeatureStore
+from search import artifacts, routes
+from search.artifacts import Outcome
+from search.checks import check
+from search.examples import Examples
+from search.kernels import Source, open_pooling, open_rows
+from search.ledger import Ledger
+from search.representation import Representation
+from search.space import Candidate, GridsearchSettings, Space
+from search.task import Task, error_rows, fit, one_thread, run
+
+LOG = logging.getLogger(__name__)
+VERSION = 1  # of the results of a candidate: raise it when a change alters them
+
+T = TypeVar("T")
+Rows = list[dict[str, Any]]
+Execute = Callable[[Callable[[Task], Rows], Iterable[Task]], Iterator[tuple[Task, Rows | None, str | None]]]
+Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
+
+
+def untracked(items: Iterable[T], _total: int, _description: str) -> Iterable[T]:
+    """Show no progress."""
+    return items
+
+
+def gridsearch(
+    settings: GridsearchSettings,
+    *,
+    store: Path,
+    examples: Path,
+    out: Path,
+    execute: Execute,
+    stamp: Mapping[str, object],
+    track: Track = untracked,
+) -> None:
+    """Score every candidate that has no row in the ledger yet, then write the tables and the winner.
+
+    Parameters
+    ----------
+    settings : GridsearchSettings
+        What is searched.
+    store : Path
+        Folder of the feature cache.
+    examples : Path
+        File that `search.examples.write` made.
+    out : Path
+        Folder of the results; must exist.
+    execute : Execute
+        Runs the tasks: `execute(run, tasks)` yields (task, rows, error message) as they finish.
+    stamp : mapping
+        Columns run, config_digest, encoder, version of every row.
+    track : Track
+        Wraps the finished tasks with a progress display.
+
+    Raises
+    ------
+    ValueError
+        If the search cannot run (`search.checks`), the ledger belongs to another one, or every candidate
+        failed.
+    """
+    start = time.perf_counter()
+    cache, corpus = FeatureStore.open(store), Examples.read(examples)
+    languages = check(settings, cache, corpus, examples)
+    digest = hashlib.sha256(f"{cache.digest} {corpus.digest}".encode()).hexdigest()
+    source = Source(store=store, examples=examples, languages=languages, digest=digest)
+    space = Space(settings)
+    with Ledger(out / "gridsearch.jsonl", _identity(settings, cache, corpus, languages)) as ledger:
+        known = len(ledger.rows)
+        LOG.info(
+            "gridsearch: %d candidates, %d of them known, %d languages", len(space), known, len(languages)
+        )
+        tasks = list(tasks_left(space, source, set(ledger.rows), settings.seed))
+        for task, rows, error in track(execute(run, tasks), len(tasks), "gridsearch"):
+            for row in rows if rows is not None else error_rows(task.candidates, error or "no result"):
+                ledger.append(row)
+        results = ledger.rows
+    outcome = Outcome(
+        settings=settings,
+        candidates=list(space),
+        rows=results,
+        examples=corpus,
+        languages=languages,
+        stamp=stamp,
+    )
+    _finish(outcome, source, cache.digest, out)
+    LOG.info("gridsearch: %d candidates in %.1f s", len(space) - known, time.perf_counter() - start)
+
+
+def tasks_left(space: Space, source: Source, known: set[str], seed: int) -> Iterator[Task]:
+    """Yield a task for each feature set with candidates that are not known, pooling by pooling."""
+    for layers, pooling in space.feature_sets():
+        left = tuple(candidate for candidate in space.models(layers, pooling) if candidate.id not in known)
+        if left:
+            yield Task(source=source, layers=layers, pooling=pooling, candidates=left, seed=seed)
+
+
+def _identity(
+    settings: GridsearchSettings, cache: FeatureStore, corpus: Examples, languages: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return all that a row depends on; the protocol only chooses among rows."""
+    return {
+        "version": VERSION,
+        "scikit_learn": sklearn.__version__,
+        "features": cache.digest,
+        "examples": corpus.digest,
+        "languages": languages,
+        "layers": settings.layers,
+        "poolings": settings.poolings,
+        "max_layers": settings.max_layers,
+        "classifiers": settings.classifiers,
+        "params": {name: [dict(params) for params in settings.values(name)] for name in settings.classifiers},
+        "seed": settings.seed,
+    }
+
+
+def _finish(outcome: Outcome, source: Source, store_digest: str, out: Path) -> None:
+    """Choose, and write everything; winner.json comes last and means that the rest is there."""
+    (out / "winner.json").unlink(missing_ok=True)
+    failed = [row for row in outcome.rows.values() if row["status"] == "error"]
+    ranking = outcome.ranking(outcome.settings.protocol)
+    artifacts.write_gridsearch(outcome, ranking, out / "gridsearch.csv")
+    if not ranking:
+        raise ValueError(
+            f"{out / 'gridsearch.csv'}: all {len(failed)} candidates failed; "
+            f"the first: {failed[0]['message']}"
+        )
+    artifacts.write_confusion(outcome, ranking, out / "confusion.csv")
+    winner, score = ranking[0]
+    probe = _write_winner_outputs(outcome, winner, source, out)
+    artifacts.write_winner(outcome, winner, store_digest=store_digest, probe=probe, path=out / "winner.json")
+    LOG.info("gridsearch: winner %s by %s, score %s", winner.id, outcome.settings.protocol, score)
+    if failed:
+        LOG.warning("gridsearch: %d candidates failed, for example: %s", len(failed), failed[0]["message"])
+
+
+def _write_winner_outputs(outcome: Outcome, winner: Candidate, source: Source, out: Path) -> str | None:
+    """Fit the winner again, write its predictions and its probe; return the probe's file name."""
+    (out / "probe.npz").unlink(missing_ok=True)
+    with one_thread():
+        blocks = open_pooling(source, winner.pooling)
+        representation = Representation(blocks, winner.layers)
+        fitted = fit(representation, winner, seed=outcome.settings.seed)
+        predicted = routes.predict(representation, fitted)
+        probe = artifacts.make_probe(representation, fitted, winner, outcome.examples.labels)
+    artifacts.write_predictions(outcome, predicted, blocks.rows, out / "predictions_gridsearch.csv")
+    open_pooling.cache_clear()  # the driver goes on to other stages
+    open_rows.cache_clear()
+    if probe is None:
+        LOG.warning("gridsearch: %s has no probe; it is fitted by scikit-learn only", winner.classifier)
+        return None
+    probe.save(out / "probe.npz")
+    return "probe.npz"

@@ -1,0 +1,139 @@
+"""One unit of work of `python -m pipeline gridsearch`: a feature set and all its classifiers.
+
+`run` is a top-level function of a small picklable task: it finds its data by path, so nothing larger than a
+list of candidates crosses a process border, and it is the same in this process, under loky and on a cluster.
+"""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import sklearn
+from threadpoolctl import ThreadpoolController
+
+from search import routes
+from search.classifiers import CLASSIFIERS
+from search.kernels import Ints, PoolingBlocks, Source, open_pooling
+from search.representation import Representation
+from search.scoring import confusion_matrices
+from search.space import Candidate
+
+LOG = logging.getLogger(__name__)
+MESSAGE_LENGTH = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A feature set and the candidates on it that are still to be scored."""
+
+    source: Source
+    layers: tuple[int, ...]
+    pooling: str
+    candidates: tuple[Candidate, ...]
+    seed: int = 0
+
+
+def run(task: Task) -> list[dict[str, Any]]:
+    """Fit and score the candidates of a task; a row of the ledger for each, in their order.
+
+    A row has candidate_id, status (ok or error), message, fit_seconds, score_seconds and matrices: language
+    -> split -> confusion matrix as lists. What fails is a row with status error; no exception of a
+    classifier leaves this function.
+    """
+    with one_thread():
+        start = time.perf_counter()
+        try:
+            blocks = open_pooling(task.source, task.pooling)
+            representation = Representation(blocks, task.layers)
+            representation.prepare()
+        except Exception as error:
+            LOG.debug("task %s %s failed", task.layers, task.pooling, exc_info=True)
+            return error_rows(task.candidates, error)
+        shared = (time.perf_counter() - start) / len(task.candidates)
+        return [
+            _score(blocks, representation, candidate, seed=task.seed, shared=shared)
+            for candidate in task.candidates
+        ]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Give BLAS one thread and spare scikit-learn the checks already made, as for every fit here."""
+    checked = sklearn.config_context(assume_finite=True, skip_parameter_validation=True)
+    with _controller().limit(limits=1), checked:
+        yield
+
+
+def fit(representation: Representation, candidate: Candidate, *, seed: int = 0) -> routes.Fitted:
+    """Fit a candidate on its feature set."""
+    classifier = CLASSIFIERS[candidate.classifier]
+    estimator = classifier.factory(**dict(candidate.params))
+    if "random_state" in estimator.get_params():
+        estimator.set_params(random_state=seed)
+    return classifier.route(representation, estimator)
+
+
+def error_rows(candidates: Sequence[Candidate], error: Exception | str) -> list[dict[str, Any]]:
+    """Return the rows of candidates that could not be scored; the message is one line."""
+    text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    message = " ".join(text.split())[:MESSAGE_LENGTH]
+    return [
+        {
+            "candidate_id": candidate.id,
+            "status": "error",
+            "message": message,
+            "fit_seconds": 0.0,
+            "score_seconds": 0.0,
+            "matrices": {},
+        }
+        for candidate in candidates
+    ]
+
+
+def _score(
+    blocks: PoolingBlocks, representation: Representation, candidate: Candidate, *, seed: int, shared: float
+) -> dict[str, Any]:
+    start = time.perf_counter()
+    try:
+        fitted = fit(representation, candidate, seed=seed)
+        between = time.perf_counter()
+        predicted = routes.predict(representation, fitted)
+        matrices = score(blocks, predicted)
+    except Exception as error:
+        LOG.debug("candidate %s failed", candidate.id, exc_info=True)
+        return error_rows([candidate], error)[0]
+    return {
+        "candidate_id": candidate.id,
+        "status": "ok",
+        "message": "",
+        "fit_seconds": round(between - start + shared, 6),
+        "score_seconds": round(time.perf_counter() - between, 6),
+        "matrices": matrices,
+    }
+
+
+def score(blocks: PoolingBlocks, predicted: Ints) -> dict[str, dict[str, list[list[int]]]]:
+    """Return language -> split -> confusion matrix from the predictions for the distinct evaluation texts."""
+    rows = blocks.rows
+    counts = confusion_matrices(
+        rows.scored_y,
+        predicted[rows.scored_text],
+        group=rows.scored_group,
+        n_groups=len(rows.groups),
+        n_classes=rows.n_classes,
+    )
+    matrices: dict[str, dict[str, list[list[int]]]] = {}
+    for (language, split), matrix in zip(rows.groups, counts, strict=True):
+        matrices.setdefault(language, {})[split] = matrix.tolist()
+    return matrices
+
+
+@lru_cache(
+    maxsize=1
+)  # finding the loaded BLAS libraries takes about 1 ms, setting their threads microseconds
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()

@@ -1,0 +1,126 @@
+"""A small search on disk: a feature cache with structure in it and its examples; nothing is encoded."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from features.store import FeatureStore, StoreWriter
+from search import examples
+
+LABELS = ("apple", "pear", "plum", "quince")
+
+
+@dataclass(frozen=True)
+class Made:
+    """Where a made search lies, and the arrays it was made of."""
+
+    store: Path
+    examples: Path
+    states: np.ndarray  # (n_texts, n_layers, n_poolings, hidden_size)
+    index: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """How large a made search is."""
+
+    n_train: int = 40
+    n_duplicates: int = 12
+    n_eval: int = 15
+    hidden_size: int = 6
+    layers: tuple[int, ...] = (1, 2, 3)
+    poolings: tuple[str, ...] = ("max", "cls")
+    languages: tuple[str, ...] = ("en", "de", "zh")
+    n_classes: int = 3
+    dtype: str = "float32"
+    constant: bool = False
+
+
+def make(folder: Path, shape: Shape, seed: int = 0) -> Made:
+    rng = np.random.default_rng(seed)
+    y = list(np.arange(shape.n_train) % shape.n_classes)
+    index = list(range(shape.n_train))
+    for original in rng.integers(shape.n_train, size=shape.n_duplicates):
+        y.append(y[original])
+        index.append(int(original))
+    language, split = ["en"] * len(y), ["train"] * len(y)
+    n_texts = shape.n_train
+    for name in shape.languages:
+        for part in ("dev", "test"):
+            y += list(rng.integers(shape.n_classes, size=shape.n_eval))
+            index += range(n_texts, n_texts + shape.n_eval)
+            n_texts += shape.n_eval
+            language += [name] * shape.n_eval
+            split += [part] * shape.n_eval
+    texts = np.empty(n_texts, dtype=int)
+    texts[index] = y
+    latent = rng.normal(size=(n_texts, 8)) + 1.5 * np.eye(8)[texts]
+    states = np.empty((n_texts, len(shape.layers), len(shape.poolings), shape.hidden_size))
+    for layer in range(len(shape.layers)):
+        for pooling in range(len(shape.poolings)):
+            mixed = latent @ rng.normal(size=(8, shape.hidden_size))
+            states[:, layer, pooling] = mixed + rng.normal(size=mixed.shape) + 3 * rng.normal()
+    if shape.constant:
+        states[..., 0] = 0.5
+    store = folder / "cache"
+    fields = {"layers": shape.layers, "poolings": shape.poolings, "storage_dtype": shape.dtype, "seed": seed}
+    writer = StoreWriter(
+        store,
+        {key: list(value) if isinstance(value, tuple) else value for key, value in fields.items()},
+        index=np.asarray(index),
+        hidden_size=shape.hidden_size,
+        rows_per_file=64,
+        unit_rows=32,
+    )
+    for start, stop in writer.pending():
+        writer.write_unit(start, states[start:stop].astype(np.float32))
+    writer.finish()
+    examples.write(
+        folder / "examples.npz",
+        y,
+        language=language,
+        split=split,
+        labels=LABELS[: shape.n_classes],
+        source_language="en",
+    )
+    return Made(store, folder / "examples.npz", states.astype(np.float32), np.asarray(index))
+
+
+@pytest.fixture
+def make_search(tmp_path):
+    def build(seed=0, name="made", **sizes):
+        folder = tmp_path / name
+        folder.mkdir()
+        return make(folder, Shape(**sizes), seed)
+
+    return build
+
+
+@pytest.fixture
+def source_of():
+    from search.kernels import Source
+
+    def build(made, languages=("en", "de", "zh")):
+        digest = FeatureStore.open(made.store).digest + str(made.examples)
+        return Source(store=made.store, examples=made.examples, languages=languages, digest=digest)
+
+    return build
+
+
+@pytest.fixture
+def serial():
+    def execute(function, tasks):
+        for task in tasks:
+            yield task, function(task), None
+
+    return execute
+
+
+STAMP = {"run": "r", "config_digest": "c", "encoder": "e", "version": "0"}
+
+
+@pytest.fixture
+def stamp():
+    return dict(STAMP)

@@ -1,0 +1,288 @@
+"""A whole search on disk: its tables, its winner, and that a killed one ends the same."""
+
+import json
+import random
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score
+
+from features.store import FeatureStore
+from results import schema, tables
+from search.classifiers import CLASSIFIERS
+from search.examples import Examples
+from search.gridsearch import gridsearch
+from search.probe import Probe
+from search.space import GridsearchSettings
+
+SETTINGS = GridsearchSettings(
+    layers=(1, 3), poolings=("max", "cls"), classifiers=("ridge", "knn", "lda"), top=3
+)
+N = 3 * 2 * 3
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing may catch it."""
+
+
+@pytest.fixture
+def search(make_search, serial, stamp, tmp_path):
+    made = make_search()
+
+    def run(settings=SETTINGS, out=None, execute=serial, data=made):
+        out = out or tmp_path / "out"
+        out.mkdir(exist_ok=True)
+        gridsearch(settings, store=data.store, examples=data.examples, out=out, execute=execute, stamp=stamp)
+        return out
+
+    run.made = made
+    return run
+
+
+def table(out, name=schema.GRIDSEARCH):
+    return tables.read(name, out / name.file_name)
+
+
+def timeless(out):
+    return table(out).drop(columns=["fit_seconds", "score_seconds"])
+
+
+def test_every_file_is_there_and_valid(search):
+    out = search()
+    assert tables.validate(out) == []
+    assert {path.name for path in out.iterdir()} == {
+        "gridsearch.jsonl", "gridsearch.csv", "confusion.csv", "winner.json", "probe.npz",
+        "predictions_gridsearch.csv",
+    }  # fmt: skip
+
+
+def test_rows_are_ranked_by_the_mean_of_the_target_languages(search):
+    frame = table(search())
+    assert len(frame) == N
+    assert frame["candidate_id"].is_unique
+    assert frame["rank"].tolist() == list(range(1, N + 1))
+    assert frame["score"].is_monotonic_decreasing
+    np.testing.assert_allclose(frame["score"], frame[["dev_f1_de", "dev_f1_zh"]].mean(axis=1))
+    np.testing.assert_allclose(frame["test_f1_mean"], frame[["test_f1_de", "test_f1_zh"]].mean(axis=1))
+    assert (frame["score"] == frame["dev_f1_mean"]).all()
+    assert frame["params"].map(json.loads).map(len).eq(1).all()
+    assert frame["score"].iloc[0] > 0.6  # there is structure to find; chance is a third
+
+
+def test_winner_is_the_first_row_and_names_what_each_protocol_would_take(search):
+    out = search()
+    winner = json.loads((out / "winner.json").read_text())
+    frame = table(out).set_index("candidate_id", drop=False)
+    first = frame.iloc[0]
+    assert winner["candidate_id"] == first["candidate_id"]
+    assert winner["layers"] == [int(layer) for layer in first["layers"].split("+")]
+    assert winner["labels"] == ["apple", "pear", "plum"]
+    assert winner["store"] == FeatureStore.open(search.made.store).digest
+    assert (winner["encoder"], winner["source_language"], winner["probe"]) == ("e", "en", "probe.npz")
+    assert winner["scores"] == winner["by_protocol"]["target-dev"]
+    by = winner["by_protocol"]
+    assert by["source-dev"]["score"] == frame["dev_f1_en"].max()
+    assert by["target-dev"]["score"] == frame["dev_f1_mean"].max()
+    assert by["last"]["candidate_id"] == "3-cls-ridge-alpha=1000.0"
+    assert by["last"]["score"] is None
+    for entry in by.values():
+        assert entry["test_f1_mean"] == frame.loc[entry["candidate_id"], "test_f1_mean"]
+
+
+@pytest.mark.parametrize("protocol", ["source-dev", "last"])
+def test_another_protocol_ranks_the_same_rows_anew_without_fitting(search, protocol):
+    search()
+
+    def never(function, tasks):
+        assert not list(tasks)
+        return iter(())
+
+    out = search(replace(SETTINGS, protocol=protocol), execute=never)
+    frame = table(out)
+    assert (frame["protocol"] == protocol).all()
+    winner = json.loads((out / "winner.json").read_text())
+    assert (
+        winner["candidate_id"]
+        == winner["by_protocol"][protocol]["candidate_id"]
+        == frame["candidate_id"].iloc[0]
+    )
+    if protocol == "last":
+        assert frame["score"].isna().all()
+
+
+def test_confusion_and_predictions_say_what_the_table_says(search):
+    out = search()
+    frame = table(out)
+    cells = table(out, schema.CONFUSION)
+    assert sorted(cells["rank"].unique()) == [1, 2, 3]
+    assert len(cells) == 3 * 3 * 2 * 9
+    predictions = tables.read(schema.PREDICTIONS, out / "predictions_gridsearch.csv")
+    assert len(predictions) == 3 * 2 * 15
+    for (language, split), part in predictions.groupby(["language", "split"]):
+        best = cells[(cells["rank"] == 1) & (cells["language"] == language) & (cells["split"] == split)]
+        assert best["n"].sum() == 15
+        right = best.loc[best["label"] == best["predicted"], "n"].sum() / 15
+        accuracy = accuracy_score(part["label"], part["predicted"])
+        assert right == accuracy == frame[f"{split}_f1_{language}"].iloc[0]
+
+
+def test_the_probe_reproduces_the_predictions(search):
+    out = search()
+    probe = Probe.load(out / "probe.npz")
+    predictions = tables.read(schema.PREDICTIONS, out / "predictions_gridsearch.csv")
+    rows = predictions["id"].astype(int).to_numpy()
+    store, corpus = FeatureStore.open(search.made.store), Examples.read(search.made.examples)
+    codes = probe.predict(store.states(layers=probe.layers, pooling=probe.pooling, rows=rows))
+    assert [corpus.labels[code] for code in codes] == predictions["predicted"].tolist()
+
+
+def test_killed_at_any_task_and_any_byte_it_ends_the_same(search, serial, tmp_path):
+    expected = timeless(search(out=tmp_path / "whole"))
+    ran = []
+
+    def until(limit):
+        def execute(function, tasks):
+            for number, triple in enumerate(serial(function, tasks)):
+                if number == limit:
+                    raise Killed
+                ran.extend(candidate.id for candidate in triple[0].candidates)
+                yield triple
+
+        return execute
+
+    out = tmp_path / "killed"
+    for limit in (0, 2, 1):
+        with pytest.raises(Killed):
+            search(out=out, execute=until(limit))
+        assert not (out / "winner.json").exists()
+    search(out=out, execute=until(None))
+    assert len(ran) == len(set(ran)) == N
+    pd.testing.assert_frame_equal(timeless(out), expected)
+
+    whole = (out / "gridsearch.jsonl").read_bytes()
+    draw = random.Random(0)
+    for cut in [0, 1, len(whole) - 1, *(draw.randrange(len(whole)) for _ in range(12))]:
+        (out / "gridsearch.jsonl").write_bytes(whole[:cut])
+        search(out=out)
+        lines = (out / "gridsearch.jsonl").read_bytes().splitlines()[1:]
+        ids = [json.loads(line)["row"]["candidate_id"] for line in lines]
+        assert len(ids) == len(set(ids)) == N
+        pd.testing.assert_frame_equal(timeless(out), expected)
+
+
+def test_tasks_in_any_order_and_twice_give_the_same_table(search, serial, tmp_path):
+    def shuffled(function, tasks):
+        twice = [*tasks] * 2
+        random.Random(1).shuffle(twice)
+        return serial(function, twice)
+
+    expected = timeless(search(out=tmp_path / "a"))
+    pd.testing.assert_frame_equal(timeless(search(out=tmp_path / "b", execute=shuffled)), expected)
+
+
+def test_what_the_executor_could_not_run_is_an_error_row(search, serial, caplog):
+    def dying(function, tasks):
+        first, *rest = tasks
+        yield first, None, "the task killed its worker twice"
+        yield from serial(function, rest)
+
+    out = search(execute=dying)
+    frame = table(out)
+    failed = frame[frame["status"] == "error"]
+    assert len(frame) == N
+    assert len(failed) == 3
+    assert failed["rank"].isna().all()
+    assert failed["dev_f1_de"].isna().all()
+    assert set(failed["message"]) == {"the task killed its worker twice"}
+    assert frame["status"].tolist() == ["ok"] * (N - 3) + ["error"] * 3
+    assert "3 candidates failed, for example: the task killed its worker twice" in caplog.text
+    assert tables.validate(out) == []
+
+
+def test_all_failed_is_an_error_and_leaves_no_winner(search):
+    search()
+
+    def dying(function, tasks):
+        return ((task, None, "no luck") for task in tasks)
+
+    search_out = search.made.store.parent / "other"
+    with pytest.raises(ValueError, match=r"gridsearch.csv: all 18 candidates failed; the first: no luck"):
+        search(out=search_out, execute=dying)
+    assert not (search_out / "winner.json").exists()
+    assert tables.validate(search_out / "gridsearch.csv") == []
+
+
+def test_another_search_into_the_same_folder_is_refused(search, make_search):
+    search()
+    with pytest.raises(
+        ValueError, match=r"gridsearch.jsonl: holds another search: layers was \[1, 3\], now \[1, 2\]"
+    ):
+        search(replace(SETTINGS, layers=(1, 2)))
+    with pytest.raises(ValueError, match="holds another search: params was"):
+        search(replace(SETTINGS, params={"ridge": {"alpha": 5}}))
+    with pytest.raises(ValueError, match="holds another search: features was"):
+        search(data=make_search(seed=1, name="changed"))
+
+
+def test_target_dev_missing_under_source_dev_leaves_cells_empty(search, make_search):
+    made = make_search(name="nodev")
+    corpus = Examples.read(made.examples)
+    split = corpus.split.copy()
+    split[(split == "dev") & (corpus.language == "zh")] = "test"
+    from search import examples
+
+    fields = {"y": corpus.y, "language": corpus.language, "labels": corpus.labels, "source_language": "en"}
+    examples.write(made.examples, **fields, split=split)
+    out = search(
+        GridsearchSettings(layers=(1,), poolings=("max",), protocol="source-dev"),
+        data=made,
+        out=made.store.parent,
+    )
+    frame = table(out)
+    assert frame["dev_f1_zh"].isna().all()
+    assert frame["dev_f1_mean"].isna().all()
+    assert frame["dev_f1_de"].notna().all()
+    assert json.loads((out / "winner.json").read_text())["by_protocol"]["target-dev"] is None
+
+
+def test_a_winner_without_a_probe_says_so(search, monkeypatch, tmp_path, caplog):
+    from search import routes
+
+    ridge = CLASSIFIERS["ridge"]
+    changed = type(ridge)(factory=ridge.factory, parameters=ridge.parameters, route=routes.plain)
+    monkeypatch.setitem(CLASSIFIERS, "ridge", changed)
+    out = search(
+        GridsearchSettings(layers=(1,), poolings=("max",), classifiers=("ridge",)), out=tmp_path / "p"
+    )
+    assert json.loads((out / "winner.json").read_text())["probe"] is None
+    assert not (out / "probe.npz").exists()
+    assert "ridge has no probe" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"constant": True}, {"dtype": "float16"}, {"n_classes": 2}, {"n_duplicates": 0}]
+)
+def test_every_classifier_survives(make_search, search, tmp_path, sizes):
+    made = make_search(name="other", **sizes)
+    weaker = {"linear_svm": {"C": 0.1}, "logistic_regression": {"C": 0.1}}  # few columns bear a weak penalty
+    settings = GridsearchSettings(layers=(1, 2, 3), poolings=("max",), params=weaker)
+    out = search(settings, data=made, out=tmp_path / "other-out")
+    frame = table(out)
+    assert (frame["status"] == "ok").all()
+    assert len(frame) == 35
+    assert frame.groupby("classifier")["dev_f1_en"].max().min() > 0.5
+
+
+def test_progress_wraps_the_finished_tasks(make_search, serial, stamp, tmp_path):
+    made, seen = make_search(name="tracked"), []
+
+    def track(items, total, description):
+        for item in items:
+            seen.append((total, description))
+            yield item
+
+    where = {"store": made.store, "examples": made.examples, "out": tmp_path}
+    gridsearch(SETTINGS, **where, execute=serial, stamp=stamp, track=track)
+    assert seen == [(6, "gridsearch")] * 6

@@ -1,0 +1,55 @@
+"""Scores from confusion matrices equal those that scikit-learn computes from labels."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
+
+from search.scoring import confusion_matrices, macro_f1, mean_micro_f1, micro_f1
+
+ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=60)
+
+
+@given(ROWS)
+def test_matrices_and_scores_are_scikit_learns_in_every_group(rows):
+    y, predicted, group = np.array(rows, dtype=np.int64).T
+    matrices = confusion_matrices(y, predicted, group=group, n_groups=3, n_classes=4)
+    assert matrices.shape == (3, 4, 4)
+    for number, matrix in enumerate(matrices):
+        mine, theirs = y[group == number], predicted[group == number]
+        np.testing.assert_array_equal(
+            matrix, confusion_matrix(mine, theirs, labels=range(4)) if len(mine) else 0
+        )
+        if len(mine):
+            labels = {"labels": range(4), "zero_division": 0}
+            assert float(micro_f1(matrix)) == pytest.approx(f1_score(mine, theirs, average="micro", **labels))
+            assert macro_f1(matrix) == pytest.approx(f1_score(mine, theirs, average="macro", **labels))
+
+
+@given(ROWS)
+def test_micro_f1_of_single_label_data_is_accuracy(rows):
+    y, predicted, _ = np.array(rows, dtype=np.int64).T
+    group = np.zeros_like(y)
+    matrix = confusion_matrices(y, predicted, group=group, n_groups=1, n_classes=4)[0]
+    assert float(micro_f1(matrix)) == accuracy_score(y, predicted)
+
+
+def test_micro_f1_is_computed_from_its_parts():
+    # columns 0 and 1: TP 3 + 1, FP 2 + 0, FN 0 + 2
+    assert micro_f1(np.array([[3, 0], [2, 1]])) == Fraction(2 * 4, 2 * 4 + 2 + 2)
+    assert micro_f1(np.zeros((2, 2), dtype=int)) == 0
+
+
+def test_equal_means_are_equal_numbers():
+    # the same tenths in another order: floats added one by one differ in the last bit
+    def matrix(right, n):
+        return np.array([[right, n - right], [0, 0]])
+
+    one = mean_micro_f1([matrix(1, 10), matrix(2, 10), matrix(3, 10)])
+    other = mean_micro_f1([matrix(3, 10), matrix(2, 10), matrix(1, 10)])
+    assert one == other == 0.2
+    assert (0.1 + 0.2 + 0.3) / 3 != (0.3 + 0.2 + 0.1) / 3
+    assert np.isnan(mean_micro_f1([]))

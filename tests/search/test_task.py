@@ -1,0 +1,105 @@
+"""A task scores its candidates wherever it runs, and turns failures into rows."""
+
+import multiprocessing
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+from search.classifiers import CLASSIFIERS
+from search.gridsearch import tasks_left
+from search.kernels import open_pooling
+from search.space import GridsearchSettings, Space
+from search.task import Task, error_rows, run
+
+SETTINGS = GridsearchSettings(layers=(1, 2), poolings=("max",))
+
+
+@pytest.fixture
+def tasks(make_search, source_of):
+    return list(tasks_left(Space(SETTINGS), source_of(make_search()), set(), seed=0))
+
+
+def scores(rows):
+    return [{key: value for key, value in row.items() if "seconds" not in key} for row in rows]
+
+
+def test_a_row_for_each_candidate_with_all_matrices(tasks):
+    rows = run(tasks[0])
+    assert [row["candidate_id"] for row in rows] == [candidate.id for candidate in tasks[0].candidates]
+    for row in rows:
+        assert row["status"] == "ok"
+        assert row["message"] == ""
+        assert row["fit_seconds"] > 0
+        assert list(row["matrices"]) == ["en", "de", "zh"]
+        for splits in row["matrices"].values():
+            assert {split: np.sum(matrix) for split, matrix in splits.items()} == {"dev": 15, "test": 15}
+    assert len({str(row["matrices"]) for row in rows}) > 1
+
+
+def test_tasks_are_small_and_run_alike_in_another_process(tasks):
+    assert all(len(pickle.dumps(task)) < 4000 for task in tasks)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        elsewhere = list(pool.map(run, tasks))
+    assert [scores(rows) for rows in elsewhere] == [scores(run(task)) for task in tasks]
+
+
+def test_a_failing_candidate_is_a_row_and_its_neighbours_are_scored(tasks, monkeypatch):
+    def broken(representation, estimator):
+        raise RuntimeError("a reason\nin two lines")
+
+    classifier = CLASSIFIERS["ridge"]
+    changed = type(classifier)(factory=classifier.factory, parameters=classifier.parameters, route=broken)
+    monkeypatch.setitem(CLASSIFIERS, "ridge", changed)
+    rows = run(tasks[0])
+    assert [row["status"] for row in rows] == ["ok", "ok", "error", "ok", "ok"]
+    assert rows[2]["message"] == "RuntimeError: a reason in two lines"
+    assert rows[2]["matrices"] == {}
+
+
+def test_a_task_whose_features_cannot_be_read_is_an_error_row_for_each(tasks):
+    (tasks[0].source.store / "manifest.json").unlink()
+    rows = run(tasks[0])
+    assert {row["status"] for row in rows} == {"error"}
+    assert len(rows) == 5
+    assert "manifest.json" in rows[0]["message"]
+
+
+def test_messages_are_one_line_and_bounded(tasks):
+    row = error_rows(tasks[0].candidates[:1], "x " * 1000)[0]
+    assert len(row["message"]) == 300
+
+
+def test_blas_has_one_thread_in_a_task(tasks, monkeypatch):
+    seen = []
+
+    def spy(representation, estimator):
+        seen.extend(info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas")
+        raise RuntimeError
+
+    classifier = CLASSIFIERS["knn"]
+    changed = type(classifier)(factory=classifier.factory, parameters=classifier.parameters, route=spy)
+    monkeypatch.setitem(CLASSIFIERS, "knn", changed)
+    run(tasks[0])
+    assert seen
+    assert set(seen) == {1}
+
+
+def test_a_worker_keeps_one_pooling(tasks):
+    first = open_pooling(tasks[0].source, "max")
+    assert open_pooling(tasks[0].source, "max") is first
+    open_pooling(tasks[0].source, "cls")
+    assert open_pooling(tasks[0].source, "max") is not first
+
+
+def test_known_candidates_are_left_out_of_tasks(tasks):
+    space, source = Space(SETTINGS), tasks[0].source
+    known = {candidate.id for candidate in tasks[0].candidates} | {tasks[1].candidates[3].id}
+    left = list(tasks_left(space, source, known, seed=7))
+    assert [task.layers for task in left] == [(2,), (1, 2)]
+    assert [len(task.candidates) for task in left] == [4, 5]
+    assert isinstance(left[0], Task)
+    assert left[0].seed == 7
