@@ -28,7 +28,7 @@ from features import fingerprint as fp
 from features import pooling as pooling_module
 from features.batching import plan_batches
 from features.corpus import Corpus
-from features.encoder import PooledEncoder, identity, n_layers, require_layers
+from features.encoder import PooledEncoder, identity, n_layers, require_layers, tokenise
 from features.settings import EncoderSettings, ExtractSettings
 from features.store import SCHEMA, FeatureStore, StoreWriter
 
@@ -154,29 +154,6 @@ def encode_unit(
             f"{fields['storage_dtype']}; try extract.storage_dtype=float32 or extract.dtype=float32"
         )
     return states
-
-
-def tokenise(
-    tokenizer: transformers.PreTrainedTokenizerBase,
-    texts: Sequence[tuple[str, str]],
-    max_length: int,
-    *,
-    special: bool = False,
-) -> list[dict[str, list[int]]]:
-    """Tokenise texts and pairs jointly, cut at `max_length`; empty second texts mean single texts."""
-    rows: list[dict[str, list[int]]] = []
-    paired = any(pair for _, pair in texts)
-    for block in range(0, len(texts), 1024):
-        part = texts[block : block + 1024]
-        encoded = tokenizer(
-            [text for text, _ in part],
-            [pair for _, pair in part] if paired else None,
-            truncation=True,
-            max_length=max_length,
-            return_special_tokens_mask=special,
-        )
-        rows += [{name: encoded[name][k] for name in encoded} for k in range(len(part))]
-    return rows
 
 
 def distinct_texts(corpus: Corpus) -> tuple[list[tuple[str, str]], np.ndarray]:

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from features.corpus import Corpus
-from features.encoder import load_tokenizer
+from features.encoder import load_tokenizer, tokenise
 
 log = logging.getLogger(__name__)
 
+NEVER_CUT = 1_000_000_000  # tokens
 UNKNOWN_ALARM = 0.05  # share of unknown tokens above which a language is named in the log
 
 
@@ -35,17 +36,12 @@ def corpus_statistics(corpus: Corpus, encoder: Path, max_length: int) -> pd.Data
     """
     tokenizer = load_tokenizer(encoder)
     table = corpus.table
-    lengths = np.empty(len(table), dtype=np.int64)
-    unknown, special = np.empty_like(lengths), np.empty_like(lengths)
-    specials = [i for i in tokenizer.all_special_ids if i != tokenizer.unk_token_id]
-    for start in range(0, len(table), 1024):
-        part = table.iloc[start : start + 1024]
-        pairs = part["text_pair"].tolist() if (part["text_pair"] != "").any() else None
-        encoded = tokenizer(part["text"].tolist(), pairs, truncation=False, verbose=False)
-        for k, ids in enumerate(encoded["input_ids"], start=start):
-            lengths[k] = len(ids)
-            unknown[k] = ids.count(tokenizer.unk_token_id) if tokenizer.unk_token_id is not None else 0
-            special[k] = sum(ids.count(s) for s in specials)
+    pairs = list(zip(table["text"], table["text_pair"], strict=True))
+    ids = [row["input_ids"] for row in tokenise(tokenizer, pairs, NEVER_CUT)]
+    specials = {i for i in tokenizer.all_special_ids if i != tokenizer.unk_token_id}
+    lengths = np.array([len(row) for row in ids])
+    unknown = np.array([row.count(tokenizer.unk_token_id) for row in ids])
+    special = np.array([sum(i in specials for i in row) for row in ids])
     content = lengths - special
     counted = table.assign(tokens=lengths, unknown=unknown, content=content, cut=lengths > max_length)
     _log_per_language(counted)

@@ -76,7 +76,7 @@ def build(
         raise ValueError(
             f"{TABLE1.file_name}: protocols: no entry for {absent[0]!r}; accepted: one per system"
         )
-    correct = {system: correctness(test[test["system"] == system], source_language) for system in systems}
+    correct = {system: correctness(test[test["system"] == system]) for system in systems}
     fixed = {"source": "measured", "citation": "", "corpus": corpus, "casing": casing, **stamp}
     measured = [
         row | fixed | {"system": system, "protocol": protocols[system]}
@@ -88,26 +88,22 @@ def build(
     return rows.astype({"n_seeds": "Int64"})
 
 
-def correctness(rows: pd.DataFrame, source_language: str = "en") -> pd.DataFrame:
+def correctness(rows: pd.DataFrame) -> pd.DataFrame:
     """Share of seeds that are right, per text and language, with each seed's as a third level.
 
     Parameters
     ----------
     rows : DataFrame
         Test rows of one system (table PREDICTIONS).
-    source_language : str
-        The language whose ids carry no suffix.
 
     Returns
     -------
     DataFrame
-        Index: id of the source-language text, so that a text and its translations share a row. Columns:
+        Index: id without its language's suffix, so that a text and its translations share a row. Columns:
         (language, seed). Values 0.0 or 1.0; NaN where the language lacks the text.
     """
-    is_source = rows["language"] == source_language
     units = [
-        name if source else name.removesuffix(f"-{language}")
-        for name, language, source in zip(rows["id"], rows["language"], is_source, strict=True)
+        name.removesuffix(f"-{language}") for name, language in zip(rows["id"], rows["language"], strict=True)
     ]
     right = (rows["label"] == rows["predicted"]).astype("float64")
     frame = pd.DataFrame({"unit": units, "language": rows["language"], "seed": rows["seed"], "right": right})

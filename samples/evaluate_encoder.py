@@ -19,8 +19,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from features.batching import plan_batches
-from features.encoder import PooledEncoder
-from features.extraction import tokenise
+from features.encoder import PooledEncoder, tokenise
 
 
 def vectors(encoder: PooledEncoder, sentences: Sequence[str]) -> np.ndarray:

@@ -12,8 +12,8 @@ from features.encoder import (
     n_layers,
     require_layers,
     resolve,
+    tokenise,
 )
-from features.extraction import tokenise
 from features.pooling import pool
 
 TEXTS = ["where is my money", "cancel", "please cancel it now late human wo ist mein geld"]
@@ -126,3 +126,13 @@ def test_missing_weights_are_an_error_not_random_numbers(encoder_folder, tmp_pat
     save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(EncoderError, match="weights are missing, first"):
         load_encoder(tmp_path)
+
+
+def test_a_texts_tokens_do_not_depend_on_its_neighbours(encoder_folder):
+    tokenizer = load_tokenizer(encoder_folder)
+    mixed = [("cancel it", ""), ("where is", "my money"), ("now", "")]
+    together = tokenise(tokenizer, mixed, 64, special=True)
+    assert together == [tokenise(tokenizer, [pair], 64, special=True)[0] for pair in mixed]
+    assert together[1]["input_ids"].count(tokenizer.sep_token_id) == 2
+    assert together[0]["input_ids"].count(tokenizer.sep_token_id) == 1
+    assert len(tokenise(tokenizer, mixed, 4)[1]["input_ids"]) == 4

@@ -12,8 +12,8 @@ import torch
 
 from features import extraction
 from features.corpus import Corpus
-from features.encoder import PooledEncoder
-from features.extraction import distinct_texts, extract, locked, tokenise
+from features.encoder import PooledEncoder, tokenise
+from features.extraction import distinct_texts, extract, locked
 from features.settings import EncoderSettings, ExtractSettings
 from features.store import FeatureStore, StoreError
 

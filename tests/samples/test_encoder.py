@@ -9,8 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from features.encoder import PooledEncoder, load_tokenizer
-from features.extraction import tokenise
+from features.encoder import PooledEncoder, load_tokenizer, tokenise
 from pipeline.config import CHECKOUT
 
 FOLDER = CHECKOUT / "samples" / "encoder"
