@@ -1,0 +1,139 @@
+"""Score every language from one pass over the texts, and choose an epoch from the scores.
+
+python -m pytest tests/finetune/test_evaluation.py
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from features.batching import plan_batches
+
+TOKENS_PER_BATCH = 2048
+"""Most padded tokens of an evaluation batch."""
+
+Tokens = Sequence[dict[str, list[int]]]
+"""What the tokenizer returned for each text."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Score:
+    """How well the texts of one language were classified."""
+
+    accuracy: float
+    """Share of texts classified rightly."""
+
+    loss: float
+    """Mean cross-entropy, nats."""
+
+    n_texts: int
+    """Texts scored."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The dev scores at the end of an epoch; a training's history is a list of these."""
+
+    epoch: int
+    """Epochs trained; 0: before training."""
+
+    step: int
+    """Optimiser steps made."""
+
+    scores: Mapping[str, Score]
+    """Per language."""
+
+    frozen: tuple[int, ...] = ()
+    """Layers that were frozen while the epoch was trained."""
+
+    seconds: float = 0.0
+    """Since the start of the training."""
+
+    train_loss: float | None = None
+    """Mean training loss of the epoch; None before training."""
+
+
+def compute_logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: Tokens) -> np.ndarray:
+    """Run the model over texts in batches of similar length, without gradient and dropout.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        A sequence classifier; its training mode is restored afterwards.
+    tokens : sequence of dict
+        Tokenised texts, not padded.
+
+    Returns
+    -------
+    ndarray
+        (n_texts, n_labels), float32, in the order of `tokens`.
+    """
+    lengths = np.array([len(text["input_ids"]) for text in tokens], dtype=np.int64)
+    logits = np.empty((len(tokens), model.config.num_labels or 0), dtype=np.float32)
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        for rows in plan_batches(lengths, TOKENS_PER_BATCH):
+            batch = tokenizer.pad([tokens[row] for row in rows], return_tensors="pt").to(model.device)
+            logits[rows] = model(**batch).logits.float().cpu().numpy()
+    model.train(was_training)
+    return logits
+
+
+def score_languages(logits: np.ndarray, y: np.ndarray, language: np.ndarray) -> dict[str, Score]:
+    """Score each language.
+
+    Parameters
+    ----------
+    logits : ndarray
+        (n_texts, n_labels), float.
+    y : ndarray of int
+        (n_texts,), label codes.
+    language : ndarray of str
+        (n_texts,).
+
+    Returns
+    -------
+    dict of str to Score
+        In order of first appearance of the languages.
+    """
+    values = logits.astype(np.float64)
+    shifted = values - values.max(axis=1, keepdims=True)
+    losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(y)), y]
+    right = values.argmax(axis=1) == y
+    return {
+        str(name): Score(
+            accuracy=float(right[language == name].mean()),
+            loss=float(losses[language == name].mean()),
+            n_texts=int((language == name).sum()),
+        )
+        for name in dict.fromkeys(language)
+    }
+
+
+def watched_score(scores: Mapping[str, Score], protocol: str, source_language: str) -> float:
+    """Return the dev accuracy that `protocol` looks at: the source language's or the mean of the targets'."""
+    if protocol == "source-dev":
+        return scores[source_language].accuracy
+    return float(np.mean([s.accuracy for name, s in scores.items() if name != source_language]))
+
+
+def choose_epoch(history: Sequence[Evaluation], protocol: str, source_language: str) -> int:
+    """Choose an epoch from dev scores alone.
+
+    Parameters
+    ----------
+    history : sequence of Evaluation
+        In order; the evaluation before training takes no part.
+    protocol : str
+        ``last``: the last epoch; ``source-dev`` or ``target-dev``: the best, ties to the earlier one.
+    """
+    trained = [evaluation for evaluation in history if evaluation.epoch > 0]
+    if protocol == "last":
+        return trained[-1].epoch
+    return max(trained, key=lambda e: (watched_score(e.scores, protocol, source_language), -e.epoch)).epoch

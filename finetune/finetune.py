@@ -1,0 +1,237 @@
+"""Fine-tune: train every (system, seed), gather what they measured, make Table 1.
+
+    python -m pipeline finetune --config demo
+
+Reads the corpus and the winner of phase one; writes ``finetune.csv``, ``freezing.csv``,
+``predictions_finetune.csv``, ``table1.csv``, ``models/<system>`` (of the first seed) and TensorBoard logs.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from transformers import AutoConfig
+
+from features.corpus import Corpus
+from features.encoder import load_tokenizer, n_layers
+from finetune.freezing import Schedule, require_feeding
+from finetune.job import Job, read_texts, run_job
+from finetune.settings import FinetuneSettings
+from finetune.winner import Architecture, read_architecture
+from results import table1, tables
+from results.columns import Table
+from results.schema import FINETUNE, FREEZING, PREDICTIONS, TABLE1
+
+log = logging.getLogger(__name__)
+
+Execute = Callable[[Callable[[Job], str], Iterable[Job]], Iterator[tuple[Job, str | None, str | None]]]
+Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
+
+
+class JobError(RuntimeError):
+    """A training failed; those that finished are kept and skipped on the next run."""
+
+
+def finetune(  # noqa: PLR0913 - a stage's inputs by name; the contract of the pipeline
+    settings: FinetuneSettings,
+    *,
+    corpus: Path,
+    source_language: str,
+    winner: Path | None,
+    encoder: Path,
+    out: Path,
+    execute: Execute,
+    stamp: Mapping[str, object],
+    track: Track = lambda items, _total, _description: items,
+) -> None:
+    """Run the stage.
+
+    Parameters
+    ----------
+    settings : FinetuneSettings
+        What to train and how.
+    corpus : Path
+        Table of labelled texts.
+    source_language : str
+        Language of the training texts.
+    winner : Path or None
+        ``winner.json`` of phase one; None when the settings name layers and pooling.
+    encoder : Path
+        Local folder of the encoder.
+    out : Path
+        The run's folder; ``predictions_gridsearch.csv`` there takes part in Table 1.
+    execute : callable
+        Runs the trainings, here or elsewhere.
+    stamp : mapping
+        A value for each of ``results.schema.STAMP``.
+    track : callable
+        Progress display.
+
+    Raises
+    ------
+    ValueError
+        Settings, winner, corpus and encoder that do not fit; results of another configuration in `out`.
+    JobError
+        A training failed.
+    """
+    began = time.monotonic()
+    texts = read_texts(corpus, source_language)
+    architecture = read_architecture(
+        winner, settings, labels=texts.labels, encoder=str(stamp["encoder"]), n_layers=n_layers(encoder)
+    )
+    require_protocol(settings, texts)
+    require_length(settings, encoder)
+    jobs = plan(
+        settings,
+        architecture,
+        paths={"corpus": corpus, "encoder": encoder, "out": out},
+        source_language=source_language,
+        stamp=stamp,
+    )
+    todo = [job for job in jobs if not is_finished(job)]
+    log.info("finetune: %d trainings, %d to do", len(jobs), len(todo))
+    failures = []
+    for job, _, error in track(execute(run_job, todo), len(todo), "finetune (trainings)"):
+        if error is not None:
+            log.error("finetune: %s failed: %s", job.name, error)
+            failures.append(f"{job.name}: {error}")
+    if failures:
+        raise JobError(f"finetune: {len(failures)} of {len(todo)} trainings failed, first {failures[0]}")
+    gather(jobs, architecture, casing=casing(encoder))
+    log.info("finetune: %d trainings in %.1f s -> %s", len(todo), time.monotonic() - began, out)
+
+
+def plan(
+    settings: FinetuneSettings,
+    architecture: Architecture,
+    *,
+    paths: Mapping[str, Path],
+    source_language: str,
+    stamp: Mapping[str, object],
+) -> list[Job]:
+    """Return the trainings, seed by seed, so that every system has its first seed early.
+
+    Raises
+    ------
+    ValueError
+        ``mcbert_wf`` without anything to freeze, or with layers that feed nothing.
+    """
+    freeze: Schedule = {}
+    if "mcbert_wf" in settings.systems:
+        if not settings.freeze:
+            raise ValueError(
+                "finetune.freeze: got nothing, but finetune.systems names mcbert_wf; accepted: "
+                "epoch = [layers], such as {2 = [9, 11]}"
+            )
+        deepest = max(architecture.layers)
+        freeze = require_feeding(settings.freeze, deepest, ignore=settings.ignore_unused_frozen)
+        if not freeze:
+            raise ValueError(
+                f"finetune.freeze: every layer is deeper than {deepest}, the deepest layer used, so nothing "
+                f"would freeze; accepted: layers from 0 to {deepest}"
+            )
+    elif settings.freeze:
+        log.info("finetune.freeze has no effect: finetune.systems does not name mcbert_wf")
+    return [
+        Job(
+            system=system,
+            seed=seed,
+            settings=settings,
+            architecture=architecture,
+            freeze=freeze if system == "mcbert_wf" else {},
+            source_language=source_language,
+            stamp=dict(stamp),
+            save_model=seed == settings.seeds[0],
+            **paths,
+        )
+        for seed in settings.seeds
+        for system in settings.systems
+    ]
+
+
+def require_protocol(settings: FinetuneSettings, corpus: Corpus) -> None:
+    """Raise when the protocol looks at dev rows that are not there."""
+    if settings.protocol != "target-dev":
+        return
+    if not corpus.target_languages:
+        raise ValueError("finetune.protocol: got target-dev, but the corpus has the source language only")
+    for language in corpus.target_languages:
+        if not len(corpus.rows(split="dev", language=language)):
+            raise ValueError(
+                f"finetune.protocol: got target-dev, but the corpus has no dev rows of {language!r}; "
+                "accepted: last, source-dev"
+            )
+
+
+def require_length(settings: FinetuneSettings, encoder: Path) -> None:
+    """Raise when texts may get longer than the encoder can read."""
+    config = AutoConfig.from_pretrained(encoder, trust_remote_code=False)
+    limits = (load_tokenizer(encoder).model_max_length, getattr(config, "max_position_embeddings", None))
+    longest = min(int(limit) for limit in limits if limit is not None)
+    if settings.max_length > longest:
+        raise ValueError(
+            f"finetune.max_length: got {settings.max_length}, accepted: at most {longest} ({encoder})"
+        )
+
+
+def is_finished(job: Job) -> bool:
+    """Tell whether a job's result is there.
+
+    Raises
+    ------
+    ValueError
+        It is there, but of another configuration.
+    """
+    if not job.result.is_file():
+        return False
+    found = json.loads(job.result.read_text(encoding="utf-8"))["stamp"]["config_digest"]
+    if found != job.stamp["config_digest"]:
+        raise ValueError(
+            f"{job.result}: made with configuration {found}, accepted: {job.stamp['config_digest']}; give "
+            "the run another name, or remove the file"
+        )
+    return True
+
+
+def gather(jobs: Sequence[Job], architecture: Architecture, *, casing: str) -> None:
+    """Write the tables from the jobs' results, in the order of the jobs."""
+    out, stamp = jobs[0].out, jobs[0].stamp
+    results = [json.loads(job.result.read_text(encoding="utf-8")) for job in jobs]
+    for table, key, name in (
+        (FINETUNE, "finetune", FINETUNE.file_name),
+        (FREEZING, "freezing", FREEZING.file_name),
+        (PREDICTIONS, "predictions", "predictions_finetune.csv"),
+    ):
+        rows = [row | result["stamp"] for result in results for row in result[key]]
+        tables.write(table, to_frame(table, rows), out / name)
+    protocols: dict[str, str] = {job.system: job.settings.protocol for job in jobs}
+    predictions = [tables.read(PREDICTIONS, out / "predictions_finetune.csv")]
+    probe = out / "predictions_gridsearch.csv"
+    if probe.is_file() and architecture.probe_protocol is not None:
+        predictions.append(tables.read(PREDICTIONS, probe))
+        protocols["probe"] = architecture.probe_protocol
+    everything = pd.concat(predictions, ignore_index=True)
+    if not (everything["split"] == "test").any():
+        log.warning("finetune: the corpus has no test rows, so there is no %s", TABLE1.file_name)
+        return
+    frame = table1.build(
+        everything, stamp, protocols=protocols, casing=casing, source_language=jobs[0].source_language
+    )
+    tables.write(TABLE1, frame, out / TABLE1.file_name)
+
+
+def to_frame(table: Table, rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
+    """Return rows as a frame with the table's columns, also when there are none."""
+    return pd.DataFrame(rows, columns=[column.name for column in table.columns])
+
+
+def casing(encoder: Path) -> str:
+    """Tell from the tokenizer itself whether the encoder sees capitals."""
+    tokenizer = load_tokenizer(encoder)
+    return "uncased" if tokenizer.tokenize("Aa Bb") == tokenizer.tokenize("aa bb") else "cased"

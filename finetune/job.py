@@ -1,0 +1,271 @@
+"""One training, (system, seed), from corpus to its result file; the unit of work that an executor runs.
+
+    python -m pytest tests/finetune/test_job.py
+
+A job writes ``jobs/<system>-<seed>.json`` last and whole, so that the file's existence means "finished".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from features.corpus import Corpus
+from features.encoder import load_tokenizer, tokenise
+from finetune.callback import Texts, Training, Watch
+from finetune.evaluation import Evaluation, Score, compute_logits, score_languages
+from finetune.freezing import Schedule, scheduled
+from finetune.model import MCBertForSequenceClassification, build_baseline
+from finetune.settings import FinetuneSettings
+from finetune.trainer import train
+from finetune.winner import Architecture
+from results import files, tables
+from results.schema import TEXTS
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """A training to run; paths and plain values, so that it travels to a worker cheaply."""
+
+    system: str
+    """baseline, mcbert or mcbert_wf."""
+
+    seed: int
+    """Of the head, the order of the texts and the dropout."""
+
+    settings: FinetuneSettings
+    """How to train."""
+
+    architecture: Architecture
+    """What to train."""
+
+    freeze: Schedule
+    """Epochs trained -> layers; empty for systems without freezing."""
+
+    corpus: Path
+    """Table of the texts."""
+
+    source_language: str
+    """Language of the training texts."""
+
+    encoder: Path
+    """Local folder of the encoder."""
+
+    out: Path
+    """The run's folder."""
+
+    stamp: Mapping[str, object]
+    """Columns that every row of the run carries."""
+
+    save_model: bool = False
+    """Whether to keep the trained model in ``models/<system>``."""
+
+    @property
+    def name(self) -> str:
+        """Of the job's files."""
+        return f"{self.system}-{self.seed}"
+
+    @property
+    def result(self) -> Path:
+        """File that says what the training measured."""
+        return self.out / "jobs" / f"{self.name}.json"
+
+
+def run_job(job: Job) -> str:
+    """Train, choose the epoch, score test once with its weights, write the result.
+
+    Returns
+    -------
+    str
+        Path of the result file.
+    """
+    began = time.monotonic()
+    with quiet(), torch_threads(job.settings.threads):
+        corpus = read_texts(job.corpus, job.source_language)
+        tokenizer = load_tokenizer(job.encoder)
+        transformers.set_seed(job.seed)
+        model, fresh = build(job, corpus.labels)
+        watch = Watch(
+            rule=functools.partial(scheduled, freeze=job.freeze),
+            protocol=job.settings.protocol,
+            source_language=job.source_language,
+            fresh=fresh,
+        )
+        rows = {split: corpus.rows(split=split) for split in ("train", "dev", "test")}
+        texts = {
+            split: tokenised(corpus, rows[split], tokenizer, max_length=job.settings.max_length)
+            for split in rows
+        }
+        training = train(
+            model,
+            tokenizer,
+            settings=job.settings,
+            seed=job.seed,
+            texts=(texts["train"], texts["dev"]),
+            watch=watch,
+            out=(job.out / "checkpoints" / job.name, job.out / "tensorboard" / job.name),
+        )
+        test = compute_logits(model, tokenizer, texts["test"].tokens)
+        if job.save_model:
+            save_model(model, tokenizer, job.out / "models" / job.system)
+    predicted = {"dev": training.dev_predicted, "test": test.argmax(axis=1)}
+    content = {
+        "stamp": dict(job.stamp),
+        "finetune": score_rows(job, training, score_languages(test, texts["test"].y, texts["test"].language)),
+        "freezing": freeze_rows(job, training),
+        "predictions": predictions(job, corpus, rows, predicted),
+    }
+    job.result.parent.mkdir(parents=True, exist_ok=True)
+    files.write_text(job.result, json.dumps(content, ensure_ascii=False) + "\n")
+    log.info("finetune: %s: %.1f s, epoch %d chosen", job.name, time.monotonic() - began, training.chosen)
+    return str(job.result)
+
+
+def read_texts(path: Path, source_language: str) -> Corpus:
+    """Read the run's texts.csv, with the cells that `results.tables` neutralised restored."""
+    return Corpus.of(tables.read(TEXTS, path), source_language, str(path))
+
+
+def build(job: Job, labels: Sequence[str]) -> tuple[PreTrainedModel, frozenset[str]]:
+    """Build a system's model and name the parameters that start random."""
+    if job.system == "baseline":
+        return build_baseline(job.encoder, dropout=job.settings.dropout, labels=labels)
+    model = MCBertForSequenceClassification.from_encoder(
+        job.encoder,
+        job.architecture.layers,
+        pooling=job.architecture.pooling,
+        dropout=job.settings.dropout,
+        labels=labels,
+    )
+    return model, frozenset(name for name, _ in model.named_parameters() if name.startswith("classifier."))
+
+
+def tokenised(
+    corpus: Corpus, rows: np.ndarray, tokenizer: PreTrainedTokenizerBase, *, max_length: int
+) -> Texts:
+    """Tokenise rows of the corpus, once for all epochs."""
+    table = corpus.table.iloc[rows]
+    pairs = list(zip(table["text"], table["text_pair"], strict=True))
+    return Texts(
+        tokens=tokenise(tokenizer, pairs, max_length),
+        y=corpus.y[rows],
+        language=table["language"].to_numpy(dtype=str),
+    )
+
+
+def score_rows(job: Job, training: Training, test: Mapping[str, Score]) -> list[dict[str, Any]]:
+    """Return the rows of finetune.csv: dev of every epoch, test of the chosen one."""
+    chosen = training.history[training.chosen]
+    scored = [("dev", evaluation) for evaluation in training.history]
+    scored.append(("test", dataclasses.replace(chosen, scores=test)))
+    return [_score_row(job, e, split, language) | {"chosen": e.epoch == chosen.epoch}
+            for split, e in scored for language in e.scores]  # fmt: skip
+
+
+def _score_row(job: Job, evaluation: Evaluation, split: str, language: str) -> dict[str, Any]:
+    is_baseline = job.system == "baseline"
+    return {
+        "system": job.system,
+        "seed": job.seed,
+        "epoch": evaluation.epoch,
+        "step": evaluation.step,
+        "language": language,
+        "split": split,
+        **dataclasses.asdict(evaluation.scores[language]),
+        "layers": "" if is_baseline else layers_text(job.architecture.layers),
+        "pooling": "" if is_baseline else job.architecture.pooling,
+        "frozen_layers": layers_text(evaluation.frozen),
+        "protocol": job.settings.protocol,
+        "seconds": evaluation.seconds,
+        "train_loss": evaluation.train_loss,
+    }
+
+
+def freeze_rows(job: Job, training: Training) -> list[dict[str, Any]]:
+    """Return the rows of freezing.csv."""
+    return [
+        {
+            **dataclasses.asdict(event),
+            "system": job.system,
+            "seed": job.seed,
+            "layers": layers_text(event.layers),
+        }
+        for event in training.events
+    ]
+
+
+def predictions(
+    job: Job, corpus: Corpus, rows: Mapping[str, np.ndarray], predicted: Mapping[str, np.ndarray]
+) -> list[dict[str, Any]]:
+    """Return the rows of predictions_finetune.csv: dev and test at the chosen epoch."""
+    return [
+        {
+            "system": job.system,
+            "seed": job.seed,
+            "id": row.id,
+            "language": row.language,
+            "split": split,
+            "label": row.label,
+            "predicted": corpus.labels[code],
+        }
+        for split, codes in predicted.items()
+        for row, code in zip(corpus.table.iloc[rows[split]].itertuples(), codes, strict=True)
+    ]
+
+
+def layers_text(layers: Sequence[int]) -> str:
+    """Return layers as the tables have them: ``6+8+11``."""
+    return "+".join(map(str, sorted(layers)))
+
+
+def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Save weights, config with label names, and tokenizer; the folder appears whole or not at all."""
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    model.save_pretrained(partial)
+    tokenizer.save_pretrained(partial)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.replace(folder)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the library's own reports and progress bars out of our log."""
+    verbosity = transformers.logging.get_verbosity()
+    bars = transformers.logging.is_progress_bar_enabled()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+        if bars:
+            transformers.logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """Compute with so many threads: the last bits of a sum depend on their number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,210 @@
+"""MC-BERT: an encoder whose chosen layers are pooled, concatenated, and classified by one linear layer.
+
+    import finetune.model  # registers the class
+    AutoModelForSequenceClassification.from_pretrained("results/runs/demo/models/mcbert")
+
+The encoder ends at the deepest layer used and has no pooler: what feeds nothing is not in the model.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from features.encoder import load_encoder
+from features.pooling import pool
+
+log = logging.getLogger(__name__)
+
+DROPOUT_NAMES = ("classifier_dropout", "seq_classif_dropout", "summary_last_dropout", "cls_dropout")
+
+
+class MCBertConfig(PreTrainedConfig):
+    """Config of `MCBertForSequenceClassification`.
+
+    Parameters
+    ----------
+    encoder_config : PreTrainedConfig or dict
+        The encoder's own config, its depth already the deepest layer used.
+    layers : sequence of int
+        Layers that feed the head, 0 (embeddings) to the encoder's depth.
+    pooling : str
+        A key of `features.pooling.POOLINGS`.
+    dropout : float
+        On the concatenated pooled states.
+    """
+
+    model_type = "mcbert"
+    sub_configs = {"encoder_config": AutoConfig}  # noqa: RUF012 - the library's own convention
+
+    def __init__(
+        self,
+        encoder_config: PreTrainedConfig | Mapping[str, Any] | None = None,
+        layers: Sequence[int] = (1,),
+        pooling: str = "max",
+        dropout: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
+        if encoder_config is None:  # the library builds a config without arguments to find what differs
+            encoder_config = AutoConfig.for_model("bert", num_hidden_layers=1)
+        elif isinstance(encoder_config, Mapping):
+            encoder_config = AutoConfig.for_model(**encoder_config)
+        self.encoder_config = encoder_config
+        self.layers = [int(layer) for layer in layers]
+        self.pooling = pooling
+        self.dropout = dropout
+        super().__init__(**kwargs)
+
+
+class MCBertForSequenceClassification(PreTrainedModel):
+    """Pooled states of the chosen layers, concatenated, dropout, linear."""
+
+    config_class = MCBertConfig
+    base_model_prefix = "encoder"
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # the loss is a mean over the batch, not over accumulated steps
+    _supports_sdpa = True
+    _supports_attention_backend = True
+
+    def __init__(self, config: MCBertConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels or 0
+        self.encoder = AutoModel.from_config(config.encoder_config)
+        if getattr(self.encoder, "pooler", None) is not None:
+            self.encoder.pooler = None
+        self.dropout = nn.Dropout(config.dropout)
+        width = len(config.layers) * config.encoder_config.hidden_size
+        self.classifier = nn.Linear(width, self.num_labels)
+        self.post_init()  # type: ignore[no-untyped-call]
+
+    @classmethod
+    def from_encoder(
+        cls, folder: Path, layers: Sequence[int], *, pooling: str, dropout: float, labels: Sequence[str]
+    ) -> MCBertForSequenceClassification:
+        """Put a random head on a pretrained encoder.
+
+        Parameters
+        ----------
+        folder : Path
+            Local folder of the encoder.
+        layers : sequence of int
+            Layers that feed the head; the encoder is cut after the deepest.
+        labels : sequence of str
+            Label names in the order of their codes.
+        """
+        encoder = load_encoder(folder, max(layers))
+        config = MCBertConfig(
+            encoder_config=_cut_config(encoder.config),
+            layers=layers,
+            pooling=pooling,
+            dropout=dropout,
+            **label_names(labels),
+        )
+        model = cls(config)
+        model.encoder.load_state_dict(encoder.state_dict())
+        return model
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> SequenceClassifierOutput:
+        """Classify texts or pairs.
+
+        Parameters
+        ----------
+        input_ids, attention_mask, token_type_ids : Tensor
+            (batch, seq), int64; without a mask every token is real.
+        inputs_embeds : Tensor, optional
+            (batch, seq, hidden) instead of `input_ids`.
+        labels : Tensor, optional
+            (batch,), int64; asks for the loss.
+
+        Returns
+        -------
+        SequenceClassifierOutput
+            `logits` (batch, n_labels) and, with labels, `loss`, the mean cross-entropy.
+        """
+        given = input_ids if input_ids is not None else inputs_embeds
+        if given is None:
+            raise ValueError("forward: got neither input_ids nor inputs_embeds")
+        if attention_mask is None:
+            attention_mask = torch.ones(given.shape[:2], dtype=torch.long, device=given.device)
+        inputs = {"input_ids": input_ids, "inputs_embeds": inputs_embeds, "token_type_ids": token_type_ids}
+        kwargs |= {name: tensor for name, tensor in inputs.items() if tensor is not None}
+        kwargs |= {"output_hidden_states": list(self.config.layers), "return_dict": True}
+        states = self.encoder(attention_mask=attention_mask, **kwargs).hidden_states
+        pooled = [pool(states[layer], attention_mask, self.config.pooling) for layer in self.config.layers]
+        features = torch.cat(pooled, dim=-1).to(self.classifier.weight.dtype)  # (batch, n_layers * hidden)
+        logits = self.classifier(self.dropout(features))  # (batch, n_labels)
+        loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+        return SequenceClassifierOutput(loss=loss, logits=logits)
+
+
+def build_baseline(
+    folder: Path, *, dropout: float, labels: Sequence[str]
+) -> tuple[PreTrainedModel, frozenset[str]]:
+    """Build the encoder's own classification head on its [CLS] state.
+
+    Returns
+    -------
+    model : PreTrainedModel
+        float32, whole depth.
+    fresh : frozenset of str
+        Names of the parameters that the encoder's files lack; they start random.
+    """
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **label_names(labels))
+    for name in DROPOUT_NAMES:
+        if hasattr(config, name):
+            setattr(config, name, dropout)
+    model, report = AutoModelForSequenceClassification.from_pretrained(
+        folder,
+        config=config,
+        dtype=torch.float32,
+        trust_remote_code=False,
+        use_safetensors=True,
+        output_loading_info=True,
+    )
+    fresh = frozenset(report["missing_keys"])
+    inner = sorted(name for name in fresh if name.startswith(f"{model.base_model_prefix}."))
+    if inner:
+        log.info("baseline: the encoder has no %s; these weights start random", ", ".join(inner))
+    return model, fresh
+
+
+def label_names(labels: Sequence[str]) -> dict[str, dict[Any, Any]]:
+    """Return a config's two label maps."""
+    return {"id2label": dict(enumerate(labels)), "label2id": {label: k for k, label in enumerate(labels)}}
+
+
+def _cut_config(config: PreTrainedConfig) -> PreTrainedConfig:
+    """Copy a cut encoder's config, with what the library keeps per layer cut as well."""
+    config = copy.deepcopy(config)
+    config.dtype = torch.float32
+    # the last hidden state shall be the last block's output as in phase one, without ModernBERT's final norm
+    config.tie_last_hidden_states = False
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[: config.num_hidden_layers]
+    return config
+
+
+AutoConfig.register("mcbert", MCBertConfig, exist_ok=True)
+AutoModelForSequenceClassification.register(MCBertConfig, MCBertForSequenceClassification, exist_ok=True)

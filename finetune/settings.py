@@ -1,0 +1,154 @@
+"""Settings of the fine-tuning stage; imports neither torch nor transformers.
+
+python -m pipeline finetune --config demo finetune.epochs=3
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from results.schema import POOLINGS, PROTOCOLS
+
+SYSTEMS = ("baseline", "mcbert", "mcbert_wf")
+Protocol = Literal["source-dev", "target-dev", "last"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FinetuneSettings:
+    """How the winner is trained, beside what, and how an epoch is chosen.
+
+    Raises
+    ------
+    ValueError
+        From the constructor, naming the field as ``finetune.<field>``.
+    """
+
+    systems: tuple[str, ...] = SYSTEMS
+    """baseline: [CLS], pooler, linear; mcbert: the winner's layers; mcbert_wf: mcbert with `freeze`."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """One training per system and seed: the seed draws the head, the order of the texts and the dropout."""
+
+    epochs: int = 5
+    """Passes over the training texts."""
+
+    learning_rate: float = 2e-5
+    """Peak of AdamW's learning rate, reached after `warmup`, then linear to 0."""
+
+    head_learning_rate: float | None = None
+    """The same for weights that start random (head, a pooler the encoder lacks); None: `learning_rate`."""
+
+    batch_size: int = 32
+    """Texts per optimiser step, padded to the longest of them."""
+
+    dropout: float = 0.1
+    """Share of the pooled states dropped before the linear head."""
+
+    warmup: float = 0.1
+    """Share of all steps in which the learning rate rises."""
+
+    weight_decay: float = 0.01
+    """AdamW's decoupled decay; biases and LayerNorm are exempt."""
+
+    max_length: int = 0
+    """Tokens kept of a text or pair, special tokens included; 0: `encoder.max_length`, as phase one."""
+
+    layers: tuple[int, ...] = ()
+    """Layers whose pooled states feed the head; empty: the winner's."""
+
+    pooling: str = ""
+    """max, mean or cls; empty: the winner's."""
+
+    freeze: dict[int, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+    """Layers to freeze once so many epochs are complete: ``{2: (9, 11)}``; layer 0 is the embeddings."""
+
+    ignore_unused_frozen: bool = False
+    """Skip, with a log line, layers of `freeze` that feed nothing; without it they are an error."""
+
+    freeze_embeddings: bool = False
+    """Freeze the word embeddings from the start in every system (else only source-language ones move)."""
+
+    protocol: Protocol = "last"
+    """How the epoch is chosen: the last, the best on source dev, or on target dev (mean; an oracle)."""
+
+    threads: int = 1
+    """Threads of a training on the CPU; results are reproducible for one number of them."""
+
+    def __post_init__(self) -> None:
+        """Check every field, turn lists into tuples and text keys of `freeze` into epochs."""
+        for name in ("systems", "seeds", "layers"):
+            object.__setattr__(self, name, _distinct(name, getattr(self, name)))
+        for system in self.systems:
+            _require(system in SYSTEMS, "systems", system, ", ".join(SYSTEMS))
+        _require(len(self.systems) > 0, "systems", "nothing", ", ".join(SYSTEMS))
+        _require(len(self.seeds) > 0, "seeds", "nothing", "whole numbers from 0")
+        for name in ("seeds", "layers"):
+            for value in getattr(self, name):
+                _whole(name, value, 0)
+        for name in ("epochs", "batch_size", "threads"):
+            _whole(name, getattr(self, name), 1)
+        _whole("max_length", self.max_length or 3, 3)
+        self._check_rates()
+        _require(self.pooling in ("", *POOLINGS), "pooling", self.pooling, ", ".join(POOLINGS))
+        _require(self.protocol in PROTOCOLS, "protocol", self.protocol, ", ".join(PROTOCOLS))
+        self._check_freeze()
+
+    def _check_rates(self) -> None:
+        for name in ("learning_rate", "head_learning_rate"):
+            value = getattr(self, name)
+            if value is not None or name == "learning_rate":
+                _require(_number(value) and 0 < value <= 1, name, value, "a number above 0, at most 1")
+        for name in ("dropout", "warmup"):
+            value = getattr(self, name)
+            _require(_number(value) and 0 <= value < 1, name, value, "a number from 0 to below 1")
+        decay = self.weight_decay
+        _require(_number(decay) and 0 <= decay <= 1, "weight_decay", decay, "a number from 0 to 1")
+
+    def _check_freeze(self) -> None:
+        _require(isinstance(self.freeze, Mapping), "freeze", self.freeze, "a table of epoch = [layers]")
+        freeze: dict[int, tuple[int, ...]] = {}
+        for key, layers in self.freeze.items():
+            epoch = _epoch(key)
+            accepted = f"0 to {self.epochs - 1}, epochs after which training goes on"
+            _require(_is_whole(epoch) and 0 <= epoch < self.epochs, "freeze", f"epoch {key!r}", accepted)
+            freeze[epoch] = _distinct(f"freeze.{epoch}", layers)
+            _require(len(freeze[epoch]) > 0, f"freeze.{epoch}", "no layer", "at least one")
+            for layer in freeze[epoch]:
+                _whole(f"freeze.{epoch}", layer, 0)
+        everything = [layer for epoch in sorted(freeze) for layer in freeze[epoch]]
+        for position, layer in enumerate(everything):
+            once = layer not in everything[:position]
+            _require(once, "freeze", f"layer {layer} twice", "each layer once; it stays frozen")
+        object.__setattr__(self, "freeze", {epoch: freeze[epoch] for epoch in sorted(freeze)})
+
+
+def _distinct(name: str, value: Any) -> tuple[Any, ...]:
+    _require(isinstance(value, (list, tuple)), name, value, "a list")
+    repeated = [item for position, item in enumerate(value) if item in value[:position]]
+    _require(not repeated, name, f"{repeated[:1]} twice", "each entry once")
+    return tuple(value)
+
+
+def _epoch(key: Any) -> Any:
+    """Read an epoch; the keys of a TOML table are texts."""
+    return int(key) if isinstance(key, str) and key.isdigit() else key
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _whole(name: str, value: Any, least: int) -> None:
+    _require(_is_whole(value) and value >= least, name, value, f"whole numbers from {least}")
+
+
+def _require(holds: bool, field: str, given: Any, accepted: str) -> None:
+    if not holds:
+        shown = given if isinstance(given, str) and " " in given else repr(given)
+        raise ValueError(f"finetune.{field}: got {shown}, accepted: {accepted}")

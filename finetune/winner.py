@@ -1,0 +1,88 @@
+"""Read the winner of phase one from its file, and make sure that it fits this corpus and encoder.
+
+python -m pytest tests/finetune/test_winner.py
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from features.encoder import require_layers
+from finetune.settings import FinetuneSettings
+from results.schema import POOLINGS
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """Which layers feed the head, and how they are pooled."""
+
+    layers: tuple[int, ...]
+    """Ascending."""
+
+    pooling: str
+    """A key of `features.pooling.POOLINGS`."""
+
+    probe_protocol: str | None
+    """How phase one chose its winner; None where the settings name the layers and there is no winner."""
+
+
+def read_architecture(
+    winner: Path | None, settings: FinetuneSettings, *, labels: Sequence[str], encoder: str, n_layers: int
+) -> Architecture:
+    """Return what to build: the winner's layers and pooling, unless the settings name others.
+
+    Parameters
+    ----------
+    winner : Path or None
+        ``winner.json`` of phase one; may be None or absent when the settings name both layers and pooling.
+    labels : sequence of str
+        The corpus's label names in the order of their codes.
+    encoder : str
+        The encoder's name as stamped on results.
+    n_layers : int
+        Blocks of the encoder.
+
+    Raises
+    ------
+    ValueError
+        A winner that is absent, damaged, or of other labels, layers or another encoder.
+    """
+    found: dict[str, Any] = {}
+    if winner is not None and winner.is_file():
+        found = _read(winner, labels, encoder)
+    elif not (settings.layers and settings.pooling):
+        raise ValueError(
+            f"{winner or 'winner.json'}: no such file; run gridsearch first, "
+            "or set finetune.layers and finetune.pooling"
+        )
+    layers = tuple(settings.layers or found["layers"])
+    require_layers(layers, n_layers, "finetune.layers" if settings.layers else f"{winner}: layers")
+    pooling = settings.pooling or found["pooling"]
+    if pooling not in POOLINGS:
+        raise ValueError(f"{winner}: pooling: got {pooling!r}, accepted: {', '.join(POOLINGS)}")
+    return Architecture(layers=tuple(sorted(layers)), pooling=pooling, probe_protocol=found.get("protocol"))
+
+
+def _read(winner: Path, labels: Sequence[str], encoder: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(winner.read_text(encoding="utf-8"))
+        names, made_with = list(found["labels"]), found["encoder"]
+        _ = list(found["layers"]), found["pooling"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{winner}: not a winner of gridsearch ({type(error).__name__}: {error}); "
+            "accepted: JSON with layers, pooling, labels, encoder"
+        ) from error
+    if names != list(labels):
+        raise ValueError(
+            f"{winner}: labels: got {names}, accepted: the corpus's, in its order, {list(labels)}"
+        )
+    if made_with != encoder:
+        raise ValueError(
+            f"{winner}: encoder: got {made_with!r}, accepted: {encoder!r}, the one to be trained"
+        )
+    return found

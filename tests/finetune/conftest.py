@@ -1,0 +1,144 @@
+"""Tiny random encoders and a tiny corpus; no network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import transformers
+from transformers import BertConfig, BertModel, BertTokenizerFast
+
+from features.corpus import Corpus
+from features.encoder import load_tokenizer
+from finetune.callback import Watch
+from finetune.freezing import scheduled
+from finetune.job import Job, build, quiet, tokenised
+from finetune.settings import FinetuneSettings
+from finetune.trainer import train
+from finetune.winner import Architecture
+
+WORDS = {
+    "cancel": ("stop", "cancel", "end", "void"),
+    "refund": ("money", "refund", "back", "paid"),
+}
+FILLERS = tuple(f"w{k}" for k in range(60))
+LANGUAGES = ("en", "de", "zh")
+STAMP = {"run": "r", "config_digest": "abc", "encoder": "tiny", "version": "0"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory):
+    """A random BERT of 4 blocks, without pooler weights, with its tokenizer."""
+    folder = tmp_path_factory.mktemp("encoder")
+    words = [w for group in WORDS.values() for w in group] + list(FILLERS) + list(LANGUAGES)
+    vocab = {w: k for k, w in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])}
+    tokenizer = BertTokenizerFast(vocab=vocab, do_lower_case=True, model_max_length=32)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocab), hidden_size=32, num_hidden_layers=4, num_attention_heads=2,
+        intermediate_size=64, max_position_embeddings=32, hidden_dropout_prob=0.1,
+        attention_probs_dropout_prob=0.0, initializer_range=0.2,
+    )  # fmt: skip
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return folder
+
+
+def corpus_table(n_train=24, n_eval=6):
+    """Texts of two intents in three languages, train in English only."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for split, n in (("train", n_train), ("dev", n_eval), ("test", n_eval)):
+        for k in range(n):
+            label = sorted(WORDS)[k % 2]
+            for language in LANGUAGES if split != "train" else ("en",):
+                words = [*rng.choice(WORDS[label], 2), *rng.choice(FILLERS, rng.integers(1, 9)), language]
+                name = f"{split}{k}" + ("" if language == "en" else f"-{language}")
+                rows.append((name, " ".join(rng.permutation(words)), "", label, language, split))
+    return pd.DataFrame(rows, columns=["id", "text", "text_pair", "label", "language", "split"])
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory):
+    path = tmp_path_factory.mktemp("corpus") / "texts.csv"
+    corpus_table().to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def winner(tmp_path):
+    """A winner of layers 1 and 3, max pooling."""
+    path = tmp_path / "winner.json"
+    content = {"layers": [1, 3], "pooling": "max", "classifier": "ridge", "params": {}, "candidate_id": "c",
+               "labels": sorted(WORDS), "encoder": "tiny", "protocol": "target-dev"}  # fmt: skip
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def make_job(encoder, corpus, tmp_path):
+    """Make a job over the tiny encoder: layers 1 and 3 of 4."""
+
+    def make(system="mcbert", seed=0, freeze=None, out: Path | None = None, **settings):
+        fast = {"epochs": 3, "learning_rate": 1e-3, "batch_size": 8, "weight_decay": 0.1} | settings
+        return Job(
+            system=system,
+            seed=seed,
+            settings=FinetuneSettings(**fast),
+            architecture=Architecture(layers=(1, 3), pooling="max", probe_protocol=None),
+            freeze=freeze or {},
+            corpus=corpus,
+            source_language="en",
+            encoder=encoder,
+            out=out or tmp_path,
+            stamp=STAMP,
+        )
+
+    return make
+
+
+def _train_job(job, tmp_path, on_event=None, tamper=None):
+    """Train a job's model; `on_event(model, event)` is called when something freezes."""
+    corpus, tokenizer = Corpus.read(job.corpus), load_tokenizer(job.encoder)
+    texts = [tokenised(corpus, corpus.rows(split=s), tokenizer, max_length=32) for s in ("train", "dev")]
+    transformers.set_seed(job.seed)
+    model, fresh = build(job, corpus.labels)
+    if tamper:
+        tamper(model)
+
+    def rule(history):
+        event = scheduled(history, job.freeze)
+        if on_event and event:
+            on_event(model, event)
+        return event
+
+    watch = Watch(rule=rule, protocol=job.settings.protocol, source_language="en", fresh=fresh)
+    with quiet():
+        training = train(
+            model,
+            tokenizer,
+            settings=job.settings,
+            seed=job.seed,
+            texts=tuple(texts),
+            watch=watch,
+            out=(tmp_path / "scratch", tmp_path / "logs"),
+        )
+    return model, training, texts[1], tokenizer
+
+
+@pytest.fixture
+def train_job():
+    """Train a job's model: (job, folder) -> model, training, dev texts, tokenizer."""
+    return _train_job

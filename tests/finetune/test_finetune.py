@@ -1,0 +1,209 @@
+import dataclasses
+import json
+import logging
+
+import pandas as pd
+import pytest
+
+from finetune.finetune import JobError, casing, finetune, plan
+from finetune.job import run_job
+from finetune.settings import FinetuneSettings
+from finetune.winner import Architecture
+from results import tables
+from results.schema import FINETUNE, FREEZING, PREDICTIONS, TABLE1
+
+STAMP = {"run": "r", "config_digest": "abc", "encoder": "tiny", "version": "0"}
+FAST = FinetuneSettings(
+    seeds=(0, 1), epochs=2, batch_size=8, learning_rate=1e-3, max_length=32, freeze={1: (3,)}
+)
+
+
+class Serial:
+    """An executor that notes what it ran and fails where told."""
+
+    def __init__(self, failing=()):
+        self.ran, self.failing = [], failing
+
+    def __call__(self, function, jobs):
+        for job in jobs:
+            self.ran.append(job.name)
+            if job.name in self.failing:
+                yield job, None, "out of memory"
+            else:
+                yield job, function(job), None
+
+
+@pytest.fixture
+def run(encoder, corpus, winner, tmp_path):
+    def run(settings=FAST, execute=None, stamp=STAMP, **inputs):
+        given = {"corpus": corpus, "source_language": "en", "winner": winner, "encoder": encoder} | inputs
+        finetune(settings, out=tmp_path / "out", execute=execute or Serial(), stamp=stamp, **given)
+        return tmp_path / "out"
+
+    return run
+
+
+def test_every_system_and_seed_is_in_the_tables(run):
+    out = run()
+    curves = tables.read(FINETUNE, out / "finetune.csv")
+    assert set(zip(curves["system"], curves["seed"], strict=True)) == {
+        (system, seed) for system in ("baseline", "mcbert", "mcbert_wf") for seed in (0, 1)
+    }
+    assert len(curves) == 6 * (3 * 3 + 3)
+    assert set(curves["config_digest"]) == {"abc"}
+    events = tables.read(FREEZING, out / "freezing.csv")
+    assert list(zip(events["system"], events["seed"], events["layers"], strict=True)) == [
+        ("mcbert_wf", 0, "3"), ("mcbert_wf", 1, "3"),
+    ]  # fmt: skip
+    predictions = tables.read(PREDICTIONS, out / "predictions_finetune.csv")
+    assert len(predictions) == 6 * 3 * 12
+    table = tables.read(TABLE1, out / "table1.csv").query("source == 'measured'")
+    assert set(table["system"]) == {"baseline", "mcbert", "mcbert_wf"}
+    assert set(table["protocol"]) == {"last"}
+    assert set(table["casing"]) == {"uncased"}
+    right = predictions.query("system == 'mcbert' and split == 'test' and language == 'de'")
+    cell = table.query("system == 'mcbert' and language == 'de'").iloc[0]
+    assert cell["accuracy"] == pytest.approx((right["label"] == right["predicted"]).mean())
+    assert sorted(p.name for p in (out / "models").iterdir()) == ["baseline", "mcbert", "mcbert_wf"]
+    assert sorted(p.name for p in (out / "tensorboard").iterdir())[:2] == ["baseline-0", "baseline-1"]
+    assert not any((out / "checkpoints").glob("*"))
+
+
+def test_the_probe_of_phase_one_joins_table_1(run, tmp_path):
+    settings = dataclasses.replace(FAST, systems=("baseline",), seeds=(0,), freeze={})
+    out = run(settings)
+    mine = tables.read(PREDICTIONS, out / "predictions_finetune.csv")
+    tables.write(
+        PREDICTIONS, mine.assign(system="probe", predicted=mine["label"]), out / "predictions_gridsearch.csv"
+    )
+    run(settings)
+    table = tables.read(TABLE1, out / "table1.csv").query("system == 'probe'")
+    assert set(table["protocol"]) == {"target-dev"}  # the winner's own
+    assert (table["accuracy"] == 1.0).all()
+
+
+def test_no_event_gives_an_empty_table_with_its_header(run):
+    out = run(dataclasses.replace(FAST, systems=("mcbert",), seeds=(0,), freeze={}))
+    assert (
+        (out / "freezing.csv")
+        .read_text(encoding="utf-8")
+        .startswith("system,seed,epoch,step,layers,reason,run")
+    )
+    assert len(tables.read(FREEZING, out / "freezing.csv")) == 0
+
+
+def test_a_failed_job_is_named_and_the_rest_is_kept_for_the_next_run(run, tmp_path):
+    with pytest.raises(JobError, match=r"1 of 6 trainings failed, first mcbert-1: out of memory"):
+        run(execute=Serial(failing=("mcbert-1",)))
+    assert not (tmp_path / "out" / "finetune.csv").exists()
+    again = Serial()
+    out = run(execute=again)
+    assert again.ran == ["mcbert-1"]
+    first = (out / "finetune.csv").read_bytes()
+    run(execute=again)
+    assert again.ran == ["mcbert-1"]
+    assert (out / "finetune.csv").read_bytes() == first
+
+
+def test_results_of_another_configuration_are_refused_and_kept(run, tmp_path):
+    settings = dataclasses.replace(FAST, systems=("baseline",), seeds=(0,), freeze={})
+    out = run(settings)
+    before = (out / "finetune.csv").read_bytes()
+    with pytest.raises(
+        ValueError, match=r"baseline-0\.json: made with configuration abc, accepted: xyz; give the run"
+    ):
+        run(settings, stamp=STAMP | {"config_digest": "xyz"})
+    assert (out / "finetune.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"freeze": {}}, r"finetune\.freeze: got nothing, but finetune\.systems names mcbert_wf"),
+        ({"freeze": {1: (4,)}}, r"epoch 1: layer 4 feeds nothing, the deepest layer used is 3"),
+        ({"freeze": {1: (4,)}, "ignore_unused_frozen": True}, "every layer is deeper than 3"),
+        ({"layers": (5,)}, r"finetune\.layers: got 5; accepted: 0 \(embeddings\) to 4"),
+        ({"max_length": 33}, r"finetune\.max_length: got 33, accepted: at most 32"),
+    ],
+)
+def test_settings_that_do_not_fit_are_errors_before_any_training(run, changes, message):
+    execute = Serial()
+    with pytest.raises(ValueError, match=message):
+        run(dataclasses.replace(FAST, **changes), execute=execute)
+    assert execute.ran == []
+
+
+def test_unused_layers_are_left_out_when_told_so(run):
+    changes = {"freeze": {1: (3, 4)}, "ignore_unused_frozen": True, "systems": ("mcbert_wf",), "seeds": (0,)}
+    out = run(dataclasses.replace(FAST, **changes))
+    assert list(tables.read(FREEZING, out / "freezing.csv")["layers"]) == ["3"]
+
+
+def test_a_winner_of_other_labels(run, winner):
+    content = json.loads(winner.read_text(encoding="utf-8")) | {"labels": ["refund", "cancel"]}
+    winner.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"winner\.json: labels: got"):
+        run()
+
+
+def test_target_dev_needs_dev_rows_of_each_target_language(run, corpus, tmp_path):
+    table = pd.read_csv(corpus, keep_default_na=False)
+    path = tmp_path / "short.csv"
+    settings = dataclasses.replace(FAST, protocol="target-dev")
+    table[~((table["language"] == "zh") & (table["split"] == "dev"))].to_csv(path, index=False)
+    with pytest.raises(
+        ValueError, match=r"finetune\.protocol: got target-dev, but the corpus has no dev rows of 'zh'"
+    ):
+        run(settings, corpus=path)
+    table[table["language"] == "en"].to_csv(path, index=False)
+    with pytest.raises(ValueError, match="the source language only"):
+        run(settings, corpus=path)
+
+
+def test_a_corpus_without_test_rows_has_curves_but_no_table_1(run, corpus, tmp_path, caplog):
+    table = pd.read_csv(corpus, keep_default_na=False)
+    path = tmp_path / "short.csv"
+    table[table["split"] != "test"].to_csv(path, index=False)
+    out = run(dataclasses.replace(FAST, systems=("mcbert",), seeds=(0,), freeze={}), corpus=path)
+    assert set(tables.read(FINETUNE, out / "finetune.csv")["split"]) == {"dev"}
+    assert not (out / "table1.csv").exists()
+    assert "no test rows" in caplog.text
+
+
+def test_the_plan_is_seed_by_seed_and_only_wf_freezes(tmp_path, caplog):
+    paths = {"corpus": tmp_path, "encoder": tmp_path, "out": tmp_path}
+    architecture = Architecture(layers=(1, 3), pooling="max", probe_protocol=None)
+    jobs = plan(FAST, architecture, paths=paths, source_language="en", stamp=STAMP)
+    assert [job.name for job in jobs][:4] == ["baseline-0", "mcbert-0", "mcbert_wf-0", "baseline-1"]
+    assert {job.system: job.freeze for job in jobs} == {"baseline": {}, "mcbert": {}, "mcbert_wf": {1: (3,)}}
+    assert {job.seed for job in jobs if job.save_model} == {0}
+    with caplog.at_level(logging.INFO):
+        settings = dataclasses.replace(FAST, systems=("mcbert",))
+        plan(settings, architecture, paths=paths, source_language="en", stamp=STAMP)
+    assert "finetune.freeze has no effect" in caplog.text
+
+
+def test_progress_is_shown_over_the_jobs(run):
+    seen = []
+
+    def track(items, total, description):
+        seen.append((total, description))
+        return items
+
+    run(dataclasses.replace(FAST, systems=("mcbert",), seeds=(0,), freeze={}), track=track)
+    assert seen == [(1, "finetune (trainings)")]
+
+
+def test_casing_is_the_tokenizers_own(encoder):
+    assert casing(encoder) == "uncased"
+
+
+def test_the_unit_of_work_is_what_the_executor_gets(run):
+    functions = []
+
+    def execute(function, jobs):
+        functions.append(function)
+        return ((job, function(job), None) for job in jobs)
+
+    run(dataclasses.replace(FAST, systems=("mcbert",), seeds=(0,), freeze={}), execute=execute)
+    assert functions == [run_job]

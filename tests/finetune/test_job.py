@@ -1,0 +1,153 @@
+import json
+import logging
+import pickle
+
+import pandas as pd
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from features.corpus import Corpus
+from finetune.job import layers_text, run_job, torch_threads
+from finetune.model import MCBertForSequenceClassification
+
+
+def result(job):
+    return json.loads(job.result.read_text(encoding="utf-8"))
+
+
+def scores(job, **changed):
+    """Rows without what may differ between two runs."""
+    run_job(job)
+    rows = pd.DataFrame(result(job)["finetune"]).drop(columns="seconds")
+    return rows.drop(columns=list(changed))
+
+
+def test_a_job_travels_to_a_worker(make_job):
+    job = make_job("mcbert_wf", freeze={1: (3,)})
+    assert pickle.loads(pickle.dumps((run_job, job)))[1] == job
+
+
+def test_two_runs_are_equal(make_job, tmp_path):
+    first = make_job("mcbert_wf", freeze={1: (3,)}, out=tmp_path / "a")
+    second = make_job("mcbert_wf", freeze={1: (3,)}, out=tmp_path / "b")
+    torch.manual_seed(99)  # whatever the process drew before
+    assert scores(first).equals(scores(second))
+    assert result(first)["predictions"] == result(second)["predictions"]
+
+
+def test_another_seed_is_another_training(make_job, tmp_path):
+    one, two = (scores(make_job(seed=k, out=tmp_path / str(k))) for k in (0, 1))
+    assert not one["loss"].equals(two["loss"])
+
+
+def test_freezing_changes_nothing_before_its_event_and_something_after(make_job, tmp_path):
+    plain = scores(make_job("mcbert", out=tmp_path / "a"), system=True)
+    frozen = scores(make_job("mcbert_wf", freeze={2: (1, 3)}, out=tmp_path / "b"), system=True)
+    dev = plain["split"] == "dev"
+    until = dev & (plain["epoch"] <= 2)
+    assert until.sum() == 9
+    assert plain[until].equals(frozen[until])
+    after = dev & (plain["epoch"] == 3)
+    assert set(frozen.loc[after, "frozen_layers"]) == {"1+3"}
+    assert (plain.loc[after, "loss"] != frozen.loc[after, "loss"]).all()
+
+
+@pytest.mark.parametrize("system", ["baseline", "mcbert"])
+def test_rows_are_dev_of_every_epoch_and_test_of_the_chosen_one(make_job, system):
+    job = make_job(system, protocol="source-dev")
+    rows = scores(job)
+    assert list(rows.query("split == 'dev'")["epoch"]) == [e for e in range(4) for _ in range(3)]
+    dev, test = rows.query("split == 'dev' and chosen"), rows.query("split == 'test'")
+    assert set(test["epoch"]) == set(dev["epoch"])
+    assert len(set(test["epoch"])) == 1
+    assert test["chosen"].all()
+    assert list(test["language"]) == ["en", "de", "zh"]
+    assert set(rows["layers"]) == {"" if system == "baseline" else "1+3"}
+    assert rows.loc[rows["epoch"] == 0, "train_loss"].isna().all()
+
+
+def test_it_learns_what_the_words_say(make_job):
+    rows = scores(make_job(epochs=12, learning_rate=3e-3, dropout=0.0))
+    english = rows.query("language == 'en' and split == 'dev'").set_index("epoch")["loss"]
+    assert english[12] < 0.7 * english[0]
+
+
+def test_predictions_agree_with_the_accuracies(make_job, corpus):
+    job = make_job(protocol="target-dev", learning_rate=1e-2)
+    rows = scores(job)
+    predictions = pd.DataFrame(result(job)["predictions"])
+    right = predictions.assign(right=predictions["label"] == predictions["predicted"])
+    measured = right.groupby(["split", "language"])["right"].mean()
+    for row in rows[rows["chosen"]].itertuples():
+        assert measured[row.split, row.language] == pytest.approx(row.accuracy)
+    table = Corpus.read(corpus).table
+    assert list(predictions["id"]) == [
+        i for s in ("dev", "test") for i in table.loc[table["split"] == s, "id"]
+    ]
+
+
+def test_a_saved_model_predicts_what_the_job_wrote(make_job, tmp_path, corpus):
+    job = make_job(protocol="source-dev", learning_rate=1e-2)
+    object.__setattr__(job, "save_model", True)
+    run_job(job)
+    folder = tmp_path / "models" / "mcbert"
+    assert sorted(p.name for p in folder.parent.iterdir()) == ["mcbert"]
+    assert (folder / "model.safetensors").is_file()
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    assert isinstance(model, MCBertForSequenceClassification)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    text_of = Corpus.read(corpus).table.set_index("id")["text"]
+    for row in result(job)["predictions"]:
+        logits = model(**tokenizer(text_of[row["id"]], return_tensors="pt")).logits
+        assert model.config.id2label[int(logits.argmax())] == row["predicted"]
+
+
+def test_freeze_events_are_rows(make_job):
+    job = make_job("mcbert_wf", seed=4, freeze={0: (0,), 2: (3, 1)})
+    run_job(job)
+    found = [
+        (r["system"], r["seed"], r["epoch"], r["step"], r["layers"], r["reason"])
+        for r in result(job)["freezing"]
+    ]
+    assert found == [
+        ("mcbert_wf", 4, 0, 0, "0", "schedule: after epoch 0"),
+        ("mcbert_wf", 4, 2, 6, "1+3", "schedule: after epoch 2"),
+    ]
+
+
+def test_nothing_but_the_results_is_left(make_job, tmp_path):
+    run_job(make_job())
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir() and any(p.iterdir())) == [
+        "jobs",
+        "tensorboard",
+    ]
+    assert [p.name for p in (tmp_path / "jobs").iterdir()] == ["mcbert-0.json"]
+
+
+def test_a_job_says_so_in_one_line(make_job, caplog):
+    with caplog.at_level(logging.INFO):
+        run_job(make_job())
+    assert len([r for r in caplog.records if r.levelno >= logging.WARNING]) == 0
+    assert "finetune: mcbert-0:" in caplog.text
+
+
+def test_threads_are_as_asked_inside_and_as_before_outside():
+    before = torch.get_num_threads()
+    with torch_threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+
+
+def test_layers_as_text():
+    assert layers_text((11, 6, 8)) == "6+8+11"
+    assert layers_text(()) == ""
+
+
+def test_a_job_prints_nothing_not_even_while_saving(make_job, capfd):
+    job = make_job("baseline")
+    object.__setattr__(job, "save_model", True)
+    capfd.readouterr()
+    run_job(job)
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "")

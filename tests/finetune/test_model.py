@@ -1,0 +1,153 @@
+import json
+
+import pytest
+import torch
+from transformers import (
+    AutoModel,
+    AutoModelForSequenceClassification,
+    BertConfig,
+    DistilBertConfig,
+    ElectraConfig,
+    ModernBertConfig,
+    XLMRobertaConfig,
+    pipeline,
+)
+
+from features.encoder import PooledEncoder, load_tokenizer
+from finetune.model import MCBertForSequenceClassification, build_baseline
+
+LABELS = ("cancel", "refund", "other")
+SMALL = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2,
+         "intermediate_size": 24, "pad_token_id": 0}  # fmt: skip
+CONFIGS = {
+    "bert": BertConfig(**SMALL),
+    "xlm-roberta": XLMRobertaConfig(**SMALL, max_position_embeddings=40),
+    "distilbert": DistilBertConfig(vocab_size=60, dim=16, n_layers=3, n_heads=2, hidden_dim=24),
+    "modernbert": ModernBertConfig(
+        **SMALL, cls_token_id=1, sep_token_id=2, bos_token_id=1, eos_token_id=2, max_position_embeddings=40,
+        global_attn_every_n_layers=2, local_attention=8,
+    ),
+    "electra": ElectraConfig(**SMALL, embedding_size=8),
+}  # fmt: skip
+BATCH = {
+    "input_ids": torch.tensor([[5, 6, 7, 8], [9, 10, 0, 0]]),
+    "attention_mask": torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]]),
+}
+
+
+@pytest.fixture(params=list(CONFIGS))
+def folder(request, tmp_path):
+    torch.manual_seed(1)
+    AutoModel.from_config(CONFIGS[request.param]).save_pretrained(tmp_path / "encoder")
+    return tmp_path / "encoder"
+
+
+@pytest.mark.parametrize("layers", [(0, 2), (1, 3)])
+def test_any_encoder_gives_logits_and_comes_back_equal_from_disk(folder, tmp_path, layers):
+    model = MCBertForSequenceClassification.from_encoder(
+        folder, layers, pooling="mean", dropout=0.1, labels=LABELS
+    ).eval()
+    out = model(**BATCH, labels=torch.tensor([0, 2]))
+    assert out.logits.shape == (2, 3)
+    assert out.loss.item() == pytest.approx(
+        torch.nn.functional.cross_entropy(out.logits, torch.tensor([0, 2])).item()
+    )
+    assert model.classifier.in_features == 2 * 16
+    assert model.encoder.config.num_hidden_layers == max(layers)
+    model.save_pretrained(tmp_path / "saved")
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved")
+    assert isinstance(again, MCBertForSequenceClassification)
+    assert again.config.id2label == dict(enumerate(LABELS))
+    assert (again.config.layers, again.config.pooling, again.config.dropout) == (list(layers), "mean", 0.1)
+    assert torch.equal(again.eval()(**BATCH).logits, out.logits)
+
+
+def test_the_features_are_those_of_phase_one(folder, monkeypatch):
+    """What the head reads is what the grid search read, also at the deepest layer."""
+
+    class Padder:
+        def pad(self, rows, **_):
+            return dict(rows[0])
+
+    monkeypatch.setattr("features.encoder.load_tokenizer", lambda _: Padder())
+    cached = PooledEncoder(folder, layers=(0, 2, 3), poolings=("max",))([BATCH])
+    for layers, columns in (((0, 2), (0, 1)), ((0, 2, 3), (0, 1, 2))):
+        model = MCBertForSequenceClassification.from_encoder(
+            folder, layers, pooling="max", dropout=0.0, labels=LABELS
+        ).eval()
+        read = []
+        model.classifier.register_forward_pre_hook(lambda _, args, read=read: read.append(args[0]))
+        model(**BATCH)
+        torch.testing.assert_close(read[0], cached[:, columns, 0].flatten(1), atol=1e-5, rtol=1e-5)
+
+
+def test_every_parameter_takes_part(encoder):
+    model = MCBertForSequenceClassification.from_encoder(
+        encoder, (1, 3), pooling="mean", dropout=0.0, labels=LABELS
+    )
+    model(**BATCH, labels=torch.tensor([0, 1])).loss.backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+    assert not any("pooler" in name for name, _ in model.named_parameters())
+
+
+def test_padding_never_takes_part(encoder):
+    model = MCBertForSequenceClassification.from_encoder(
+        encoder, (2, 4), pooling="max", dropout=0.0, labels=LABELS
+    ).eval()
+    alone = model(input_ids=BATCH["input_ids"][1:, :2]).logits
+    torch.testing.assert_close(model(**BATCH).logits[1:], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_pairs_are_told_apart(encoder):
+    model = MCBertForSequenceClassification.from_encoder(
+        encoder, (2,), pooling="max", dropout=0.0, labels=LABELS
+    ).eval()
+    types = torch.tensor([[0, 0, 1, 1], [0, 1, 0, 0]])
+    assert not torch.equal(model(**BATCH, token_type_ids=types).logits, model(**BATCH).logits)
+
+
+def test_the_same_seed_gives_the_same_head(encoder):
+    heads = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        model = MCBertForSequenceClassification.from_encoder(
+            encoder, (2,), pooling="max", dropout=0.0, labels=LABELS
+        )
+        heads.append(model.classifier.weight)
+    assert torch.equal(*heads)
+
+
+def test_a_pipeline_names_the_labels(encoder, tmp_path):
+    model = MCBertForSequenceClassification.from_encoder(
+        encoder, (1, 3), pooling="max", dropout=0.1, labels=LABELS
+    )
+    model.save_pretrained(tmp_path)
+    load_tokenizer(encoder).save_pretrained(tmp_path)
+    classify = pipeline("text-classification", model=str(tmp_path), top_k=None)
+    answers = classify(["stop w1", "money back w3 w4"])
+    assert {answer["label"] for answer in answers[0]} == set(LABELS)
+    assert sum(answer["score"] for answer in answers[1]) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_the_baseline_says_what_starts_random(encoder, caplog):
+    with caplog.at_level("INFO", logger="finetune.model"):
+        model, fresh = build_baseline(encoder, dropout=0.3, labels=LABELS)
+    assert fresh == {
+        "classifier.weight",
+        "classifier.bias",
+        "bert.pooler.dense.weight",
+        "bert.pooler.dense.bias",
+    }
+    assert "bert.pooler.dense.weight; these weights start random" in caplog.text
+    assert model.dropout.p == 0.3
+    assert model(**BATCH).logits.shape == (2, 3)
+    assert model.dtype == torch.float32
+
+
+def test_the_config_is_plain_json(encoder, tmp_path):
+    MCBertForSequenceClassification.from_encoder(
+        encoder, (1, 3), pooling="max", dropout=0.1, labels=LABELS
+    ).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    assert (config["model_type"], config["layers"], config["pooling"]) == ("mcbert", [1, 3], "max")
+    assert config["encoder_config"]["num_hidden_layers"] == 3

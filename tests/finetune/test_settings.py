@@ -1,0 +1,54 @@
+import dataclasses
+
+import pytest
+
+from finetune.settings import FinetuneSettings
+
+
+def test_defaults_are_the_published_ones():
+    settings = FinetuneSettings()
+    assert (settings.learning_rate, settings.dropout, settings.epochs) == (2e-5, 0.1, 5)
+    assert settings.systems == ("baseline", "mcbert", "mcbert_wf")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("systems", ("mcbert", "bert"), "finetune.systems: got 'bert', accepted: baseline, mcbert"),
+        ("systems", (), "finetune.systems: got 'nothing'"),
+        ("seeds", (1, 1), "finetune.seeds: got .1. twice"),
+        ("seeds", (-1,), "finetune.seeds: got -1, accepted: whole numbers from 0"),
+        ("epochs", 0, "finetune.epochs: got 0"),
+        ("epochs", True, "finetune.epochs: got True"),
+        ("learning_rate", 0.0, "finetune.learning_rate: got 0.0"),
+        ("learning_rate", float("nan"), "finetune.learning_rate: got nan"),
+        ("head_learning_rate", -1.0, "finetune.head_learning_rate"),
+        ("batch_size", 1.5, "finetune.batch_size"),
+        ("dropout", 1.0, "finetune.dropout"),
+        ("warmup", -0.1, "finetune.warmup"),
+        ("weight_decay", 2.0, "finetune.weight_decay"),
+        ("max_length", 2, "finetune.max_length"),
+        ("layers", (3, 3), "finetune.layers: got .3. twice"),
+        ("layers", (-1,), "finetune.layers: got -1"),
+        ("pooling", "min", "finetune.pooling: got 'min', accepted: max, mean, cls"),
+        ("protocol", "best", "finetune.protocol: got 'best', accepted: source-dev, target-dev, last"),
+        ("threads", 0, "finetune.threads"),
+        ("freeze", {5: (1,)}, "finetune.freeze: got epoch 5, accepted: 0 to 4"),
+        ("freeze", {"two": (1,)}, "finetune.freeze: got epoch 'two'"),
+        ("freeze", {2: ()}, "finetune.freeze.2: got no layer"),
+        ("freeze", {2: (-1,)}, "finetune.freeze.2: got -1"),
+        ("freeze", {1: (3,), 2: (3,)}, "finetune.freeze: got layer 3 twice"),
+        ("freeze", [9], "finetune.freeze"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_names_its_field(field, value, message):
+    with pytest.raises(ValueError, match=message):
+        FinetuneSettings(**{field: value})
+
+
+def test_the_keys_and_lists_of_a_toml_table_become_epochs_and_tuples():
+    settings = FinetuneSettings(freeze={"2": [11, 9], "0": [1]}, layers=[6, 8])
+    assert settings.freeze == {0: (1,), 2: (11, 9)}
+    assert list(settings.freeze) == [0, 2]
+    assert settings.layers == (6, 8)
+    assert dataclasses.replace(settings, seeds=(4,)).freeze == settings.freeze

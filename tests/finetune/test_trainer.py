@@ -1,0 +1,41 @@
+import dataclasses
+
+from finetune.job import build
+from finetune.trainer import parameter_groups
+
+
+def test_the_head_learns_at_its_own_rate_and_biases_do_not_decay(make_job):
+    job = make_job("baseline", head_learning_rate=0.5, weight_decay=0.25)
+    model, fresh = build(job, ("cancel", "refund"))
+    of = {}
+    for group in parameter_groups(model, fresh, job.settings):
+        of |= {id(p): (group["lr"], group["weight_decay"]) for p in group["params"]}
+    named = {name: of[id(p)] for name, p in model.named_parameters()}
+    assert named["classifier.weight"] == (0.5, 0.25)
+    assert named["classifier.bias"] == (0.5, 0.0)
+    assert named["bert.pooler.dense.weight"] == (0.5, 0.25)  # the encoder has none, so it starts random
+    assert named["bert.encoder.layer.0.output.dense.weight"] == (1e-3, 0.25)
+    assert named["bert.encoder.layer.0.output.LayerNorm.weight"] == (1e-3, 0.0)
+    same = dataclasses.replace(job.settings, head_learning_rate=None)
+    assert {group["lr"] for group in parameter_groups(model, fresh, same)} == {1e-3}
+
+
+def test_nothing_is_printed(make_job, train_job, tmp_path, capfd):
+    train_job(make_job(), tmp_path)
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
+def test_the_scratch_folder_is_gone_and_an_old_log_replaced(make_job, train_job, tmp_path):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "events.old").write_text("of an interrupted training", encoding="utf-8")
+    train_job(make_job(), tmp_path)
+    assert not (tmp_path / "scratch").exists()
+    assert not (tmp_path / "logs" / "events.old").exists()
+
+
+def test_it_trains_without_tensorboard(make_job, train_job, tmp_path, monkeypatch):
+    monkeypatch.setattr("finetune.trainer.importlib.util.find_spec", lambda _: None)
+    _, training, _, _ = train_job(make_job(), tmp_path)
+    assert len(training.history) == 4
+    assert not (tmp_path / "logs").exists()

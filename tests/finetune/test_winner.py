@@ -1,0 +1,69 @@
+import json
+
+import pytest
+
+from finetune.settings import FinetuneSettings
+from finetune.winner import read_architecture
+
+FITTING = {"labels": ("cancel", "refund"), "encoder": "tiny", "n_layers": 4}
+
+
+def change(path, **values):
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | values), encoding="utf-8")
+
+
+def test_the_winner_is_what_is_built(winner):
+    change(winner, layers=[3, 1])
+    found = read_architecture(winner, FinetuneSettings(), **FITTING)
+    assert (found.layers, found.pooling, found.probe_protocol) == ((1, 3), "max", "target-dev")
+
+
+def test_settings_come_first(winner):
+    found = read_architecture(winner, FinetuneSettings(layers=(2,), pooling="cls"), **FITTING)
+    assert (found.layers, found.pooling) == ((2,), "cls")
+
+
+@pytest.mark.parametrize("name", ["no.json", None])
+def test_no_winner_is_needed_when_the_settings_say_all(tmp_path, name):
+    winner = tmp_path / name if name else None
+    found = read_architecture(winner, FinetuneSettings(layers=(2,), pooling="cls"), **FITTING)
+    assert (found.layers, found.pooling, found.probe_protocol) == ((2,), "cls", None)
+
+
+def test_no_winner(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"no\.json: no such file; run gridsearch first, or set finetune\.layers"
+    ):
+        read_architecture(tmp_path / "no.json", FinetuneSettings(layers=(2,)), **FITTING)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"labels": ["refund", "cancel"]},
+            r"labels: got \['refund', 'cancel'\], accepted: .*\['cancel', 'refund'\]",
+        ),
+        ({"labels": ["a", "b"]}, "labels: got"),
+        ({"layers": [1, 5]}, r"winner\.json: layers: got 5; accepted: 0 \(embeddings\) to 4"),
+        ({"layers": []}, "layers: got no layer"),
+        ({"layers": None}, "not a winner of gridsearch"),
+        ({"pooling": "min"}, "pooling: got 'min', accepted: max, mean, cls"),
+        ({"encoder": "another"}, "encoder: got 'another', accepted: 'tiny'"),
+    ],
+)
+def test_a_winner_that_does_not_fit(winner, values, message):
+    change(winner, **values)
+    with pytest.raises(ValueError, match=message):
+        read_architecture(winner, FinetuneSettings(), **FITTING)
+
+
+def test_a_damaged_winner(winner):
+    winner.write_text("{", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"winner\.json: not a winner of gridsearch \(JSONDecodeError"):
+        read_architecture(winner, FinetuneSettings(), **FITTING)
+
+
+def test_settings_layers_beyond_the_encoder(winner):
+    with pytest.raises(ValueError, match=r"finetune\.layers: got 9"):
+        read_architecture(winner, FinetuneSettings(layers=(9,)), **FITTING)
