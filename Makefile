@@ -54,7 +54,7 @@ test: setup ## run the tests
 lint: setup ## ruff, vulture
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/vulture $(PACKAGES) benchmarks samples .vulture.py --min-confidence 60
+	$(BIN)/vulture $(PACKAGES) tests benchmarks samples .vulture.py --min-confidence 60 --ignore-names "test_*,conftest,pytestmark"
 
 types: setup ## mypy, strict
 	$(BIN)/mypy

@@ -1,0 +1,26 @@
+"""Names that are used from outside: by transformers, torch, tokenizers, jinja and dataclasses."""
+
+_.__post_init__
+_.on_train_begin  # TrainerCallback
+_.on_epoch_end
+_.on_log
+_.should_log
+_.grad  # torch
+_.model_type  # PreTrainedConfig and PreTrainedModel
+_.sub_configs
+_.config_class
+_.supports_gradient_checkpointing
+_.accepts_loss_kwargs
+_.forward
+_.tie_last_hidden_states
+_.filters  # jinja
+_.normalizer  # tokenizers
+_.pre_tokenizer
+_.decoder
+_.post_processor
+_.padding_side  # tokenizers of transformers
+_.special_tokens  # read by dataclasses.asdict
+_.storage_dtype
+_.tokens_per_batch
+_._one_thread  # fixtures
+_.handle_starttag  # HTMLParser

@@ -1,0 +1,123 @@
+"""The command line: ``mcbert <stage> [--config NAME|FILE] [--run NAME] [section.key=value ...]``.
+
+mcbert report --config demo finetune.epochs=3
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline._version import __version__
+from pipeline.config import Config, load, presets
+from pipeline.run import Run
+
+log = logging.getLogger(__name__)
+
+STAGES = {
+    "prepare": "raw labelled texts -> texts.csv: top labels, split, balanced train, translated dev and test",
+    "extract": "texts.csv -> feature cache: every layer x pooling of the frozen encoder, in HDF5",
+    "gridsearch": "feature cache -> gridsearch.csv, confusion.csv, winner.json, probe.npz",
+    "finetune": "texts.csv + winner -> finetune.csv, table1.csv, models/, TensorBoard log",
+    "report": "the run's CSVs -> report.html",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status: 0 done, 2 an input that cannot be used, 130 interrupted."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    logging.basicConfig(
+        level=logging.DEBUG if args.debug else logging.INFO,
+        format="%(asctime)s %(message)s",
+        datefmt="%H:%M:%S",
+        stream=sys.stderr,
+        force=True,
+    )
+    if not args.debug:
+        for name in ("httpx", "urllib3", "distributed", "fsspec", "huggingface_hub"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        return int(args.command(args))
+    except (ValueError, OSError) as error:
+        if args.debug:
+            raise
+        text = " ".join(str(error).split())
+        sys.stderr.write(f"mcbert: error: {text}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("mcbert: interrupted; run the same command again to go on\n")
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Declare the commands and their options."""
+    parser = argparse.ArgumentParser(
+        prog="mcbert",
+        description="Zero-shot cross-lingual classifiers from a multilingual encoder: search frozen layers, "
+        "fine-tune the winner. Each stage runs the earlier ones that are missing.",
+    )
+    parser.add_argument("--version", action="version", version=f"mcbert {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, text in STAGES.items():
+        command = commands.add_parser(name, help=text, description=text)
+        _add_config(command)
+        command.add_argument("--run", help="name of the run (default: the configuration's name)")
+        command.add_argument("--runs", type=Path, default=Path("results/runs"), help="folder of all runs")
+        command.add_argument("--cache", type=Path, default=Path("cache"), help="folder of all feature caches")
+        command.set_defaults(command=_stage, stage=name)
+    show = commands.add_parser("show", help="print the configuration that a command would use, as JSON")
+    _add_config(show)
+    show.set_defaults(command=_show)
+    validate = commands.add_parser("validate", help="check results CSVs against the schema")
+    validate.add_argument("paths", nargs="+", type=Path, help="CSV files, or folders whose CSVs to check")
+    validate.add_argument("--debug", action="store_true", help="show tracebacks")
+    validate.set_defaults(command=_validate)
+    return parser
+
+
+def _add_config(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--config", default="demo", help=f"a preset ({', '.join(presets())}) or a TOML file (default: demo)"
+    )
+    command.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings to change")
+    command.add_argument("--debug", action="store_true", help="log more and show tracebacks")
+
+
+def _config(args: argparse.Namespace) -> Config:
+    return load(args.config, args.overrides)
+
+
+def _stage(args: argparse.Namespace) -> int:
+    from pipeline.stages import STAGES as RUNNERS
+    from pipeline.stages import Pipeline
+
+    run = Run(args.runs, args.run or Path(args.config).stem)
+    pipeline = Pipeline(_config(args), run, args.cache)
+    RUNNERS[args.stage](pipeline)
+    log.info("%s -> %s", args.stage, run.folder)
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    config = _config(args)
+    sys.stdout.write(json.dumps(dataclasses.asdict(config), indent=1, ensure_ascii=False) + "\n")
+    return 0
+
+
+def _validate(args: argparse.Namespace) -> int:
+    from results.tables import validate
+
+    files = [f for path in args.paths for f in (sorted(path.glob("*.csv")) if path.is_dir() else [path])]
+    if not files:
+        raise ValueError(f"validate: no CSV file in {', '.join(map(str, args.paths))}")
+    problems = [problem for file in files for problem in validate(file)]
+    for problem in problems:
+        sys.stdout.write(f"{problem}\n")
+    sys.stdout.write(f"{len(files)} files, {len(problems)} problems\n")
+    return 1 if problems else 0

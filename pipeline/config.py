@@ -1,0 +1,217 @@
+"""Configurations: a dataclass per stage, read from a preset or a TOML file, changed by ``key=value``.
+
+python -m pipeline show --config demo finetune.epochs=3
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from features.corpus import CorpusSettings
+from features.prepare import PrepareSettings
+from features.settings import EncoderSettings, ExtractSettings
+from finetune.settings import FinetuneSettings
+from search.space import GridsearchSettings
+
+PRESETS = Path(__file__).parent / "presets"
+CHECKOUT = Path(__file__).parent.parent  # paths in presets count from here
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClusterSettings:
+    """Where the search and the seeds of phase two run."""
+
+    backend: typing.Literal["serial", "loky", "dask"] = "loky"
+    """``serial``: this process; ``loky``: processes of this machine; ``dask``: a dask cluster on it."""
+
+    workers: int = 0
+    """Worker processes; 0 means one per processor this process may use."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work, naming the key."""
+        if self.backend not in ("serial", "loky", "dask"):
+            raise ValueError(f"cluster.backend: got {self.backend!r}, accepted: serial, loky, dask")
+        if self.workers < 0:
+            raise ValueError(f"cluster.workers: got {self.workers}, accepted: 0 (all processors) or more")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything a run depends on."""
+
+    corpus: CorpusSettings = dataclasses.field(default_factory=CorpusSettings)
+    """Where the labelled texts are."""
+
+    prepare: PrepareSettings = dataclasses.field(default_factory=PrepareSettings)
+    """How raw texts become a corpus; not used when `prepare.raw` is empty."""
+
+    encoder: EncoderSettings
+    """Which encoder."""
+
+    extract: ExtractSettings = dataclasses.field(default_factory=ExtractSettings)
+    """What to cache."""
+
+    gridsearch: GridsearchSettings = dataclasses.field(default_factory=GridsearchSettings)
+    """What to search."""
+
+    finetune: FinetuneSettings = dataclasses.field(default_factory=FinetuneSettings)
+    """How to train the winner."""
+
+    cluster: ClusterSettings = dataclasses.field(default_factory=ClusterSettings)
+    """Where to run; results do not depend on it."""
+
+    @property
+    def digest(self) -> str:
+        """First 12 hex digits of sha256 over every setting that results depend on."""
+        settings = {k: v for k, v in dataclasses.asdict(self).items() if k != "cluster"}
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def load(name: str, overrides: Sequence[str] = ()) -> Config:
+    """Read a preset or a TOML file and apply overrides.
+
+    Parameters
+    ----------
+    name : str
+        A preset's name, or the path of a ``.toml`` file; paths inside count from that file's folder, those
+        of a preset from the checkout.
+    overrides : sequence of str
+        ``section.key=value``, the value in TOML syntax (bare words are taken as text); paths in them count
+        from the working folder.
+
+    Raises
+    ------
+    ValueError
+        Unknown preset, section or key, a value of the wrong type, naming what is accepted.
+    """
+    path = find(name)
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path}: not TOML: {error}") from error
+    _anchor(tree, CHECKOUT if path.parent == PRESETS else path.resolve().parent)
+    for override in overrides:
+        _apply(tree, override)
+    config: Config = _build(Config, tree, "", str(path))
+    return config
+
+
+def presets() -> list[str]:
+    """Return the names of the shipped presets."""
+    return sorted(p.stem for p in PRESETS.glob("*.toml"))
+
+
+def find(name: str) -> Path:
+    """Return the file of a preset or the path given."""
+    preset = PRESETS / f"{name}.toml"
+    if preset.is_file():
+        return preset
+    path = Path(name)
+    if path.suffix == ".toml" and path.is_file():
+        return path
+    raise ValueError(f"--config: {name!r} is neither a preset ({', '.join(presets())}) nor a .toml file")
+
+
+def _anchor(tree: dict[str, Any], base: Path) -> None:
+    """Make the relative paths of a file absolute; an encoder that is no folder there is a hub name."""
+    for name in ("corpus", "prepare", "encoder"):
+        section = tree.get(name)
+        if not isinstance(section, dict):
+            continue  # building the configuration says what is wrong with it
+        for key in ("path", "raw"):
+            if key in section and (name != "encoder" or _is_folder(base, section[key])):
+                section[key] = _anchored(base, section[key])
+        if isinstance(section.get("translations"), dict):
+            section["translations"] = {k: _anchored(base, v) for k, v in section["translations"].items()}
+
+
+def _anchored(base: Path, path: Any) -> Any:
+    return str(base / path) if isinstance(path, str) and path else path
+
+
+def _is_folder(base: Path, name: Any) -> bool:
+    return isinstance(name, str) and bool(name) and (base / name).is_dir()
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or "." not in key:
+        raise ValueError(f"override {override!r}: accepted: section.key=value, for example finetune.epochs=3")
+    try:
+        value = tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *sections, name = key.split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+    tree[name] = value
+
+
+def _build(kind: type, tree: Mapping[str, Any], where: str, source: str) -> Any:
+    """Make a dataclass of a mapping, checking every key and type."""
+    hints = typing.get_type_hints(kind)
+    for key in tree:
+        if key not in hints:
+            close = get_close_matches(key, list(hints), n=1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            raise ValueError(f"{source}: unknown key {where}{key}{hint}; accepted: {', '.join(hints)}")
+    values = {key: _convert(hints[key], value, f"{where}{key}", source) for key, value in tree.items()}
+    required = [
+        f.name
+        for f in dataclasses.fields(kind)
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
+    for name in required:
+        if name not in values:
+            raise ValueError(f"{source}: key {where}{name} is missing")
+    return kind(**values)
+
+
+def _convert(hint: Any, value: Any, key: str, source: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{source}: {key}: got {value!r}, accepted: a section")
+        return _build(typing.cast(type, hint), value, f"{key}.", source)
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return value  # the dataclass names what it accepts
+    if origin is types.UnionType:
+        return None if value in (None, "none") else _convert(args[0], value, key, source)
+    if origin is tuple and isinstance(value, (list, tuple)):
+        return tuple(_convert(args[0], v, key, source) for v in value)
+    if origin is dict and isinstance(value, Mapping):
+        return {_key_of(args[0], k, key, source): _convert(args[1], v, key, source) for k, v in value.items()}
+    return _plain(hint if origin is None else origin, value, key, source)
+
+
+def _key_of(kind: type, text: str, key: str, source: str) -> Any:
+    if kind is int and not text.isdigit():
+        raise ValueError(f"{source}: {key}: got the key {text!r}, accepted: a whole number")
+    return kind(text)
+
+
+def _plain(kind: Any, value: Any, key: str, source: str) -> Any:
+    if kind in (Any, object):
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        names = {
+            int: "a whole number",
+            float: "a number",
+            str: "text",
+            bool: "true or false",
+            tuple: "a list",
+        }
+        accepted = names.get(kind, getattr(kind, "__name__", str(kind)))
+        raise ValueError(f"{source}: {key}: got {value!r}, accepted: {accepted}")
+    return value

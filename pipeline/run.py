@@ -1,0 +1,141 @@
+"""A run's folder: which stage wrote what from which inputs, so that stages are skipped, resumed or refused.
+
+results/runs/<run>/stages/<stage>.json     inputs, outputs with checksums, seconds; written last
+results/runs/<run>/stages/<stage>.begun    inputs of a stage that was started
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+
+class Run:
+    """One run's folder.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of all runs.
+    name : str
+        Letters, digits, dots, underscores and hyphens, at most 80.
+    """
+
+    def __init__(self, root: Path, name: str) -> None:
+        if not NAME.fullmatch(name):
+            raise ValueError(
+                f"--run: got {name!r}, accepted: at most 80 letters, digits, '.', '_', '-', no dot first"
+            )
+        self.name = name
+        self.folder = root / name
+        self._stages = self.folder / "stages"
+
+    def stage(
+        self, stage: str, inputs: Mapping[str, Any], work: Callable[[], list[str]], *, replace: bool = False
+    ) -> None:
+        """Run `work` unless the stage has run with these inputs already.
+
+        Parameters
+        ----------
+        inputs : mapping
+            Everything the stage's result depends on, JSON-able.
+        work : callable
+            Does the stage; returns the names of the files it wrote in the run's folder.
+        replace : bool
+            Whether results from other inputs may be replaced (only for what is derived and cheap).
+
+        Raises
+        ------
+        ValueError
+            The folder holds results of this stage from other inputs, or its results were changed since.
+        """
+        wanted = json.loads(json.dumps(inputs, sort_keys=True))
+        done = self._stages / f"{stage}.json"
+        begun = self._stages / f"{stage}.begun"
+        for path in (done, begun):
+            if path.is_file() and not replace:
+                self._require_same(stage, json.loads(path.read_text(encoding="utf-8"))["inputs"], wanted)
+        if done.is_file() and self._intact(done, stage, wanted):
+            log.info("%s: up to date", stage)
+            return
+        self._stages.mkdir(parents=True, exist_ok=True)
+        write_json(begun, {"inputs": wanted})
+        began = time.monotonic()
+        outputs = {name: sha256(self.folder / name) for name in work()}
+        seconds = time.monotonic() - began
+        write_json(done, {"inputs": wanted, "outputs": outputs, "seconds": round(seconds, 2)})
+        begun.unlink()
+        log.info("%s: done in %.1f s", stage, seconds)
+
+    def _require_same(self, stage: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+        differing = [
+            f"{key}: {_short(a)} -> {_short(b)}" for key, (a, b) in _flat_differences(found, wanted).items()
+        ]
+        if differing:
+            raise ValueError(
+                f"{self.folder}: {stage} was run with another configuration ({'; '.join(differing[:4])}); "
+                "choose another run name (RUN=... or --run ...) or remove that folder"
+            )
+
+    def _intact(self, done: Path, stage: str, wanted: Mapping[str, Any]) -> bool:
+        record = json.loads(done.read_text(encoding="utf-8"))
+        if record["inputs"] != wanted:
+            return False
+        for name, digest in record["outputs"].items():
+            path = self.folder / name
+            if not path.is_file():
+                log.warning("%s: %s is gone; running the stage again", stage, path)
+                return False
+            if sha256(path) != digest:
+                raise ValueError(
+                    f"{path}: changed since the {stage} stage wrote it; move it away to have it made again, "
+                    "or choose another run name"
+                )
+        return True
+
+
+def sha256(path: Path) -> str:
+    """Return the file's sha256, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Write JSON so that the file is there whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump(record, file, indent=1, sort_keys=True, ensure_ascii=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _flat_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    out: dict[str, tuple[Any, Any]] = {}
+    for key in sorted(a.keys() | b.keys()):
+        x, y = a.get(key), b.get(key)
+        if isinstance(x, Mapping) and isinstance(y, Mapping):
+            out |= {f"{key}.{k}": v for k, v in _flat_differences(x, y).items()}
+        elif x != y:
+            out[key] = (x, y)
+    return out
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else f"{text[:37]}..."

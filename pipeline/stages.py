@@ -1,0 +1,246 @@
+"""The stages, wired: each reads one artifact, writes the next, and runs the earlier ones that are missing.
+
+prepare -> texts.csv -> extract -> cache/<digest>/ -> gridsearch -> winner.json, gridsearch.csv -> finetune
+-> finetune.csv, table1.csv, models/ -> report -> report.html
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipeline._version import __version__
+from pipeline.cluster import executor
+from pipeline.config import CHECKOUT, Config
+from pipeline.progress import track
+from pipeline.run import Run, sha256
+
+TABLES = ("corpus.csv", "gridsearch.csv", "confusion.csv", "predictions_gridsearch.csv", "finetune.csv",
+          "freezing.csv", "predictions_finetune.csv", "table1.csv")  # fmt: skip
+
+
+class Pipeline:
+    """One configuration in one run folder.
+
+    Parameters
+    ----------
+    config : Config
+        What to do.
+    run : Run
+        Where results go.
+    cache : Path
+        Folder of all feature caches; caches are shared between runs.
+    """
+
+    def __init__(self, config: Config, run: Run, cache: Path) -> None:
+        self.config, self.run, self.cache = config, run, cache
+        self.texts = run.folder / "texts.csv"
+        self.winner = run.folder / "winner.json"
+
+    @property
+    def stamp(self) -> dict[str, str]:
+        """Columns that every results row carries."""
+        return {
+            "run": self.run.name,
+            "config_digest": self.config.digest,
+            "encoder": _shown(self.config.encoder.path),
+            "version": __version__,
+        }
+
+    @property
+    def searches(self) -> bool:
+        """Whether phase two takes its layers and pooling from phase one's winner."""
+        return not (self.config.finetune.layers and self.config.finetune.pooling)
+
+    @cached_property
+    def encoder(self) -> Path:
+        """Local folder of the encoder."""
+        from features.encoder import resolve
+
+        return resolve(self.config.encoder.path)
+
+    @cached_property
+    def encoder_identity(self) -> dict[str, str]:
+        """Checksums of the encoder's weights, config and tokenizer."""
+        from features.encoder import identity
+
+        return identity(self.encoder)
+
+    def prepare(self) -> None:
+        """Write texts.csv: the corpus, made of raw texts or read as it is, checked either way."""
+        settings = self.config.prepare
+        files = [settings.raw, *settings.translations.values()] if settings.raw else [self.config.corpus.path]
+        inputs: dict[str, Any] = {
+            "prepare": dataclasses.asdict(settings),
+            "corpus": dataclasses.asdict(self.config.corpus),
+            "files": {_shown(f): sha256(Path(f)) for f in files if Path(f).is_file()},
+        }
+        self.run.stage("prepare", inputs, self._prepare)
+
+    def _prepare(self) -> list[str]:
+        from features.corpus import Corpus, read_corpus
+        from features.prepare import prepare
+        from results.schema import TEXTS
+        from results.tables import write
+
+        settings = self.config.prepare
+        name = settings.raw or self.config.corpus.path
+        if not name:
+            raise ValueError(
+                "corpus.path: got nothing, accepted: a table of labelled texts (or set prepare.raw)"
+            )
+        table = prepare(settings) if settings.raw else read_corpus(self.config.corpus)
+        corpus = Corpus.of(table, self.config.corpus.source_language, name)
+        write(TEXTS, corpus.table, self.texts)
+        return [self.texts.name]
+
+    def extract(self) -> None:
+        """Make sure that the feature cache of the corpus is there and whole; write corpus.csv."""
+        self.prepare()
+        inputs = {
+            "extract": dataclasses.asdict(self.config.extract),
+            "encoder": dataclasses.asdict(self.config.encoder) | self.encoder_identity,
+            "texts": sha256(self.texts),
+        }
+        if not self._cache_there():
+            (self.run.folder / "cache.json").unlink(missing_ok=True)
+        self.run.stage("extract", inputs, self._extract)
+
+    def _extract(self) -> list[str]:
+        from features.extraction import extract
+        from features.statistics import corpus_statistics
+        from pipeline.run import write_json
+        from results.schema import CORPUS
+        from results.tables import write
+
+        corpus = self._corpus()
+        target = extract(
+            corpus,
+            self.encoder,
+            encoder=self.config.encoder,
+            settings=self.config.extract,
+            cache=self.cache,
+            track=track,
+        )
+        rows = corpus_statistics(corpus, self.encoder, self.config.encoder.max_length)
+        write(CORPUS, rows.assign(**self.stamp), self.run.folder / "corpus.csv")
+        write_json(self.run.folder / "cache.json", {"digest": target.name})
+        return ["corpus.csv", "cache.json"]
+
+    def gridsearch(self) -> None:
+        """Search layer subset x pooling x classifier over the cache."""
+        self.extract()
+        inputs = {
+            "gridsearch": dataclasses.asdict(self.config.gridsearch),
+            "cache": sha256(self.run.folder / "cache.json"),
+            "texts": sha256(self.texts),
+        }
+        self.run.stage("gridsearch", inputs, self._gridsearch)
+
+    def _gridsearch(self) -> list[str]:
+        from search import examples
+        from search.gridsearch import gridsearch
+
+        corpus = self._corpus()
+        path = self.run.folder / "examples.npz"
+        examples.write(
+            path,
+            y=corpus.y,
+            language=corpus.table["language"].to_numpy(dtype=str),
+            split=corpus.table["split"].to_numpy(dtype=str),
+            labels=corpus.labels,
+            source_language=corpus.source_language,
+            ids=corpus.table["id"].tolist(),
+        )
+        gridsearch(
+            self.config.gridsearch,
+            store=self._cache_folder(),
+            examples=path,
+            out=self.run.folder,
+            execute=executor(self.config.cluster),
+            stamp=self.stamp,
+            track=track,
+        )
+        return ["gridsearch.csv", "confusion.csv", "winner.json", "probe.npz", "predictions_gridsearch.csv"]
+
+    def finetune(self) -> None:
+        """Fine-tune the winner, with and without freezing, beside the [CLS] baseline."""
+        if self.searches:
+            self.gridsearch()
+        else:
+            self.prepare()
+        inputs = {
+            "finetune": dataclasses.asdict(self.config.finetune),
+            "encoder": dataclasses.asdict(self.config.encoder) | self.encoder_identity,
+            "texts": sha256(self.texts),
+            "winner": sha256(self.winner) if self.searches else None,
+        }
+        self.run.stage("finetune", inputs, self._finetune)
+
+    def _finetune(self) -> list[str]:
+        from finetune.finetune import finetune
+
+        settings = self.config.finetune
+        if not settings.max_length:
+            settings = dataclasses.replace(settings, max_length=self.config.encoder.max_length)
+        finetune(
+            settings,
+            corpus=self.texts,
+            source_language=self.config.corpus.source_language,
+            winner=self.winner if self.searches else None,
+            encoder=self.encoder,
+            out=self.run.folder,
+            execute=executor(self.config.cluster),
+            stamp=self.stamp,
+            track=track,
+        )
+        return ["finetune.csv", "freezing.csv", "predictions_finetune.csv", "table1.csv"]
+
+    def report(self) -> None:
+        """Draw report.html from the CSVs that are there, running the earlier stages first."""
+        self.finetune()
+        files = {
+            name: sha256(self.run.folder / name) for name in TABLES if (self.run.folder / name).is_file()
+        }
+        self.run.stage("report", {"version": __version__, "files": files}, self._report, replace=True)
+
+    def _report(self) -> list[str]:
+        from results.report import build
+
+        return [build(self.run.folder).name]
+
+    def _corpus(self) -> Any:
+        from features.corpus import Corpus
+        from results.schema import TEXTS
+        from results.tables import read
+
+        return Corpus.of(read(TEXTS, self.texts), self.config.corpus.source_language, str(self.texts))
+
+    def _cache_folder(self) -> Path:
+        record = json.loads((self.run.folder / "cache.json").read_text(encoding="utf-8"))
+        return self.cache / str(record["digest"])
+
+    def _cache_there(self) -> bool:
+        path = self.run.folder / "cache.json"
+        return path.is_file() and (self._cache_folder() / "manifest.json").is_file()
+
+
+def _shown(path: str) -> str:
+    """Return a path inside the checkout relative to it, so that results do not name a machine's folders."""
+    try:
+        return str(Path(path).resolve().relative_to(CHECKOUT.resolve())) if Path(path).exists() else path
+    except ValueError:
+        return Path(path).name
+
+
+STAGES: dict[str, Callable[[Pipeline], None]] = {
+    "prepare": Pipeline.prepare,
+    "extract": Pipeline.extract,
+    "gridsearch": Pipeline.gridsearch,
+    "finetune": Pipeline.finetune,
+    "report": Pipeline.report,
+}

@@ -1,0 +1,186 @@
+"""The command line, end to end on a tiny corpus and encoder, and fed with bad input."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+
+from pipeline.cli import main
+
+
+@pytest.fixture
+def project(tmp_path, encoder_folder, texts_table, monkeypatch):
+    """A folder as a user has it: a table of texts, a local encoder, a TOML file."""
+    monkeypatch.chdir(tmp_path)
+    texts_table.drop(columns="text_pair").to_csv(tmp_path / "texts.csv", index=False)
+    shutil.copytree(encoder_folder, tmp_path / "encoder")
+    (tmp_path / "mine.toml").write_text(
+        """
+[corpus]
+path = "texts.csv"
+[encoder]
+path = "encoder"
+max_length = 32
+[gridsearch]
+layers = [1, 2, 4]
+[finetune]
+systems = ["baseline", "mcbert", "mcbert_wf"]
+seeds = [0]
+epochs = 2
+batch_size = 8
+learning_rate = 1e-3
+[finetune.freeze]
+1 = [1]
+[cluster]
+backend = "serial"
+"""
+    )
+    return tmp_path
+
+
+def run(*args):
+    return main([*args])
+
+
+def one_line(capsys):
+    err = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mcbert: error:")]
+    assert len(err) == 1, err
+    return err[0]
+
+
+@pytest.mark.slow
+def test_report_runs_every_stage_once_and_its_tables_validate(project, capsys, caplog):
+    assert run("report", "--config", "mine.toml", "finetune.freeze={1 = [1]}", "gridsearch.top=3") == 0
+    folder = project / "results/runs/mine"
+    grid = pd.read_csv(folder / "gridsearch.csv")
+    assert len(grid) == 7 * 3 * 5
+    assert grid["rank"].tolist() == sorted(grid["rank"])
+    tune = pd.read_csv(folder / "finetune.csv")
+    assert set(tune["system"]) == {"baseline", "mcbert", "mcbert_wf"}
+    assert (folder / "report.html").stat().st_size > 10_000
+    assert run("validate", str(folder)) == 0
+    assert "0 problems" in capsys.readouterr().out
+    before = {p: p.stat().st_mtime_ns for p in folder.glob("*.csv")}
+    assert run("report", "--config", "mine.toml", "gridsearch.top=3") == 0
+    assert {p: p.stat().st_mtime_ns for p in folder.glob("*.csv")} == before
+
+
+@pytest.mark.slow
+def test_executors_agree(project):
+    tables = {}
+    for backend in ("serial", "loky", "dask"):
+        overrides = [f"cluster.backend={backend}", "cluster.workers=2", "gridsearch.layers=[1, 4]"]
+        assert run("gridsearch", "--config", "mine.toml", "--run", backend, *overrides) == 0
+        table = pd.read_csv(f"results/runs/{backend}/gridsearch.csv")
+        tables[backend] = table.drop(columns=["fit_seconds", "score_seconds", "run"])
+    pd.testing.assert_frame_equal(tables["serial"], tables["loky"])
+    pd.testing.assert_frame_equal(tables["serial"], tables["dask"])
+
+
+def test_another_configuration_under_the_same_name_is_refused(project, capsys):
+    assert run("prepare", "--config", "mine.toml") == 0
+    texts = (project / "results/runs/mine/texts.csv").read_bytes()
+    frame = pd.read_csv("texts.csv")
+    frame.loc[0, "text"] = "something else"
+    frame.to_csv("texts.csv", index=False)
+    assert run("prepare", "--config", "mine.toml") == 2
+    assert "prepare was run with another configuration (files.texts.csv" in one_line(capsys)
+    assert (project / "results/runs/mine/texts.csv").read_bytes() == texts
+
+
+def spoil(**changes):
+    def inner(frame):
+        for column, (row, value) in changes.items():
+            frame[column] = frame[column].astype(object)
+            frame.loc[row, column] = value
+        return frame
+
+    return inner
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda f: f.drop(columns="label"), "texts.csv: column 'label' is missing"),
+        (spoil(text=(3, " ")), "texts.csv: row 4: column text: it is empty"),
+        (spoil(label=(30, "unheard")), "texts.csv: row 31: column label: 'unheard' of split dev"),
+        (spoil(id=(1, "train-refund-0-en")), "row 2: column id: 'train-refund-0-en' is already in row 1"),
+        (spoil(split=(0, "Train")), "texts.csv: row 1: column split: got 'Train'"),
+        (
+            lambda f: f[~f["id"].str.contains("train-cancel-[1-9]")],
+            "column label: 'cancel' has one train row",
+        ),
+    ],
+)  # fmt: skip
+def test_bad_corpora(project, capsys, change, said):
+    change(pd.read_csv("texts.csv")).to_csv("texts.csv", index=False)
+    assert run("prepare", "--config", "mine.toml") == 2
+    assert said in one_line(capsys)
+
+
+def test_a_target_language_without_dev_rows(project, capsys):
+    frame = pd.read_csv("texts.csv")
+    frame[~((frame["language"] == "de") & (frame["split"] == "dev"))].to_csv("texts.csv", index=False)
+    assert run("gridsearch", "--config", "mine.toml") == 2
+    line = one_line(capsys)
+    assert "de" in line
+    assert "dev" in line
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["extract.layers=[1, 9]"], "extract.layers: got 9; accepted: 0 (embeddings) to 4"),
+        (["extract.layers=[-1]"], "extract.layers: got -1"),
+        (["extract.layers=[2, 2]"], "a layer may appear once"),
+        (["extract.poolings=['median']"], "extract.poolings: got 'median', accepted: max, mean, cls"),
+        (["gridsearch.layers=[1, 9]"], "9"),
+        (["gridsearch.classifiers=['svn']"], "gridsearch.classifiers: got 'svn'"),
+        (
+            ["encoder.path=nowhere/at-all"],
+            "encoder.path: 'nowhere/at-all' is no folder and cannot be fetched",
+        ),
+        (["finetune.epoch=2"], "unknown key finetune.epoch (did you mean epochs?)"),
+        (["corpus.path=nowhere.csv"], "nowhere.csv: no such file"),
+    ],
+)
+def test_bad_settings(project, capsys, overrides, said):
+    assert run("gridsearch", "--config", "mine.toml", *overrides) == 2
+    assert said in one_line(capsys)
+
+
+def test_debug_shows_the_traceback(project):
+    with pytest.raises(ValueError, match="unknown key"):
+        run("prepare", "--config", "mine.toml", "--debug", "encoder.pth=x")
+
+
+def test_bad_run_names(project, capsys):
+    assert run("prepare", "--config", "mine.toml", "--run", "../elsewhere") == 2
+    assert "--run: got '../elsewhere'" in one_line(capsys)
+
+
+def test_show_prints_the_resolved_configuration(project, capsys):
+    assert run("show", "--config", "mine.toml", "finetune.epochs=9") == 0
+    assert json.loads(capsys.readouterr().out)["finetune"]["epochs"] == 9
+
+
+def test_validate_names_file_row_and_column(project, capsys):
+    assert run("prepare", "--config", "mine.toml") == 0
+    path = project / "results/runs/mine/texts.csv"
+    lines = path.read_text().splitlines()
+    lines[2] = lines[2].replace(",train", ",trane")
+    path.write_text("\n".join(lines) + "\n")
+    assert run("validate", str(path)) == 1
+    out = capsys.readouterr().out
+    assert "texts.csv: row 2" in out
+    assert "column split" in out
+    assert "1 problems" in out
+
+
+def test_validate_without_files(project, capsys):
+    (project / "empty").mkdir()
+    assert run("validate", "empty") == 2
+    assert "no CSV file in empty" in one_line(capsys)

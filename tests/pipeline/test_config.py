@@ -1,0 +1,123 @@
+import dataclasses
+
+import pytest
+
+from pipeline.config import CHECKOUT, load, presets
+
+
+def written(tmp_path, text):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_loads_and_says_which_encoder(name):
+    assert load(name).encoder.path
+
+
+def test_the_presets_that_the_readme_names():
+    assert {"demo", "mbert-intents", "mbert-xnli", "xlmr-xnli", "mbert-embeddings"} <= set(presets())
+
+
+def test_the_paper_as_published():
+    config = load("mbert-xnli")
+    assert config.encoder.path == "google-bert/bert-base-multilingual-uncased"
+    tune = config.finetune
+    assert (tune.layers, tune.pooling, tune.dropout, tune.learning_rate) == ((6, 8, 11), "max", 0.1, 2e-5)
+    assert tune.freeze == {2: (9, 11, 12)}
+    assert set(config.corpus.languages) == {"en", "zh", "es", "de", "ar", "ur"}
+
+
+def test_demo_paths_are_the_shipped_samples():
+    config = load("demo")
+    assert config.prepare.raw == str(CHECKOUT / "samples/intents/raw.csv")
+    assert config.encoder.path == str(CHECKOUT / "samples/encoder")
+    assert set(config.prepare.translations) == {"de", "es", "fr", "zh", "ar", "ur"}
+
+
+def test_overrides_take_toml_values_and_bare_words():
+    config = load(
+        "demo",
+        ["finetune.epochs=3", "finetune.seeds=[7, 8]", "gridsearch.protocol=source-dev", "encoder.path=a/b",
+         "finetune.freeze={1 = [2]}", "finetune.dropout=0"],
+    )  # fmt: skip
+    assert config.finetune.epochs == 3
+    assert config.finetune.seeds == (7, 8)
+    assert config.gridsearch.protocol == "source-dev"
+    assert config.encoder.path == "a/b"
+    assert config.finetune.freeze == {1: (2,)}
+    assert config.finetune.dropout == 0.0
+
+
+def test_digest_follows_what_results_depend_on():
+    base = load("demo")
+    assert load("demo", ["cluster.workers=7"]).digest == base.digest
+    assert load("demo", ["finetune.epochs=9"]).digest != base.digest
+
+
+def test_paths_of_a_file_count_from_its_folder(tmp_path):
+    (tmp_path / "enc").mkdir()
+    config = load(written(tmp_path, '[corpus]\npath = "t.csv"\n[encoder]\npath = "enc"\n'))
+    assert config.corpus.path == str(tmp_path / "t.csv")
+    assert config.encoder.path == str(tmp_path / "enc")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "[encoder]\npth = 'x'\n",
+            r"unknown key encoder.pth \(did you mean path\?\); accepted: path, max_length",
+        ),
+        ("[encodr]\npath = 'x'\n", r"unknown key encodr \(did you mean encoder\?\)"),
+        ("[extract]\n", "key encoder is missing"),
+        ("[encoder]\npath = 3\n", "encoder.path: got 3, accepted: text"),
+        (
+            "[encoder]\npath = 'x'\nmax_length = 'y'\n",
+            "encoder.max_length: got 'y', accepted: a whole number",
+        ),
+        ("[encoder]\npath = 'x'\nmax_length = true\n", "encoder.max_length: got True"),
+        ("[encoder]\npath = 'x'\n[extract]\nlayers = 3\n", "extract.layers: got 3, accepted: a list"),
+        ("[encoder]\npath = 'x'\n[finetune.freeze]\nsoon = [1]\n", "finetune.freeze: got the key 'soon'"),
+        ("encoder = 3\n", "encoder: got 3, accepted: a section"),
+        ("[encoder\n", "not TOML"),
+        (
+            "[encoder]\npath = 'x'\n[cluster]\nbackend = 'spark'\n",
+            "cluster.backend: got 'spark', accepted: serial",
+        ),
+        ("[encoder]\npath = 'x'\n[gridsearch]\npoolings = ['median']\n", "gridsearch.poolings: got 'median'"),
+        ("[encoder]\npath = 'x'\n[gridsearch]\nlayers = [5, 5]\n", "gridsearch.layers"),
+        ("[encoder]\npath = 'x'\n[gridsearch]\nlayers = [-1]\n", "gridsearch.layers"),
+        ("[encoder]\npath = 'x'\n[gridsearch]\nclassifiers = ['svm']\n", "gridsearch.classifiers: got 'svm'"),
+    ],
+)
+def test_what_cannot_be_is_named(tmp_path, text, said):
+    with pytest.raises(ValueError, match=said) as error:
+        load(written(tmp_path, text))
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_preset_and_malformed_override():
+    with pytest.raises(ValueError, match="'demoo' is neither a preset .*demo.* nor a .toml file"):
+        load("demoo")
+    with pytest.raises(ValueError, match="override 'epochs': accepted: section.key=value"):
+        load("demo", ["epochs"])
+    with pytest.raises(ValueError, match="unknown key finetune.epoch "):
+        load("demo", ["finetune.epoch=3"])
+
+
+def test_every_setting_is_documented():
+    from pipeline import config as module
+
+    def walk(kind):
+        source = __import__("inspect").getsource(kind)
+        for field in dataclasses.fields(kind):
+            after = source.split(f"    {field.name}:", 1)[1]
+            assert '"""' in after.split("\n    def ", 1)[0].split("\n\n", 1)[0], (
+                f"{kind.__name__}.{field.name}"
+            )
+
+    for field in dataclasses.fields(module.Config):
+        kind = __import__("typing").get_type_hints(module.Config)[field.name]
+        walk(kind)

@@ -1,0 +1,76 @@
+import json
+
+import pytest
+
+from pipeline.run import Run
+
+
+def work(run, calls, text="x"):
+    def inner():
+        calls.append(text)
+        run.folder.mkdir(parents=True, exist_ok=True)
+        (run.folder / "out.csv").write_text(text)
+        return ["out.csv"]
+
+    return inner
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run(tmp_path, "r")
+
+
+def test_a_stage_runs_once(run):
+    calls = []
+    run.stage("s", {"a": 1}, work(run, calls))
+    run.stage("s", {"a": 1}, work(run, calls))
+    assert calls == ["x"]
+    record = json.loads((run.folder / "stages/s.json").read_text())
+    assert record["inputs"] == {"a": 1}
+    assert list(record["outputs"]) == ["out.csv"]
+
+
+def test_another_configuration_is_refused_by_name_and_nothing_changes(run):
+    run.stage("s", {"gridsearch": {"protocol": "last", "seed": 0}}, work(run, []))
+    with pytest.raises(
+        ValueError, match=r'gridsearch.protocol: "last" -> "source-dev".*choose another run name'
+    ):
+        run.stage("s", {"gridsearch": {"protocol": "source-dev", "seed": 0}}, work(run, [], "y"))
+    assert (run.folder / "out.csv").read_text() == "x"
+
+
+def test_an_interrupted_stage_goes_on_only_with_its_own_configuration(run):
+    def dies():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.stage("s", {"a": 1}, dies)
+    with pytest.raises(ValueError, match="a: 1 -> 2"):
+        run.stage("s", {"a": 2}, work(run, []))
+    calls = []
+    run.stage("s", {"a": 1}, work(run, calls))
+    assert calls == ["x"]
+
+
+def test_a_lost_output_is_made_again_a_changed_one_is_not_overwritten(run):
+    calls = []
+    run.stage("s", {"a": 1}, work(run, calls))
+    (run.folder / "out.csv").unlink()
+    run.stage("s", {"a": 1}, work(run, calls))
+    assert calls == ["x", "x"]
+    (run.folder / "out.csv").write_text("edited by hand")
+    with pytest.raises(ValueError, match=r"out\.csv: changed since the s stage wrote it"):
+        run.stage("s", {"a": 1}, work(run, calls))
+    assert (run.folder / "out.csv").read_text() == "edited by hand"
+
+
+def test_what_is_derived_may_be_replaced(run):
+    run.stage("s", {"a": 1}, work(run, []), replace=True)
+    run.stage("s", {"a": 2}, work(run, [], "y"), replace=True)
+    assert (run.folder / "out.csv").read_text() == "y"
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden", "a" * 81, "a b", "ü"])
+def test_names_that_would_leave_the_folder(tmp_path, name):
+    with pytest.raises(ValueError, match="--run: got"):
+        Run(tmp_path, name)
