@@ -87,7 +87,7 @@ def test_a_flipped_bit_never_gives_a_wrong_row(tmp_path_factory, position, bit):
         with Ledger(path, IDENTITY) as ledger:
             assert all(ledger.rows[name] == row(int(name[1:])) for name in ledger.rows)
     except ValueError as error:
-        assert "not the head" in str(error)
+        assert "not a whole record" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_an_identity_that_lost_a_key_is_refused(tmp_path):
 def test_a_file_that_is_no_ledger_is_left_alone(tmp_path):
     path = tmp_path / "l"
     path.write_text("my notes\nof yesterday\n")
-    with pytest.raises(ValueError, match="line 1 is not the head of a search's ledger"):
+    with pytest.raises(ValueError, match="line 1 is not a whole record of ours"):
         Ledger(path, IDENTITY)
     assert path.read_text() == "my notes\nof yesterday\n"
 
@@ -128,7 +128,7 @@ def test_a_file_that_is_no_ledger_is_left_alone(tmp_path):
 def test_two_writers_are_refused(tmp_path):
     with (
         Ledger(tmp_path / "l", IDENTITY),
-        pytest.raises(ValueError, match="another process is searching into this file"),
+        pytest.raises(ValueError, match="another process is writing this file"),
     ):
         Ledger(tmp_path / "l", IDENTITY)
 
