@@ -1,4 +1,4 @@
-"""An append-only file of records that survives a kill at any byte: extraction's units, the search's candidates.
+"""An append-only file of records that survives a kill at any byte: units of extraction, candidates.
 
 JSON Lines; a line is ``{"crc32":"<8 hex digits of the row's bytes>","row":<row>}``. Each record is one
 write to a
