@@ -29,7 +29,7 @@ STAGES = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit status: 0 done, 2 an input that cannot be used, 130 interrupted."""
+    """Run one command; return the exit status: 0 done, 1 failed, 2 unusable input, 130 interrupted."""
     parser = build_parser()
     args = parser.parse_args(argv)
     logging.basicConfig(
@@ -50,6 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         text = " ".join(str(error).split())
         sys.stderr.write(f"mcbert: error: {text}\n")
         return 2
+    except RuntimeError as error:
+        if args.debug:
+            raise
+        sys.stderr.write(f"mcbert: failed: {' '.join(str(error).split())} (--debug shows where)\n")
+        return 1
     except KeyboardInterrupt:
         sys.stderr.write("mcbert: interrupted; run the same command again to go on\n")
         return 130

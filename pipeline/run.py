@@ -1,7 +1,9 @@
 """A run's folder: which stage wrote what from which inputs, so that stages are skipped, resumed or refused.
 
 results/runs/<run>/stages/<stage>.json     inputs, outputs with checksums, seconds; written last
-results/runs/<run>/stages/<stage>.begun    inputs of a stage that was started
+
+What a killed stage leaves behind (a cache, a ledger, finished trainings) carries its own identity and refuses
+another configuration itself.
 """
 
 from __future__ import annotations
@@ -62,20 +64,16 @@ class Run:
         """
         wanted = json.loads(json.dumps(inputs, sort_keys=True))
         done = self._stages / f"{stage}.json"
-        begun = self._stages / f"{stage}.begun"
-        for path in (done, begun):
-            if path.is_file() and not replace:
-                self._require_same(stage, json.loads(path.read_text(encoding="utf-8"))["inputs"], wanted)
+        if done.is_file() and not replace:
+            self._require_same(stage, json.loads(done.read_text(encoding="utf-8"))["inputs"], wanted)
         if done.is_file() and self._intact(done, stage, wanted):
             log.info("%s: up to date", stage)
             return
         self._stages.mkdir(parents=True, exist_ok=True)
-        write_json(begun, {"inputs": wanted})
         began = time.monotonic()
         outputs = {name: sha256(self.folder / name) for name in work()}
         seconds = time.monotonic() - began
         write_json(done, {"inputs": wanted, "outputs": outputs, "seconds": round(seconds, 2)})
-        begun.unlink()
         log.info("%s: done in %.1f s", stage, seconds)
 
     def _require_same(self, stage: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -198,7 +198,8 @@ class Pipeline:
             stamp=self.stamp,
             track=track,
         )
-        return ["finetune.csv", "freezing.csv", "predictions_finetune.csv", "table1.csv"]
+        names = ("finetune.csv", "freezing.csv", "predictions_finetune.csv", "table1.csv")
+        return [name for name in names if (self.run.folder / name).is_file()]  # no table1 without test texts
 
     def report(self) -> None:
         """Draw report.html from the CSVs that are there, running the earlier stages first."""

@@ -152,6 +152,22 @@ def test_bad_settings(project, capsys, overrides, said):
     assert said in one_line(capsys)
 
 
+def test_a_mended_setting_goes_on_in_the_same_run(project, capsys):
+    assert run("gridsearch", "--config", "mine.toml", "gridsearch.layers=[1, 9]") == 2
+    one_line(capsys)
+    assert run("gridsearch", "--config", "mine.toml", "gridsearch.layers=[1]") == 0
+
+
+def test_a_corpus_without_test_rows_is_searched_and_trained(project):
+    frame = pd.read_csv("texts.csv")
+    frame[frame["split"] != "test"].to_csv("texts.csv", index=False)
+    overrides = ["gridsearch.layers=[4]", "finetune.systems=['baseline', 'mcbert']", "finetune.freeze={}"]
+    assert run("report", "--config", "mine.toml", *overrides) == 0
+    folder = project / "results/runs/mine"
+    assert not (folder / "table1.csv").exists()
+    assert set(pd.read_csv(folder / "finetune.csv")["split"]) == {"dev"}
+
+
 def test_debug_shows_the_traceback(project):
     with pytest.raises(ValueError, match="unknown key"):
         run("prepare", "--config", "mine.toml", "--debug", "encoder.pth=x")

@@ -1,0 +1,59 @@
+"""Imports point one way, and heavy libraries stay where they belong."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("pipeline", "features", "search", "finetune", "results")
+ALLOWED = {
+    "pipeline": {"features", "search", "finetune", "results"},
+    "features": set(),
+    "search": {"features.store", "features.journal", "results"},
+    "finetune": {"features", "results"},
+    "results": set(),
+}
+ONLY_IN = {
+    "h5py": ["features/store.py"],
+    "joblib": ["pipeline/cluster.py"],
+    "dask": ["pipeline/cluster.py"],
+    "distributed": ["pipeline/cluster.py"],
+}
+
+
+def modules():
+    return [p for package in PACKAGES for p in sorted((ROOT / package).rglob("*.py"))]
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_one_way(path):
+    package = path.relative_to(ROOT).parts[0]
+    for name in imported(path):
+        other = name.split(".")[0]
+        if other in PACKAGES and other != package:
+            assert any(name == a or name.startswith(f"{a}.") for a in ALLOWED[package]), name
+        where = str(path.relative_to(ROOT))
+        assert where in ONLY_IN.get(other, [where]), f"{where} imports {other}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_modules_stay_short(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+@pytest.mark.parametrize("module", ["search.gridsearch", "search.task", "pipeline.cli", "results.report"])
+def test_no_torch_where_workers_and_help_must_start_quickly(module):
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
