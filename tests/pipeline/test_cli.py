@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
 
 import pandas as pd
 import pytest
 
 from pipeline.cli import main
+from pipeline.config import CHECKOUT
 
 
 @pytest.fixture
@@ -78,6 +84,33 @@ def test_executors_agree(project):
         tables[backend] = table.drop(columns=["fit_seconds", "score_seconds", "run"])
     pd.testing.assert_frame_equal(tables["serial"], tables["loky"])
     pd.testing.assert_frame_equal(tables["serial"], tables["dask"])
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_ends_the_same(project):
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
+
+    def start(name):
+        command = [sys.executable, "-m", "pipeline", "finetune", "--config", "mine.toml", "--run", name]
+        return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+
+    began = time.monotonic()
+    assert start("whole").wait() == 0
+    seconds = time.monotonic() - began
+    for share in (0.35, 0.6, 0.85):
+        child = start("killed")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(share * seconds)
+        child.kill()
+        child.wait()
+    assert start("killed").wait() == 0
+    for name in ("texts", "corpus", "gridsearch", "confusion", "finetune", "freezing", "table1"):
+        whole, killed = (pd.read_csv(f"results/runs/{run}/{name}.csv") for run in ("whole", "killed"))
+        timings = ["run", "seconds", "fit_seconds", "score_seconds"]
+        pd.testing.assert_frame_equal(
+            whole.drop(columns=timings, errors="ignore"), killed.drop(columns=timings, errors="ignore")
+        )
+    assert main(["validate", "results/runs/killed"]) == 0
 
 
 def test_another_configuration_under_the_same_name_is_refused(project, capsys):
