@@ -21,7 +21,7 @@ from transformers import AutoConfig
 from features.corpus import Corpus
 from features.encoder import load_tokenizer, n_layers
 from finetune.freezing import Schedule, require_feeding
-from finetune.job import Job, read_texts, run_job
+from finetune.job import Job, protocol_of, read_texts, run_job
 from finetune.settings import FinetuneSettings
 from finetune.winner import Architecture, read_architecture
 from results import table1, tables
@@ -210,7 +210,7 @@ def gather(jobs: Sequence[Job], architecture: Architecture, *, casing: str) -> N
     ):
         rows = [row | result["stamp"] for result in results for row in result[key]]
         tables.write(table, to_frame(table, rows), out / name)
-    protocols: dict[str, str] = {job.system: job.settings.protocol for job in jobs}
+    protocols: dict[str, str] = {job.system: protocol_of(job) for job in jobs}
     predictions = [tables.read(PREDICTIONS, out / "predictions_finetune.csv")]
     probe = out / "predictions_gridsearch.csv"
     if probe.is_file() and architecture.probe_protocol is not None:

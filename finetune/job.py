@@ -38,6 +38,8 @@ from results.schema import TEXTS
 
 log = logging.getLogger(__name__)
 
+SEES = ("last", "source-dev", "target-dev")  # protocols by what they look at, the least first
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Job:
@@ -137,6 +139,15 @@ def run_job(job: Job) -> str:
     return str(job.result)
 
 
+def protocol_of(job: Job) -> str:
+    """Return the protocol that a system's results are stamped with: of its choices, the one that saw most.
+
+    The baseline chooses an epoch only; the others also have layers and pooling that phase one chose.
+    """
+    chosen = [job.settings.protocol] + ([] if job.system == "baseline" else [job.architecture.protocol])
+    return max(chosen, key=SEES.index)
+
+
 def read_texts(path: Path, source_language: str) -> Corpus:
     """Read the run's texts.csv, with the cells that `results.tables` neutralised restored."""
     return Corpus.of(tables.read(TEXTS, path), source_language, str(path))
@@ -191,7 +202,7 @@ def _score_row(job: Job, evaluation: Evaluation, split: str, language: str) -> d
         "layers": "" if is_baseline else layers_text(job.architecture.layers),
         "pooling": "" if is_baseline else job.architecture.pooling,
         "frozen_layers": layers_text(evaluation.frozen),
-        "protocol": job.settings.protocol,
+        "protocol": protocol_of(job),
         "seconds": evaluation.seconds,
         "train_loss": evaluation.train_loss,
     }

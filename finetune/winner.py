@@ -29,6 +29,9 @@ class Architecture:
     probe_protocol: str | None
     """How phase one chose its winner; None where the settings name the layers and there is no winner."""
 
+    protocol: str = "last"
+    """How layers and pooling were chosen: phase one's protocol; ``last`` where the settings name both."""
+
 
 def read_architecture(
     winner: Path | None, settings: FinetuneSettings, *, labels: Sequence[str], encoder: str, n_layers: int
@@ -64,7 +67,13 @@ def read_architecture(
     pooling = settings.pooling or found["pooling"]
     if pooling not in POOLINGS:
         raise ValueError(f"{winner}: pooling: got {pooling!r}, accepted: {', '.join(POOLINGS)}")
-    return Architecture(layers=tuple(sorted(layers)), pooling=pooling, probe_protocol=found.get("protocol"))
+    named = settings.layers and settings.pooling
+    return Architecture(
+        layers=tuple(sorted(layers)),
+        pooling=pooling,
+        probe_protocol=found.get("protocol"),
+        protocol="last" if named else str(found.get("protocol", "last")),
+    )
 
 
 def _read(winner: Path, labels: Sequence[str], encoder: str) -> dict[str, Any]:

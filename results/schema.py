@@ -84,7 +84,8 @@ _PREDICTED = _text("predicted", "predicted label")
 _PROTOCOL = _text(
     "protocol",
     "how the choice was made: source-dev (dev labels of the source language only), target-dev (mean over "
-    "the target languages' dev labels: an oracle), last (no selection)",
+    "the target languages' dev labels: an oracle), last (no selection); where several choices were made "
+    "(layers, pooling, epoch), the one that looked at most",
     PROTOCOLS,
 )
 _EPOCH = _count("epoch", "epochs trained when the row was made; 0 = before training")

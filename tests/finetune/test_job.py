@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import logging
 import pickle
@@ -8,7 +9,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from features.corpus import Corpus
-from finetune.job import layers_text, run_job, torch_threads
+from finetune.job import layers_text, protocol_of, run_job, torch_threads
 from finetune.model import MCBertForSequenceClassification
 
 
@@ -151,3 +152,19 @@ def test_a_job_prints_nothing_not_even_while_saving(make_job, capfd):
     run_job(job)
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("system", "epoch_by", "layers_by", "stamped"),
+    [
+        ("baseline", "last", "target-dev", "last"),
+        ("mcbert", "last", "target-dev", "target-dev"),
+        ("mcbert_wf", "source-dev", "last", "source-dev"),
+        ("mcbert", "target-dev", "source-dev", "target-dev"),
+        ("mcbert", "last", "last", "last"),
+    ],
+)
+def test_results_are_stamped_with_the_choice_that_saw_most(make_job, system, epoch_by, layers_by, stamped):
+    job = make_job(system, protocol=epoch_by)
+    architecture = dataclasses.replace(job.architecture, protocol=layers_by)
+    assert protocol_of(dataclasses.replace(job, architecture=architecture)) == stamped

@@ -67,3 +67,11 @@ def test_a_damaged_winner(winner):
 def test_settings_layers_beyond_the_encoder(winner):
     with pytest.raises(ValueError, match=r"finetune\.layers: got 9"):
         read_architecture(winner, FinetuneSettings(layers=(9,)), **FITTING)
+
+
+def test_layers_from_the_winner_keep_its_protocol(winner):
+    change(winner, protocol="target-dev")
+    assert read_architecture(winner, FinetuneSettings(), **FITTING).protocol == "target-dev"
+    assert read_architecture(winner, FinetuneSettings(layers=(1,)), **FITTING).protocol == "target-dev"
+    named = read_architecture(winner, FinetuneSettings(layers=(1,), pooling="max"), **FITTING)
+    assert named.protocol == "last"
