@@ -227,6 +227,7 @@ def main() -> None:
     figures = train(model, tokenise(parallel, tok, args.cut), args)
     log.info("done: %s", json.dumps(figures))
     model.bert.to(dtype=torch.float16).save_pretrained(args.out)
+    tok.backend_tokenizer.no_truncation()  # else the cut used here would be saved with it
     tok.save_pretrained(args.out)
 
 
