@@ -8,6 +8,7 @@ Reads the corpus and the winner of phase one; writes ``finetune.csv``, ``freezin
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
@@ -103,6 +104,8 @@ def finetune(  # noqa: PLR0913 - a stage's inputs by name; the contract of the p
             failures.append(f"{job.name}: {error}")
     if failures:
         raise JobError(f"finetune: {len(failures)} of {len(todo)} trainings failed, first {failures[0]}")
+    with contextlib.suppress(OSError):
+        (out / "checkpoints").rmdir()  # each training emptied its own folder in it
     gather(jobs, architecture, casing=casing(encoder))
     log.info("finetune: %d trainings in %.1f s -> %s", len(todo), time.monotonic() - began, out)
 

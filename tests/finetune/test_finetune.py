@@ -55,6 +55,7 @@ def test_every_system_and_seed_is_in_the_tables(run):
     assert list(zip(events["system"], events["seed"], events["layers"], strict=True)) == [
         ("mcbert_wf", 0, "3"), ("mcbert_wf", 1, "3"),
     ]  # fmt: skip
+    assert not (out / "checkpoints").exists()
     predictions = tables.read(PREDICTIONS, out / "predictions_finetune.csv")
     assert len(predictions) == 6 * 3 * 12
     table = tables.read(TABLE1, out / "table1.csv").query("source == 'measured'")
