@@ -184,7 +184,8 @@ def load_encoder(folder: Path, deepest_layer: int | None = None) -> PreTrainedMo
         model.pooler = None
     if deepest_layer is not None:
         cut(model, deepest_layer)
-    return model  # type: ignore[no-any-return]
+    encoder: PreTrainedModel = model
+    return encoder
 
 
 def encoder_layers(model: PreTrainedModel) -> nn.ModuleList:

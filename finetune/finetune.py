@@ -9,6 +9,7 @@ Reads the corpus and the winner of phase one; writes ``finetune.csv``, ``freezin
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import logging
 import time
@@ -39,14 +40,30 @@ class JobError(RuntimeError):
     """A training failed; those that finished are kept and skipped on the next run."""
 
 
-def finetune(  # noqa: PLR0913 - a stage's inputs by name; the contract of the pipeline
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What the stage reads, and where it writes."""
+
+    corpus: Path
+    """Table of labelled texts, ``texts.csv``."""
+
+    source_language: str
+    """Language of the training texts."""
+
+    winner: Path | None
+    """``winner.json`` of phase one; None when the settings name layers and pooling."""
+
+    encoder: Path
+    """Local folder of the encoder."""
+
+    out: Path
+    """The run's folder; ``predictions_gridsearch.csv`` there takes part in Table 1."""
+
+
+def finetune(
     settings: FinetuneSettings,
+    inputs: Inputs,
     *,
-    corpus: Path,
-    source_language: str,
-    winner: Path | None,
-    encoder: Path,
-    out: Path,
     execute: Execute,
     stamp: Mapping[str, object],
     track: Track = lambda items, _total, _description: items,
@@ -57,16 +74,8 @@ def finetune(  # noqa: PLR0913 - a stage's inputs by name; the contract of the p
     ----------
     settings : FinetuneSettings
         What to train and how.
-    corpus : Path
-        Table of labelled texts.
-    source_language : str
-        Language of the training texts.
-    winner : Path or None
-        ``winner.json`` of phase one; None when the settings name layers and pooling.
-    encoder : Path
-        Local folder of the encoder.
-    out : Path
-        The run's folder; ``predictions_gridsearch.csv`` there takes part in Table 1.
+    inputs : Inputs
+        What it reads, and where it writes.
     execute : callable
         Runs the trainings, here or elsewhere.
     stamp : mapping
@@ -82,19 +91,17 @@ def finetune(  # noqa: PLR0913 - a stage's inputs by name; the contract of the p
         A training failed.
     """
     began = time.monotonic()
-    texts = read_texts(corpus, source_language)
+    texts = read_texts(inputs.corpus, inputs.source_language)
     architecture = read_architecture(
-        winner, settings, labels=texts.labels, encoder=str(stamp["encoder"]), n_layers=n_layers(encoder)
+        inputs.winner,
+        settings,
+        labels=texts.labels,
+        encoder=str(stamp["encoder"]),
+        n_layers=n_layers(inputs.encoder),
     )
     require_protocol(settings, texts)
-    require_length(settings, encoder)
-    jobs = plan(
-        settings,
-        architecture,
-        paths={"corpus": corpus, "encoder": encoder, "out": out},
-        source_language=source_language,
-        stamp=stamp,
-    )
+    require_length(settings, inputs.encoder)
+    jobs = plan(settings, architecture, inputs, stamp=stamp)
     todo = [job for job in jobs if not is_finished(job)]
     log.info("finetune: %d trainings, %d to do", len(jobs), len(todo))
     failures = []
@@ -105,17 +112,16 @@ def finetune(  # noqa: PLR0913 - a stage's inputs by name; the contract of the p
     if failures:
         raise JobError(f"finetune: {len(failures)} of {len(todo)} trainings failed, first {failures[0]}")
     with contextlib.suppress(OSError):
-        (out / "checkpoints").rmdir()  # each training emptied its own folder in it
-    gather(jobs, architecture, casing=casing(encoder))
-    log.info("finetune: %d trainings in %.1f s -> %s", len(todo), time.monotonic() - began, out)
+        (inputs.out / "checkpoints").rmdir()  # each training emptied its own folder in it
+    gather(jobs, architecture, casing=casing(inputs.encoder))
+    log.info("finetune: %d trainings in %.1f s -> %s", len(todo), time.monotonic() - began, inputs.out)
 
 
 def plan(
     settings: FinetuneSettings,
     architecture: Architecture,
+    inputs: Inputs,
     *,
-    paths: Mapping[str, Path],
-    source_language: str,
     stamp: Mapping[str, object],
 ) -> list[Job]:
     """Return the trainings, seed by seed, so that every system has its first seed early.
@@ -148,10 +154,12 @@ def plan(
             settings=settings,
             architecture=architecture,
             freeze=freeze if system == "mcbert_wf" else {},
-            source_language=source_language,
+            corpus=inputs.corpus,
+            encoder=inputs.encoder,
+            out=inputs.out,
+            source_language=inputs.source_language,
             stamp=dict(stamp),
             save_model=seed == settings.seeds[0],
-            **paths,
         )
         for seed in settings.seeds
         for system in settings.systems

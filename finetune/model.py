@@ -12,7 +12,7 @@ import copy
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -49,7 +49,7 @@ class MCBertConfig(PreTrainedConfig):
     """
 
     model_type = "mcbert"
-    sub_configs = {"encoder_config": AutoConfig}  # noqa: RUF012 - the library's own convention
+    sub_configs: ClassVar[dict[str, Any]] = {"encoder_config": AutoConfig}
 
     def __init__(
         self,

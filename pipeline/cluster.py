@@ -71,7 +71,7 @@ def _loky(function: Callable[[T], R], tasks: Iterable[T], workers: int) -> Itera
     suspects: deque[T] = deque()
     source = iter(tasks)
     while True:
-        waiting.extend(islice(source, workers * IN_FLIGHT - len(waiting)))
+        waiting.extend(islice(source, max(0, workers * IN_FLIGHT - len(waiting))))
         if suspects:
             yield _alone(function, suspects.popleft())
         elif waiting:

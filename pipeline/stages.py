@@ -182,18 +182,20 @@ class Pipeline:
         self.run.stage("finetune", inputs, self._finetune)
 
     def _finetune(self) -> list[str]:
-        from finetune.finetune import finetune
+        from finetune.finetune import Inputs, finetune
 
         settings = self.config.finetune
         if not settings.max_length:
             settings = dataclasses.replace(settings, max_length=self.config.encoder.max_length)
         finetune(
             settings,
-            corpus=self.texts,
-            source_language=self.config.corpus.source_language,
-            winner=self.winner if self.searches else None,
-            encoder=self.encoder,
-            out=self.run.folder,
+            Inputs(
+                corpus=self.texts,
+                source_language=self.config.corpus.source_language,
+                winner=self.winner if self.searches else None,
+                encoder=self.encoder,
+                out=self.run.folder,
+            ),
             execute=executor(self.config.cluster),
             stamp=self.stamp,
             track=track,

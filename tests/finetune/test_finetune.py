@@ -5,7 +5,7 @@ import logging
 import pandas as pd
 import pytest
 
-from finetune.finetune import JobError, casing, finetune, plan
+from finetune.finetune import Inputs, JobError, casing, finetune, plan
 from finetune.job import run_job
 from finetune.settings import FinetuneSettings
 from finetune.winner import Architecture
@@ -35,9 +35,11 @@ class Serial:
 
 @pytest.fixture
 def run(encoder, corpus, winner, tmp_path):
-    def run(settings=FAST, execute=None, stamp=STAMP, **inputs):
-        given = {"corpus": corpus, "source_language": "en", "winner": winner, "encoder": encoder} | inputs
-        finetune(settings, out=tmp_path / "out", execute=execute or Serial(), stamp=stamp, **given)
+    def run(settings=FAST, execute=None, stamp=STAMP, track=None, **changed):
+        given = {"corpus": corpus, "source_language": "en", "winner": winner, "encoder": encoder} | changed
+        inputs = Inputs(out=tmp_path / "out", **given)
+        shown = {} if track is None else {"track": track}
+        finetune(settings, inputs, execute=execute or Serial(), stamp=stamp, **shown)
         return tmp_path / "out"
 
     return run
@@ -176,15 +178,15 @@ def test_a_corpus_without_test_rows_has_curves_but_no_table_1(run, corpus, tmp_p
 
 
 def test_the_plan_is_seed_by_seed_and_only_wf_freezes(tmp_path, caplog):
-    paths = {"corpus": tmp_path, "encoder": tmp_path, "out": tmp_path}
+    inputs = Inputs(corpus=tmp_path, source_language="en", winner=None, encoder=tmp_path, out=tmp_path)
     architecture = Architecture(layers=(1, 3), pooling="max", probe_protocol=None)
-    jobs = plan(FAST, architecture, paths=paths, source_language="en", stamp=STAMP)
+    jobs = plan(FAST, architecture, inputs, stamp=STAMP)
     assert [job.name for job in jobs][:4] == ["baseline-0", "mcbert-0", "mcbert_wf-0", "baseline-1"]
     assert {job.system: job.freeze for job in jobs} == {"baseline": {}, "mcbert": {}, "mcbert_wf": {1: (3,)}}
     assert {job.seed for job in jobs if job.save_model} == {0}
     with caplog.at_level(logging.INFO):
         settings = dataclasses.replace(FAST, systems=("mcbert",))
-        plan(settings, architecture, paths=paths, source_language="en", stamp=STAMP)
+        plan(settings, architecture, inputs, stamp=STAMP)
     assert "finetune.freeze has no effect" in caplog.text
 
 
