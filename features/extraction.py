@@ -24,13 +24,16 @@ import tokenizers
 import torch
 import transformers
 
-from features import fingerprint as fp
-from features import pooling as pooling_module
-from features.batching import plan_batches
 from features.corpus import Corpus
-from features.encoder import PooledEncoder, identity, n_layers, require_layers, tokenise
+from features.encoder import pooling as pooling_module
+from features.encoder.batching import plan_batches
+from features.encoder.blocks import n_layers, require_layers
+from features.encoder.files import identity
+from features.encoder.pooled import PooledEncoder
+from features.encoder.tokens import tokenise
 from features.settings import EncoderSettings, ExtractSettings
 from features.store import SCHEMA, FeatureStore, StoreWriter
+from features.store import fingerprint as fp
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-POOLINGS = ("max", "mean", "cls")  # a test holds this equal to what features.pooling offers
+POOLINGS = ("max", "mean", "cls")  # a test holds this equal to what features.encoder.pooling offers
 COMPUTE_DTYPES = ("float32", "bfloat16")
 STORAGE_DTYPES = ("float16", "float32")
 

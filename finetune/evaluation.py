@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from features.batching import plan_batches
+from features.encoder.batching import plan_batches
 
 TOKENS_PER_BATCH = 2048
 """Most padded tokens of an evaluation batch."""

@@ -21,7 +21,8 @@ import pandas as pd
 from transformers import AutoConfig
 
 from features.corpus import Corpus
-from features.encoder import load_tokenizer, n_layers
+from features.encoder.blocks import n_layers
+from features.encoder.tokens import load_tokenizer
 from finetune.freezing import Schedule, require_feeding
 from finetune.job import Job, protocol_of, read_texts, run_job
 from finetune.settings import FinetuneSettings

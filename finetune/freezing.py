@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from features.encoder import encoder_layers
+from features.encoder.blocks import encoder_layers
 from finetune.evaluation import Evaluation
 
 log = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from features.corpus import Corpus
-from features.encoder import load_tokenizer, tokenise
+from features.encoder.tokens import load_tokenizer, tokenise
 from finetune.callback import Texts, Training, Watch
 from finetune.evaluation import Evaluation, Score, compute_logits, score_languages
 from finetune.freezing import Schedule, scheduled

@@ -25,8 +25,8 @@ from transformers import (
 )
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from features.encoder import load_encoder
-from features.pooling import pool
+from features.encoder.blocks import load_encoder
+from features.encoder.pooling import pool
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class MCBertConfig(PreTrainedConfig):
     layers : sequence of int
         Layers that feed the head, 0 (embeddings) to the encoder's depth.
     pooling : str
-        A key of `features.pooling.POOLINGS`.
+        A key of `features.encoder.pooling.POOLINGS`.
     dropout : float
         On the concatenated pooled states.
     """

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from features.encoder import require_layers
+from features.encoder.blocks import require_layers
 from finetune.settings import FinetuneSettings
 from results.schema import POOLINGS
 
@@ -24,7 +24,7 @@ class Architecture:
     """Ascending."""
 
     pooling: str
-    """A key of `features.pooling.POOLINGS`."""
+    """A key of `features.encoder.pooling.POOLINGS`."""
 
     probe_protocol: str | None
     """How phase one chose its winner; None where the settings name the layers and there is no winner."""

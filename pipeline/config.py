@@ -16,8 +16,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from features.corpus import CorpusSettings
-from features.prepare import PrepareSettings
+from features.corpus import CorpusSettings, PrepareSettings
 from features.settings import EncoderSettings, ExtractSettings
 from finetune.settings import FinetuneSettings
 from search.space import GridsearchSettings

@@ -59,14 +59,14 @@ class Pipeline:
     @cached_property
     def encoder(self) -> Path:
         """Local folder of the encoder."""
-        from features.encoder import resolve
+        from features.encoder.files import resolve
 
         return resolve(self.config.encoder.path)
 
     @cached_property
     def encoder_identity(self) -> dict[str, str]:
         """Checksums of the encoder's weights, config and tokenizer."""
-        from features.encoder import identity
+        from features.encoder.files import identity
 
         return identity(self.encoder)
 
@@ -83,7 +83,7 @@ class Pipeline:
 
     def _prepare(self) -> list[str]:
         from features.corpus import Corpus, read_corpus
-        from features.prepare import prepare
+        from features.corpus.prepare import prepare
         from results.schema import TEXTS
         from results.tables import write
 
@@ -111,8 +111,8 @@ class Pipeline:
         self.run.stage("extract", inputs, self._extract)
 
     def _extract(self) -> list[str]:
+        from features.corpus.statistics import corpus_statistics
         from features.extraction import extract
-        from features.statistics import corpus_statistics
         from pipeline.run import write_json
         from results.schema import CORPUS
         from results.tables import write

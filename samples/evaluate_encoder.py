@@ -18,8 +18,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from features.batching import plan_batches
-from features.encoder import PooledEncoder, tokenise
+from features.encoder.batching import plan_batches
+from features.encoder.pooled import PooledEncoder
+from features.encoder.tokens import tokenise
 
 
 def vectors(encoder: PooledEncoder, sentences: Sequence[str]) -> np.ndarray:

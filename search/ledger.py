@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from features.journal import Journal
+from features.store.journal import Journal
 
 FORMAT = 1
 SYNC_SECONDS = 1.0  # a crash of the machine costs this much work at most; a kill of the process costs none

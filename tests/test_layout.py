@@ -12,12 +12,12 @@ PACKAGES = ("pipeline", "features", "search", "finetune", "results")
 ALLOWED = {
     "pipeline": {"features", "search", "finetune", "results"},
     "features": set(),
-    "search": {"features.store", "features.journal", "results"},
+    "search": {"features.store", "results"},
     "finetune": {"features", "results"},
     "results": set(),
 }
 ONLY_IN = {
-    "h5py": ["features/store.py"],
+    "h5py": ["features/store/store.py"],
     "joblib": ["pipeline/cluster.py"],
     "dask": ["pipeline/cluster.py"],
     "distributed": ["pipeline/cluster.py"],

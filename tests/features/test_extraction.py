@@ -12,7 +12,8 @@ import torch
 
 from features import extraction
 from features.corpus import Corpus
-from features.encoder import PooledEncoder, tokenise
+from features.encoder.pooled import PooledEncoder
+from features.encoder.tokens import tokenise
 from features.extraction import distinct_texts, extract, locked
 from features.settings import EncoderSettings, ExtractSettings
 from features.store import FeatureStore, StoreError

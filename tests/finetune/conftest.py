@@ -13,7 +13,7 @@ import transformers
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from features.corpus import Corpus
-from features.encoder import load_tokenizer
+from features.encoder.tokens import load_tokenizer
 from finetune.callback import Watch
 from finetune.freezing import scheduled
 from finetune.job import Job, build, quiet, tokenised

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from features.corpus import Corpus
-from features.encoder import load_tokenizer
+from features.encoder.tokens import load_tokenizer
 from finetune.callback import EpochCallback, Watch
 from finetune.evaluation import compute_logits, score_languages
 from finetune.freezing import layer_parameters

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from features.encoder import load_tokenizer
+from features.encoder.tokens import load_tokenizer
 from finetune.evaluation import (
     Evaluation,
     Score,

@@ -13,7 +13,8 @@ from transformers import (
     pipeline,
 )
 
-from features.encoder import PooledEncoder, load_tokenizer
+from features.encoder.pooled import PooledEncoder
+from features.encoder.tokens import load_tokenizer
 from finetune.model import MCBertForSequenceClassification, build_baseline
 
 LABELS = ("cancel", "refund", "other")
@@ -69,7 +70,7 @@ def test_the_features_are_those_of_phase_one(folder, monkeypatch):
         def pad(self, rows, **_):
             return dict(rows[0])
 
-    monkeypatch.setattr("features.encoder.load_tokenizer", lambda _: Padder())
+    monkeypatch.setattr("features.encoder.pooled.load_tokenizer", lambda _: Padder())
     cached = PooledEncoder(folder, layers=(0, 2, 3), poolings=("max",))([BATCH])
     for layers, columns in (((0, 2), (0, 1)), ((0, 2, 3), (0, 1, 2))):
         model = MCBertForSequenceClassification.from_encoder(

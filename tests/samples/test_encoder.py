@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from features.encoder import PooledEncoder, load_tokenizer, tokenise
+from features.encoder.pooled import PooledEncoder
+from features.encoder.tokens import load_tokenizer, tokenise
 from pipeline.config import CHECKOUT
 
 FOLDER = CHECKOUT / "samples" / "encoder"

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from features.corpus import Corpus
-from features.prepare import prepare
-from features.readers import read_table
+from features.corpus.prepare import prepare
+from features.corpus.readers import read_table
 from pipeline.config import CHECKOUT, load
 
 FOLDER = CHECKOUT / "samples" / "intents"

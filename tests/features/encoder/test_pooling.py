@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.pooling import POOLINGS, pool
+from features.encoder.pooling import POOLINGS, pool
 from features.settings import POOLINGS as SETTING_NAMES
 
 

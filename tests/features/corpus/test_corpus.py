@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from features.corpus import Corpus, CorpusSettings, read_corpus
-from features.readers import CorpusError
+from features.corpus.readers import CorpusError
 
 
 def table(**changes):

@@ -1,7 +1,7 @@
 import pytest
 
 from features.corpus import Corpus
-from features.statistics import corpus_statistics
+from features.corpus.statistics import corpus_statistics
 
 
 def test_counts_against_a_count_by_hand(encoder_folder, texts_table):

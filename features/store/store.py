@@ -23,9 +23,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from features import fingerprint as fp
-from features.journal import Journal
 from features.settings import STORAGE_DTYPES
+from features.store import fingerprint as fp
+from features.store.journal import Journal
 
 SCHEMA = 1  # of the folder's layout; part of the fingerprint
 

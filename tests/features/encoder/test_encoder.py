@@ -2,19 +2,11 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from features.encoder import (
-    EncoderError,
-    PooledEncoder,
-    encoder_layers,
-    identity,
-    load_encoder,
-    load_tokenizer,
-    n_layers,
-    require_layers,
-    resolve,
-    tokenise,
-)
-from features.pooling import pool
+from features.encoder.blocks import encoder_layers, load_encoder, n_layers, require_layers
+from features.encoder.files import EncoderError, identity, resolve
+from features.encoder.pooled import PooledEncoder
+from features.encoder.pooling import pool
+from features.encoder.tokens import load_tokenizer, tokenise
 
 TEXTS = ["where is my money", "cancel", "please cancel it now late human wo ist mein geld"]
 

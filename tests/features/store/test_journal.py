@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from features.journal import Journal, decode, encode
+from features.store.journal import Journal, decode, encode
 
 
 def test_what_was_appended_is_read_back(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from features.corpus import Corpus
-from features.encoder import load_tokenizer, tokenise
+from features.encoder.tokens import load_tokenizer, tokenise
 
 log = logging.getLogger(__name__)
 

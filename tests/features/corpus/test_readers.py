@@ -4,7 +4,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from features.readers import CorpusError, read_table, read_xnli
+from features.corpus.readers import CorpusError, read_table
+from features.corpus.releases import read_xnli
 
 
 def written(tmp_path, name, data):

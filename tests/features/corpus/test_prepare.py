@@ -1,8 +1,9 @@
 import pandas as pd
 import pytest
 
-from features.prepare import PrepareSettings, balance, keep_top_labels, prepare
-from features.readers import CorpusError
+from features.corpus import PrepareSettings
+from features.corpus.prepare import balance, keep_top_labels, prepare
+from features.corpus.readers import CorpusError
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Any Hugging Face encoder as a frozen function: files, tokens, blocks, pooling, batches."""

@@ -1,0 +1,71 @@
+"""Find an encoder's files and tell what makes it that encoder: folder or hub name, safetensors, checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+WEIGHT_FILES = "*.safetensors"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json",
+                   "sentencepiece.bpe.model", "spm.model", "added_tokens.json")  # fmt: skip
+
+
+class EncoderError(ValueError):
+    """An encoder that cannot be used; the message says which, why, and what to do."""
+
+
+def resolve(name: str) -> Path:
+    """Return the local folder of an encoder, fetching a hub name.
+
+    Raises
+    ------
+    EncoderError
+        Not a folder with safetensors weights, and not reachable on the hub.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        folder = _fetch(name)
+    if not (folder / "config.json").is_file():
+        raise EncoderError(f"encoder.path: {name}: no config.json there; accepted: a folder or a hub name")
+    if not list(folder.glob(WEIGHT_FILES)):
+        raise EncoderError(
+            f"encoder.path: {name}: no safetensors weights there; pickled weights are not read, convert them"
+        )
+    return folder
+
+
+def _fetch(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    patterns = [WEIGHT_FILES, "config.json", *TOKENIZER_FILES]
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except (OSError, ValueError) as error:
+        log.debug("hub: %s", error)
+        raise EncoderError(
+            f"encoder.path: {name!r} is no folder and cannot be fetched ({type(error).__name__}); "
+            f"download huggingface.co/{name} where there is a network and set encoder.path to the folder"
+        ) from error
+
+
+def identity(folder: Path) -> dict[str, str]:
+    """Return sha256 of weights, config and tokenizer files: what makes an encoder that encoder."""
+    return {
+        "encoder_weights": _sha256(sorted(folder.glob(WEIGHT_FILES))),
+        "encoder_config": _sha256([folder / "config.json"]),
+        "tokenizer": _sha256([folder / f for f in TOKENIZER_FILES if (folder / f).is_file()]),
+    }
+
+
+def _sha256(paths: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(f"{path.name}:{path.stat().st_size}\n".encode())
+        with path.open("rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()

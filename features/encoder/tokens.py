@@ -1,0 +1,56 @@
+"""Turn texts and pairs into token ids with the encoder's own tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+TOKENISE_AT_ONCE = 1024  # texts: enough to keep the tokenizer's threads busy, little memory
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Load the encoder's tokenizer; casing and accents follow its own config."""
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    return tokenizer
+
+
+def tokenise(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[tuple[str, str]],
+    max_length: int,
+    *,
+    special: bool = False,
+) -> list[dict[str, list[int]]]:
+    """Tokenise texts and pairs; a pair is read jointly, an empty second text means a single text.
+
+    Parameters
+    ----------
+    texts : sequence of (str, str)
+        Text and second text.
+    max_length : int
+        Tokens kept, special tokens included.
+    special : bool
+        Whether to add ``special_tokens_mask``.
+
+    Returns
+    -------
+    list of dict
+        What the tokenizer made of each text, in order; a text's tokens do not depend on its neighbours.
+    """
+    rows: list[dict[str, list[int]]] = [{} for _ in texts]
+    for paired in (False, True):
+        chosen = [k for k, (_, second) in enumerate(texts) if bool(second) is paired]
+        for start in range(0, len(chosen), TOKENISE_AT_ONCE):
+            part = chosen[start : start + TOKENISE_AT_ONCE]
+            encoded = tokenizer(
+                [texts[k][0] for k in part],
+                [texts[k][1] for k in part] if paired else None,
+                truncation=True,
+                max_length=max_length,
+                return_special_tokens_mask=special,
+            )
+            for i, k in enumerate(part):
+                rows[k] = {name: encoded[name][i] for name in encoded}
+    return rows
