@@ -49,6 +49,7 @@ class Pipeline:
             "config_digest": self.config.digest,
             "encoder": _shown(self.config.encoder.path),
             "version": __version__,
+            "transfer": "zero-shot",
         }
 
     @property

@@ -28,8 +28,8 @@ needed.
 - **Formulas.** A text that a spreadsheet would run as a formula (it begins with `=`, `+`, `-`, `@`, a tab or
   a carriage return, with or without apostrophes before it) is written with one more apostrophe in front.
   `results.tables.read` takes it off again.
-- **Stamp.** Every row that a run made carries `run`, `config_digest`, `encoder` and `version`, so rows of
-  several runs can be put into one table. For figures published elsewhere they are empty.
+- **Stamp.** Every row that a run made carries `run`, `config_digest`, `encoder`, `version` and `transfer`, so
+  rows of several runs can be put into one table. For figures published elsewhere they are empty.
 - **Layers** are numbered as in the encoder: 0 the embedding output, 1 to N the transformer blocks; `6+8+11`
   is the concatenation of three.
 - **Protocols.** `source-dev` chose by dev labels of the source language only (true zero-shot); `target-dev`

@@ -16,6 +16,8 @@ SYSTEMS = ("probe", "baseline", "mcbert", "mcbert_wf")
 SPLITS = ("train", "dev", "test")
 NOT_STATED = "not stated"
 
+_TRANSFER = r"zero-shot|translate-test|translate-train-[A-Za-z0-9_-]+"
+_TRANSFER_MEANING = "zero-shot, translate-test, translate-train-all or translate-train-<language>"
 _LAYERS = r"\d+(\+\d+)*"
 _LAYERS_MEANING = "block numbers from 1, ascending, joined by + (6+8+11)"
 
@@ -66,6 +68,17 @@ def _stamp(nullable: bool = False) -> tuple[Column, ...]:
         _text("config_digest", "digest of the configuration that made the row", nullable=nullable),
         _text("encoder", "encoder, by name or folder", nullable=nullable),
         _text("version", "version of mcbert", nullable=nullable),
+        Column(
+            name="transfer",
+            dtype="string",
+            meaning="how labels reached the target languages: zero-shot (trained on source-language texts), "
+            "translate-train-all (on them and their translations into every target language), "
+            "translate-train-<language> (on their translations into that language alone), translate-test "
+            "(trained as zero-shot, dev and test texts translated into the source language)",
+            form=_TRANSFER,
+            form_meaning=_TRANSFER_MEANING,
+            nullable=nullable,
+        ),
     )
 
 

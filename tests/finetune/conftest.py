@@ -27,7 +27,7 @@ WORDS = {
 }
 FILLERS = tuple(f"w{k}" for k in range(60))
 LANGUAGES = ("en", "de", "zh")
-STAMP = {"run": "r", "config_digest": "abc", "encoder": "tiny", "version": "0"}
+STAMP = {"run": "r", "config_digest": "abc", "encoder": "tiny", "version": "0", "transfer": "zero-shot"}
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,7 +15,13 @@ import pandas as pd
 
 from results import schema, table1, tables
 
-STAMP = {"run": "demo", "config_digest": "9f31c0aa", "encoder": "samples/encoder", "version": "0.1.0"}
+STAMP = {
+    "run": "demo",
+    "config_digest": "9f31c0aa",
+    "encoder": "samples/encoder",
+    "version": "0.1.0",
+    "transfer": "zero-shot",
+}
 LANGUAGES = ("en", "ar", "de", "es", "fr", "ur", "zh")
 TARGETS = LANGUAGES[1:]
 LABELS = ("cancel order", "delivery problem", "refund status", "talk to a person")

@@ -152,13 +152,13 @@ def test_validate_lists_five_cases_and_counts_the_rest(tmp_path):
         (lambda text: "", "the file is empty"),
         (lambda text: text.replace("reason", "why", 1), "column reason: missing"),
         (lambda text: text.replace("seed", "system", 1), "column system: given twice"),
-        (lambda text: text + "\n", "row 10 (line 20): 0 fields; accepted: 10"),
+        (lambda text: text + "\n", "row 10 (line 20): 0 fields; accepted: 11"),
         (
             lambda text: text.replace("wf,0,", "wf,0,0,"),
-            "row 1 (line 2): 11 fields; accepted: 10, as in the header",
+            "row 1 (line 2): 12 fields; accepted: 11, as in the header",
         ),
         (lambda text: text + '"open', "line 20: unexpected end of data; accepted: RFC 4180 quoting"),
-        (lambda text: text.replace("demo", "d\udcffmo", 1), "line 3: byte 106 is not UTF-8"),
+        (lambda text: text.replace("demo", "d\udcffmo", 1), "line 3: byte 115 is not UTF-8"),
         (lambda text: text.replace("wf,1,", "wf,0,"), "row 2 (line 4), column run, system"),
     ],
 )

@@ -118,7 +118,7 @@ def serial():
     return execute
 
 
-STAMP = {"run": "r", "config_digest": "c", "encoder": "e", "version": "0"}
+STAMP = {"run": "r", "config_digest": "c", "encoder": "e", "version": "0", "transfer": "zero-shot"}
 
 
 @pytest.fixture
