@@ -147,7 +147,7 @@ def encode_unit(
     shape = (len(texts), len(pooled.layers), len(pooled.poolings), pooled.hidden_size)
     states = np.empty(shape, dtype=np.float32)
     for rows in plan_batches(lengths, fields["tokens_per_batch"]):
-        states[rows] = pooled([tokens[r] for r in rows]).numpy()
+        states[rows] = pooled([tokens[r] for r in rows]).cpu().numpy()
     with np.errstate(over="ignore"):
         finite = np.isfinite(states.astype(fields["storage_dtype"])).all(axis=(2, 3))
     if not finite.all():

@@ -28,7 +28,7 @@ def vectors(encoder: PooledEncoder, sentences: Sequence[str]) -> np.ndarray:
     tokens = tokenise(encoder.tokenizer, [(s, "") for s in sentences], 128)
     out = np.empty((len(sentences), len(encoder.layers), encoder.hidden_size), dtype=np.float32)
     for rows in plan_batches(np.array([len(t["input_ids"]) for t in tokens]), 4096):
-        out[rows] = encoder([tokens[r] for r in rows])[:, :, 0].numpy()
+        out[rows] = encoder([tokens[r] for r in rows])[:, :, 0].cpu().numpy()
     return out / np.linalg.norm(out, axis=-1, keepdims=True)
 
 

@@ -17,6 +17,8 @@ from transformers import (
     BertModel,
     DistilBertConfig,
     DistilBertModel,
+    ModernBertConfig,
+    ModernBertModel,
     PreTrainedTokenizerFast,
     XLMRobertaConfig,
     XLMRobertaModel,
@@ -54,6 +56,16 @@ def save_encoder(folder, kind="bert"):
         model = XLMRobertaModel(
             XLMRobertaConfig(vocab_size=size, max_position_embeddings=66, pad_token_id=0, **SIZES)
         )
+    elif kind == "modernbert":
+        ids = {f"{name}_token_id": k for k, name in enumerate(("pad", "unk", "cls", "sep"))}
+        ids |= {"bos_token_id": 2, "eos_token_id": 3}
+        del ids["unk_token_id"]
+        model = ModernBertModel(
+            ModernBertConfig(
+                vocab_size=size, max_position_embeddings=64, local_attention=8, tie_last_hidden_states=False,
+                **ids, **SIZES,
+            )
+        )  # fmt: skip
     else:
         model = DistilBertModel(
             DistilBertConfig(
@@ -70,7 +82,7 @@ def encoder_folder(tmp_path_factory):
     return save_encoder(tmp_path_factory.mktemp("bert"))
 
 
-@pytest.fixture(scope="session", params=["bert", "xlm-roberta", "distilbert"])
+@pytest.fixture(scope="session", params=["bert", "xlm-roberta", "distilbert", "modernbert"])
 def any_encoder_folder(request, tmp_path_factory):
     return save_encoder(tmp_path_factory.mktemp(request.param), request.param)
 

@@ -5,7 +5,8 @@ Phase one pools every layer while the frozen encoder runs; phase two pools the w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -55,3 +56,38 @@ def pool(hidden_states: torch.Tensor, attention_mask: torch.Tensor, pooling: str
         (batch, hidden), float32, differentiable.
     """
     return POOLINGS[pooling](hidden_states.float(), attention_mask.bool())
+
+
+def pool_sorted(hidden_states: torch.Tensor, lengths: Sequence[int], poolings: Sequence[str]) -> torch.Tensor:
+    """Pool a batch padded on the right whose rows are sorted by length, all poolings in one pass.
+
+    Walks the positions and at each one touches only the rows that reach it, so no mask is made, padding is
+    never read and low-precision states are not converted as a whole: several times faster than `pool` on a
+    processor, and a row's result does not depend on its neighbours.
+
+    Parameters
+    ----------
+    hidden_states : Tensor
+        (batch, seq, hidden), any float dtype; it is not changed.
+    lengths : sequence of int
+        Real tokens of each row, ascending, at least 1.
+    poolings : sequence of str
+        Keys of `POOLINGS`.
+
+    Returns
+    -------
+    Tensor
+        (batch, n_poolings, hidden), float32: max and cls equal those of `pool`, mean up to rounding.
+    """
+    first = hidden_states[:, 0]
+    largest, total = first.clone(), first.float() if first.dtype != torch.float32 else first.clone()
+    for position in range(1, lengths[-1]):
+        reaching = bisect_right(lengths, position)
+        column = hidden_states[reaching:, position]
+        if "max" in poolings:
+            torch.maximum(largest[reaching:], column, out=largest[reaching:])
+        if "mean" in poolings:
+            total[reaching:] += column
+    total /= torch.tensor(lengths, dtype=torch.float32, device=total.device).unsqueeze(-1)
+    pooled = {"max": largest, "mean": total, "cls": first}
+    return torch.stack([pooled[name].float() for name in poolings], dim=1)

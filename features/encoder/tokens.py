@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 TOKENISE_AT_ONCE = 1024  # texts: enough to keep the tokenizer's threads busy, little memory
@@ -54,3 +56,32 @@ def tokenise(
             for i, k in enumerate(part):
                 rows[k] = {name: encoded[name][i] for name in encoded}
     return rows
+
+
+def padded(
+    tokenizer: PreTrainedTokenizerBase, tokens: Sequence[Mapping[str, Sequence[int]]]
+) -> dict[str, torch.Tensor]:
+    """Pad tokenised texts to the longest, always on the right.
+
+    Encoders with absolute positions count them from the left, so padding there would change their states.
+
+    Parameters
+    ----------
+    tokens : sequence of mappings
+        What `tokenise` returned.
+
+    Returns
+    -------
+    dict of Tensor
+        int64 (batch, longest) under the names the tokenizer used.
+    """
+    lengths = np.array([len(row["input_ids"]) for row in tokens])
+    real = np.arange(lengths.max()) < lengths[:, None]
+    filler = {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": tokenizer.pad_token_type_id,
+              "special_tokens_mask": 1}  # fmt: skip
+    batch = {}
+    for name in tokens[0]:
+        values = np.full(real.shape, filler.get(name, 0), dtype=np.int64)
+        values[real] = np.fromiter((i for row in tokens for i in row[name]), np.int64, int(lengths.sum()))
+        batch[name] = torch.from_numpy(values)
+    return batch

@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -66,12 +67,13 @@ def test_any_encoder_gives_logits_and_comes_back_equal_from_disk(folder, tmp_pat
 def test_the_features_are_those_of_phase_one(folder, monkeypatch):
     """What the head reads is what the grid search read, also at the deepest layer."""
 
-    class Padder:
-        def pad(self, rows, **_):
-            return dict(rows[0])
-
-    monkeypatch.setattr("features.encoder.pooled.load_tokenizer", lambda _: Padder())
-    cached = PooledEncoder(folder, layers=(0, 2, 3), poolings=("max",))([BATCH])
+    tokenizer = SimpleNamespace(pad_token_id=0, pad_token_type_id=0)
+    monkeypatch.setattr("features.encoder.pooled.load_tokenizer", lambda _: tokenizer)
+    tokens = [
+        {"input_ids": ids[keep.bool()].tolist(), "attention_mask": keep[keep.bool()].tolist()}
+        for ids, keep in zip(BATCH["input_ids"], BATCH["attention_mask"], strict=True)
+    ]
+    cached = PooledEncoder(folder, layers=(0, 2, 3), poolings=("max",))(tokens)
     for layers, columns in (((0, 2), (0, 1)), ((0, 2, 3), (0, 1, 2))):
         model = MCBertForSequenceClassification.from_encoder(
             folder, layers, pooling="max", dropout=0.0, labels=LABELS

@@ -1,5 +1,9 @@
+import weakref
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from transformers import AutoModel
 
 from features.encoder.blocks import encoder_layers, load_encoder, n_layers, require_layers
@@ -30,17 +34,51 @@ def test_layers_equal_the_librarys_hidden_states(any_encoder_folder):
             )
 
 
-def test_a_text_alone_equals_the_text_in_a_batch_padded_on_any_side(any_encoder_folder):
-    for side in ("left", "right"):
-        encoder = PooledEncoder(any_encoder_folder, layers=(0, 2, 4), poolings=("max", "mean", "cls"))
-        encoder.tokenizer.padding_side = side
-        if side == "left" and encoder.model.config.model_type in ("bert", "distilbert"):
-            continue  # absolute positions count from the left: such models are padded on the right
-        together = encoder(tokens_of(encoder))
-        for k, text in enumerate(TEXTS):
-            torch.testing.assert_close(
-                encoder(tokens_of(encoder, [text]))[0], together[k], atol=2e-6, rtol=1e-5
-            )
+@pytest.fixture(scope="module", params=["float32", "bfloat16"])
+def every_layer(request, any_encoder_folder):
+    """An encoder that pools all it has, and what each text gives alone."""
+    encoder = PooledEncoder(
+        any_encoder_folder,
+        layers=(0, 1, 2, 3, 4),
+        poolings=("max", "mean", "cls"),
+        dtype=getattr(torch, request.param),
+    )
+    return encoder, {text: encoder(tokens_of(encoder, [text]))[0] for text in TEXTS}
+
+
+@given(st.lists(st.sampled_from(TEXTS), min_size=1, max_size=9), st.sampled_from(["left", "right"]))
+@settings(max_examples=40, deadline=None)
+def test_a_text_alone_equals_the_text_in_any_batch(every_layer, texts, side):
+    """For every layer and pooling, at any position, whatever side the tokenizer would pad on."""
+    encoder, alone = every_layer
+    encoder.tokenizer.padding_side = side
+    tolerance = 2e-6 if encoder.model.dtype == torch.float32 else 0.03
+    for text, states in zip(texts, encoder(tokens_of(encoder, texts)), strict=True):
+        torch.testing.assert_close(states, alone[text], atol=tolerance, rtol=1e-5)
+
+
+def test_the_order_of_a_batch_changes_how_it_is_pooled_and_not_what_comes_out(any_encoder_folder):
+    """Sorted by length a batch is pooled position by position, otherwise by mask."""
+    encoder = PooledEncoder(any_encoder_folder, layers=(0, 2, 4), poolings=("cls", "max", "mean"))
+    tokens = sorted(tokens_of(encoder), key=lambda row: len(row["input_ids"]))
+    by_position, by_mask = encoder(tokens), encoder(tokens[::-1]).flip(0)
+    torch.testing.assert_close(by_position, by_mask, atol=2e-6, rtol=1e-5)
+
+
+def test_no_hidden_states_outlive_their_pooling(encoder_folder):
+    """Of all token states that the forward pass made, none is alive when it returns."""
+    encoder = PooledEncoder(encoder_folder, layers=(0, 1, 2, 3, 4), poolings=("max", "cls"))
+    seen, pool_states = [], encoder._pooler
+
+    def watched(*args):
+        chosen = pool_states(*args)
+        return lambda states: (seen.append(weakref.ref(states)), chosen(states))[1]
+
+    encoder._pooler = watched
+    out = encoder(sorted(tokens_of(encoder), key=lambda row: len(row["input_ids"])))
+    assert len(seen) == 5
+    assert all(ref() is None for ref in seen)
+    assert out.untyped_storage().nbytes() == out.numel() * 4, "the result keeps no token states alive"
 
 
 def test_cut_after_the_deepest_layer_gives_the_same_states(encoder_folder):

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.encoder.pooling import POOLINGS, pool
+from features.encoder.pooling import POOLINGS, pool, pool_sorted
 from features.settings import POOLINGS as SETTING_NAMES
 
 
@@ -38,6 +38,27 @@ def test_equals_the_plain_way(batch, pooling):
         pool(states, mask, pooling).numpy(), reference(states, mask, pooling), rtol=1e-5, atol=1e-6
     )
     assert torch.equal(states, before), "the caller's tensor was written to"
+
+
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=7).map(sorted),
+    st.permutations(sorted(POOLINGS)),
+    st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
+)
+@settings(max_examples=150, deadline=None)
+def test_sorted_rows_are_pooled_alike_in_one_pass(lengths, poolings, dtype):
+    generator = torch.Generator().manual_seed(sum(lengths))
+    states = (torch.randn(len(lengths), lengths[-1] + 2, 5, generator=generator) * 50).to(dtype)
+    mask = torch.arange(states.shape[1]) < torch.tensor(lengths)[:, None]
+    states[~mask] = torch.nan  # padding is not even read
+    before = states.clone()
+    out = pool_sorted(states, lengths, poolings)
+    assert out.dtype == torch.float32
+    clean = states.masked_fill(~mask[..., None], 0).float()
+    for k, pooling in enumerate(poolings):
+        np.testing.assert_allclose(out[:, k], reference(clean, mask, pooling), rtol=1e-5, atol=1e-5)
+    assert torch.equal(states.isnan(), before.isnan())
+    assert torch.equal(states.nan_to_num(), before.nan_to_num())
 
 
 @pytest.mark.parametrize("pooling", sorted(POOLINGS))
