@@ -127,7 +127,7 @@ class Pipeline:
             cache=self.cache,
             track=track,
         )
-        rows = corpus_statistics(corpus, self.encoder, self.config.encoder.max_length)
+        rows = corpus_statistics(corpus, self.encoder, self.config.encoder.max_length, track=track)
         write(CORPUS, rows.assign(**self.stamp), self.run.folder / "corpus.csv")
         write_json(self.run.folder / "cache.json", {"digest": target.name})
         return ["corpus.csv", "cache.json"]

@@ -136,6 +136,11 @@ CORPUS = Table(
         _number("tokens_median", "median length, special tokens included", "tokens", least=0),
         _count("tokens_max", "greatest length, before truncation", "tokens"),
         _share("unknown_share", "tokens that the vocabulary does not hold, of all tokens"),
+        _share(
+            "marks_lost_share",
+            "combining marks (accents, vowel signs) that the tokenizer drops, of all in the texts; 0 where "
+            "there are none",
+        ),
         _share("truncated_share", "texts longer than the encoder's maximum, of all texts"),
         *_stamp(),
     ),

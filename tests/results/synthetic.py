@@ -191,6 +191,7 @@ def corpus() -> pd.DataFrame:
                     "tokens_median": 14.5,
                     "tokens_max": 61 + place,
                     "unknown_share": 0.0004 if language in ("ur", "ar") else 0.0,
+                    "marks_lost_share": 0.0,
                     "truncated_share": 0.0,
                 }
             )

@@ -1,7 +1,51 @@
-import pytest
+import logging
+import unicodedata
 
-from features.corpus import Corpus
-from features.corpus.statistics import corpus_statistics
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from transformers import CanineTokenizer, PreTrainedTokenizerFast
+
+from features.corpus import Corpus, statistics
+from features.corpus.statistics import corpus_statistics, count, count_marks, n_marks
+
+WORDS = ["cafe", "café", "हिन्दी", "कर", "शुक्रिया", "plain", "words"]
+
+
+def tokenizer(normalizer=None):
+    vocabulary = {w: i for i, w in enumerate(["[PAD]", "[UNK]", *WORDS])}
+    tok = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tok.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    if normalizer is not None:
+        tok.normalizer = normalizer
+    return PreTrainedTokenizerFast(tokenizer_object=tok, pad_token="[PAD]", unk_token="[UNK]")
+
+
+UNCASED = normalizers.BertNormalizer(lowercase=True)
+COMPOSING = normalizers.NFKC()
+
+
+@pytest.fixture
+def corpus():
+    rows = [
+        ("a", "plain words", "", "x", "en", "train"),
+        ("b", "plain words", "", "x", "en", "train"),
+        ("c", "words", "plain", "y", "en", "train"),
+        ("d", "words", "", "y", "en", "train"),
+        ("e", "plain", "", "x", "en", "dev"),
+        ("f", "café plain", "", "x", "fr", "dev"),
+        ("g", "हिन्दी कर", "", "y", "hi", "dev"),
+    ]
+    table = pd.DataFrame(rows, columns=["id", "text", "text_pair", "label", "language", "split"])
+    return Corpus.of(table, "en", "t")
+
+
+def saved(tmp_path, normalizer):
+    tokenizer(normalizer).save_pretrained(tmp_path)
+    return tmp_path
 
 
 def test_counts_against_a_count_by_hand(encoder_folder, texts_table):
@@ -14,7 +58,92 @@ def test_counts_against_a_count_by_hand(encoder_folder, texts_table):
     row = rows.loc[("en", "train", "refund")]
     assert row["n_texts"] == 12
     assert row["n_distinct"] == train["text"].nunique()
+    assert row["tokens_median"] == np.median(lengths)
     assert row["tokens_max"] == max(lengths)
     assert row["unknown_share"] == pytest.approx(2 / (sum(lengths) - 2 * len(lengths)))
     assert row["truncated_share"] == pytest.approx(sum(n > 6 for n in lengths) / 12)
+    assert rows["marks_lost_share"].eq(0).all()
     assert rows["n_texts"].sum() == len(table)
+
+
+def test_blocks_do_not_show(encoder_folder, texts_table, monkeypatch):
+    corpus = Corpus.of(texts_table, "en", "t")
+    whole = corpus_statistics(corpus, encoder_folder, max_length=6)
+    monkeypatch.setattr(statistics, "BLOCK", 3)
+    pd.testing.assert_frame_equal(corpus_statistics(corpus, encoder_folder, max_length=6), whole)
+
+
+def test_every_distinct_text_is_tokenised_once(corpus, tmp_path, monkeypatch):
+    seen = []
+    real = statistics.tokenise
+
+    def spy(tok, texts, max_length):
+        seen.extend(texts)
+        return real(tok, texts, max_length)
+
+    monkeypatch.setattr(statistics, "tokenise", spy)
+    rows = corpus_statistics(corpus, saved(tmp_path, None), max_length=6).set_index(["language", "split"])
+    assert len(seen) == len(set(seen)) == 6
+    assert rows.loc[("en", "train"), "n_distinct"].tolist() == [1, 2]
+
+
+def test_a_tokenizer_that_strips_marks_is_named_with_the_share(corpus, tmp_path, caplog):
+    caplog.set_level(logging.WARNING)
+    rows = corpus_statistics(corpus, saved(tmp_path, UNCASED), max_length=6).set_index("language")
+    assert rows.loc["fr", "marks_lost_share"] == 1.0
+    assert rows.loc["hi", "marks_lost_share"] == 1.0
+    warned = [r.getMessage() for r in caplog.records if "combining marks" in r.getMessage()]
+    assert [w.split(":")[1].strip() for w in warned] == ["fr", "hi"]
+    assert "drops 100.0% of the combining marks (1 of 1, in 1 of 1 texts)" in warned[0]
+
+
+def test_a_borrowed_word_among_hundreds_of_texts_is_no_warning(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    table = pd.DataFrame(
+        {"id": map(str, range(300)), "text": "plain", "text_pair": "", "label": ["x", "y"] * 150}
+    ).assign(language="en", split=["dev"] * 20 + ["train"] * 280)
+    table.loc[7, "text"] = "café"
+    corpus_statistics(Corpus.of(table, "en", "t"), saved(tmp_path, UNCASED), max_length=6)
+    (record,) = [r for r in caplog.records if "combining marks" in r.getMessage()]
+    assert record.levelno == logging.INFO
+    assert "in 1 of 300 texts" in record.getMessage()
+
+
+@pytest.mark.parametrize("normalizer", [None, COMPOSING, normalizers.NFD()])
+def test_a_tokenizer_that_keeps_marks_is_not_accused(corpus, tmp_path, caplog, normalizer):
+    rows = corpus_statistics(corpus, saved(tmp_path, normalizer), max_length=6)
+    assert rows["marks_lost_share"].eq(0).all()
+    assert "combining marks" not in caplog.text
+
+
+def test_part_of_the_marks(tmp_path):
+    only_acute = normalizers.Sequence([normalizers.NFD(), normalizers.Replace("\u0301", "")])
+    assert count_marks(tokenizer(only_acute), ("éè", "ê"), [1]) == (3, 1)
+
+
+class Stripping(CanineTokenizer):
+    """A tokenizer written in Python: without a normaliser to ask, its tokens are what there is."""
+
+    def _tokenize(self, text):
+        return [c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) != "Mn"]
+
+
+@pytest.mark.parametrize(("kind", "lost"), [(CanineTokenizer, 0), (Stripping, 2)])
+def test_a_tokenizer_without_a_normaliser_is_judged_by_what_its_tokens_spell(kind, lost):
+    counts = count(kind(), [("é à", "")])
+    assert (counts.marks.tolist(), counts.marks_lost.tolist()) == ([2], [lost])
+
+
+@given(st.text(max_size=30))
+@settings(deadline=None)
+def test_marks_are_those_of_the_decomposed_text(text):
+    decomposed = unicodedata.normalize("NFD", text)
+    assert n_marks(text) == sum(unicodedata.category(c) == "Mn" for c in decomposed)
+    assert n_marks(unicodedata.normalize("NFC", text)) == n_marks(decomposed)
+
+
+@given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=6))
+@settings(deadline=None)
+def test_an_uncased_tokenizer_loses_every_mark_of_any_text(words):
+    marks, lost = count_marks(tokenizer(UNCASED), (" ".join(words), ""), [1])
+    assert marks == lost == n_marks(" ".join(words))
