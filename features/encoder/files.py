@@ -18,8 +18,17 @@ class EncoderError(ValueError):
     """An encoder that cannot be used; the message says which, why, and what to do."""
 
 
-def resolve(name: str) -> Path:
+def resolve(name: str, *, key: str = "encoder.path", files: Sequence[str] = TOKENIZER_FILES) -> Path:
     """Return the local folder of an encoder, fetching a hub name.
+
+    Parameters
+    ----------
+    name : str
+        A folder, or a name on the hub.
+    key : str
+        The setting that names it, for messages.
+    files : sequence of str
+        What its tokenizer reads.
 
     Raises
     ------
@@ -28,36 +37,36 @@ def resolve(name: str) -> Path:
     """
     folder = Path(name)
     if not folder.is_dir():
-        folder = _fetch(name)
+        folder = _fetch(name, key, files)
     if not (folder / "config.json").is_file():
-        raise EncoderError(f"encoder.path: {name}: no config.json there; accepted: a folder or a hub name")
+        raise EncoderError(f"{key}: {name}: no config.json there; accepted: a folder or a hub name")
     if not list(folder.glob(WEIGHT_FILES)):
         raise EncoderError(
-            f"encoder.path: {name}: no safetensors weights there; pickled weights are not read, convert them"
+            f"{key}: {name}: no safetensors weights there; pickled weights are not read, convert them"
         )
     return folder
 
 
-def _fetch(name: str) -> Path:
+def _fetch(name: str, key: str, files: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
 
-    patterns = [WEIGHT_FILES, "config.json", *TOKENIZER_FILES]
+    patterns = [WEIGHT_FILES, "config.json", *files]
     try:
         return Path(snapshot_download(name, allow_patterns=patterns))
     except (OSError, ValueError) as error:
         log.debug("hub: %s", error)
         raise EncoderError(
-            f"encoder.path: {name!r} is no folder and cannot be fetched ({type(error).__name__}); "
-            f"download huggingface.co/{name} where there is a network and set encoder.path to the folder"
+            f"{key}: {name!r} is no folder and cannot be fetched ({type(error).__name__}); "
+            f"download huggingface.co/{name} where there is a network and set {key} to the folder"
         ) from error
 
 
-def identity(folder: Path) -> dict[str, str]:
+def identity(folder: Path, files: Sequence[str] = TOKENIZER_FILES) -> dict[str, str]:
     """Return sha256 of weights, config and tokenizer files: what makes an encoder that encoder."""
     return {
         "encoder_weights": _sha256(sorted(folder.glob(WEIGHT_FILES))),
         "encoder_config": _sha256([folder / "config.json"]),
-        "tokenizer": _sha256([folder / f for f in TOKENIZER_FILES if (folder / f).is_file()]),
+        "tokenizer": _sha256([folder / f for f in files if (folder / f).is_file()]),
     }
 
 
