@@ -121,13 +121,13 @@ def find(name: str) -> Path:
 
 
 def _anchor(tree: dict[str, Any], base: Path) -> None:
-    """Make the relative paths of a file absolute; an encoder that is no folder there is a hub name."""
+    """Make the relative paths of a file absolute; what the hub may have and is no folder there is a name."""
     for name in ("corpus", "prepare", "encoder"):
         section = tree.get(name)
         if not isinstance(section, dict):
             continue  # building the configuration says what is wrong with it
         for key in ("path", "raw"):
-            if key in section and (name != "encoder" or _is_folder(base, section[key])):
+            if key in section and (not _may_be_on_hub(name, section) or _is_folder(base, section[key])):
                 section[key] = _anchored(base, section[key])
         if isinstance(section.get("translations"), dict):
             section["translations"] = {k: _anchored(base, v) for k, v in section["translations"].items()}
@@ -135,6 +135,10 @@ def _anchor(tree: dict[str, Any], base: Path) -> None:
 
 def _anchored(base: Path, path: Any) -> Any:
     return str(base / path) if isinstance(path, str) and path else path
+
+
+def _may_be_on_hub(name: str, section: Mapping[str, Any]) -> bool:
+    return name == "encoder" or section.get("format") == "huggingface"
 
 
 def _is_folder(base: Path, name: Any) -> bool:

@@ -73,31 +73,27 @@ class Pipeline:
 
     def prepare(self) -> None:
         """Write texts.csv: the corpus, made of raw texts or read as it is, checked either way."""
-        settings = self.config.prepare
-        files = [settings.raw, *settings.translations.values()] if settings.raw else [self.config.corpus.path]
+        from pipeline.texts import checksums
+
         inputs: dict[str, Any] = {
-            "prepare": dataclasses.asdict(settings),
+            "prepare": dataclasses.asdict(self.config.prepare),
             "corpus": dataclasses.asdict(self.config.corpus),
-            "files": {_shown(f): sha256(Path(f)) for f in files if Path(f).is_file()},
+            "files": checksums(self.config),
         }
         self.run.stage("prepare", inputs, self._prepare)
 
     def _prepare(self) -> list[str]:
-        from features.corpus import Corpus, read_corpus
-        from features.corpus.prepare import prepare
-        from results.schema import TEXTS
+        from pipeline.texts import corpus_of
+        from results.schema import REJECTED, TEXTS
         from results.tables import write
 
-        settings = self.config.prepare
-        name = settings.raw or self.config.corpus.path
-        if not name:
-            raise ValueError(
-                "corpus.path: got nothing, accepted: a table of labelled texts (or set prepare.raw)"
-            )
-        table = prepare(settings) if settings.raw else read_corpus(self.config.corpus)
-        corpus = Corpus.of(table, self.config.corpus.source_language, name)
+        corpus, rejected = corpus_of(self.config, self.stamp)
         write(TEXTS, corpus.table, self.texts)
-        return [self.texts.name]
+        if rejected.empty:
+            (self.run.folder / "rejected.csv").unlink(missing_ok=True)
+            return [self.texts.name]
+        write(REJECTED, rejected, self.run.folder / "rejected.csv")
+        return [self.texts.name, "rejected.csv"]
 
     def extract(self) -> None:
         """Make sure that the feature cache of the corpus is there and whole; write corpus.csv."""

@@ -5,9 +5,14 @@ python -m results.dictionary > results/README.md
 
 from __future__ import annotations
 
-import math
-
-from results.columns import Column, Dtype, Table
+from results.columns import Column, Table
+from results.kinds import count as _count
+from results.kinds import difference as _difference
+from results.kinds import layers as _layers
+from results.kinds import number as _number
+from results.kinds import share as _share
+from results.kinds import stamp as _stamp
+from results.kinds import text as _text
 
 POOLINGS = ("max", "mean", "cls")
 CLASSIFIERS = ("logistic_regression", "linear_svm", "ridge", "lda", "knn")
@@ -15,72 +20,6 @@ PROTOCOLS = ("source-dev", "target-dev", "last")
 SYSTEMS = ("probe", "baseline", "mcbert", "mcbert_wf")
 SPLITS = ("train", "dev", "test")
 NOT_STATED = "not stated"
-
-_TRANSFER = r"zero-shot|translate-test|translate-train-[A-Za-z0-9_-]+"
-_TRANSFER_MEANING = "zero-shot, translate-test, translate-train-all or translate-train-<language>"
-_LAYERS = r"\d+(\+\d+)*"
-_LAYERS_MEANING = "block numbers from 1, ascending, joined by + (6+8+11)"
-
-
-def _text(name: str, meaning: str, allowed: tuple[str, ...] = (), nullable: bool = False) -> Column:
-    return Column(name=name, dtype="string", meaning=meaning, allowed=allowed, nullable=nullable)
-
-
-def _layers(name: str, meaning: str, nullable: bool = False) -> Column:
-    return Column(
-        name=name,
-        dtype="string",
-        meaning=meaning,
-        form=_LAYERS,
-        form_meaning=_LAYERS_MEANING,
-        nullable=nullable,
-    )
-
-
-def _count(name: str, meaning: str, unit: str = "", least: int = 0, nullable: bool = False) -> Column:
-    return Column(
-        name=name, dtype="int", meaning=meaning, unit=unit, bounds=(least, math.inf), nullable=nullable
-    )
-
-
-def _share(name: str, meaning: str, nullable: bool = False) -> Column:
-    return Column(
-        name=name, dtype="float", meaning=meaning, unit="share 0-1", bounds=(0, 1), nullable=nullable
-    )
-
-
-def _number(name: str, meaning: str, unit: str, least: float = -math.inf, nullable: bool = False) -> Column:
-    dtype: Dtype = "float"
-    return Column(
-        name=name, dtype=dtype, meaning=meaning, unit=unit, bounds=(least, math.inf), nullable=nullable
-    )
-
-
-def _difference(name: str, meaning: str) -> Column:
-    return Column(
-        name=name, dtype="float", meaning=meaning, unit="share, -1 to 1", bounds=(-1, 1), nullable=True
-    )
-
-
-def _stamp(nullable: bool = False) -> tuple[Column, ...]:
-    return (
-        _text("run", "name of the run", nullable=nullable),
-        _text("config_digest", "digest of the configuration that made the row", nullable=nullable),
-        _text("encoder", "encoder, by name or folder", nullable=nullable),
-        _text("version", "version of mcbert", nullable=nullable),
-        Column(
-            name="transfer",
-            dtype="string",
-            meaning="how labels reached the target languages: zero-shot (trained on source-language texts), "
-            "translate-train-all (on them and their translations into every target language), "
-            "translate-train-<language> (on their translations into that language alone), translate-test "
-            "(trained as zero-shot, dev and test texts translated into the source language)",
-            form=_TRANSFER,
-            form_meaning=_TRANSFER_MEANING,
-            nullable=nullable,
-        ),
-    )
-
 
 _SYSTEM = _text(
     "system",
@@ -119,6 +58,22 @@ TEXTS = Table(
         _LABEL,
         _LANGUAGE,
         _SPLIT,
+    ),
+)
+
+REJECTED = Table(
+    file_name="rejected.csv",
+    meaning='Rows of the input that could not be used and were left out, with `corpus.on_bad = "skip"`.',
+    row="a row of an input file",
+    key=("run", "file", "row"),
+    columns=(
+        _text("file", "the file, as far as it tells the input files apart"),
+        _count("row", "data row in it, from 1", least=1),
+        _count("line", "its first physical line; empty where the form has no lines", least=1, nullable=True),
+        _text("column", "column at fault; empty where it is the whole row", nullable=True),
+        _text("id", "id of the row, where it is known", nullable=True),
+        _text("reason", "what was given and what is accepted; texts are not repeated"),
+        *_stamp(),
     ),
 )
 
@@ -292,7 +247,7 @@ PUBLISHED = Table(
     ),
 )
 
-TABLES = (TEXTS, CORPUS, GRIDSEARCH, CONFUSION, PREDICTIONS, FINETUNE, FREEZING, TABLE1, PUBLISHED)
+TABLES = (TEXTS, REJECTED, CORPUS, GRIDSEARCH, CONFUSION, PREDICTIONS, FINETUNE, FREEZING, TABLE1, PUBLISHED)
 """Every declared table."""
 STAMP = tuple(column.name for column in _stamp())
 """The columns that every row of a run carries."""

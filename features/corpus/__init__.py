@@ -1,7 +1,18 @@
 """Labelled texts in, one checked table out: readers, releases, checks, preparation, statistics."""
 
-from features.corpus.corpus import COLUMNS, Corpus, read_corpus
-from features.corpus.readers import CorpusError
-from features.corpus.settings import CorpusSettings, PrepareSettings
+from features.corpus.bad_rows import BadRows, CorpusError
+from features.corpus.corpus import Corpus, checked_corpus, read_corpus, source_files, table_form
+from features.corpus.settings import COLUMNS, CorpusSettings, PrepareSettings
 
-__all__ = ["COLUMNS", "Corpus", "CorpusError", "CorpusSettings", "PrepareSettings", "read_corpus"]
+__all__ = [
+    "COLUMNS",
+    "BadRows",
+    "Corpus",
+    "CorpusError",
+    "CorpusSettings",
+    "PrepareSettings",
+    "checked_corpus",
+    "read_corpus",
+    "source_files",
+    "table_form",
+]

@@ -2,71 +2,192 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import sys
+import unicodedata
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
-from features.corpus.readers import CorpusError
+from features.corpus.bad_rows import BadRow, BadRows, CorpusError, listed, shown
+from features.corpus.lines import is_encodable
+from features.corpus.rows import places_of
 
 SPLITS = ("train", "dev", "test")
-INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"  # zero-width characters: a text of these alone is empty
+MOST_LABELS = 1000
+"""More labels than these are taken for a mistake unless `corpus.many_labels` says otherwise."""
+
+_NAMES = ("id", "label", "language")  # columns whose cells name something: neither empty nor with NUL
+_BLOCK = 8192  # cells checked at once before they are checked one by one
 
 
-def require_texts(table: pd.DataFrame, name: str) -> None:
-    """Raise on an empty text, a missing one, or a lone surrogate, naming the row."""
-    for k, text in enumerate(table["text"], start=1):
-        if not isinstance(text, str):
-            raise CorpusError(f"{name}: row {k}: column text: got {text!r}, accepted: text")
-        if not text.strip().strip(INVISIBLE):
-            raise CorpusError(f"{name}: row {k}: column text: it is empty; every row needs a text")
-        if any("\ud800" <= c <= "\udfff" for c in text):
-            raise CorpusError(f"{name}: row {k}: column text: a lone surrogate, which is not a character")
+def usable_rows(table: pd.DataFrame, name: str, bad: BadRows | None = None) -> pd.DataFrame:
+    """Return the rows that can be used; every check whose columns are there is made.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Some of the columns of a corpus, perhaps with `rows.PLACE`.
+    name : str
+        Stands for the file in messages when the rows do not carry theirs.
+    bad : BadRows, optional
+        What becomes of the other rows; by default they are refused.
+
+    Raises
+    ------
+    CorpusError
+        Rows are refused: a text that is empty, missing or has a lone surrogate, an id that is empty, has NUL
+        or repeats an earlier one, an empty label or language, an unknown split, a label that train lacks.
+    """
+    bad = bad or BadRows()
+    for columns, check in ROW_CHECKS:
+        if set(columns) <= set(table.columns):
+            table = check(table, name, bad)
+    bad.settle()
+    return table
 
 
-def require_ids(table: pd.DataFrame, name: str) -> None:
-    """Raise on an empty or repeated id, naming both rows."""
-    seen: dict[str, int] = {}
-    for k, value in enumerate(table["id"], start=1):
-        if not value or "\0" in value:
-            raise CorpusError(
-                f"{name}: row {k}: column id: got {value!r}, accepted: a non-empty text without NUL"
-            )
-        if value in seen:
-            raise CorpusError(f"{name}: row {k}: column id: {value!r} is already in row {seen[value]}")
-        seen[value] = k
+def _texts(table: pd.DataFrame, name: str, bad: BadRows) -> pd.DataFrame:
+    for column in ("text", "text_pair", *_NAMES, "split"):
+        if column in table.columns:
+            table = _without(table, _not_texts(table[column]), (column, name), bad)
+    return table
 
 
-def require_splits(table: pd.DataFrame, name: str) -> None:
-    """Raise on a split that is not one of `SPLITS`, naming the row."""
-    wrong = ~table["split"].isin(SPLITS)
-    if wrong.any():
-        k = int(np.flatnonzero(wrong)[0])
-        raise CorpusError(
-            f"{name}: row {k + 1}: column split: got {table['split'][k]!r}, accepted: {', '.join(SPLITS)}"
+def _not_empty(table: pd.DataFrame, name: str, bad: BadRows) -> pd.DataFrame:
+    blank, reason = invisible(), "it is empty; every row needs a text"
+    wrong = {k: reason for k, text in enumerate(table["text"]) if not text.strip(blank)}
+    return _without(table, wrong, ("text", name), bad)
+
+
+def _not_texts(cells: pd.Series) -> dict[int, str]:
+    values = cells.tolist()
+    wrong: dict[int, str] = {}
+    for start in range(0, len(values), _BLOCK):
+        block = values[start : start + _BLOCK]
+        if _is_text("".join(block) if all(type(v) is str for v in block) else None):
+            continue
+        wrong |= {start + k: _not_text(v) for k, v in enumerate(block) if not _is_text(v)}
+    return wrong
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and is_encodable(value)
+
+
+def _not_text(value: object) -> str:
+    if isinstance(value, str):
+        return "a lone surrogate, which is not a character"
+    given = shown(value) if value is None or isinstance(value, int | float) else type(value).__name__
+    return f"got {given}, accepted: text"
+
+
+def _named(table: pd.DataFrame, name: str, bad: BadRows) -> pd.DataFrame:
+    for column in _NAMES:
+        if column in table.columns:
+            values = table[column].tolist()
+            fine = {v for v in set(values) if v.strip() and "\0" not in v}
+            wrong = {
+                k: f"got {shown(v)}, accepted: a text that is not empty and has no NUL"
+                for k, v in enumerate(values)
+                if v not in fine
+            }
+            table = _without(table, wrong, (column, name), bad)
+    return table
+
+
+def _distinct_ids(table: pd.DataFrame, name: str, bad: BadRows) -> pd.DataFrame:
+    again = np.flatnonzero(table["id"].duplicated())
+    if not len(again):
+        return table
+    ids = table["id"].to_numpy()
+    first = dict(zip(reversed(ids.tolist()), range(len(ids) - 1, -1, -1), strict=True))
+    earlier = places_of(table, np.array([first[i] for i in ids[again]]), name)
+    here = places_of(table, again, name)
+    wrong = {
+        int(k): f"{shown(ids[k])} is already in {e if e.file == h.file else f'{e.file}, {e}'}"
+        for k, e, h in zip(again, earlier, here, strict=True)
+    }
+    return _without(table, wrong, ("id", name), bad)
+
+
+def _known_splits(table: pd.DataFrame, name: str, bad: BadRows) -> pd.DataFrame:
+    wrong = {
+        k: f"got {shown(v)}, accepted: {', '.join(SPLITS)}"
+        for k, v in enumerate(table["split"])
+        if v not in SPLITS
+    }
+    return _without(table, wrong, ("split", name), bad)
+
+
+def _known_labels(table: pd.DataFrame, name: str, bad: BadRows) -> pd.DataFrame:
+    known = set(table.loc[table["split"] == "train", "label"])
+    unknown = np.flatnonzero(~table["label"].isin(known))
+    if not known or not len(unknown):
+        return table
+    names = listed(sorted(known))
+    wrong = {
+        int(k): f"{shown(label)} of split {split} is not among the train labels: {names}"
+        for k, label, split in zip(
+            unknown, table["label"].iloc[unknown], table["split"].iloc[unknown], strict=True
         )
+    }
+    return _without(table, wrong, ("label", name), bad)
 
 
-def require_labels(table: pd.DataFrame, name: str) -> None:
-    """Raise on an empty label or language, too few train labels, or a label that train lacks."""
-    for column in ("label", "language"):
-        empty = np.flatnonzero(table[column] == "")
-        if len(empty):
-            raise CorpusError(f"{name}: row {empty[0] + 1}: column {column}: it is empty")
+def _without(
+    table: pd.DataFrame, wrong: dict[int, str], where: tuple[str, str], bad: BadRows
+) -> pd.DataFrame:
+    """Hand the rows at the positions `wrong`, each with its reason, to `bad` and return the others."""
+    if not wrong:
+        return table
+    column, name = where
+    positions = np.fromiter(wrong, dtype=np.int64)
+    ids = table["id"].to_numpy()[positions].tolist() if "id" in table.columns else [""] * len(wrong)
+    for place, reason, known in zip(places_of(table, positions, name), wrong.values(), ids, strict=True):
+        bad.add(
+            BadRow(place, bad.columns.get(column, column), reason, known if isinstance(known, str) else "")
+        )
+    keep = np.ones(len(table), dtype=bool)
+    keep[positions] = False
+    return table[keep].reset_index(drop=True)
+
+
+ROW_CHECKS: tuple[tuple[tuple[str, ...], Callable[[pd.DataFrame, str, BadRows], pd.DataFrame]], ...] = (
+    ((), _texts),
+    (("text",), _not_empty),
+    ((), _named),
+    (("id",), _distinct_ids),
+    (("split",), _known_splits),
+    (("split", "label"), _known_labels),
+)
+"""The columns that a check needs, and the check."""
+
+
+@functools.cache
+def invisible() -> str:
+    """Return the characters that leave nothing to read: white space, controls, zero-width characters."""
+    kinds = ("Cc", "Cf", "Zs", "Zl", "Zp")
+    return "".join(c for c in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(c) in kinds)
+
+
+def require_train(table: pd.DataFrame, name: str, *, many_labels: bool = True) -> None:
+    """Raise when there is nothing to train on: no rows, one label, a label with one row, too many labels."""
     train = table.loc[table["split"] == "train", "label"].value_counts()
     if len(train) == 0:
         raise CorpusError(f"{name}: column split: no train rows")
     if len(train) == 1:
         raise CorpusError(f"{name}: column label: the train rows have one label only, {train.index[0]!r}")
+    if not many_labels and (len(train) > MOST_LABELS or 2 * len(train) > train.sum()):
+        raise CorpusError(
+            f"{name}: column label: {len(train)} labels in {train.sum()} train rows; accepted: at most "
+            f"{MOST_LABELS} and half the rows, unless corpus.many_labels is true"
+        )
     single = sorted(train[train == 1].index)
     if single:
-        raise CorpusError(f"{name}: column label: {single[0]!r} has one train row; at least 2 are needed")
-    unknown = np.flatnonzero(~table["label"].isin(train.index))
-    if len(unknown):
-        row = table.loc[unknown[0]]
         raise CorpusError(
-            f"{name}: row {unknown[0] + 1}: column label: {row['label']!r} of split {row['split']} is not "
-            f"among the train labels: {_shortened(sorted(train.index))}"
+            f"{name}: column label: labels with one train row, at least 2 are needed: {listed(single, 5)}"
         )
 
 
@@ -75,12 +196,14 @@ def require_source(table: pd.DataFrame, source_language: str, name: str) -> None
     present = set(table.loc[table["language"] == source_language, "split"])
     for split in ("train", "dev"):
         if split not in present:
-            languages = _shortened(sorted(set(table["language"])))
             raise CorpusError(
                 f"{name}: column language: the source language {source_language!r} has no {split} rows; "
-                f"languages present: {languages}"
+                f"languages present: {listed(sorted(set(table['language'])))}"
             )
 
 
-def _shortened(names: Sequence[str], most: int = 12) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def count_leaks(table: pd.DataFrame) -> dict[str, int]:
+    """Count, per held-out split, the rows whose text (and pair) is a train row's too."""
+    keys = table["text"] + "\0" + table["text_pair"] if table["text_pair"].any() else table["text"]
+    leaked = keys.isin(set(keys[table["split"] == "train"]))
+    return {split: int(n) for split in SPLITS[1:] if (n := (leaked & (table["split"] == split)).sum())}

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from features.corpus.checks import (
-    require_ids,
-    require_labels,
-    require_source,
-    require_splits,
-    require_texts,
-)
-from features.corpus.readers import CorpusError, read_table
-from features.corpus.releases import read_xnli
-from features.corpus.settings import CorpusSettings
+from features.corpus.bad_rows import BadRows, CorpusError, listed
+from features.corpus.checks import count_leaks, require_source, require_train, usable_rows
+from features.corpus.readers import TableForm, read_table
+from features.corpus.releases import RELEASES, read_release, release_files
+from features.corpus.settings import COLUMNS, CorpusSettings
 
-COLUMNS = ("id", "text", "text_pair", "label", "language", "split")
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,20 +44,41 @@ class Corpus:
         CorpusError
             Naming file, row and column.
         """
-        return cls.of(read_table(path, [c for c in COLUMNS if c != "text_pair"]), source_language, str(path))
+        table = read_table(path, _REQUIRED, ("text_pair",))
+        return cls.of(table, source_language, str(path))
 
     @classmethod
-    def of(cls, table: pd.DataFrame, source_language: str, name: str) -> Corpus:
-        """Check a DataFrame; `name` stands for the file in messages."""
+    def of(
+        cls,
+        table: pd.DataFrame,
+        source_language: str,
+        name: str,
+        *,
+        bad: BadRows | None = None,
+        many_labels: bool = True,
+    ) -> Corpus:
+        """Check a DataFrame.
+
+        Parameters
+        ----------
+        name : str
+            Stands for the file in messages about rows that do not say where they came from.
+        bad : BadRows, optional
+            What becomes of rows that cannot be used; by default they are refused.
+        many_labels : bool
+            Whether to accept labels by the thousand or by the text.
+
+        Raises
+        ------
+        CorpusError
+            Naming file, row and column.
+        """
         if "text_pair" not in table.columns:
             table = table.assign(text_pair="")
-        table = table[list(COLUMNS)].reset_index(drop=True)
-        require_texts(table, name)
-        require_ids(table, name)
-        require_splits(table, name)
-        require_labels(table, name)
+        table = usable_rows(table, name, bad)
+        require_train(table, name, many_labels=many_labels)
         require_source(table, source_language, name)
-        return cls(table, source_language)
+        return cls(table[list(COLUMNS)].astype("str").reset_index(drop=True), source_language)
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -70,9 +88,8 @@ class Corpus:
     @cached_property
     def y(self) -> np.ndarray:
         """Label codes, int64 (n_texts,)."""
-        return np.searchsorted(np.array(self.labels), self.table["label"].to_numpy(dtype=str)).astype(
-            np.int64
-        )
+        codes = {label: code for code, label in enumerate(self.labels)}
+        return self.table["label"].map(codes).to_numpy(dtype=np.int64)
 
     @cached_property
     def languages(self) -> tuple[str, ...]:
@@ -95,15 +112,92 @@ class Corpus:
         return np.flatnonzero(keep)
 
 
-def read_corpus(settings: CorpusSettings) -> pd.DataFrame:
-    """Read the labelled texts that `settings` names and keep the languages asked for."""
-    path = Path(settings.path)
-    if settings.format == "xnli":
-        return read_xnli(path, settings.languages)
-    table = read_table(path, [c for c in COLUMNS if c != "text_pair"])
+def read_corpus(settings: CorpusSettings, bad: BadRows | None = None) -> pd.DataFrame:
+    """Read the labelled texts that `settings` names and keep the languages asked for.
+
+    Parameters
+    ----------
+    bad : BadRows, optional
+        What becomes of rows that cannot be read; by default what `settings.on_bad` says.
+
+    Returns
+    -------
+    DataFrame
+        String columns `COLUMNS` (text_pair where there is one) and `rows.PLACE`.
+
+    Raises
+    ------
+    CorpusError
+        Naming file, row and column.
+    """
+    bad = bad or BadRows(settings.on_bad, settings.columns)
+    table = FORMATS[settings.format](settings, bad)
+    absent = sorted(set(settings.languages) - set(table["language"]))
+    if absent:
+        present = listed(sorted(set(table["language"])), 20)
+        raise CorpusError(
+            f"{settings.path}: column language: no rows for {', '.join(absent)}; present: {present}"
+        )
     if settings.languages:
-        absent = sorted(set(settings.languages) - set(table["language"]))
-        if absent:
-            raise CorpusError(f"{path}: column language: no rows for {', '.join(absent)}")
         table = table[table["language"].isin(settings.languages)].reset_index(drop=True)
     return table
+
+
+def checked_corpus(table: pd.DataFrame, settings: CorpusSettings, name: str, bad: BadRows) -> Corpus:
+    """Check a table that was read or prepared, log what was left out and which texts are in two splits.
+
+    Raises
+    ------
+    CorpusError
+        Naming file, row and column.
+    """
+    corpus = Corpus.of(table, settings.source_language, name, bad=bad, many_labels=settings.many_labels)
+    bad.log_counts()
+    for split, n in count_leaks(corpus.table).items():
+        log.warning(
+            "corpus: %d of %d %s texts are train texts too: %s scores count them as if they were new",
+            n,
+            len(corpus.rows(split)),
+            split,
+            split,
+        )
+    return corpus
+
+
+def table_form(settings: CorpusSettings) -> TableForm:
+    """Return how the settings say that a table is written."""
+    return TableForm(
+        encoding=settings.encoding,
+        delimiter=settings.delimiter,
+        quoting=settings.quoting,
+        columns=settings.columns,
+    )
+
+
+def source_files(settings: CorpusSettings) -> list[Path]:
+    """Return the local files that the corpus is read from; none for a dataset of the hub."""
+    path = Path(settings.path)
+    if settings.format in RELEASES:
+        return release_files(settings)
+    if settings.format == "huggingface":
+        return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else []
+    return [path]
+
+
+def _read_table(settings: CorpusSettings, bad: BadRows) -> pd.DataFrame:
+    return read_table(Path(settings.path), _REQUIRED, ("text_pair",), form=table_form(settings), bad=bad)
+
+
+def _read_huggingface(settings: CorpusSettings, bad: BadRows) -> pd.DataFrame:
+    from features.corpus.huggingface import read_huggingface
+
+    return read_huggingface(settings, bad)
+
+
+_REQUIRED = tuple(column for column in COLUMNS if column != "text_pair")
+FORMATS: dict[str, Callable[[CorpusSettings, BadRows], pd.DataFrame]] = {
+    "table": _read_table,
+    "huggingface": _read_huggingface,
+    **dict.fromkeys(RELEASES, read_release),
+}
+"""`corpus.format` -> its reader."""

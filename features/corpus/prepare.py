@@ -12,16 +12,25 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from features.corpus.checks import require_ids, require_texts
-from features.corpus.corpus import COLUMNS
-from features.corpus.readers import CorpusError, read_table
-from features.corpus.settings import PrepareSettings
+from features.corpus.bad_rows import BadRows, CorpusError
+from features.corpus.checks import usable_rows
+from features.corpus.readers import TableForm, read_table
+from features.corpus.settings import COLUMNS, PrepareSettings
 
 log = logging.getLogger(__name__)
 
 
-def prepare(settings: PrepareSettings) -> pd.DataFrame:
+def prepare(
+    settings: PrepareSettings, form: TableForm | None = None, bad: BadRows | None = None
+) -> pd.DataFrame:
     """Run the stage.
+
+    Parameters
+    ----------
+    form : TableForm, optional
+        How the raw table is written, where its suffix does not say it.
+    bad : BadRows, optional
+        What becomes of raw texts that cannot be used; by default they are refused.
 
     Returns
     -------
@@ -34,9 +43,8 @@ def prepare(settings: PrepareSettings) -> pd.DataFrame:
     CorpusError
         A missing column, an empty text, a duplicate id, a label too rare to split, a missing translation.
     """
-    raw = read_table(Path(settings.raw), required=("id", "text", "label"))
-    require_ids(raw, settings.raw)
-    require_texts(raw, settings.raw)
+    raw = read_table(Path(settings.raw), ("id", "text", "label"), form=form, bad=bad)
+    raw = usable_rows(raw, settings.raw, bad)
     kept = keep_top_labels(raw, settings.top_labels)
     log.info(
         "prepare: %d texts, %d labels; kept %d of %d",
@@ -104,9 +112,7 @@ def balance(train: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 def translate(table: pd.DataFrame, language: str, path: Path) -> pd.DataFrame:
     """Return `table` with the texts of the user's translation file, matched by id."""
-    given = read_table(path, required=("id", "text"))
-    require_ids(given, str(path))
-    require_texts(given, str(path))
+    given = usable_rows(read_table(path, ("id", "text")), str(path))
     texts = given.set_index("id")["text"]
     missing = table.loc[~table["id"].isin(texts.index), "id"]
     if len(missing):

@@ -1,158 +1,203 @@
-"""Read tables of texts strictly: CSV, TSV, JSON Lines, Parquet and the official XNLI and MultiNLI files.
+"""Read tables of texts strictly: CSV, TSV, JSON Lines and Parquet, plain or gzipped.
 
 Every cell is text exactly as written: ``NA``, ``null`` and ``01`` stay what they are. A malformed file is
-an error that names file and line, never a silently shifted column.
+an error that names file, row and line, never a silently shifted column.
 """
 
 from __future__ import annotations
 
 import csv
-import io
-import json
+import dataclasses
+import operator
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
+from features.corpus.bad_rows import BadRow, BadRows, CorpusError, Place
+from features.corpus.jsonl import read_jsonl
+from features.corpus.lines import Lines
+from features.corpus.rows import RowBuffer, Wanted
 
-class CorpusError(ValueError):
-    """Input that cannot be used; the message names file, row or line, column, what was given."""
+Quoting = Literal["auto", "csv", "none"]
+_QUOTING: dict[str, Literal[0, 3]] = {"csv": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
 
 
-def read_table(path: Path, required: Sequence[str] = ()) -> pd.DataFrame:
-    """Read one table by its suffix.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TableForm:
+    """How a table is written, where its suffix does not say it."""
+
+    encoding: str = "utf-8"
+    """Encoding of CSV, TSV and JSON Lines."""
+
+    delimiter: str = ""
+    """Character between the fields of CSV and TSV; empty: comma, tab."""
+
+    quoting: Quoting = "auto"
+    """``csv``: RFC 4180; ``none``: a quote is a character as any other; ``auto``: by the suffix."""
+
+    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Our column name -> the table's, where they differ."""
+
+
+def read_table(
+    path: Path,
+    required: Sequence[str],
+    optional: Sequence[str] = (),
+    *,
+    form: TableForm | None = None,
+    bad: BadRows | None = None,
+) -> pd.DataFrame:
+    """Read columns of one table by its suffix.
 
     Parameters
     ----------
     path : Path
-        ``.csv`` (RFC 4180), ``.tsv`` (no quoting), ``.jsonl`` (one object a line), ``.parquet`` (needs
-        pyarrow).
-    required : sequence of str
-        Columns that must be there.
+        ``.csv`` (RFC 4180), ``.tsv`` (no quoting), ``.jsonl`` (one object a line), any of them with ``.gz``
+        behind, ``.parquet`` (needs pyarrow).
+    required, optional : sequence of str
+        Columns to read, by our names.
+    form : TableForm, optional
+        What the suffix does not say.
+    bad : BadRows, optional
+        What becomes of rows that cannot be read; by default they are refused.
 
     Returns
     -------
     DataFrame
-        String columns, rows in file order.
+        String columns `required`, those of `optional` that are there, and `rows.PLACE`; rows in file order.
 
     Raises
     ------
     CorpusError
-        Unknown suffix, undecodable bytes, a row of the wrong width, a missing or doubled column, no text in
-        a cell.
+        Unknown suffix, undecodable bytes, a row of the wrong width, a missing or doubled column, a cell that
+        is not text, no rows at all.
     """
-    reader = READERS.get(path.suffix.lower())
+    form, bad = form or TableForm(), bad or BadRows()
+    suffix = (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
+    reader = READERS.get(suffix)
     if reader is None:
-        raise CorpusError(f"{path}: suffix {path.suffix!r}; accepted: {', '.join(sorted(READERS))}")
-    if not path.is_file():
-        raise CorpusError(f"{path}: no such file")
-    frame = reader(path)
-    require_columns(frame, required, path)
+        accepted = ", ".join(sorted(READERS))
+        folder = "; it is a folder" if path.is_dir() else ""
+        raise CorpusError(f"{path}: suffix {path.suffix!r}{folder}; accepted: a file {accepted}")
+    wanted = Wanted(tuple(required), tuple(optional), form.columns)
+    frame = reader(path, wanted, form, bad)
+    bad.settle()
+    if frame.empty and not bad.count:
+        raise CorpusError(f"{path}: the file has a header and no rows")
     return frame
 
 
-def require_columns(frame: pd.DataFrame, required: Sequence[str], path: Path) -> None:
-    """Raise when a required column is missing, naming those present and the closest."""
-    for name in required:
-        if name not in frame.columns:
-            close = get_close_matches(name, list(frame.columns), n=1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
-            raise CorpusError(
-                f"{path}: column {name!r} is missing{hint}; present: {', '.join(frame.columns)}"
-            )
+def read_delimited(
+    path: Path,
+    wanted: Wanted,
+    bad: BadRows,
+    *,
+    form: TableForm,
+    header: Sequence[str] | None = None,
+    widths: Literal["exact", "shorter", "longer"] = "exact",
+) -> pd.DataFrame:
+    """Read columns of delimited text, `form` complete.
+
+    Parameters
+    ----------
+    header : sequence of str, optional
+        Column names of a file that has none in its first line.
+    widths : {"exact", "shorter", "longer"}
+        Whether rows may have fewer or more fields than the header, as long as the wanted columns are there.
+    """
+    csv.field_size_limit(sys.maxsize)  # the default, 131,072 characters, is shorter than texts people have
+    lines = Lines(path, form.encoding)
+    reader = csv.reader(
+        lines, delimiter=form.delimiter, quoting=_QUOTING[form.quoting], doublequote=True, strict=True
+    )
+    records = _records(reader, path)
+    names = list(header) if header is not None else _header(records, lines, form)
+    places = wanted.places(names, str(path))
+    take = _taker(list(places.values()))
+    least = max(places.values()) + 1 if widths == "shorter" else len(names)
+    most = sys.maxsize if widths == "longer" else len(names)
+    buffer = RowBuffer(str(path), list(places))
+    for row, (first, last, cells) in enumerate(records, start=1):
+        wrong = lines.undecodable_in(first, last)
+        if wrong or not least <= len(cells) <= most:
+            reason = wrong or f"{len(cells)} fields, accepted: {len(names)} as in the header"
+            bad.add(BadRow(Place(str(path), row, first), "", reason))
+        else:
+            buffer.add(row, first, take(cells))
+    return buffer.frame()
 
 
-def decode(path: Path) -> str:
-    """Return the file's text, UTF-8 with or without a byte-order mark."""
-    data = path.read_bytes()
+def _taker(positions: list[int]) -> Callable[[list[str]], Sequence[str]]:
+    if len(positions) == 1:  # of one position alone itemgetter makes no tuple
+        return lambda cells: (cells[positions[0]],)
+    return operator.itemgetter(*positions)
+
+
+def _records(reader: Any, path: Path) -> Iterable[tuple[int, int, list[str]]]:
+    """Yield (first physical line, last one, cells) of every record that is not blank."""
+    last = 0
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise CorpusError(
-            f"{path}: line {line}: byte {data[error.start]:#04x} at offset {error.start} is not UTF-8; "
-            "convert the file to UTF-8"
-        ) from error
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    csv.field_size_limit(sys.maxsize)
-    reader = csv.reader(io.StringIO(decode(path), newline=""), strict=True)
-    try:
-        return _rectangular(((reader.line_num, row) for row in reader), path)
+        for cells in reader:
+            first, last = last + 1, reader.line_num
+            if cells:
+                yield first, last, cells
     except csv.Error as error:
+        if "unexpected end" in str(error):
+            raise CorpusError(f"{path}: line {last + 1}: a quote opens here and never closes") from error
         raise CorpusError(f"{path}: line {reader.line_num}: {error}") from error
 
 
-def _read_tsv(path: Path) -> pd.DataFrame:
-    lines = decode(path).replace("\r\n", "\n").removesuffix("\n").split("\n")
-    return _rectangular(((k, line.split("\t")) for k, line in enumerate(lines, start=1)), path)
+def _header(records: Iterable[tuple[int, int, list[str]]], lines: Lines, form: TableForm) -> list[str]:
+    first, last, names = next(iter(records), (0, 0, []))
+    if not names:
+        raise CorpusError(f"{lines.path}: the file is empty")
+    wrong = lines.undecodable_in(first, last)
+    if wrong:
+        raise CorpusError(f"{lines.path}: line {first}: {wrong}")
+    if len(names) == 1:
+        other = next((d for d in ",;\t|" if d in names[0] and d != form.delimiter), None)
+        if other is not None:
+            raise CorpusError(
+                f"{lines.path}: line {first}: the header is one field, but holds {other!r}; "
+                "corpus.delimiter names the character between fields"
+            )
+    return names
 
 
-def _rectangular(rows: Iterator[tuple[int, list[str]]], path: Path) -> pd.DataFrame:
-    header: list[str] | None = None
-    cells = []
-    for line, row in rows:
-        if header is None:
-            header = row
-            doubled = next((c for c in header if header.count(c) > 1), None)
-            if doubled is not None:
-                raise CorpusError(f"{path}: line {line}: column {doubled!r} appears twice")
-        elif row and len(row) != len(header):
-            raise CorpusError(f"{path}: line {line}: {len(row)} fields, the header has {len(header)}")
-        elif row:
-            cells.append(row)
-    if header is None:
-        raise CorpusError(f"{path}: the file is empty")
-    return pd.DataFrame(cells, columns=header, dtype=str)
+def _read_separated(path: Path, wanted: Wanted, form: TableForm, bad: BadRows) -> pd.DataFrame:
+    is_tsv = ".tsv" in path.suffixes[-2:]
+    whole = dataclasses.replace(
+        form,
+        delimiter=form.delimiter or ("\t" if is_tsv else ","),
+        quoting=("none" if is_tsv else "csv") if form.quoting == "auto" else form.quoting,
+    )
+    return read_delimited(path, wanted, bad, form=whole)
 
 
-def _read_jsonl(path: Path) -> pd.DataFrame:
-    records = []
-    for k, line in enumerate(decode(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise CorpusError(f"{path}: line {k}: not JSON: {error.msg}") from error
-        if not isinstance(record, dict):
-            raise CorpusError(f"{path}: line {k}: got {type(record).__name__}, accepted: an object")
-        records.append({name: _cell(value, path, f"line {k}", name) for name, value in record.items()})
-    frame = pd.DataFrame(records, dtype=object)
-    return _require_text_cells(frame, path)
+def _read_json_lines(path: Path, wanted: Wanted, form: TableForm, bad: BadRows) -> pd.DataFrame:
+    _require_unset(path, form, "delimiter", "quoting")
+    return read_jsonl(path, wanted, bad, encoding=form.encoding)
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
-    try:
-        frame = pd.read_parquet(path)
-    except ImportError as error:
-        raise CorpusError(f"{path}: reading Parquet needs pyarrow: pip install pyarrow") from error
-    return _require_text_cells(frame.astype(object), path)
+def _read_parquet(path: Path, wanted: Wanted, form: TableForm, bad: BadRows) -> pd.DataFrame:
+    from features.corpus.arrow import read_parquet
+
+    _require_unset(path, form, "delimiter", "quoting", "encoding")
+    return read_parquet(path, wanted, bad)
 
 
-def _cell(value: Any, path: Path, where: str, name: str) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool) and name in ("id", "label"):
-        return str(value)
-    raise CorpusError(f"{path}: {where}: column {name}: got {value!r}, accepted: text")
+def _require_unset(path: Path, form: TableForm, *names: str) -> None:
+    for name in names:
+        if getattr(form, name) != getattr(TableForm(), name):
+            raise CorpusError(f"{path}: corpus.{name} means nothing for {path.suffix}; leave it out")
 
 
-def _require_text_cells(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
-    for name in frame.columns:
-        frame[name] = [
-            _cell(value, path, f"row {k}", str(name)) for k, value in enumerate(frame[name], start=1)
-        ]
-    return frame.astype(str)
-
-
-READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
-    ".csv": _read_csv,
-    ".tsv": _read_tsv,
-    ".jsonl": _read_jsonl,
+READERS: dict[str, Callable[[Path, Wanted, TableForm, BadRows], pd.DataFrame]] = {
+    ".csv": _read_separated,
+    ".tsv": _read_separated,
+    ".jsonl": _read_json_lines,
     ".parquet": _read_parquet,
 }

@@ -5,33 +5,127 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+FORMATS = ("table", "huggingface", "xnli", "xnli-mt", "multinli", "snli", "allnli")
+SEVERAL_LANGUAGES = ("xnli", "xnli-mt")  # formats whose languages must be named
+COLUMNS = ("id", "text", "text_pair", "label", "language", "split")
+"""Columns of a corpus, in order."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CorpusSettings:
-    """Where the labelled texts are, when `prepare` does not make them."""
+    """Where the labelled texts are, when `prepare` does not make them, and how they are written."""
 
     path: str = ""
-    """Table with columns id, text, label, language, split and perhaps text_pair; or a release's folder."""
+    """A table with the columns `COLUMNS` (text_pair may be absent), a release's folder, a dataset's name."""
 
-    format: Literal["table", "xnli"] = "table"
-    """``table``: CSV, TSV, JSON Lines or Parquet; ``xnli``: folder with MultiNLI 1.0 and XNLI 1.0 in it."""
+    format: Literal["table", "huggingface", "xnli", "xnli-mt", "multinli", "snli", "allnli"] = "table"
+    """``table``: CSV, TSV, JSON Lines or Parquet; ``huggingface``: a dataset of the hub by name or a local
+    folder; ``xnli``: MultiNLI train with XNLI 1.0 dev and test; ``xnli-mt``: the same with XNLI-MT's train
+    translated into the source language; ``multinli``: dev matched, test mismatched; ``snli``; ``allnli``:
+    AllNLI.tsv.gz."""
 
     source_language: str = "en"
     """Language of the training texts."""
 
     languages: tuple[str, ...] = ()
-    """Languages to keep; empty keeps all (required for ``xnli``)."""
+    """Languages to keep; empty keeps all (required for ``xnli`` and ``xnli-mt``)."""
+
+    columns: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Our column name -> the table's or dataset's, where they differ; also read for `prepare.raw`."""
+
+    encoding: str = "utf-8"
+    """Encoding of CSV, TSV and JSON Lines, by Python's name; also for `prepare.raw`."""
+
+    delimiter: str = ""
+    """Character between the fields of CSV and TSV; empty: comma, tab; also for `prepare.raw`."""
+
+    quoting: Literal["auto", "csv", "none"] = "auto"
+    """Quoting of CSV and TSV: ``csv`` as RFC 4180, ``none``: quotes are characters as any other; ``auto``:
+    CSV has it, TSV does not; also for `prepare.raw`."""
+
+    config: str = ""
+    """Configuration of a Hugging Face dataset that holds all languages."""
+
+    configs: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Language -> configuration of a Hugging Face dataset that holds one language each."""
+
+    splits: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Our split -> the Hugging Face dataset's; empty: train, validation (or dev), test by name."""
+
+    revision: str = ""
+    """Commit, tag or branch of a Hugging Face dataset; empty: its newest."""
+
+    on_bad: Literal["error", "skip"] = "error"
+    """Rows that cannot be used: ``error`` stops and names them, ``skip`` leaves them out and lists them in
+    rejected.csv; also for `prepare.raw`."""
+
+    many_labels: bool = False
+    """Accept more than 1,000 labels, or more than half as many as train rows."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, naming the key."""
-        if self.format not in ("table", "xnli"):
-            raise ValueError(f"corpus.format: got {self.format!r}, accepted: table, xnli")
+        _one_of(self, "format", FORMATS)
+        _one_of(self, "quoting", ("auto", "csv", "none"))
+        _one_of(self, "on_bad", ("error", "skip"))
+        self._check_meaning()
+        self._check_names()
+        self._check_languages()
+
+    def _check_meaning(self) -> None:
+        """Refuse a setting that would do nothing."""
+        for names, formats in _MEANT_FOR:
+            for name in names:
+                if getattr(self, name) != _default(name) and self.format not in formats:
+                    raise ValueError(
+                        f"corpus.{name}: means nothing for format {self.format!r}; leave it out, or set "
+                        f"corpus.format to {' or '.join(formats)}"
+                    )
+        if self.config and self.configs:
+            raise ValueError("corpus.config: got it and corpus.configs; accepted: one of them")
+
+    def _check_names(self) -> None:
+        for key, accepted in (("columns", COLUMNS), ("splits", ("train", "dev", "test"))):
+            for name in getattr(self, key):
+                if name not in accepted:
+                    raise ValueError(f"corpus.{key}: got the key {name!r}, accepted: {', '.join(accepted)}")
+        if "split" in self.columns and self.splits:
+            raise ValueError("corpus.splits: got it and corpus.columns.split; accepted: one of them")
+        if len(self.delimiter) > 1 or self.delimiter in ('"', "\r", "\n"):
+            raise ValueError(f"corpus.delimiter: got {self.delimiter!r}, accepted: one character, no quote")
+        try:
+            "a\n".encode(self.encoding)
+        except (LookupError, UnicodeError) as error:
+            raise ValueError(
+                f"corpus.encoding: got {self.encoding!r}, accepted: a text encoding such as utf-8, utf-16, "
+                "cp1252, gb18030"
+            ) from error
+
+    def _check_languages(self) -> None:
         if self.languages and self.source_language not in self.languages:
             raise ValueError(
                 f"corpus.languages: the source language {self.source_language!r} is not among them"
             )
-        if self.format == "xnli" and not self.languages:
+        if self.format in SEVERAL_LANGUAGES and not self.languages:
             raise ValueError("corpus.languages: name the XNLI languages to keep, for example ['en', 'de']")
+
+
+_MEANT_FOR = (
+    (("encoding", "delimiter", "quoting"), ("table",)),
+    (("columns",), ("table", "huggingface")),
+    (("config", "configs", "splits", "revision"), ("huggingface",)),
+)
+"""Settings, and the formats for which they mean something."""
+
+
+def _default(name: str) -> object:
+    field = next(f for f in dataclasses.fields(CorpusSettings) if f.name == name)
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def _one_of(settings: CorpusSettings, name: str, accepted: tuple[str, ...]) -> None:
+    if getattr(settings, name) not in accepted:
+        got = getattr(settings, name)
+        raise ValueError(f"corpus.{name}: got {got!r}, accepted: {', '.join(accepted)}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

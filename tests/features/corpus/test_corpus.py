@@ -1,9 +1,21 @@
+from pathlib import Path
+from typing import get_args, get_type_hints
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from features.corpus import Corpus, CorpusSettings, read_corpus
-from features.corpus.readers import CorpusError
+from features.corpus import (
+    COLUMNS,
+    BadRows,
+    Corpus,
+    CorpusError,
+    CorpusSettings,
+    checked_corpus,
+    read_corpus,
+    source_files,
+)
+from features.corpus.corpus import FORMATS
 
 
 def table(**changes):
@@ -16,7 +28,8 @@ def table(**changes):
         ("f", "fuenf", "", "x", "de", "dev"),
         ("g", "wu", "", "y", "zh", "test"),
     ]
-    frame = pd.DataFrame(rows, columns=["id", "text", "text_pair", "label", "language", "split"])
+    # object: a column of dtype str cannot hold all that users hand over
+    frame = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
     for column, (row, value) in changes.items():
         frame.loc[row, column] = value
     return frame
@@ -34,29 +47,57 @@ def test_what_it_knows():
     assert corpus.rows(language="zh").tolist() == [6]
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"text": (1, "  \u200b ")}, "row 2: column text: it is empty"),
-        ({"text": (2, float("nan"))}, "row 3: column text: got nan"),
-        ({"text": (2, "a\ud800")}, "row 3: column text: a lone surrogate"),
-        ({"id": (3, "a")}, "row 4: column id: 'a' is already in row 1"),
-        ({"id": (3, "")}, "row 4: column id: got ''"),
-        ({"split": (0, "training")}, "row 1: column split: got 'training', accepted: train, dev, test"),
-        ({"label": (6, "z")}, "row 7: column label: 'z' of split test is not among the train labels: x, y"),
-        ({"label": (4, "")}, "row 5: column label: it is empty"),
-        ({"label": (3, "x")}, "column label: 'y' has one train row; at least 2"),
-        ({"language": (4, "de")}, "the source language 'en' has no dev rows"),
-    ],
-)
-def test_bad_rows_are_named(changes, said):
-    with pytest.raises(CorpusError, match=f"^t.csv: .*{said}"):
-        Corpus.of(table(**changes), "en", "t.csv")
+def test_an_index_that_is_not_a_count_does_no_harm():
+    frame = table().set_index(pd.Index(["same"] * 7))
+    assert Corpus.of(frame, "en", "t").table.index.tolist() == list(range(7))
 
 
-def test_one_class_only():
-    with pytest.raises(CorpusError, match="one label only, 'x'"):
-        Corpus.of(table().iloc[[0, 1, 4]], "en", "t.csv")
+def test_bad_rows_are_left_out_when_asked_and_ids_stay():
+    frame = table(text=(2, ""))
+    frame = pd.concat([frame, table().iloc[[2]].assign(id="h")], ignore_index=True)
+    bad = BadRows("skip")
+    corpus = Corpus.of(frame, "en", "t", bad=bad)
+    assert corpus.table["id"].tolist() == ["a", "b", "d", "e", "f", "g", "h"]
+    assert [(r.id, r.column) for r in bad.rows] == [("c", "text")]
+
+
+def test_leaks_are_counted_in_the_log(caplog):
+    frame = table(text=(4, "one"))
+    frame.loc[6, "text"] = "one"
+    checked_corpus(frame, CorpusSettings(), "t", BadRows())
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        "corpus: 1 of 2 dev texts are train texts too: dev scores count them as if they were new",
+        "corpus: 1 of 1 test texts are train texts too: test scores count them as if they were new",
+    ]
+    caplog.clear()
+    checked_corpus(table(), CorpusSettings(), "t", BadRows())
+    assert not caplog.records
+
+
+def test_rows_left_out_are_counted_in_the_log(caplog):
+    bad = BadRows("skip")
+    checked_corpus(table(text=(5, " "), split=(6, "Test")), CorpusSettings(on_bad="skip"), "t", bad)
+    assert [record.getMessage() for record in caplog.records] == [
+        "corpus: t: 1 rows left out for split",
+        "corpus: t: 1 rows left out for text",
+    ]
+
+
+def test_labels_by_the_text_are_refused_unless_allowed():
+    rows = [(f"{k}", f"text {k}", "", f"label {k // 2}", "en", "train") for k in range(2004)]
+    rows.append(("dev", "dev", "", "label 0", "en", "dev"))
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    said = (
+        r"t: column label: 1002 labels in 2004 train rows; accepted: at most 1000 and half the rows, unless"
+    )
+    with pytest.raises(CorpusError, match=said):
+        checked_corpus(frame, CorpusSettings(), "t", BadRows())
+    corpus = checked_corpus(frame, CorpusSettings(many_labels=True), "t", BadRows())
+    assert len(corpus.labels) == 1002
+    few = frame.iloc[[0, 1, 2, 4, 6, -1]]
+    with pytest.raises(CorpusError, match="4 labels in 5 train rows"):
+        checked_corpus(few, CorpusSettings(), "t", BadRows())
 
 
 def test_read_keeps_the_languages_asked_for(tmp_path):
@@ -76,12 +117,57 @@ def test_missing_column(tmp_path):
         Corpus.read(path)
 
 
+def test_every_format_has_a_reader():
+    assert set(FORMATS) == set(get_args(get_type_hints(CorpusSettings)["format"]))
+
+
+def test_source_files(tmp_path):
+    (tmp_path / "deep").mkdir()
+    for name in ("b.csv", "deep/a.csv"):
+        (tmp_path / name).write_text("x")
+    assert source_files(CorpusSettings(path="t.csv")) == [Path("t.csv")]
+    hub = CorpusSettings(path="facebook/xnli", format="huggingface")
+    assert source_files(hub) == []
+    local = CorpusSettings(path=str(tmp_path), format="huggingface")
+    assert source_files(local) == [tmp_path / "b.csv", tmp_path / "deep" / "a.csv"]
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"format": "tsv"}, "corpus.format: got 'tsv', accepted: table, xnli"),
+        ({"format": "tsv"}, "corpus.format: got 'tsv', accepted: table, huggingface, xnli"),
+        ({"quoting": "some"}, "corpus.quoting: got 'some', accepted: auto, csv, none"),
+        ({"on_bad": "report"}, "corpus.on_bad: got 'report', accepted: error, skip"),
         ({"languages": ("de",)}, "corpus.languages: the source language 'en' is not among them"),
         ({"format": "xnli"}, "corpus.languages: name the XNLI languages"),
+        ({"format": "xnli-mt"}, "corpus.languages: name the XNLI languages"),
+        ({"encoding": "utf-9"}, "corpus.encoding: got 'utf-9', accepted: a text encoding"),
+        ({"encoding": "hex"}, "corpus.encoding: got 'hex', accepted: a text encoding"),
+        ({"delimiter": "||"}, "corpus.delimiter: got '||', accepted: one character"),
+        ({"delimiter": '"'}, "corpus.delimiter: got '\"', accepted: one character"),
+        (
+            {"columns": {"premise": "text"}},
+            "corpus.columns: got the key 'premise', accepted: id, text, text_p",
+        ),
+        ({"format": "snli", "columns": {"text": "x"}}, "corpus.columns: means nothing for format 'snli'"),
+        ({"format": "snli", "encoding": "utf-16"}, "corpus.encoding: means nothing for format 'snli'"),
+        (
+            {"config": "de"},
+            "corpus.config: means nothing for format 'table'; .* corpus.format to huggingface",
+        ),
+        ({"splits": {"dev": "x"}}, "corpus.splits: means nothing for format 'table'"),
+        (
+            {"format": "huggingface", "splits": {"validation": "dev"}},
+            "corpus.splits: got the key 'validation', accepted: train, dev, test",
+        ),
+        (
+            {"format": "huggingface", "config": "a", "configs": {"en": "en"}},
+            "corpus.config: got it and corpus.configs",
+        ),
+        (
+            {"format": "huggingface", "columns": {"split": "fold"}, "splits": {"dev": "x"}},
+            "corpus.splits: got it and corpus.columns.split",
+        ),
     ],
 )
 def test_settings_that_cannot_work(settings, said):

@@ -1,0 +1,82 @@
+"""The kinds of columns that the tables of `results.schema` are made of.
+
+python -m results.dictionary > results/README.md
+"""
+
+from __future__ import annotations
+
+import math
+
+from results.columns import Column, Dtype
+
+_LAYERS = r"\d+(\+\d+)*"
+_LAYERS_MEANING = "block numbers from 1, ascending, joined by + (6+8+11)"
+_TRANSFER = r"zero-shot|translate-test|translate-train-[A-Za-z0-9_-]+"
+_TRANSFER_MEANING = "zero-shot, translate-test, translate-train-all or translate-train-<language>"
+
+
+def text(name: str, meaning: str, allowed: tuple[str, ...] = (), nullable: bool = False) -> Column:
+    """Declare a text, perhaps one of a few."""
+    return Column(name=name, dtype="string", meaning=meaning, allowed=allowed, nullable=nullable)
+
+
+def layers(name: str, meaning: str, nullable: bool = False) -> Column:
+    """Declare a set of layers."""
+    return Column(
+        name=name,
+        dtype="string",
+        meaning=meaning,
+        form=_LAYERS,
+        form_meaning=_LAYERS_MEANING,
+        nullable=nullable,
+    )
+
+
+def count(name: str, meaning: str, unit: str = "", least: int = 0, nullable: bool = False) -> Column:
+    """Declare a whole number, `least` or more."""
+    return Column(
+        name=name, dtype="int", meaning=meaning, unit=unit, bounds=(least, math.inf), nullable=nullable
+    )
+
+
+def share(name: str, meaning: str, nullable: bool = False) -> Column:
+    """Declare a share from 0 to 1."""
+    return Column(
+        name=name, dtype="float", meaning=meaning, unit="share 0-1", bounds=(0, 1), nullable=nullable
+    )
+
+
+def number(name: str, meaning: str, unit: str, least: float = -math.inf, nullable: bool = False) -> Column:
+    """Declare a number with a unit, `least` or more."""
+    dtype: Dtype = "float"
+    return Column(
+        name=name, dtype=dtype, meaning=meaning, unit=unit, bounds=(least, math.inf), nullable=nullable
+    )
+
+
+def difference(name: str, meaning: str) -> Column:
+    """Declare a difference of two shares."""
+    return Column(
+        name=name, dtype="float", meaning=meaning, unit="share, -1 to 1", bounds=(-1, 1), nullable=True
+    )
+
+
+def stamp(nullable: bool = False) -> tuple[Column, ...]:
+    """Declare the columns that say which run made a row, with what."""
+    return (
+        text("run", "name of the run", nullable=nullable),
+        text("config_digest", "digest of the configuration that made the row", nullable=nullable),
+        text("encoder", "encoder, by name or folder", nullable=nullable),
+        text("version", "version of mcbert", nullable=nullable),
+        Column(
+            name="transfer",
+            dtype="string",
+            meaning="how labels reached the target languages: zero-shot (trained on source-language texts), "
+            "translate-train-all (on them and their translations into every target language), "
+            "translate-train-<language> (on their translations into that language alone), translate-test "
+            "(trained as zero-shot, dev and test texts translated into the source language)",
+            form=_TRANSFER,
+            form_meaning=_TRANSFER_MEANING,
+            nullable=nullable,
+        ),
+    )

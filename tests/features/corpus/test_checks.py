@@ -1,0 +1,158 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from features.corpus.bad_rows import BadRows, CorpusError
+from features.corpus.checks import count_leaks, invisible, require_source, require_train, usable_rows
+from features.corpus.rows import placed
+
+COLUMNS = ["id", "text", "text_pair", "label", "language", "split"]
+
+
+def table(**changes):
+    rows = [
+        ("a", "one", "", "x", "en", "train"),
+        ("b", "two", "", "x", "en", "train"),
+        ("c", "three", "", "y", "en", "train"),
+        ("d", "four", "", "y", "en", "train"),
+        ("e", "five", "", "x", "en", "dev"),
+        ("f", "fuenf", "", "x", "de", "dev"),
+        ("g", "wu", "", "y", "zh", "test"),
+    ]
+    # object: a column of dtype str cannot hold all that users hand over
+    frame = pd.DataFrame(rows, columns=COLUMNS, dtype=object)
+    for column, (row, value) in changes.items():
+        frame.at[row, column] = value
+    return frame
+
+
+BAD = [
+    ({"text": (1, "  \u200b ")}, "row 2: column text: it is empty; every row needs a text"),
+    ({"text": (1, "\u200b \u2060\ufeff\u200e\u00ad\u202e\0")}, "row 2: column text: it is empty"),
+    ({"text": (1, "")}, "row 2: column text: it is empty"),
+    ({"text": (2, float("nan"))}, "row 3: column text: got nan, accepted: text"),
+    ({"text": (2, None)}, "row 3: column text: got None, accepted: text"),
+    ({"text": (2, 1.5)}, "row 3: column text: got 1.5, accepted: text"),
+    ({"text": (2, b"secret")}, "row 3: column text: got bytes, accepted: text"),
+    ({"text": (2, "a\ud800")}, "row 3: column text: a lone surrogate"),
+    ({"text_pair": (2, "a\udc00")}, "row 3: column text_pair: a lone surrogate"),
+    ({"text_pair": (2, None)}, "row 3: column text_pair: got None"),
+    ({"id": (3, "a")}, "row 4: column id: 'a' is already in row 1"),
+    ({"id": (3, "")}, "row 4: column id: got '', accepted: a text that is not empty and has no NUL"),
+    ({"id": (3, "d\0")}, r"row 4: column id: got 'd\x00', accepted"),
+    ({"id": (3, 4)}, "row 4: column id: got 4, accepted: text"),
+    ({"id": (3, "\ud800")}, "row 4: column id: a lone surrogate"),
+    ({"split": (0, "training")}, "row 1: column split: got 'training', accepted: train, dev, test"),
+    ({"split": (0, "Train")}, "row 1: column split: got 'Train'"),
+    (
+        {"label": (6, "z\u202e")},
+        r"row 7: column label: 'z\u202e' of split test is not among the train labels: x, y",
+    ),
+    ({"label": (4, "")}, "row 5: column label: got '', accepted"),
+    ({"label": (4, "x\0")}, r"row 5: column label: got 'x\x00', accepted"),
+    ({"language": (4, " ")}, "row 5: column language: got ' ', accepted"),
+]
+
+
+@pytest.mark.parametrize(("changes", "said"), BAD)
+def test_a_bad_row_is_named_in_one_line(changes, said):
+    with pytest.raises(CorpusError) as error:
+        usable_rows(table(**changes), "t.csv")
+    assert str(error.value).startswith(f"t.csv: {said}")
+    assert str(error.value).isprintable()
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(("changes", "said"), BAD)
+def test_a_bad_row_can_be_left_out(changes, said):
+    bad = BadRows("skip")
+    kept = usable_rows(table(**changes), "t.csv", bad)
+    ((column, (position, _)),) = changes.items()
+    assert [(r.place.row, r.column) for r in bad.rows] == [(position + 1, column)]
+    assert said.startswith(f"row {position + 1}: column {column}: {bad.rows[0].reason[:8]}")
+    assert kept["text"].tolist() == [t for k, t in enumerate(table()["text"]) if k != position]
+
+
+def test_rows_with_a_place_are_named_by_it():
+    frame = placed(table(text=(2, "")), "folder/raw.csv", np.arange(11, 18), np.arange(21, 28))
+    with pytest.raises(CorpusError, match=r"^folder/raw\.csv: row 13 \(line 23\): column text: it is empty"):
+        usable_rows(frame, "t.csv")
+
+
+def test_repeated_ids_of_two_files_name_both():
+    frame = pd.concat([placed(table().iloc[:1], "a.csv"), placed(table().iloc[[1, 0]], "b.csv")])
+    with pytest.raises(CorpusError, match=r"^b\.csv: row 2: column id: 'a' is already in a\.csv, row 1$"):
+        usable_rows(frame, "t")
+
+
+def test_of_repeated_ids_the_first_that_can_be_used_stays():
+    frame = table(text=(0, ""), id=(2, "a"))
+    bad = BadRows("skip")
+    assert usable_rows(frame, "t", bad)["text"].tolist() == ["two", "three", "four", "five", "fuenf", "wu"]
+    frame = table(id=(2, "a"))
+    assert usable_rows(frame, "t", BadRows("skip"))["text"].tolist()[:2] == ["one", "two"]
+
+
+def test_a_row_is_left_out_once_whatever_is_wrong_with_it():
+    bad = BadRows("skip")
+    frame = table(text=(6, ""), id=(6, ""), split=(6, "x"))
+    assert len(usable_rows(frame, "t", bad)) == 6
+    assert bad.count == 1
+
+
+def test_only_the_columns_that_are_there_are_checked():
+    assert len(usable_rows(table()[["id", "text"]], "t")) == 7
+    with pytest.raises(CorpusError, match="row 2: column id"):
+        usable_rows(table(id=(1, " "))[["id", "text"]], "t")
+    assert len(usable_rows(table()[["label"]], "t")) == 7
+
+
+def test_many_cases_are_counted():
+    frame = pd.concat([table()] * 3, ignore_index=True).assign(id=[f"{k}" for k in range(21)], text=" ")
+    with pytest.raises(
+        CorpusError, match=r"row 5: column text: it is empty; every row needs a text; \.\.\. and 16 more"
+    ):
+        usable_rows(frame, "t")
+
+
+def test_texts_with_controls_and_marks_stay_as_they_are():
+    texts = ["a\u202eb\u202c", "x\0y", "\u200fz", "tab\there", "e\u0301", "\U0001f600"]
+    frame = pd.DataFrame({"text": texts})
+    assert usable_rows(frame, "t")["text"].tolist() == texts
+
+
+def test_invisible_characters():
+    assert {"\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", " ", "\u3000", "\n", "\0", "\u202e"} <= set(
+        invisible()
+    )
+    assert not set(invisible()) & set("aä中ا.!0\u0301")
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([4, 5], "t: column split: no train rows"),
+        ([0, 1, 4], "t: column label: the train rows have one label only, 'x'"),
+        ([0, 1, 2, 4], "t: column label: labels with one train row, at least 2 are needed: y"),
+    ],
+)
+def test_too_little_to_train_on(rows, said):
+    with pytest.raises(CorpusError, match=said):
+        require_train(table().iloc[rows], "t")
+
+
+def test_the_source_language_needs_train_and_dev():
+    require_source(table(), "en", "t")
+    with pytest.raises(
+        CorpusError, match="the source language 'de' has no train rows; languages present: de, en, zh"
+    ):
+        require_source(table(), "de", "t")
+    with pytest.raises(CorpusError, match="the source language 'en' has no dev rows"):
+        require_source(table(language=(4, "de")), "en", "t")
+
+
+def test_leaks_are_of_text_and_pair_together():
+    assert count_leaks(table()) == {}
+    assert count_leaks(table(text=(6, "one"))) == {"test": 1}
+    assert count_leaks(table(text=(6, "one"), text_pair=(6, "p"))) == {}
+    assert count_leaks(table(text=(1, "one"))) == {}
