@@ -81,9 +81,9 @@ def _languages(settings: GridsearchSettings, examples: Examples) -> tuple[str, .
 
 
 def _check_train(settings: GridsearchSettings, examples: Examples, path: Path) -> None:
-    train = examples.y[examples.rows("train", examples.source_language)]
+    train = examples.y[examples.rows("train")]
     counts = np.bincount(train, minlength=len(examples.labels))
-    where = f"{path}: train rows of {examples.source_language!r}"
+    where = f"{path}: train rows"
     if not len(train):
         raise ValueError(f"{where}: got none, accepted: at least two labels")
     for label, count in zip(examples.labels, counts, strict=True):

@@ -33,7 +33,7 @@ class Examples:
     labels : tuple of str
         All labels, sorted.
     source_language : str
-        The language whose train rows are used.
+        The language with the training labels; train rows in others are translations of its.
     digest : str
         SHA-256 of everything above, in hexadecimal.
     """
@@ -52,9 +52,12 @@ class Examples:
         rest = sorted(set(self.language.tolist()) - {self.source_language})
         return (self.source_language, *rest)
 
-    def rows(self, split: str, language: str) -> npt.NDArray[np.int64]:
-        """Return the row numbers of one split of one language, in the corpus's order."""
-        return np.flatnonzero((self.split == split) & (self.language == language)).astype(np.int64)
+    def rows(self, split: str, language: str | None = None) -> npt.NDArray[np.int64]:
+        """Return the row numbers of one split, of one language or all, in the corpus's order."""
+        chosen = self.split == split
+        if language is not None:
+            chosen &= self.language == language
+        return np.flatnonzero(chosen).astype(np.int64)
 
     @classmethod
     def read(cls, path: Path) -> "Examples":

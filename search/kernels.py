@@ -86,8 +86,8 @@ class Rows:
 
 
 def select_rows(examples: Examples, index: Ints, languages: Sequence[str]) -> Rows:
-    """Pick the source language's train rows and every dev and test row of `languages`."""
-    train = examples.rows("train", examples.source_language)
+    """Pick every train row, translated ones too, and every dev and test row of `languages`."""
+    train = examples.rows("train")
     _, first, train_text = np.unique(index[train], return_index=True, return_inverse=True)
     train_y = examples.y[train]
     pairs, counts = np.unique(np.stack([train_text, train_y]), axis=1, return_counts=True)

@@ -61,22 +61,24 @@ def test_neighbours_may_be_all_train_rows(refused):
 def test_a_label_without_train_rows(refused):
     y, split = refused.examples.y.copy(), refused.examples.split
     y[(split == "train") & (y == 2)] = 1
-    with pytest.raises(
-        ValueError, match=r"examples.npz: train rows of 'en': label 'plum': got none, accepted: at"
-    ):
+    with pytest.raises(ValueError, match=r"examples.npz: train rows: label 'plum': got none, accepted: at"):
         refused({}, y=y)
 
 
 def test_only_one_label(refused):
-    with pytest.raises(
-        ValueError, match=r"train rows of 'en': got only label 'a', accepted: at least two labels"
-    ):
+    with pytest.raises(ValueError, match=r"train rows: got only label 'a', accepted: at least two labels"):
         refused({}, y=np.zeros_like(refused.examples.y), labels=["a"])
 
 
 def test_no_train_rows(refused):
-    with pytest.raises(ValueError, match=r"train rows of 'de': got none"):
-        refused({}, source_language="de")
+    split = refused.examples.split.copy()
+    split[split == "train"] = "dev"
+    with pytest.raises(ValueError, match=r"train rows: got none, accepted: at least two labels"):
+        refused({}, split=split)
+
+
+def test_train_rows_in_another_language_do(refused):
+    assert refused({}, source_language="de") == ("de", "en", "zh")
 
 
 @pytest.mark.parametrize(("protocol", "language"), [("target-dev", "zh"), ("source-dev", "en")])

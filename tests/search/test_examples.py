@@ -24,6 +24,7 @@ def test_round_trip(tmp_path):
     assert read.languages == ("en", "de", "zh")
     assert read.rows("dev", "zh").tolist() == [2]
     assert read.rows("train", "zh").tolist() == []
+    assert read.rows("dev").tolist() == [1, 2]
 
 
 def test_ids_default_to_row_numbers_and_arrays_are_taken(tmp_path):

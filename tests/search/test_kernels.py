@@ -1,5 +1,7 @@
 """Rows of a search, and what a block refuses."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -21,6 +23,15 @@ def test_rows_map_train_and_scored_rows_to_distinct_texts(make_search, source_of
     )  # fmt: skip
     names = [rows.groups[group] for group in rows.scored_group]
     assert names == list(zip(corpus.language[rows.scored_rows], corpus.split[rows.scored_rows], strict=True))
+
+
+def test_translated_train_rows_are_trained_on_like_any_other(make_search, source_of):
+    _, corpus, _ = open_rows(source_of(make_search()))
+    train, language, index = corpus.rows("train"), corpus.language.copy(), np.arange(len(corpus.y))
+    language[train[::2]] = "de"
+    translated = dataclasses.replace(corpus, language=language)
+    for languages in (("en", "de"), ("en",)):
+        assert set(select_rows(translated, index, languages).train_rows) == set(train)
 
 
 def test_only_the_languages_asked_for_are_scored(make_search, source_of):
