@@ -141,7 +141,7 @@ def test_text_of_a_million_characters_and_nul(tmp_path):
         (
             "a.csv",
             "id,text\n1,a\n".encode("utf-16"),
-            'line 1: byte 0xff at offset 0 is not utf-8; corpus.encoding may name another (it begins like ',
+            "line 1: byte 0xff at offset 0 is not utf-8; corpus.encoding may name another (it begins like ",
         ),
         ("a.csv", "id,text\n1,a\n".encode("utf-16-le"), "the names hold NUL: is it UTF-16?"),
         ("a.tsv", "id\ttext\n1\ta\tb\n", "row 1 (line 2): 3 fields"),
