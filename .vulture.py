@@ -24,3 +24,5 @@ _.storage_dtype
 _.tokens_per_batch
 _._one_thread  # fixtures
 _.handle_starttag  # HTMLParser
+_.tell  # file objects that h5py writes to
+_.flush

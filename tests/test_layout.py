@@ -17,7 +17,7 @@ ALLOWED = {
     "results": set(),
 }
 ONLY_IN = {
-    "h5py": ["features/store/store.py"],
+    "h5py": ["features/store/hdf5.py"],
     "joblib": ["pipeline/cluster.py"],
     "dask": ["pipeline/cluster.py"],
     "distributed": ["pipeline/cluster.py"],

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.store import FeatureStore, StoreWriter
+from features.store import FeatureStore, Shard, ShardWriter, StoreSpec, begin, finish
 from search import examples
 
 LABELS = ("apple", "pear", "plum", "quince")
@@ -65,18 +65,20 @@ def make(folder: Path, shape: Shape, seed: int = 0) -> Made:
     if shape.constant:
         states[..., 0] = 0.5
     store = folder / "cache"
-    fields = {"layers": shape.layers, "poolings": shape.poolings, "storage_dtype": shape.dtype, "seed": seed}
-    writer = StoreWriter(
-        store,
-        {key: list(value) if isinstance(value, tuple) else value for key, value in fields.items()},
-        index=np.asarray(index),
+    spec = StoreSpec(
+        layers=shape.layers,
+        poolings=shape.poolings,
         hidden_size=shape.hidden_size,
-        rows_per_file=64,
-        unit_rows=32,
+        storage_dtype=shape.dtype,
     )
-    for start, stop in writer.pending():
-        writer.write_unit(start, states[start:stop].astype(np.float32))
-    writer.finish()
+    begin(store, {"layers": shape.layers, "poolings": shape.poolings, "seed": seed}, {})
+    bounds = [*range(0, n_texts, 32), n_texts]
+    shards = [Shard(tuple(bounds[k : k + 3])) for k in range(0, len(bounds) - 1, 2)]
+    for shard in shards:
+        with ShardWriter(store, shard, spec) as writer:
+            for start, stop in writer.pending():
+                writer.write(start, states[start:stop].astype(shape.dtype))
+    finish(store, spec, shards, np.asarray(index))
     examples.write(
         folder / "examples.npz",
         y,

@@ -1,0 +1,111 @@
+"""One process at a time: who holds a cache, waiting for it, and going on after a holder that died."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from features.store.durable import write_at
+from features.store.errors import StoreError
+from features.store.space import writing
+
+log = logging.getLogger(__name__)
+
+NAME = ".lock"
+GRACE = 0.2  # seconds that even the impatient wait: a look at the lock takes it for a moment
+POLL = 0.05  # seconds between two tries
+
+
+def who() -> str:
+    """Return how this process names itself to others."""
+    return f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
+
+
+@contextmanager
+def locked(folder: Path, wait: float = 0.0) -> Iterator[None]:
+    """Hold a cache's lock; the system takes it from a process that dies.
+
+    Parameters
+    ----------
+    folder : Path
+        The cache; must be there.
+    wait : float
+        Seconds to wait for another holder.
+
+    Raises
+    ------
+    StoreError
+        Another process still holds it; the message says which.
+    """
+    file = _acquire(folder / NAME, wait)
+    try:
+        before = _text(file)
+        if before:
+            log.warning("%s: %s ended without giving the lock back; going on after it", folder, before)
+        with writing(folder / NAME, "who holds it", 4096):
+            _sign(file, who())
+        yield
+    finally:
+        os.ftruncate(file, 0)
+        os.close(file)
+
+
+def holder(path: Path) -> str | None:
+    """Return what is written in a file that another process holds locked, or None when none does."""
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _text(file)
+    finally:
+        os.close(file)
+    return None
+
+
+def _acquire(path: Path, wait: float) -> int:
+    deadline = time.monotonic() + max(wait, GRACE)
+    said = ""
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            other = _text(file)
+            os.close(file)
+            if time.monotonic() >= deadline:
+                raise StoreError(
+                    f"{path.parent}: another extraction is writing this cache: {other}"
+                ) from error
+            if wait and other != said:
+                log.info("%s: waiting up to %.0f s for %s", path.parent, wait, other)
+                said = other
+            time.sleep(POLL)
+            continue
+        if _same(file, path):
+            return file
+        os.close(file)  # the cache was removed while this process waited
+
+
+def _same(file: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _text(file: int) -> str:
+    return os.pread(file, 4096, 0).decode(errors="replace").strip()
+
+
+def _sign(file: int, text: str) -> None:
+    os.ftruncate(file, 0)
+    write_at(file, memoryview(text.encode()), 0)
