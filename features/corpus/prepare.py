@@ -12,16 +12,21 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from features.corpus.bad_rows import BadRows, CorpusError
+from features.corpus.bad_rows import BadRows, CorpusError, shown
 from features.corpus.checks import usable_rows
 from features.corpus.readers import TableForm, read_table
 from features.corpus.settings import COLUMNS, PrepareSettings
+from features.corpus.transfer import Machine, in_language
 
 log = logging.getLogger(__name__)
 
 
 def prepare(
-    settings: PrepareSettings, form: TableForm | None = None, bad: BadRows | None = None
+    settings: PrepareSettings,
+    form: TableForm | None = None,
+    bad: BadRows | None = None,
+    *,
+    machine: Machine | None = None,
 ) -> pd.DataFrame:
     """Run the stage.
 
@@ -31,6 +36,8 @@ def prepare(
         How the raw table is written, where its suffix does not say it.
     bad : BadRows, optional
         What becomes of raw texts that cannot be used; by default they are refused.
+    machine : Machine, optional
+        Translates dev and test texts into the languages for which `settings` names a model and no table.
 
     Returns
     -------
@@ -41,10 +48,10 @@ def prepare(
     Raises
     ------
     CorpusError
-        A missing column, an empty text, a duplicate id, a label too rare to split, a missing translation.
+        A missing column, an empty text, a duplicate id, a text of another language, a label too rare to
+        split, a missing translation.
     """
-    raw = read_table(Path(settings.raw), ("id", "text", "label"), form=form, bad=bad)
-    raw = usable_rows(raw, settings.raw, bad)
+    raw = _read(settings, form, bad)
     kept = keep_top_labels(raw, settings.top_labels)
     log.info(
         "prepare: %d texts, %d labels; kept %d of %d",
@@ -57,9 +64,39 @@ def prepare(
     train, held_out = table[table["split"] == "train"], table[table["split"] != "train"]
     if settings.balance:
         train = balance(train, settings.seed)
+    log.info(
+        "prepare: %s: %d train texts, %d of them copies that balance %d labels; %d dev, %d test",
+        settings.language,
+        len(train),
+        len(train) - int((table["split"] == "train").sum()),
+        train["label"].nunique(),
+        int((held_out["split"] == "dev").sum()),
+        int((held_out["split"] == "test").sum()),
+    )
     parts = [train, held_out]
-    parts += [translate(held_out, language, Path(path)) for language, path in settings.translations.items()]
+    for language in settings.target_languages:
+        setting, file = f"prepare.translations.{language}", settings.translations.get(language, "")
+        pair = (settings.language, language)
+        made = in_language(held_out, pair, setting=setting, file=file, machine=machine)
+        parts.append(made.assign(id=made["id"] + f"-{language}", language=language))
     return pd.concat(parts, ignore_index=True)[list(COLUMNS)]
+
+
+def _read(settings: PrepareSettings, form: TableForm | None, bad: BadRows | None) -> pd.DataFrame:
+    """Return the raw texts that can be used, in one language, with a second text that may be empty."""
+    path = Path(settings.raw)
+    required, optional = ("id", "text", "label"), ("text_pair", "split", "language")
+    raw = usable_rows(read_table(path, required, optional, form=form, bad=bad), settings.raw, bad)
+    if "language" in raw.columns:
+        others = (raw["language"] != settings.language).to_numpy().nonzero()[0]
+        if len(others):
+            raise CorpusError(
+                f"{path}: column language: {len(others)} rows of other languages, first "
+                f"{shown(raw['language'].iloc[int(others[0])])} of {raw['id'].iloc[int(others[0])]!r}; "
+                f"accepted: {settings.language!r} (prepare.language); a table of several languages is a "
+                "corpus: set corpus.path instead of prepare.raw"
+            )
+    return raw if "text_pair" in raw.columns else raw.assign(text_pair="")
 
 
 def keep_top_labels(table: pd.DataFrame, top: int) -> pd.DataFrame:
@@ -70,27 +107,51 @@ def keep_top_labels(table: pd.DataFrame, top: int) -> pd.DataFrame:
 
 
 def split(table: pd.DataFrame, settings: PrepareSettings) -> pd.DataFrame:
-    """Assign train, dev and test, stratified by label; rows keep their order."""
-    counts = table["label"].value_counts()
+    """Assign train, dev and test, stratified by label; rows keep their order.
+
+    A text (with its second text) that occurs several times is in one split only. Splits that the table has
+    are kept.
+    """
+    if "split" in table.columns:
+        log.info("prepare: the splits of %s are kept", settings.raw)
+        return table.assign(language=settings.language)
+    group = table.groupby(["text", "text_pair"], sort=False).ngroup().to_numpy()
+    _, first = np.unique(group, return_index=True)  # groups are numbered by first appearance
+    if len(first) < len(table):
+        log.info("prepare: %d texts occur again; each is in one split only", len(table) - len(first))
+    names = _stratified(table["label"].iloc[first].reset_index(drop=True), settings)
+    return table.assign(split=names[group], language=settings.language)
+
+
+def _stratified(labels: pd.Series, settings: PrepareSettings) -> np.ndarray:
+    """Return the split of each distinct text, object (n_distinct,)."""
+    counts = labels.value_counts()
     rare = counts[counts < 3]
     if len(rare):
         raise CorpusError(
             f"{settings.raw}: column label: {rare.index[0]!r} has {rare.iloc[0]} text(s); "
             "a label needs at least 3, one each for train, dev and test"
         )
-    rows = np.arange(len(table))
-    rest, test = train_test_split(
-        rows, test_size=settings.test_fraction, stratify=table["label"], random_state=settings.seed
-    )
-    _, dev = train_test_split(
-        rest,
-        test_size=settings.dev_fraction / (1 - settings.test_fraction),
-        stratify=table["label"].iloc[rest],
-        random_state=settings.seed,
-    )
-    names = np.full(len(table), "train", dtype=object)
+    rows = np.arange(len(labels))
+    try:
+        rest, test = train_test_split(
+            rows, test_size=settings.test_fraction, stratify=labels, random_state=settings.seed
+        )
+        _, dev = train_test_split(
+            rest,
+            test_size=settings.dev_fraction / (1 - settings.test_fraction),
+            stratify=labels.iloc[rest],
+            random_state=settings.seed,
+        )
+    except ValueError as error:
+        raise CorpusError(
+            f"{settings.raw}: {len(labels)} texts of {len(counts)} labels cannot be split by "
+            f"prepare.dev_fraction {settings.dev_fraction} and prepare.test_fraction "
+            f"{settings.test_fraction}: {error}"
+        ) from error
+    names = np.full(len(labels), "train", dtype=object)
     names[dev], names[test] = "dev", "test"
-    return table.assign(split=names, language=settings.language, text_pair="")
+    return names
 
 
 def balance(train: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -108,17 +169,3 @@ def balance(train: pd.DataFrame, seed: int) -> pd.DataFrame:
         duplicate = rows.iloc[extra]
         copies.append(duplicate.assign(id=[f"{i}+{k}" for i, k in zip(duplicate["id"], turn, strict=True)]))
     return pd.concat([train, *copies], ignore_index=True)
-
-
-def translate(table: pd.DataFrame, language: str, path: Path) -> pd.DataFrame:
-    """Return `table` with the texts of the user's translation file, matched by id."""
-    given = usable_rows(read_table(path, ("id", "text")), str(path))
-    texts = given.set_index("id")["text"]
-    missing = table.loc[~table["id"].isin(texts.index), "id"]
-    if len(missing):
-        raise CorpusError(
-            f"{path}: column id: no translation for {len(missing)} held-out texts, first {missing.iloc[0]!r}"
-        )
-    return table.assign(
-        text=texts.loc[table["id"]].to_numpy(), id=table["id"] + f"-{language}", language=language
-    )

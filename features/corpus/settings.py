@@ -6,6 +6,7 @@ import dataclasses
 from typing import Literal
 
 FORMATS = ("table", "huggingface", "xnli", "xnli-mt", "multinli", "snli", "allnli")
+TRANSFERS = ("zero-shot", "translate-train", "translate-test")
 SEVERAL_LANGUAGES = ("xnli", "xnli-mt")  # formats whose languages must be named
 COLUMNS = ("id", "text", "text_pair", "label", "language", "split")
 """Columns of a corpus, in order."""
@@ -133,7 +134,8 @@ class PrepareSettings:
     """How raw texts of one language become a corpus of several."""
 
     raw: str = ""
-    """Table of raw texts with columns id, text, label; empty: `corpus.path` is read as it is."""
+    """Table of raw texts with columns id, text, label and perhaps text_pair and split (then kept as it is);
+    empty: `corpus.path` is read as it is."""
 
     language: str = "en"
     """Language of the raw texts, the source language."""
@@ -151,10 +153,46 @@ class PrepareSettings:
     """Duplicate training texts of the smaller labels until every label has as many as the largest."""
 
     translations: dict[str, str] = dataclasses.field(default_factory=dict)
-    """Language -> table with columns id, text that translates the dev and test texts."""
+    """Language -> table with columns id, text (and text_pair) that translates the dev and test texts of
+    `raw`; languages of `translator` without a table are translated by their model."""
 
     seed: int = 0
     """Seed of the split and of the choice of duplicates."""
+
+    transfer: Literal["zero-shot", "translate-train", "translate-test"] = "zero-shot"
+    """How labels reach the target languages: ``zero-shot``: train on source-language texts alone;
+    ``translate-train``: on their translations too; ``translate-test``: as zero-shot, and dev and test texts
+    of the target languages are read translated into the source language."""
+
+    train_language: str = ""
+    """For translate-train: train on the translations into this language alone; empty: on the source texts
+    and their translations into all target languages."""
+
+    train_translations: dict[str, str] = dataclasses.field(default_factory=dict)
+    """For translate-train: language -> table with columns id, text (and text_pair) that translates the train
+    texts, or XNLI-MT's (premise, hypo, label, in the order of the train texts); languages without a table
+    are translated by `translator`."""
+
+    source_translations: dict[str, str] = dataclasses.field(default_factory=dict)
+    """For translate-test: language -> table with columns id, text (and text_pair) with its dev and test texts
+    in the source language; languages without a table are translated by `source_translator`."""
+
+    translator: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Language -> sequence-to-sequence model, by folder or hub name, that translates the source language into
+    it; ``"*"``: the model for every other language of `translator_codes`."""
+
+    source_translator: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Language -> model that translates it into the source language; ``"*"``: for every other language."""
+
+    translator_codes: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Language -> what models of several languages call it: ``de``, ``deu_Latn``, ``>>deu<<``, or the words
+    to put before a text; the source language has one too."""
+
+    beams: int = 4
+    """Hypotheses followed when a model translates; 1 is greedy."""
+
+    translation_length: int = 256
+    """Tokens that a model reads of a sentence, and writes, at most."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, naming the key."""
@@ -167,3 +205,32 @@ class PrepareSettings:
             raise ValueError("prepare.dev_fraction: with test_fraction it leaves nothing to train on")
         if self.language in self.translations:
             raise ValueError(f"prepare.translations: {self.language!r} is the language of the raw texts")
+        self._check_translation()
+
+    def _check_translation(self) -> None:
+        if self.transfer not in TRANSFERS:
+            raise ValueError(f"prepare.transfer: got {self.transfer!r}, accepted: {', '.join(TRANSFERS)}")
+        for name, least in (("beams", 1), ("translation_length", 3)):
+            if getattr(self, name) < least:
+                raise ValueError(f"prepare.{name}: got {getattr(self, name)}, accepted: {least} or more")
+        for name in ("translator", "source_translator"):
+            if "*" in getattr(self, name) and not self.translator_codes:
+                raise ValueError(
+                    f"prepare.{name}: '*' is for the languages of prepare.translator_codes, which is empty"
+                )
+        if self.raw and self.language in self.translator:
+            raise ValueError(f"prepare.translator: {self.language!r} is the language of the raw texts")
+
+    @property
+    def target_languages(self) -> tuple[str, ...]:
+        """Languages that the dev and test texts of `raw` are put into, by tables or models."""
+        several = self.translator_codes if "*" in self.translator else ()
+        named = dict.fromkeys([*self.translations, *self.translator, *several])
+        return tuple(language for language in named if language not in ("*", self.language))
+
+    @property
+    def transfer_name(self) -> str:
+        """Name of the protocol on results: ``translate-train`` with its language, or ``-all``."""
+        if self.transfer != "translate-train":
+            return self.transfer
+        return f"translate-train-{self.train_language or 'all'}"

@@ -1,9 +1,13 @@
+import logging
+
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
-from features.corpus import PrepareSettings
-from features.corpus.prepare import balance, keep_top_labels, prepare
-from features.corpus.readers import CorpusError
+from features.corpus import CorpusError, PrepareSettings
+from features.corpus.prepare import balance, keep_top_labels, prepare, split
 
 
 @pytest.fixture
@@ -29,6 +33,26 @@ def settings(folder, **changes):
     )
 
 
+def rewritten(folder, name="raw.csv", **columns):
+    frame = pd.read_csv(folder / name).assign(**columns)
+    frame.to_csv(folder / name, index=False)
+    return frame
+
+
+class Upper:
+    """Translates by upper case, and remembers what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, sentences, source, target):
+        self.asked.append((len(sentences), source, target))
+        return [f"{target} {sentence.upper()}" for sentence in sentences]
+
+    def name(self, source, target):
+        return f"prepare.translator.{target}", "upper"
+
+
 def test_the_whole_stage(raw):
     table = prepare(settings(raw))
     assert sorted(set(table["label"])) == ["a", "b", "c"]
@@ -40,10 +64,62 @@ def test_the_whole_stage(raw):
     assert table["id"].is_unique
 
 
+def test_the_log_counts_what_became_of_the_texts(raw, caplog):
+    caplog.set_level(logging.INFO)
+    prepare(settings(raw))
+    said = [r.getMessage() for r in caplog.records]
+    assert "prepare: 84 texts, 4 labels; kept 80 of 3" in said
+    assert "prepare: en: 84 train texts, 28 of them copies that balance 3 labels; 8 dev, 16 test" in said
+    assert f"prepare: 24 texts in de from {raw / 'de.csv'}" in said
+
+
 def test_no_text_is_in_two_splits(raw):
     table = prepare(settings(raw))
     english = table[table["language"] == "en"]
     assert english.groupby("text")["split"].nunique().max() == 1
+
+
+texts = st.lists(
+    st.tuples(st.integers(0, 25), st.sampled_from(["", "p", "q"]), st.sampled_from(["x", "y"])),
+    min_size=30,
+    max_size=80,
+)
+
+
+@given(texts, st.integers(0, 5), st.booleans())
+@hypothesis_settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_splits_share_no_text_and_balance_copies_train_texts_alone(tmp_path, rows, seed, is_balanced):
+    frame = pd.DataFrame(
+        [(f"i{k}", f"t{n}", pair, label) for k, (n, pair, label) in enumerate(rows)],
+        columns=["id", "text", "text_pair", "label"],
+    )
+    frame.to_csv(tmp_path / "raw.csv", index=False)
+    wanted = settings(
+        tmp_path, translations={}, translator={"de": "upper"}, seed=seed, balance=is_balanced, top_labels=0
+    )
+    try:
+        table = prepare(wanted, machine=Upper())
+    except CorpusError as error:  # too few texts of a label to cut them in three
+        assert "raw.csv" in str(error)
+        return
+    origin = table["id"].str.replace(r"-de$", "", regex=True).str.replace(r"\+\d+$", "", regex=True)
+    assert set(origin) == set(frame["id"])
+    assert table.assign(origin=origin).groupby("origin")["split"].nunique().max() == 1
+    english = table[table["language"] == "en"]
+    assert english.groupby(["text", "text_pair"])["split"].nunique().max() == 1
+    copies = english[english["id"].str.contains("+", regex=False)]
+    assert set(copies["split"]) <= {"train"}
+    by_label = english[english["split"] == "train"]["label"].value_counts()
+    assert not is_balanced or by_label.nunique() == 1
+    merged = english.set_index("id")
+    for row in table[table["language"] == "de"].itertuples():
+        original = merged.loc[row.id.removesuffix("-de")]
+        assert (row.label, row.split) == (original["label"], original["split"])
+        assert row.split != "train"
+        assert row.text == f"de {original['text'].upper()}"
+        assert row.text_pair == (f"de {original['text_pair'].upper()}" if original["text_pair"] else "")
 
 
 def test_translations_follow_their_ids(raw):
@@ -53,6 +129,44 @@ def test_translations_follow_their_ids(raw):
         original = table.loc[row_id.removesuffix("-de")]
         assert row["text"] == f"auf deutsch {original['text']}"
         assert (row["label"], row["split"]) == (original["label"], original["split"])
+
+
+def test_languages_without_a_table_are_translated_by_their_model(raw):
+    machine = Upper()
+    chosen = settings(
+        raw, translator={"fr": "m", "de": "m", "*": "n"}, translator_codes={"en": "e", "it": "i"}
+    )
+    table = prepare(chosen, machine=machine)
+    assert machine.asked == [(24, "en", "fr"), (24, "en", "it")]
+    assert set(table["language"]) == {"en", "de", "fr", "it"}
+    assert table.loc[table["id"].str.endswith("-fr"), "text"].str.startswith("fr TEXT").all()
+
+
+def test_second_texts_are_kept_and_translated(raw):
+    frame = rewritten(raw, text_pair=lambda f: "and " + f["text"])
+    rewritten(raw, "de.csv", text_pair=lambda f: "und " + f["text"])
+    table = prepare(settings(raw)).set_index("id")
+    english = table[table["language"] == "en"]
+    assert (english["text_pair"] == "and " + english["text"]).all()
+    german = table[table["language"] == "de"]
+    assert (german["text_pair"] == "und " + german["text"]).all()
+    assert len(german) == 24 < len(frame)
+
+
+def test_the_splits_of_the_raw_table_are_kept(raw, caplog):
+    caplog.set_level(logging.INFO)
+    frame = rewritten(raw, split=lambda f: ["test", "dev", "train", "train", "train", "train"] * 14)
+    table = prepare(settings(raw, balance=False, top_labels=0)).set_index("id")
+    assert table.loc[frame["id"], "split"].tolist() == frame["split"].tolist()
+    assert f"prepare: the splits of {raw / 'raw.csv'} are kept" in caplog.text
+
+
+def test_a_text_of_another_language_is_named(raw):
+    rewritten(raw, language=lambda f: ["en"] * 83 + ["fr"])
+    with pytest.raises(
+        CorpusError, match=r"column language: 1 rows of other languages, first 'fr' of '.*'; acc"
+    ):
+        prepare(settings(raw))
 
 
 def test_same_seed_same_corpus(raw):
@@ -83,10 +197,13 @@ def test_ties_among_labels_go_by_name():
 
 def test_a_missing_translation_is_named(raw):
     pd.read_csv(raw / "de.csv").iloc[:-60].to_csv(raw / "de.csv", index=False)
-    with pytest.raises(
-        CorpusError, match=r"de\.csv: column id: no translation for \d+ held-out texts, first"
-    ):
+    with pytest.raises(CorpusError, match=r"de\.csv: column id: no translation for \d+ of 24 texts, first"):
         prepare(settings(raw))
+
+
+def test_a_language_with_neither_table_nor_model_is_named(raw):
+    with pytest.raises(CorpusError, match=r"^prepare.translations.fr: no translations of 24 texts from 'en'"):
+        prepare(settings(raw, translator={"fr": "m"}))
 
 
 def test_a_label_too_rare_to_split(raw):
@@ -97,6 +214,12 @@ def test_a_label_too_rare_to_split(raw):
         prepare(settings(raw, top_labels=0))
 
 
+def test_fractions_that_leave_a_split_without_labels():
+    table = pd.DataFrame({"text": list("abcdefghi"), "text_pair": "", "label": list("xxxyyyzzz")})
+    with pytest.raises(CorpusError, match=r"9 texts of 3 labels cannot be split by prepare.dev_fraction 0.1"):
+        split(table, PrepareSettings(raw="r.csv", dev_fraction=0.1, test_fraction=0.1))
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -104,6 +227,17 @@ def test_a_label_too_rare_to_split(raw):
         ({"dev_fraction": 0.0}, "prepare.dev_fraction: got 0.0"),
         ({"dev_fraction": 0.5, "test_fraction": 0.5}, "leaves nothing to train on"),
         ({"translations": {"en": "x"}}, "prepare.translations: 'en' is the language of the raw texts"),
+        (
+            {"raw": "r", "translator": {"en": "x"}},
+            "prepare.translator: 'en' is the language of the raw texts",
+        ),
+        (
+            {"transfer": "few-shot"},
+            "prepare.transfer: got 'few-shot', accepted: zero-shot, translate-train, tr",
+        ),
+        ({"beams": 0}, "prepare.beams: got 0, accepted: 1 or more"),
+        ({"translation_length": 2}, "prepare.translation_length: got 2, accepted: 3 or more"),
+        ({"translator": {"*": "m"}}, "prepare.translator: '\\*' is for the languages of prepare.transl"),
     ],
 )
 def test_settings_that_cannot_work(changes, said):
