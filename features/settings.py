@@ -6,7 +6,7 @@ import dataclasses
 from typing import Literal
 
 POOLINGS = ("max", "mean", "cls")  # a test holds this equal to what features.encoder.pooling offers
-COMPUTE_DTYPES = ("float32", "bfloat16")
+COMPUTE_DTYPES = ("auto", "float32", "bfloat16")
 STORAGE_DTYPES = ("float16", "float32")
 
 
@@ -41,20 +41,26 @@ class ExtractSettings:
     special_tokens: Literal["include", "exclude"] = "include"
     """Whether max and mean see the special tokens; including them is the field's convention."""
 
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of weights and activations; bfloat16 is several times faster where the processor has it."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of weights and activations; auto: bfloat16 where the hardware multiplies it and layers are 256 wide."""
 
     storage_dtype: Literal["float16", "float32"] = "float16"
     """Of the cached states; float16 halves the cache."""
 
-    tokens_per_batch: int = 4096
-    """Most padded tokens in a batch."""
+    tokens_per_batch: int = 0
+    """Most padded tokens in a batch; 0: 4,096 on a processor, 65,536 on a GPU."""
 
-    unit_rows: int = 1024
-    """Distinct texts per acknowledged unit: what a kill can cost at most."""
+    unit_rows: int = 2048
+    """Most distinct texts in a unit, the work that a kill can cost; also the window sorted into batches."""
 
-    rows_per_file: int = 262_144
-    """Distinct texts per HDF5 file, a multiple of `unit_rows`."""
+    unit_tokens: int = 32_768
+    """Most tokens in a unit, as estimated from bytes: a minute of an M-BERT on a slow processor."""
+
+    units_per_file: int = 16
+    """Units in an HDF5 file, the share of a worker: about 2 GB of M-BERT's states."""
+
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    """What a NaN or infinite state does: end the run, or leave the text out of everything after."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, naming the key."""
@@ -67,11 +73,17 @@ class ExtractSettings:
             ("special_tokens", ("include", "exclude")),
             ("dtype", COMPUTE_DTYPES),
             ("storage_dtype", STORAGE_DTYPES),
+            ("on_nonfinite", ("stop", "skip")),
         ):
             if getattr(self, key) not in accepted:
                 raise ValueError(
                     f"extract.{key}: got {getattr(self, key)!r}, accepted: {', '.join(accepted)}"
                 )
-        for key in ("tokens_per_batch", "unit_rows", "rows_per_file"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"extract.{key}: got {getattr(self, key)}, accepted: 1 or more")
+        for key, least in (
+            ("tokens_per_batch", 0),
+            ("unit_rows", 1),
+            ("unit_tokens", 1),
+            ("units_per_file", 1),
+        ):
+            if getattr(self, key) < least:
+                raise ValueError(f"extract.{key}: got {getattr(self, key)}, accepted: {least} or more")

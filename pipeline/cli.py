@@ -16,6 +16,7 @@ from pathlib import Path
 from pipeline import caches
 from pipeline._version import __version__
 from pipeline.config import Config, load, presets
+from pipeline.interruption import Interrupted, Interruption
 from pipeline.run import Run
 
 log = logging.getLogger(__name__)
@@ -28,9 +29,18 @@ STAGES = {
     "report": "the run's CSVs -> report.html",
 }
 
+CLUSTER = {
+    "workers": ("extract_workers", "processes that encode, one per GPU or a share of the processors each"),
+    "scheduler": ("scheduler", "a running dask scheduler: tls://host:port, or tcp:// on this machine"),
+    "tls-ca": ("tls_ca", "certificate authority of the scheduler, PEM"),
+    "tls-cert": ("tls_cert", "this client's certificate, PEM"),
+    "tls-key": ("tls_key", "this client's private key, PEM"),
+    "wait": ("lock_wait", "seconds to wait for another extraction of the same cache"),
+}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit status: 0 done, 1 failed, 2 unusable input, 130 interrupted."""
+    """Run one command; return the exit status: 0 done, 1 failed, 2 unusable input, 130 or 143 interrupted."""
     parser = build_parser()
     args = parser.parse_args(argv)
     logging.basicConfig(
@@ -44,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in ("httpx", "urllib3", "distributed", "fsspec", "huggingface_hub"):
             logging.getLogger(name).setLevel(logging.WARNING)
     try:
-        return int(args.command(args))
+        with Interruption() as interruption:
+            return int(args.command(args, interruption))
     except (ValueError, OSError) as error:
         if args.debug:
             raise
@@ -56,9 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         sys.stderr.write(f"mcbert: failed: {' '.join(str(error).split())} (--debug shows where)\n")
         return 1
-    except KeyboardInterrupt:
+    except Interrupted as signalled:
         sys.stderr.write("mcbert: interrupted; run the same command again to go on\n")
-        return 130
+        return signalled.status
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -76,6 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("--run", help="name of the run (default: the configuration's name)")
         command.add_argument("--runs", type=Path, default=Path("results/runs"), help="folder of all runs")
         command.add_argument("--cache", type=Path, default=Path("cache"), help="folder of all feature caches")
+        _add_cluster(command)
         command.set_defaults(command=_stage, stage=name)
     show = commands.add_parser("show", help="print the configuration that a command would use, as JSON")
     _add_config(show)
@@ -96,28 +108,37 @@ def _add_config(command: argparse.ArgumentParser) -> None:
     command.add_argument("--debug", action="store_true", help="log more and show tracebacks")
 
 
+def _add_cluster(command: argparse.ArgumentParser) -> None:
+    """Declare the options that stand for a setting of the section `cluster`."""
+    group = command.add_argument_group("where it runs (results do not depend on it)")
+    for name, (setting, text) in CLUSTER.items():
+        group.add_argument(f"--{name}", metavar=setting.upper(), help=f"{text} (cluster.{setting})")
+
+
 def _config(args: argparse.Namespace) -> Config:
-    return load(args.config, args.overrides)
+    given = {setting: getattr(args, name.replace("-", "_"), None) for name, (setting, _) in CLUSTER.items()}
+    options = [f"cluster.{setting}={value}" for setting, value in given.items() if value is not None]
+    return load(args.config, [*args.overrides, *options])
 
 
-def _stage(args: argparse.Namespace) -> int:
+def _stage(args: argparse.Namespace, interruption: Interruption) -> int:
     from pipeline.stages import STAGES as RUNNERS
     from pipeline.stages import Pipeline
 
     run = Run(args.runs, args.run or Path(args.config).stem)
-    pipeline = Pipeline(_config(args), run, args.cache)
+    pipeline = Pipeline(_config(args), run, args.cache, interruption)
     RUNNERS[args.stage](pipeline)
     log.info("%s -> %s", args.stage, run.folder)
     return 0
 
 
-def _show(args: argparse.Namespace) -> int:
+def _show(args: argparse.Namespace, _: Interruption) -> int:
     config = _config(args)
     sys.stdout.write(json.dumps(dataclasses.asdict(config), indent=1, ensure_ascii=False) + "\n")
     return 0
 
 
-def _validate(args: argparse.Namespace) -> int:
+def _validate(args: argparse.Namespace, _: Interruption) -> int:
     from results.tables import validate
 
     files = [f for path in args.paths for f in (sorted(path.glob("*.csv")) if path.is_dir() else [path])]

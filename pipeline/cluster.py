@@ -11,6 +11,8 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -30,6 +32,7 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_
 IN_FLIGHT = (
     2  # tasks handed out per worker: one runs, one waits, so that a slow writer never piles results up
 )
+WORKER_NUMBER = "MCBERT_WORKER"
 DASK_TIMEOUT = 60  # seconds to wait for workers to come up
 
 
@@ -45,7 +48,21 @@ def executor(settings: ClusterSettings) -> Execute[Any, Any]:
     workers = n_workers(settings)
     if settings.backend == "loky":
         return lambda function, tasks: _loky(function, tasks, workers)
-    return lambda function, tasks: _dask(function, tasks, workers)
+    return lambda function, tasks: _dask(function, tasks, settings, workers)
+
+
+def encoding_executor(settings: ClusterSettings) -> Execute[Any, Any] | None:
+    """Return the executor of processes that encode, or None when this process does it alone."""
+    if settings.extract_workers == 1 and not settings.scheduler:
+        return None
+    return lambda function, tasks: _dask(function, tasks, settings, settings.extract_workers)
+
+
+def threads_per_encoder(settings: ClusterSettings) -> int:
+    """Return the threads of each encoding process: its share of this machine; 0 for as many as it finds."""
+    if settings.scheduler or settings.extract_workers == 1:
+        return 0
+    return max(1, len(os.sched_getaffinity(0)) // settings.extract_workers)
 
 
 def message(error: BaseException) -> str:
@@ -126,14 +143,51 @@ def _alone(function: Callable[[T], R], task: T) -> Triple[T, R]:
     return task, None, f"the task killed its worker twice, alone: {message(last)}"
 
 
-def _dask(function: Callable[[T], R], tasks: Iterable[T], workers: int) -> Iterator[Triple[T, R]]:
-    """Run tasks on a dask cluster of this machine, on loopback only."""
+def _dask(
+    function: Callable[[T], R], tasks: Iterable[T], settings: ClusterSettings, workers: int
+) -> Iterator[Triple[T, R]]:
+    """Run tasks on the dask cluster that `settings` names, or on one of this machine, on loopback only."""
     import dask
-    from distributed import Client, KilledWorker, LocalCluster
+    from distributed import KilledWorker
 
     patience = dask.config.set(
         {"distributed.scheduler.allowed-failures": 2, "distributed.comm.timeouts.connect": DASK_TIMEOUT}
     )
+    with patience, _client(settings, workers) as client:
+        most = IN_FLIGHT * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+        suspects: list[T] = []
+        run = partial(_on_worker, function)
+        for task, future in _in_flight(client, run, iter(tasks), most):
+            if isinstance(future.exception(), KilledWorker):
+                suspects.append(task)  # or a neighbour of the culprit: whoever was there when workers died
+            else:
+                yield _settled(task, future)
+        for task, future in _in_flight(client, run, iter(suspects), 1):
+            yield _settled(task, future)
+
+
+@contextmanager
+def _client(settings: ClusterSettings, workers: int) -> Iterator[Any]:
+    from distributed import Client, LocalCluster, Security
+
+    if settings.scheduler:
+        security = None
+        if settings.tls_ca:
+            security = Security(
+                tls_ca_file=settings.tls_ca,
+                tls_client_cert=settings.tls_cert,
+                tls_client_key=settings.tls_key,
+                require_encryption=True,
+            )
+        try:
+            client = Client(settings.scheduler, security=security, timeout=DASK_TIMEOUT)
+        except OSError as error:
+            raise ValueError(f"cluster.scheduler: {settings.scheduler} cannot be reached: {error}") from error
+        with client:
+            client.wait_for_workers(1, timeout=DASK_TIMEOUT)
+            log.info("dask: %s", settings.scheduler)
+            yield client
+        return
     cluster = LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
@@ -141,16 +195,17 @@ def _dask(function: Callable[[T], R], tasks: Iterable[T], workers: int) -> Itera
         dashboard_address="127.0.0.1:0",
         silence_logs=logging.ERROR,
     )
-    with patience, cluster, Client(cluster) as client:
+    with cluster, Client(cluster) as client:
         log.info("dask: %d workers, dashboard %s", workers, cluster.dashboard_link)
-        suspects: list[T] = []
-        for task, future in _in_flight(client, function, iter(tasks), workers * IN_FLIGHT):
-            if isinstance(future.exception(), KilledWorker):
-                suspects.append(task)  # or a neighbour of the culprit: whoever was there when workers died
-            else:
-                yield _settled(task, future)
-        for task, future in _in_flight(client, function, iter(suspects), 1):
-            yield _settled(task, future)
+        yield client
+
+
+def _on_worker(function: Callable[[T], R], task: T) -> R:
+    """Run a task where it lands; a worker named by a number uses the GPU of that number."""
+    from distributed import get_worker
+
+    os.environ[WORKER_NUMBER] = str(get_worker().name)
+    return function(task)
 
 
 def _in_flight(

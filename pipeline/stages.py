@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline._version import __version__
-from pipeline.cluster import executor
+from pipeline.cluster import encoding_executor, executor, threads_per_encoder
 from pipeline.config import CHECKOUT, Config
+from pipeline.interruption import Interruption
 from pipeline.progress import track
 from pipeline.run import Run, sha256
 
@@ -34,10 +35,12 @@ class Pipeline:
         Where results go.
     cache : Path
         Folder of all feature caches; caches are shared between runs.
+    interruption : Interruption
+        Signals that long work polls.
     """
 
-    def __init__(self, config: Config, run: Run, cache: Path) -> None:
-        self.config, self.run, self.cache = config, run, cache
+    def __init__(self, config: Config, run: Run, cache: Path, interruption: Interruption) -> None:
+        self.config, self.run, self.cache, self.interruption = config, run, cache, interruption
         self.texts = run.folder / "texts.csv"
         self.winner = run.folder / "winner.json"
 
@@ -109,21 +112,31 @@ class Pipeline:
 
     def _extract(self) -> list[str]:
         from features.corpus.statistics import corpus_statistics
-        from features.extraction import extract
+        from features.extraction import Means, extract
         from pipeline.run import write_json
-        from results.schema import CORPUS
+        from results.schema import CORPUS, TEXTS
+        from results.stream import Rows
         from results.tables import write
 
-        corpus = self._corpus()
-        target = extract(
-            corpus,
-            self.encoder,
-            encoder=self.config.encoder,
-            settings=self.config.extract,
-            cache=self.cache,
-            track=track,
-        )
-        rows = corpus_statistics(corpus, self.encoder, self.config.encoder.max_length, track=track)
+        cluster = self.config.cluster
+        with self.interruption.polled() as check:
+            means = Means(
+                execute=encoding_executor(cluster),
+                threads=threads_per_encoder(cluster),
+                wait=cluster.lock_wait,
+                check=check,
+                track=track,
+            )
+            target = extract(
+                Rows(TEXTS, self.texts, ("id", "text", "text_pair")),
+                self.encoder,
+                encoder=self.config.encoder,
+                settings=self.config.extract,
+                cache=self.cache,
+                corpus=_shown(self.config.prepare.raw or self.config.corpus.path),
+                means=means,
+            )
+        rows = corpus_statistics(self._corpus(), self.encoder, self.config.encoder.max_length, track=track)
         write(CORPUS, rows.assign(**self.stamp), self.run.folder / "corpus.csv")
         write_json(self.run.folder / "cache.json", {"digest": target.name})
         return ["corpus.csv", "cache.json"]
@@ -139,16 +152,19 @@ class Pipeline:
         self.run.stage("gridsearch", inputs, self._gridsearch)
 
     def _gridsearch(self) -> list[str]:
+        from features.store import FeatureStore
         from search import examples
         from search.gridsearch import gridsearch
 
         corpus = self._corpus()
+        split = corpus.table["split"].to_numpy(dtype=object)
+        split[FeatureStore.open(self._cache_folder()).skipped_rows] = examples.SKIPPED
         path = self.run.folder / "examples.npz"
         examples.write(
             path,
             y=corpus.y,
             language=corpus.table["language"].to_numpy(dtype=str),
-            split=corpus.table["split"].to_numpy(dtype=str),
+            split=split.astype(str),
             labels=corpus.labels,
             source_language=corpus.source_language,
             ids=corpus.table["id"].tolist(),

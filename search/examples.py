@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from search.arrays import Arrays, read_arrays, write_arrays
 
-SPLITS = ("train", "dev", "test")
+SKIPPED = "skipped"  # split of a row that has no features: it takes part in nothing
+SPLITS = ("train", "dev", "test", SKIPPED)
 FIELDS = ("y", "language", "split", "ids", "labels", "source_language")
 
 
@@ -27,7 +28,7 @@ class Examples:
     y : int64 array of shape (n_rows,)
         Position of the row's label in `labels`.
     language, split : str arrays of shape (n_rows,)
-        Language code, and train, dev or test.
+        Language code, and train, dev, test or `SKIPPED`.
     ids : str array of shape (n_rows,)
         The corpus's ids; row numbers where none were given.
     labels : tuple of str
@@ -99,7 +100,7 @@ def write(  # the seven fields of the file, all by name but the first two
     y : int array of shape (n_rows,)
         Label codes, positions in `labels`.
     language, split : sequences of str of length n_rows
-        Language code and split (train, dev or test) of each row.
+        Language code and split (train, dev, test or `SKIPPED`) of each row.
     labels : sequence of str
         All labels, sorted.
     source_language : str

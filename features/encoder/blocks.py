@@ -22,6 +22,11 @@ def n_layers(folder: Path) -> int:
     return int(AutoConfig.from_pretrained(folder, trust_remote_code=False).num_hidden_layers)
 
 
+def hidden_size(folder: Path) -> int:
+    """Return the columns of a layer."""
+    return int(AutoConfig.from_pretrained(folder, trust_remote_code=False).hidden_size)
+
+
 def require_layers(layers: Sequence[int], available: int, key: str) -> None:
     """Raise when `layers` is empty, repeats a layer or names one that the encoder lacks."""
     if not layers:

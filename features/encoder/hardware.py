@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from functools import cache
 
 import torch
 
+WORKER_NUMBER = "MCBERT_WORKER"  # set by executors that start several workers on one machine
 BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")  # x86 dot products and tiles, Arm
 NARROWEST_BFLOAT16 = 256  # columns; at 128 the conversions cost more than the products save
 TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 65_536}
@@ -15,8 +17,11 @@ MALLOPT = {-1: 2**31 - 1, -2: 1 << 26, -3: 1 << 30}  # M_TRIM_THRESHOLD, M_TOP_P
 
 
 def device() -> torch.device:
-    """Return the first GPU when there is one, else the processor."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Return a GPU when there is one, else the processor; worker processes share the GPUs by their number."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    number = os.environ.get(WORKER_NUMBER, "0")
+    return torch.device("cuda", int(number) % torch.cuda.device_count() if number.isdigit() else 0)
 
 
 def compute_dtype(wanted: str, hidden_size: int, kind: str) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -233,3 +234,48 @@ def test_validate_without_files(project, capsys):
     (project / "empty").mkdir()
     assert run("validate", "empty") == 2
     assert "no CSV file in empty" in one_line(capsys)
+
+
+SIGNALLED = """
+import sys, time
+from features.encoder.pooled import PooledEncoder
+call = PooledEncoder.__call__
+def slow(self, tokens):
+    print("encoding", flush=True)
+    time.sleep(0.3)
+    return call(self, tokens)
+PooledEncoder.__call__ = slow
+from pipeline.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_extraction_between_two_batches(project, number, status):
+    settings = ["extract.unit_rows=4", "extract.tokens_per_batch=24"]
+    child = subprocess.Popen(
+        [sys.executable, "-c", SIGNALLED, "extract", "--config", "mine.toml", *settings],
+        env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for _ in range(6):
+        assert child.stdout.readline() == "encoding\n"
+    began = time.monotonic()
+    child.send_signal(number)
+    _, err = child.communicate()
+    assert time.monotonic() - began < 10
+    assert child.returncode == status
+    assert err.splitlines()[-1] == "mcbert: interrupted; run the same command again to go on"
+    (cache,) = (project / "cache").iterdir()
+    acknowledged = [
+        line
+        for path in cache.glob("*.journal")
+        for line in path.read_text().splitlines()
+        if '"start"' in line
+    ]
+    assert acknowledged
+    assert run("extract", "--config", "mine.toml", *settings) == 0
+    assert run("verify", str(cache)) == 0

@@ -1,0 +1,62 @@
+"""What makes a cache that cache: every field that could change one bit of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+import torch
+import transformers
+
+from features.encoder import hardware
+from features.encoder import pooling as pooling_module
+from features.encoder.blocks import hidden_size, n_layers, require_layers
+from features.encoder.files import identity
+from features.settings import EncoderSettings, ExtractSettings
+from features.store import SCHEMA
+
+
+def fingerprint(
+    texts: str, folder: Path, *, encoder: EncoderSettings, settings: ExtractSettings
+) -> dict[str, Any]:
+    """Return the fields, what is left open in the settings decided for this machine.
+
+    Parameters
+    ----------
+    texts : str
+        Digest of all texts in order.
+    folder : Path
+        Local folder of the encoder.
+
+    Raises
+    ------
+    ValueError
+        A layer that the encoder does not have.
+    """
+    layers = settings.layers or tuple(range(n_layers(folder) + 1))
+    require_layers(layers, n_layers(folder), "extract.layers")
+    kind = hardware.device().type
+    width = hidden_size(folder)
+    return {
+        **identity(folder),
+        "texts": texts,
+        "layers": list(layers),
+        "poolings": list(settings.poolings),
+        "hidden_size": width,
+        "special_tokens": settings.special_tokens,
+        "max_length": encoder.max_length,
+        "dtype": hardware.compute_dtype(settings.dtype, width, kind),
+        "storage_dtype": settings.storage_dtype,
+        "on_nonfinite": settings.on_nonfinite,
+        "tokens_per_batch": settings.tokens_per_batch or hardware.TOKENS_PER_BATCH[kind],
+        "unit_rows": settings.unit_rows,
+        "unit_tokens": settings.unit_tokens,
+        "units_per_file": settings.units_per_file,
+        "pooling_version": pooling_module.VERSION,
+        "schema": SCHEMA,
+        "device": kind,
+        "versions": {
+            m.__name__: ".".join(m.__version__.split(".")[:2]) for m in (torch, transformers, tokenizers)
+        },
+    }

@@ -1,0 +1,106 @@
+"""Encode one shard: the next unit is tokenised and the last one written while the present one is encoded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from features.encoder import hardware
+from features.extraction.overlap import overlap
+from features.extraction.texts import PackedTexts
+from features.extraction.unit import UnitEncoder, first_bad_layers
+from features.store import Shard, ShardWriter, StoreSpec
+
+Check = Callable[[], None]
+
+
+class NonFiniteStateError(ValueError):
+    """A state that is NaN or infinite in the storage dtype.
+
+    Attributes
+    ----------
+    number, layer : int
+        Distinct text, and the first layer where it shows.
+    """
+
+    def __init__(self, number: int, layer: int) -> None:
+        super().__init__(number, layer)
+        self.number, self.layer = number, layer
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """What a process needs to encode a shard: paths and plain values, no texts and no features."""
+
+    cache: Path
+    texts: Path
+    encoder: Path
+    shard: Shard
+    spec: StoreSpec
+    fingerprint: str  # canonical JSON, hashable, so that a process loads its encoder once
+    threads: int = 0  # of this process; 0 leaves them as they are
+
+
+@lru_cache(maxsize=1)
+def _unit_encoder(folder: Path, settings: str) -> UnitEncoder:
+    return UnitEncoder(folder, json.loads(settings))
+
+
+def encode_shard(task: ShardTask) -> int | NonFiniteStateError:
+    """Encode what is missing of a shard; return the number of units, or what cannot be stored."""
+    try:
+        return sum(1 for _ in encode_units(task))
+    except NonFiniteStateError as error:
+        return error
+
+
+def encode_units(task: ShardTask, check: Check = lambda: None) -> Iterator[int]:
+    """Encode the missing units of a shard, yielding the number of texts of each once it is acknowledged.
+
+    Raises
+    ------
+    NonFiniteStateError
+        A state that cannot be stored, unless the fingerprint says to skip such texts.
+    RuntimeError
+        This process computes on another kind of device than the cache is for.
+    """
+    fields = json.loads(task.fingerprint)
+    kind = hardware.device().type
+    if kind != fields["device"]:
+        raise RuntimeError(f"{task.cache} is computed on {fields['device']}, and this process has {kind}")
+    if task.threads:
+        torch.set_num_threads(task.threads)
+    texts = PackedTexts(task.texts)
+    with ShardWriter(task.cache, task.shard, task.spec) as writer:
+        pending = writer.pending()
+        if not pending:
+            return
+        encoder = _unit_encoder(task.encoder, json.dumps({name: fields[name] for name in UnitEncoder.NEEDS}))
+
+        def store(unit: tuple[int, int], states: torch.Tensor) -> int:
+            array = states.cpu().numpy()
+            writer.write(unit[0], array, refused(unit[0], array, fields))
+            return len(array)
+
+        yield from overlap(
+            pending,
+            before=lambda unit: encoder.prepare(texts.read(*unit)),
+            work=lambda prepared: encoder.encode(prepared, check),
+            after=store,
+        )
+
+
+def refused(start: int, states: np.ndarray, fields: Mapping[str, Any]) -> list[int]:
+    """Return the distinct texts of a unit that have no finite state, or raise at the first."""
+    layers = first_bad_layers(states)
+    bad = np.flatnonzero(layers >= 0)
+    if len(bad) and fields["on_nonfinite"] == "stop":
+        raise NonFiniteStateError(start + int(bad[0]), fields["layers"][layers[bad[0]]])
+    return [start + int(k) for k in bad]

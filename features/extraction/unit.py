@@ -1,0 +1,90 @@
+"""Encode one unit of texts: tokenise, batch by token count, pool every layer, cast to the storage dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from features.encoder.batching import plan_batches
+from features.encoder.pooled import PooledEncoder
+from features.encoder.tokens import tokenise
+
+Tokens = list[dict[str, list[int]]]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A tokenised unit and its batches: row numbers of the unit, shortest texts first."""
+
+    tokens: Tokens
+    batches: list[np.ndarray]
+
+
+class UnitEncoder:
+    """The encoder with everything that decides the bits of a feature.
+
+    Parameters
+    ----------
+    folder : Path
+        Local folder of the encoder.
+    fields : dict
+        The fields of the cache's fingerprint that are in `NEEDS`.
+    """
+
+    NEEDS = ("encoder_weights", "encoder_config", "tokenizer", "layers", "poolings", "dtype",
+             "special_tokens", "storage_dtype", "max_length", "tokens_per_batch")  # fmt: skip
+
+    def __init__(self, folder: Path, fields: dict[str, Any]) -> None:
+        self.max_length, self.tokens_per_batch = fields["max_length"], fields["tokens_per_batch"]
+        self.storage = getattr(torch, fields["storage_dtype"])
+        self.pooled = PooledEncoder(
+            folder,
+            layers=fields["layers"],
+            poolings=fields["poolings"],
+            dtype=getattr(torch, fields["dtype"]),
+            content_only=fields["special_tokens"] == "exclude",
+        )
+
+    def prepare(self, texts: Sequence[tuple[str, str]]) -> Prepared:
+        """Tokenise texts and plan their batches."""
+        special = self.pooled.content_only
+        tokens = tokenise(self.pooled.tokenizer, texts, self.max_length, special=special)
+        lengths = np.array([len(row["input_ids"]) for row in tokens])
+        return Prepared(tokens, plan_batches(lengths, self.tokens_per_batch))
+
+    def encode(self, unit: Prepared, check: Callable[[], None]) -> torch.Tensor:
+        """Run the encoder over a unit; `check` is called before every batch and may raise.
+
+        Returns
+        -------
+        Tensor
+            (n_unit, n_layers, n_poolings, hidden) in the storage dtype, on the encoder's device, in the order
+            of the texts.
+        """
+        pooled = self.pooled
+        shape = (len(unit.tokens), len(pooled.layers), len(pooled.poolings), pooled.hidden_size)
+        states = torch.empty(shape, dtype=self.storage, device=pooled.device)
+        for rows in unit.batches:
+            check()
+            batch = pooled([unit.tokens[r] for r in rows])
+            states[torch.from_numpy(rows).to(pooled.device)] = batch.to(self.storage)
+        return states
+
+
+def first_bad_layers(states: np.ndarray) -> np.ndarray:
+    """Return for each text the position of the first layer with a NaN or infinity, or -1.
+
+    Parameters
+    ----------
+    states : ndarray of float
+        (n_unit, n_layers, n_poolings, hidden).
+    """
+    bits = states.view(f"u{states.dtype.itemsize}")  # an integer test: float16 arithmetic is slow in numpy
+    exponent = np.array(np.inf, states.dtype).view(bits.dtype)
+    bad = ((bits & exponent) == exponent).any(axis=(2, 3))
+    return np.where(bad.any(axis=1), bad.argmax(axis=1), -1)

@@ -1,0 +1,79 @@
+"""Ctrl-C and SIGTERM: work that polls stops between two batches, other work at once, a second signal kills.
+
+Raising from a handler is not enough while libraries run callbacks that swallow exceptions, and it may strike
+in the middle of a write; a flag that is looked at between batches is neither.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user or the system asked this process to stop.
+
+    Attributes
+    ----------
+    status : int
+        Exit status by the convention of shells: 128 and the signal's number.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.status = 128 + number
+
+
+class Interruption:
+    """The signals of one command.
+
+    Examples
+    --------
+    with Interruption() as interruption:
+        with interruption.polled() as check:
+            for batch in batches:
+                check()
+    """
+
+    def __init__(self) -> None:
+        self._received = 0
+        self._polled = False
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> Interruption:
+        """Take the signals over; only the main thread can."""
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        if self._received:
+            os._exit(128 + number)
+        self._received = number
+        if not self._polled:
+            raise Interrupted(number)
+
+    @contextmanager
+    def polled(self) -> Iterator[Callable[[], None]]:
+        """Defer the signals; what this yields raises `Interrupted` once one has come."""
+        self._polled = True
+        try:
+            yield self._check
+            self._check()
+        finally:
+            self._polled = False
+
+    def _check(self) -> None:
+        if self._received:
+            raise Interrupted(self._received)

@@ -1,0 +1,57 @@
+"""Columns of a declared CSV, a row at a time: memory does not grow with the file.
+
+for id, text in Rows(TEXTS, "texts.csv", ("id", "text")): ...
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from results.columns import Table, restore
+from results.tables import TableError
+
+
+class Rows:
+    """Text columns of a file that `results.tables.write` made; may be gone through any number of times.
+
+    Parameters
+    ----------
+    table : Table
+        The declaration.
+    path : Path
+        The file; its cells are not checked again.
+    columns : sequence of str
+        Names of text columns, in the order wanted.
+
+    Raises
+    ------
+    TableError
+        While iterating: the header lacks a column, or a row has another number of cells than the header.
+    """
+
+    def __init__(self, table: Table, path: Path, columns: Sequence[str]) -> None:
+        unknown = [name for name in columns if table.column(name) is None]
+        if unknown:
+            raise TableError(f"{path}: column {unknown[0]!r} is not one of {table.file_name}")
+        self.path, self.columns = path, tuple(columns)
+
+    def __iter__(self) -> Iterator[tuple[str, ...]]:
+        """Yield the cells of the columns, of one row after the other."""
+        csv.field_size_limit(sys.maxsize)
+        with self.path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file, strict=True)
+            header = next(rows, [])
+            absent = [name for name in self.columns if name not in header]
+            if absent:
+                raise TableError(
+                    f"{self.path}: header, column {absent[0]}: missing; given: {', '.join(header)}"
+                )
+            places = [header.index(name) for name in self.columns]
+            for number, row in enumerate(rows, start=1):
+                if len(row) != len(header):
+                    place = f"{self.path}: row {number}, line {rows.line_num}"
+                    raise TableError(f"{place}: {len(row)} cells, accepted: {len(header)}")
+                yield tuple(restore(row[place]) for place in places)

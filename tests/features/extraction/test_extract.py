@@ -1,0 +1,284 @@
+import itertools
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from features.corpus import Corpus
+from features.encoder.pooled import PooledEncoder
+from features.encoder.tokens import tokenise
+from features.extraction import Means, extract
+from features.settings import EncoderSettings, ExtractSettings
+from features.store import FeatureStore, StoreError, locked, revoke, verify
+
+SMALL = ExtractSettings(unit_rows=8, units_per_file=3, tokens_per_batch=64)
+
+
+def rows_of(corpus):
+    return list(corpus.table[["id", "text", "text_pair"]].itertuples(index=False, name=None))
+
+
+@pytest.fixture(scope="module")
+def corpus(texts_table):
+    return Corpus.of(texts_table, "en", "texts.csv")
+
+
+def run(corpus, folder, cache, settings=SMALL, *, max_length=64, **means):
+    return extract(
+        rows_of(corpus),
+        folder,
+        encoder=EncoderSettings(path=str(folder), max_length=max_length),
+        settings=settings,
+        cache=cache,
+        corpus="texts.csv",
+        means=Means(**means),
+    )
+
+
+def contents(target):
+    """Every dataset's bytes."""
+    out = {}
+    for path in sorted(target.glob("*.h5")):
+        with h5py.File(path) as file:
+            file.visititems(
+                lambda name, d, p=path: (
+                    out.update({(p.name, name): d[:].tobytes()}) if isinstance(d, h5py.Dataset) else None
+                )
+            )
+    return out
+
+
+def test_features_equal_the_plain_loop(corpus, encoder_folder, tmp_path):
+    store = FeatureStore.open(run(corpus, encoder_folder, tmp_path))
+    assert store.layers == (0, 1, 2, 3, 4)
+    encoder = PooledEncoder(encoder_folder, layers=(3,), poolings=("max",))
+    one_by_one = [
+        encoder(tokenise(encoder.tokenizer, [(t, "")], 64))[0, 0, 0].numpy() for t in corpus.table["text"]
+    ]
+    np.testing.assert_allclose(store.states(layers=(3,), pooling="max"), one_by_one, atol=2e-3)
+
+
+def test_identical_texts_are_encoded_once(corpus, encoder_folder, tmp_path):
+    copies = corpus.table.assign(id=corpus.table["id"] + "+1", label="cancel")
+    doubled = Corpus.of(pd.concat([copies[20:30], corpus.table]), "en", "x")
+    store = FeatureStore.open(run(doubled, encoder_folder, tmp_path))
+    texts = list(dict.fromkeys(doubled.table["text"]))
+    assert store.n_texts == len(texts) == len(doubled.table) - 10
+    assert [texts[i] for i in store.index] == doubled.table["text"].tolist()
+
+
+def test_shards_are_files_of_their_own_and_no_text_is_left_behind(corpus, encoder_folder, tmp_path):
+    target = run(corpus, encoder_folder, tmp_path)
+    assert len(list(target.glob("rows-*.h5"))) > 1
+    known = {"identity.json", "manifest.json", "index.npy", ".lock"}
+    assert {p.name for p in target.iterdir() if not p.name.startswith("rows-")} == known
+
+
+def test_relabelling_reuses_the_cache_and_new_texts_do_not(corpus, encoder_folder, tmp_path, monkeypatch):
+    first = run(corpus, encoder_folder, tmp_path)
+    flipped = corpus.table.assign(label=corpus.table["label"].map({"refund": "a", "cancel": "b"}))
+    monkeypatch.setattr(PooledEncoder, "__call__", lambda *_a: pytest.fail("encoded again"))
+    assert run(Corpus.of(flipped, "en", "x"), encoder_folder, tmp_path) == first
+    monkeypatch.undo()
+    changed = corpus.table.assign(text=corpus.table["text"] + " now")
+    assert run(Corpus.of(changed, "en", "x"), encoder_folder, tmp_path) != first
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"layers": (1, 2)},
+        {"poolings": ("max",)},
+        {"special_tokens": "exclude"},
+        {"dtype": "bfloat16"},
+        {"storage_dtype": "float32"},
+        {"tokens_per_batch": 128},
+        {"unit_rows": 4},
+        {"unit_tokens": 50},
+        {"units_per_file": 2},
+        {"on_nonfinite": "skip"},
+    ],
+    ids=lambda c: next(iter(c)),
+)
+def test_every_setting_is_part_of_the_identity(corpus, encoder_folder, tmp_path, change):
+    first = run(corpus, encoder_folder, tmp_path)
+    settings = ExtractSettings(**({"unit_rows": 8, "units_per_file": 3, "tokens_per_batch": 64} | change))
+    second = run(corpus, encoder_folder, tmp_path, settings)
+    assert first != second
+    with pytest.raises(StoreError, match=next(iter(change))):
+        FeatureStore.open(first).require(FeatureStore.open(second).fingerprint)
+
+
+def test_max_length_is_part_of_the_identity(corpus, encoder_folder, tmp_path):
+    assert run(corpus, encoder_folder, tmp_path) != run(corpus, encoder_folder, tmp_path, max_length=5)
+
+
+class Stop(BaseException):
+    """What a test raises between two batches."""
+
+
+def stopping_after(batches):
+    count = itertools.count()
+
+    def check():
+        if next(count) == batches:
+            raise Stop
+
+    return check
+
+
+def test_stopped_between_any_two_batches_ends_bit_identical(corpus, encoder_folder, tmp_path):
+    whole = contents(run(corpus, encoder_folder, tmp_path / "whole"))
+    for batches in (0, 1, 3, 2, 5):
+        with pytest.raises(Stop):
+            run(corpus, encoder_folder, tmp_path / "broken", check=stopping_after(batches))
+    assert contents(run(corpus, encoder_folder, tmp_path / "broken")) == whole
+
+
+def test_what_was_acknowledged_is_not_encoded_again(corpus, encoder_folder, tmp_path, monkeypatch):
+    encoded = []
+    call = PooledEncoder.__call__
+
+    def counted(self, tokens):
+        encoded.append(len(tokens))
+        return call(self, tokens)
+
+    monkeypatch.setattr(PooledEncoder, "__call__", counted)
+    with pytest.raises(Stop):
+        run(corpus, encoder_folder, tmp_path, check=stopping_after(4))
+    target = run(corpus, encoder_folder, tmp_path)
+    once = FeatureStore.open(target).n_texts
+    assert once <= sum(encoded) <= once + 2 * SMALL.unit_rows, "at most the unit in hand is done twice"
+
+
+def test_the_result_does_not_depend_on_how_shards_are_run(corpus, encoder_folder, tmp_path):
+    def backwards(function, tasks):
+        for task in reversed(list(tasks)):
+            yield task, function(task), None
+
+    alone = contents(run(corpus, encoder_folder, tmp_path / "alone"))
+    assert contents(run(corpus, encoder_folder, tmp_path / "shards", execute=backwards, threads=1)) == alone
+
+
+def test_failed_shards_are_told_and_the_rest_is_kept(corpus, encoder_folder, tmp_path):
+    def failing(function, tasks):
+        for k, task in enumerate(tasks):
+            yield (task, None, "OSError: no such device") if k == 0 else (task, function(task), None)
+
+    with pytest.raises(RuntimeError, match=r"1 of \d+ shards failed, the first: texts 0 to 24: OSError"):
+        run(corpus, encoder_folder, tmp_path, execute=failing)
+    (target,) = tmp_path.iterdir()
+    assert not (target / "manifest.json").exists()
+    assert contents(run(corpus, encoder_folder, tmp_path)) == contents(
+        run(corpus, encoder_folder, tmp_path / "whole")
+    )
+
+
+def test_a_damaged_unit_is_encoded_again_and_nothing_else(corpus, encoder_folder, tmp_path, monkeypatch):
+    target = run(corpus, encoder_folder, tmp_path)
+    whole = contents(target)
+    path = sorted(target.glob("*.h5"))[1]
+    with h5py.File(path) as file:
+        at = file["layer_02/mean"].id.get_offset()
+    data = bytearray(path.read_bytes())
+    data[at] ^= 4
+    path.write_bytes(bytes(data))
+    damages = verify(target)
+    assert len(damages) == 1
+    revoke(target, damages)
+    encoded = []
+    call = PooledEncoder.__call__
+    monkeypatch.setattr(
+        PooledEncoder, "__call__", lambda self, tokens: (encoded.append(len(tokens)), call(self, tokens))[1]
+    )
+    assert contents(run(corpus, encoder_folder, tmp_path)) == whole
+    assert sum(encoded) == SMALL.unit_rows
+    assert verify(target) == []
+
+
+def test_two_extractions_of_one_cache(corpus, encoder_folder, tmp_path):
+    target = run(corpus, encoder_folder, tmp_path)
+    (target / "manifest.json").unlink()
+    with locked(target), pytest.raises(StoreError, match="process .* on "):
+        run(corpus, encoder_folder, tmp_path)
+
+
+@pytest.fixture
+def overflowing(monkeypatch):
+    """An encoder whose layer 2 is beyond float16 for one text of a batch, and NaN in another pooling."""
+    call = PooledEncoder.__call__
+
+    def broken(self, tokens):
+        out = call(self, tokens).clone()
+        for k, row in enumerate(tokens):
+            if len(row["input_ids"]) == 9:
+                out[k, 2, 1] = 1e6
+        return out
+
+    monkeypatch.setattr(PooledEncoder, "__call__", broken)
+
+
+def test_a_state_that_is_not_finite_names_its_text(corpus, encoder_folder, tmp_path, overflowing):
+    with pytest.raises(ValueError, match="a state is not finite as float16") as caught:
+        run(corpus, encoder_folder, tmp_path)
+    said = str(caught.value)
+    row = int(said.split("row ")[1].split(",")[0]) - 1
+    assert f"id {corpus.table['id'][row]}: layer 2:" in said
+    assert repr(corpus.table["text"][row][:60]) in said
+    assert "extract.on_nonfinite=skip" in said
+    assert "\n" not in said
+
+
+def test_texts_without_finite_states_can_be_left_out(corpus, encoder_folder, tmp_path, overflowing, caplog):
+    settings = ExtractSettings(unit_rows=8, units_per_file=3, tokens_per_batch=64, on_nonfinite="skip")
+    store = FeatureStore.open(run(corpus, encoder_folder, tmp_path, settings))
+    long = [k for k, text in enumerate(corpus.table["text"]) if len(text.split()) == 7]
+    assert store.skipped_rows.tolist() == long
+    assert f"{len(long)} rows have no finite state" in caplog.text
+    assert corpus.table["id"][long[0]] in caplog.text
+    rest = np.setdiff1d(np.arange(len(corpus.table)), long)
+    assert np.isfinite(store.states(layers=(2,), pooling="mean", rows=rest)).all()
+    with pytest.raises(StoreError, match=f"row {long[0]}"):
+        store.states(layers=(2,), pooling="mean")
+
+
+def test_too_little_room_is_said_before_the_encoder_runs(corpus, encoder_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("features.store.space.bytes_free", lambda _: 1000)
+    monkeypatch.setattr(PooledEncoder, "__call__", lambda *_a: pytest.fail("encoded"))
+    with pytest.raises(StoreError, match=r"the features need [\d,]+ bytes and 1,000 are free"):
+        run(corpus, encoder_folder, tmp_path)
+
+
+def test_another_kind_of_device_is_refused(corpus, encoder_folder, tmp_path):
+    def elsewhere(function, tasks):
+        for task in tasks:
+            moved = task.fingerprint.replace('"device": "cpu"', '"device": "cuda"')
+            assert moved != task.fingerprint
+            try:
+                function(type(task)(**(vars(task) | {"fingerprint": moved})))
+            except RuntimeError as error:
+                yield task, None, str(error)
+
+    with pytest.raises(RuntimeError, match="is computed on cuda, and this process has cpu"):
+        run(corpus, encoder_folder, tmp_path, execute=elsewhere)
+
+
+def test_a_layer_the_encoder_lacks(corpus, encoder_folder, tmp_path):
+    with pytest.raises(ValueError, match=r"extract.layers: got 7; accepted: 0 \(embeddings\) to 4"):
+        run(corpus, encoder_folder, tmp_path, ExtractSettings(layers=(7,)))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"poolings": ("median",)}, "extract.poolings: got 'median', accepted: max, mean, cls"),
+        ({"poolings": ("max", "max")}, "name each pooling once"),
+        ({"dtype": "int8"}, "extract.dtype: got 'int8', accepted: auto, float32, bfloat16"),
+        ({"unit_rows": 0}, "extract.unit_rows: got 0"),
+        ({"on_nonfinite": "ignore"}, "extract.on_nonfinite: got 'ignore', accepted: stop, skip"),
+    ],
+)
+def test_settings_that_cannot_work(change, said):
+    with pytest.raises(ValueError, match=said):
+        ExtractSettings(**change)
