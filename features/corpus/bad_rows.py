@@ -26,7 +26,7 @@ class CorpusError(ValueError):
     """Input that cannot be used; the message names file, row or line, column, what was given."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(printable(message))
+        super().__init__(printable(message.strip()))
 
 
 class Place(NamedTuple):
