@@ -19,6 +19,7 @@ _.pre_tokenizer
 _.decoder
 _.post_processor
 _.padding_side  # tokenizers of transformers
+_._tokenize
 _.special_tokens  # read by dataclasses.asdict
 _.storage_dtype
 _.tokens_per_batch

@@ -180,8 +180,13 @@ def _anchor(tree: dict[str, Any], base: Path) -> None:
         for key in ("path", "raw"):
             if key in section and (not _may_be_on_hub(name, section) or _is_folder(base, section[key])):
                 section[key] = _anchored(base, section[key])
-        if isinstance(section.get("translations"), dict):
-            section["translations"] = {k: _anchored(base, v) for k, v in section["translations"].items()}
+        for key in ("translations", "train_translations", "source_translations"):
+            if isinstance(section.get(key), dict):
+                section[key] = {k: _anchored(base, v) for k, v in section[key].items()}
+        for key in ("translator", "source_translator"):
+            if isinstance(section.get(key), dict):
+                models = section[key].items()
+                section[key] = {k: _anchored(base, v) if _is_folder(base, v) else v for k, v in models}
 
 
 def _anchored(base: Path, path: Any) -> Any:

@@ -52,7 +52,7 @@ class Pipeline:
             "config_digest": self.config.digest,
             "encoder": _shown(self.config.encoder.path),
             "version": __version__,
-            "transfer": "zero-shot",
+            "transfer": self.config.prepare.transfer_name,
         }
 
     @property
@@ -74,14 +74,22 @@ class Pipeline:
 
         return identity(self.encoder)
 
+    @cached_property
+    def _machine(self) -> Any:
+        from features.corpus.translation import MachineTranslation
+
+        source = self.config.corpus.source_language
+        return MachineTranslation(self.config.prepare, source, self.cache, track=track)
+
     def prepare(self) -> None:
         """Write texts.csv: the corpus, made of raw texts or read as it is, checked either way."""
-        from pipeline.texts import checksums
+        from pipeline.texts import checksums, translators
 
         inputs: dict[str, Any] = {
             "prepare": dataclasses.asdict(self.config.prepare),
             "corpus": dataclasses.asdict(self.config.corpus),
             "files": checksums(self.config),
+            "translators": translators(self.config, self._machine),
         }
         self.run.stage("prepare", inputs, self._prepare)
 
@@ -90,7 +98,7 @@ class Pipeline:
         from results.schema import REJECTED, TEXTS
         from results.tables import write
 
-        corpus, rejected = corpus_of(self.config, self.stamp)
+        corpus, rejected = corpus_of(self.config, self.stamp, self._machine)
         write(TEXTS, corpus.table, self.texts)
         if rejected.empty:
             (self.run.folder / "rejected.csv").unlink(missing_ok=True)

@@ -90,8 +90,6 @@ def save(kind, config, tokenizer, folder, *, seed, never):
         for layer in model.model.decoder.layers:
             for weight in (layer.encoder_attn.out_proj.weight, layer.fc2.weight):
                 weight.mul_(4)
-    model.generation_config.no_repeat_ngram_size = 2
-    model.generation_config.suppress_tokens = never
-    model.generation_config.min_length = 4
+    model.generation_config.update(suppress_tokens=never, min_length=4, no_repeat_ngram_size=2)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -23,9 +23,6 @@ from features.corpus.settings import PrepareSettings
 
 log = logging.getLogger(__name__)
 
-Translate = Callable[[Sequence[str], str, str], list[str]]
-"""Sentences, the language they are in, the language wanted -> translations, in order."""
-
 Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
 VERSION = 1  # of what is recorded; part of the journal's identity

@@ -67,7 +67,7 @@ class Translator:
         self.generation = copy.deepcopy(self.model.generation_config)
         self.generation.update(do_sample=False, num_beams=beams, max_length=max_length, max_new_tokens=None)
         if forced is not None:
-            self.generation.forced_bos_token_id = forced
+            self.generation.update(forced_bos_token_id=forced)
 
     def lengths(self, sentences: Sequence[str]) -> np.ndarray:
         """Return the number of tokens of each sentence, uncut, int64 (n,)."""

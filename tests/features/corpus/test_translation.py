@@ -32,8 +32,7 @@ def nllb(tmp_path_factory):
     return save_nllb(tmp_path_factory.mktemp("nllb"))
 
 
-@pytest.fixture
-def small_batches(monkeypatch):
+def use_small_batches(monkeypatch):
     monkeypatch.setattr(translation, "HYPOTHESIS_TOKENS", {"cpu": 32, "cuda": 32})
 
 
@@ -64,7 +63,8 @@ class Seen:
         return items
 
 
-def test_each_distinct_sentence_is_translated_once(marian, tmp_path, small_batches):
+def test_each_distinct_sentence_is_translated_once(marian, tmp_path, monkeypatch):
+    use_small_batches(monkeypatch)
     seen = Seen()
     translate = machine(marian, tmp_path, seen)
     out = translate(SENTENCES + SENTENCES[::-1], "en", "de")
@@ -83,7 +83,8 @@ def test_what_is_known_is_not_translated_again(marian, tmp_path, monkeypatch):
     assert machine(marian, tmp_path)(SENTENCES[::-1], "en", "de") == first[::-1]
 
 
-def test_a_grown_corpus_keeps_its_translations(marian, tmp_path, small_batches):
+def test_a_grown_corpus_keeps_its_translations(marian, tmp_path, monkeypatch):
+    use_small_batches(monkeypatch)
     first = machine(marian, tmp_path)(SENTENCES[:40], "en", "de")
     seen = Seen()
     again = machine(marian, tmp_path, seen)(SENTENCES, "en", "de")
