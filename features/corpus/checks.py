@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import sys
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -57,19 +58,24 @@ def _texts(table: pd.DataFrame, name: str, bad: BadRows) -> pd.DataFrame:
 
 def _not_empty(table: pd.DataFrame, name: str, bad: BadRows) -> pd.DataFrame:
     blank, reason = invisible(), "it is empty; every row needs a text"
-    wrong = {k: reason for k, text in enumerate(table["text"]) if not text.strip(blank)}
+    wrong = {k: reason for k, text in enumerate(_values(table["text"])) if not text.strip(blank)}
     return _without(table, wrong, ("text", name), bad)
 
 
 def _not_texts(cells: pd.Series) -> dict[int, str]:
-    values = cells.tolist()
+    if isinstance(cells.dtype, pd.StringDtype) and cells.dtype.storage == "pyarrow" and not cells.hasnans:
+        return {}  # Arrow holds UTF-8 and nothing else
+    values = _values(cells)
     wrong: dict[int, str] = {}
     for start in range(0, len(values), _BLOCK):
         block = values[start : start + _BLOCK]
-        if _is_text("".join(block) if all(type(v) is str for v in block) else None):
-            continue
-        wrong |= {start + k: _not_text(v) for k, v in enumerate(block) if not _is_text(v)}
+        if set(map(type, block)) != {str} or not is_encodable("".join(block)):
+            wrong |= {start + k: _not_text(v) for k, v in enumerate(block) if not _is_text(v)}
     return wrong
+
+
+def _values(cells: pd.Series) -> list[Any]:
+    return list(cells.to_numpy(dtype=object))  # of an Arrow column three times as fast as tolist()
 
 
 def _is_text(value: object) -> bool:
@@ -86,14 +92,9 @@ def _not_text(value: object) -> str:
 def _named(table: pd.DataFrame, name: str, bad: BadRows) -> pd.DataFrame:
     for column in _NAMES:
         if column in table.columns:
-            values = table[column].tolist()
-            fine = {v for v in set(values) if v.strip() and "\0" not in v}
-            wrong = {
-                k: f"got {shown(v)}, accepted: a text that is not empty and has no NUL"
-                for k, v in enumerate(values)
-                if v not in fine
-            }
-            table = _without(table, wrong, (column, name), bad)
+            wrong = {v for v in _values(table[column].drop_duplicates()) if not v.strip() or "\0" in v}
+            reason = "accepted: a text that is not empty and has no NUL"
+            table = _without(table, _where(table[column], wrong, reason), (column, name), bad)
     return table
 
 
@@ -113,18 +114,22 @@ def _distinct_ids(table: pd.DataFrame, name: str, bad: BadRows) -> pd.DataFrame:
 
 
 def _known_splits(table: pd.DataFrame, name: str, bad: BadRows) -> pd.DataFrame:
-    wrong = {
-        k: f"got {shown(v)}, accepted: {', '.join(SPLITS)}"
-        for k, v in enumerate(table["split"])
-        if v not in SPLITS
-    }
-    return _without(table, wrong, ("split", name), bad)
+    wrong = set(table["split"].drop_duplicates()) - set(SPLITS)
+    accepted = f"accepted: {', '.join(SPLITS)}"
+    return _without(table, _where(table["split"], wrong, accepted), ("split", name), bad)
+
+
+def _where(cells: pd.Series, wrong: Collection[str], accepted: str) -> dict[int, str]:
+    """Return position -> reason of the cells that are among `wrong`."""
+    if not wrong:
+        return {}
+    return {k: f"got {shown(v)}, {accepted}" for k, v in enumerate(_values(cells)) if v in wrong}
 
 
 def _known_labels(table: pd.DataFrame, name: str, bad: BadRows) -> pd.DataFrame:
-    known = set(table.loc[table["split"] == "train", "label"])
+    known = table.loc[table["split"] == "train", "label"].drop_duplicates()
     unknown = np.flatnonzero(~table["label"].isin(known))
-    if not known or not len(unknown):
+    if known.empty or not len(unknown):
         return table
     names = listed(sorted(known))
     wrong = {
@@ -202,6 +207,8 @@ def require_source(table: pd.DataFrame, source_language: str, name: str) -> None
 
 def count_leaks(table: pd.DataFrame) -> dict[str, int]:
     """Count, per held-out split, the rows whose text (and pair) is a train row's too."""
-    keys = table["text"] + "\0" + table["text_pair"] if table["text_pair"].any() else table["text"]
-    leaked = keys.isin(set(keys[table["split"] == "train"]))
-    return {split: int(n) for split in SPLITS[1:] if (n := (leaked & (table["split"] == split)).sum())}
+    keys = list(zip(_values(table["text"]), _values(table["text_pair"]), strict=True))
+    train = {keys[k] for k in np.flatnonzero(table["split"] == "train")}
+    held_out = ((s, np.flatnonzero(table["split"] == s)) for s in SPLITS[1:])
+    leaked = {split: sum(keys[k] in train for k in rows) for split, rows in held_out}
+    return {split: n for split, n in leaked.items() if n}

@@ -33,6 +33,7 @@ def read_jsonl(path: Path, wanted: Wanted, bad: BadRows, *, encoding: str = "utf
         The file is empty, or a required key is in no line at all.
     """
     lines = Lines(path, encoding)
+    keys = [(wanted.theirs(name), "" if name in wanted.optional else _ABSENT) for name in wanted.names]
     buffer = RowBuffer(str(path), wanted.names)
     seen: dict[str, None] = {}
     row = 0
@@ -43,8 +44,13 @@ def read_jsonl(path: Path, wanted: Wanted, bad: BadRows, *, encoding: str = "utf
         record: dict[str, Any] = {}
         try:
             record = _record(line, lines.undecodable_in(number, number))
-            seen.update(dict.fromkeys(record))
-            buffer.add(row, number, _cells(record, wanted, is_escaped="\\u" in line))
+            if not record.keys() <= seen.keys():
+                seen.update(dict.fromkeys(record))
+            cells = [record.get(key, default) for key, default in keys]
+            # only an escape can bring a surrogate into a line that decodes
+            if "\\u" in line or set(map(type, cells)) != {str}:
+                cells = _cells(record, wanted)
+            buffer.add(row, number, cells)
         except _RefusedError as error:
             given = record.get(wanted.theirs("id"))
             known = given if isinstance(given, str) else ""
@@ -60,7 +66,7 @@ def _record(line: str, undecodable: str) -> dict[str, Any]:
     if undecodable:
         raise _RefusedError(undecodable)
     try:
-        record = json.loads(line, object_pairs_hook=_once)
+        record = _DECODER.decode(line)
     except RecursionError as error:
         raise _RefusedError("nested too deeply to be read") from error
     except ValueError as error:
@@ -79,12 +85,11 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
-def _cells(record: dict[str, Any], wanted: Wanted, *, is_escaped: bool) -> list[str]:
+def _cells(record: dict[str, Any], wanted: Wanted) -> list[str]:
     cells = [_cell(record, name, wanted) for name in wanted.names]
-    if is_escaped:  # only an escape can bring a surrogate into a line that decodes
-        for name, cell in zip(wanted.names, cells, strict=True):
-            if not is_encodable(cell):
-                raise _RefusedError("a lone surrogate, which is not a character", wanted.theirs(name))
+    for name, cell in zip(wanted.names, cells, strict=True):
+        if not is_encodable(cell):
+            raise _RefusedError("a lone surrogate, which is not a character", wanted.theirs(name))
     return cells
 
 
@@ -103,3 +108,4 @@ def _cell(record: dict[str, Any], name: str, wanted: Wanted) -> str:
 
 
 _ABSENT = object()
+_DECODER = json.JSONDecoder(object_pairs_hook=_once)

@@ -6,6 +6,7 @@ import array
 import collections
 import dataclasses
 import itertools
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
@@ -96,7 +97,6 @@ class RowBuffer:
         self._block: list[Sequence[str]] = []
         self._parts: list[pd.DataFrame] = []
         self._rows, self._lines = array.array("q"), array.array("q")
-        self._same: dict[str, str] = {}
 
     def add(self, row: int, line: int, cells: Sequence[str]) -> None:
         """Take one row: its number, its first physical line, a cell per column."""
@@ -110,7 +110,7 @@ class RowBuffer:
         columns = dict(zip(self._names, zip(*self._block, strict=True), strict=True))
         for name in _REPEATED:
             if name in columns:
-                columns[name] = tuple(self._same.setdefault(cell, cell) for cell in columns[name])
+                columns[name] = tuple(map(sys.intern, columns[name]))
         self._parts.append(pd.DataFrame({k: pd.array(list(v), dtype="str") for k, v in columns.items()}))
         self._block = []
 
