@@ -97,11 +97,14 @@ def read_run(run_dir: Path) -> sections.Run:
 
 
 def source_language(frames: dict[str, pd.DataFrame], winner: dict[str, Any]) -> str:
-    """Tell the source language: winner.json's, else the only one with training texts, else English."""
+    """Tell the source language: winner.json's, else the only one with texts to train on, else en."""
     if isinstance(winner.get("source_language"), str):
         return str(winner["source_language"])
     corpus = frames.get("corpus")
-    trained = set() if corpus is None else set(corpus.loc[corpus["split"] == "train", "language"])
+    trained: set[str] = set()
+    if corpus is not None:  # of translated texts none tells what they were translated from
+        rows = (corpus["split"] == "train") & ~corpus["transfer"].str.startswith("translate-train")
+        trained = set(corpus.loc[rows, "language"])
     return trained.pop() if len(trained) == 1 else "en"
 
 

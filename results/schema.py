@@ -53,7 +53,7 @@ TEXTS = Table(
     key=("id",),
     columns=(
         _text("id", "id; a translation has the id of its original, `-` and its language"),
-        _text("text", "the text"),
+        _text("text", "the text; in the source language, whatever `language` says, under translate-test"),
         _text("text_pair", "second text of a pair; empty for single texts", nullable=True),
         _LABEL,
         _LANGUAGE,

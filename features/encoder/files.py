@@ -50,7 +50,7 @@ def resolve(name: str, *, key: str = "encoder.path", files: Sequence[str] = TOKE
 def _fetch(name: str, key: str, files: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
 
-    patterns = [WEIGHT_FILES, "config.json", *files]
+    patterns = [WEIGHT_FILES, f"{WEIGHT_FILES}.index.json", "config.json", *files]
     try:
         return Path(snapshot_download(name, allow_patterns=patterns))
     except (OSError, ValueError) as error:

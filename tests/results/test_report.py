@@ -3,6 +3,7 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 
 from results import report, schema, tables
@@ -97,6 +98,22 @@ def test_names_from_the_data_cannot_become_markup(tmp_path):
     tables.write(schema.CONFUSION, confusion, tmp_path / "confusion.csv")
     tables.write(schema.CORPUS, synthetic.corpus().replace("refund status", evil), tmp_path / "corpus.csv")
     assert "<script>alert(1)" not in report.build(tmp_path).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("trained", "transfer", "expected"),
+    [
+        (["es"], "zero-shot", "es"),
+        (["es"], "translate-test", "es"),
+        (["es", "de"], "translate-train-all", "en"),
+        (["de"], "translate-train-de", "en"),
+    ],
+)
+def test_the_source_language_without_a_winner(trained, transfer, expected):
+    corpus = pd.DataFrame({"language": [*trained, "fr"], "split": ["train"] * len(trained) + ["dev"]})
+    frames = {"corpus": corpus.assign(transfer=transfer)}
+    assert report.source_language(frames, {}) == expected
+    assert report.source_language(frames, {"source_language": "ur"}) == "ur"
 
 
 def test_the_whole_space_stays_small(tmp_path):

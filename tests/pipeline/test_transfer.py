@@ -1,0 +1,191 @@
+"""The transfer protocols from the command line: one configuration, one override each."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.cli import main
+from pipeline.config import CHECKOUT, load
+from pipeline.texts import files_read
+from tests.conftest import WORDS, save_encoder
+from tests.translators import CODES, save_nllb
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return save_encoder(tmp_path_factory.mktemp("bert")), save_nllb(tmp_path_factory.mktemp("nllb"))
+
+
+@pytest.fixture
+def project(tmp_path, models, monkeypatch):
+    """Raw texts in English with a table of German; French by a model, which also translates back."""
+    monkeypatch.chdir(tmp_path)
+    encoder, nllb = models
+    draw = np.random.default_rng(0)
+    rows = [
+        (f"u{k}", " ".join([("money", "cancel")[k % 2], *draw.choice(WORDS, 4)]), ("refund", "cancel")[k % 2])
+        for k in range(60)
+    ]
+    raw = pd.DataFrame(rows, columns=["id", "text", "label"])
+    raw.to_csv("raw.csv", index=False)
+    raw.assign(text="wo ist mein geld " + raw["text"])[["id", "text"]].to_csv("de.csv", index=False)
+    (tmp_path / "mine.toml").write_text(
+        f"""
+[prepare]
+raw = "raw.csv"
+translations = {{ de = "de.csv" }}
+translator = {{ "*" = "{nllb}" }}
+source_translator = {{ "*" = "{nllb}" }}
+translator_codes = {{ en = "{CODES[0]}", de = "{CODES[1]}", fr = "{CODES[2]}" }}
+beams = 2
+translation_length = 16
+[encoder]
+path = "{encoder}"
+max_length = 32
+[gridsearch]
+layers = [1, 4]
+poolings = ["mean"]
+classifiers = ["ridge"]
+[finetune]
+systems = ["baseline"]
+seeds = [0]
+epochs = 1
+batch_size = 8
+[cluster]
+backend = "serial"
+"""
+    )
+    return tmp_path
+
+
+def run(stage, name, *overrides):
+    return main([stage, "--config", "mine.toml", "--run", name, *overrides])
+
+
+def table(name, file="texts"):
+    return pd.read_csv(f"results/runs/{name}/{file}.csv", keep_default_na=False)
+
+
+@pytest.mark.slow
+def test_three_protocols_from_one_configuration_side_by_side(project):
+    for name in ("zero-shot", "translate-train", "translate-test"):
+        assert run("report", name, f"prepare.transfer={name}") == 0
+        assert main(["validate", f"results/runs/{name}"]) == 0
+    texts = {name: table(name).set_index("id") for name in ("zero-shot", "translate-train", "translate-test")}
+    zero, trained, tested = texts.values()
+    held_out = zero[zero["split"] != "train"]
+    assert set(zero.loc[zero["split"] == "train", "language"]) == {"en"}
+    pd.testing.assert_frame_equal(trained.loc[held_out.index], held_out)  # the French is the same in both
+    train = trained[trained["split"] == "train"].groupby("language").size()
+    assert train["en"] == train["de"] == train["fr"]
+    assert tested.index.tolist() == zero.index.tolist()
+    changed = tested["text"] != zero["text"]
+    assert changed[zero["language"] != "en"].mean() > 0.9
+    assert not changed[zero["language"] == "en"].any()
+    grid = pd.concat([table(name, "gridsearch") for name in texts])
+    names = {"zero-shot", "translate-train-all", "translate-test"}
+    assert grid.groupby("transfer").size().to_dict() == dict.fromkeys(names, 3)
+    scores = grid[["transfer", "dev_f1_en", "dev_f1_de", "dev_f1_fr", "test_f1_mean"]]
+    assert scores.notna().all(axis=None)
+    for file in ("finetune", "table1", "corpus", "predictions_finetune"):
+        rows = table("translate-test", file)
+        assert set(rows["transfer"]) - {""} == {"translate-test"}
+    steps = {name: table(name, "finetune")["step"].max() for name in texts}
+    assert steps["translate-train"] > 2 * steps["zero-shot"] == 2 * steps["translate-test"]
+
+
+def test_training_on_one_language_alone(project):
+    options = ["prepare.transfer=translate-train", "prepare.train_language=fr"]
+    assert run("gridsearch", "french", *options) == 0
+    texts = table("french")
+    assert set(texts.loc[texts["split"] == "train", "language"]) == {"fr"}
+    assert set(table("french", "gridsearch")["transfer"]) == {"translate-train-fr"}
+
+
+def test_another_model_is_another_configuration(project, models, capsys):
+    assert run("prepare", "mine") == 0
+    assert run("prepare", "mine") == 0
+    other = save_nllb(project / "other", seed=5)
+    config = (project / "mine.toml").read_text().replace(str(models[1]), str(other))
+    (project / "mine.toml").write_text(config)
+    assert run("prepare", "mine") == 2
+    assert "prepare was run with another configuration" in capsys.readouterr().err
+    for file in models[1].iterdir():  # the same name, other weights
+        (other / file.name).write_bytes(file.read_bytes())
+    assert run("prepare", "other") == 0
+    (other / "model.safetensors").write_bytes(
+        (save_nllb(project / "third", seed=6) / "model.safetensors").read_bytes()
+    )
+    assert run("prepare", "other") == 2
+    assert "translators.en-fr.encoder_weights" in capsys.readouterr().err
+
+
+def test_a_language_without_translations_is_named(project, capsys):
+    assert run("prepare", "mine", "prepare.transfer=translate-test", "prepare.source_translator={}") == 2
+    assert "error: prepare.source_translations.de: no translations of" in capsys.readouterr().err
+
+
+def test_the_files_of_the_protocol_in_use_are_read(project):
+    changes = ["prepare.train_translations={de='t.csv'}", "prepare.source_translations={de='s.csv'}"]
+    for transfer, files in (("zero-shot", []), ("translate-train", ["t.csv"]), ("translate-test", ["s.csv"])):
+        config = load("mine.toml", [*changes, f"prepare.transfer={transfer}"])
+        assert [path.name for path in files_read(config)] == ["raw.csv", "de.csv", *files]
+
+
+def test_paths_of_a_file_count_from_its_folder(project):
+    (project / "model").mkdir()
+    config = (
+        (project / "mine.toml")
+        .read_text()
+        .replace("[encoder]", 'train_translations = { de = "t.csv" }\n[encoder]')
+    )
+    (project / "mine.toml").write_text(
+        config.replace(
+            'source_translator = { "*" = ', 'source_translator = { de = "model", fr = "hub/name", "*" = '
+        )
+    )
+    prepare = load(str(project / "mine.toml")).prepare
+    assert prepare.train_translations == {"de": str(project / "t.csv")}
+    assert prepare.source_translator["de"] == str(project / "model")
+    assert prepare.source_translator["fr"] == "hub/name"
+
+
+@pytest.mark.slow
+def test_a_translation_that_is_killed_goes_on_and_the_corpus_is_the_same(project):
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
+
+    def start(name, cache):
+        options = [
+            "--config",
+            "mine.toml",
+            "--run",
+            name,
+            "--cache",
+            cache,
+            "prepare.transfer=translate-train",
+        ]
+        command = [sys.executable, "-m", "pipeline", "prepare", *options]
+        return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+
+    assert start("whole", "one").wait() == 0
+    done = sorted(path.stat().st_size for path in (project / "one/translations").iterdir())
+    child = start("killed", "two")
+    while sum(p.stat().st_size for p in (project / "two").glob("translations/*")) < sum(done) / 2:
+        assert child.poll() is None
+        time.sleep(0.005)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert sum(p.stat().st_size for p in (project / "two").glob("translations/*")) < sum(done)
+    assert not (project / "results/runs/killed/texts.csv").exists()
+    assert start("killed", "two").wait() == 0
+    whole, killed = (
+        (project / f"results/runs/{name}/texts.csv").read_bytes() for name in ("whole", "killed")
+    )
+    assert whole == killed
+    assert sorted(path.stat().st_size for path in (project / "two/translations").iterdir()) == done
