@@ -1,10 +1,12 @@
 """The transfer protocols from the command line: one configuration, one override each."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -98,6 +100,49 @@ def test_three_protocols_from_one_configuration_side_by_side(project):
         assert set(rows["transfer"]) - {""} == {"translate-test"}
     steps = {name: table(name, "finetune")["step"].max() for name in texts}
     assert steps["translate-train"] > 2 * steps["zero-shot"] == 2 * steps["translate-test"]
+
+
+def test_with_perfect_translations_every_language_scores_as_the_source(project):
+    perfect = "prepare.source_translations={de='raw.csv', fr='raw.csv'}"
+    assert run("gridsearch", "perfect", "prepare.transfer=translate-test", perfect) == 0
+    texts, grid = table("perfect"), table("perfect", "gridsearch")
+    assert texts.groupby(texts["id"].str.replace(r"-(de|fr)$", "", regex=True))["text"].nunique().max() == 1
+    for language in ("de", "fr"):
+        assert grid[f"test_f1_{language}"].tolist() == grid["test_f1_en"].tolist()
+    assert grid["test_f1_en"].max() > 0.5
+
+
+def test_official_nli_files_with_the_published_machine_translations(project):
+    release = project / "nli"
+    labels = ["neutral", "entailment", "contradiction"] * 4
+    (release / "multinli_1.0").mkdir(parents=True)
+    (release / "XNLI-1.0").mkdir()
+    pairs = [
+        {"gold_label": x, "sentence1": f"money {k}", "sentence2": "it", "pairID": f"{k}n"}
+        for k, x in enumerate(labels)
+    ]
+    (release / "multinli_1.0/multinli_1.0_train.jsonl").write_text("\n".join(map(json.dumps, pairs)) + "\n")
+    header = "language\tgold_label\tsentence1\tsentence2\tpairID\n"
+    for split in ("dev", "test"):
+        rows = [f"{x}\t{label}\t{x} {k}\tis\t{k}" for x in ("en", "de") for k, label in enumerate(labels)]
+        (release / f"XNLI-1.0/xnli.{split}.tsv").write_text(header + "\n".join(rows) + "\n")
+    spelt = [x.replace("contradiction", "contradictory") for x in labels]
+    lines = [f"geld {k}\tes\t{x}" for k, x in enumerate(spelt)]
+    Path("multinli.train.de.tsv").write_text("premise\thypo\tlabel\n" + "\n".join(lines) + "\n")
+    options = ["prepare.raw=''", "prepare.translations={}", "corpus.path=nli", "corpus.format=xnli",
+               "corpus.languages=['en', 'de']", "prepare.transfer=translate-train",
+               "prepare.train_translations={de='multinli.train.de.tsv'}"]  # fmt: skip
+    assert run("prepare", "nli", *options) == 0
+    texts = table("nli").set_index("id")
+    assert texts.loc["train-2n-de", ["text", "text_pair", "label"]].tolist() == [
+        "geld 2",
+        "es",
+        "contradiction",
+    ]
+    train = texts[texts["split"] == "train"]
+    assert train.groupby("language").size().to_dict() == {"de": 12, "en": 12}
+    Path("multinli.train.de.tsv").write_text("premise\thypo\tlabel\n" + "\n".join(reversed(lines)) + "\n")
+    assert run("prepare", "again", *options) == 2
 
 
 def test_training_on_one_language_alone(project):
