@@ -149,7 +149,8 @@ def matmul_share(
         shares.append(work / seconds / rates[-1])
     print(
         f"{name}: {len(texts)} texts in {dtype}: {statistics.median(shares):.2f} "
-        f"({min(shares):.2f}-{max(shares):.2f}) of the {statistics.median(rates) / 1e9:.0f} GFLOP/s of its products alone"
+        f"({min(shares):.2f}-{max(shares):.2f}) of "
+        f"the {statistics.median(rates) / 1e9:.0f} GFLOP/s of its products alone"
     )
     return {"matmul_share": round(statistics.median(shares), 3), "matmul_shares": shares, "dtype": dtype}
 
