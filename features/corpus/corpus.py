@@ -132,6 +132,8 @@ def read_corpus(settings: CorpusSettings, bad: BadRows | None = None) -> pd.Data
     """
     bad = bad or BadRows(settings.on_bad, settings.columns)
     table = FORMATS[settings.format](settings, bad)
+    if settings.format == "table" or "split" in settings.columns:
+        table = table.replace({"split": {theirs: ours for ours, theirs in settings.splits.items()}})
     absent = sorted(set(settings.languages) - set(table["language"]))
     if absent:
         present = listed(sorted(set(table["language"])), 20)

@@ -194,7 +194,7 @@ def _splits(present: list[str], settings: CorpusSettings) -> dict[str, str]:
         )
     left = [name for name in present if name not in chosen]
     if left:
-        log.info("corpus: %s: splits left out: %s", settings.path, printable(listed(left)))
+        log.info("corpus: %s: splits left out: %s", printable(settings.path), printable(listed(left)))
     return chosen
 
 

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from features.corpus.bad_rows import BadRow, BadRows, CorpusError, listed, shown
+from features.corpus.bad_rows import BadRow, BadRows, CorpusError, listed, printable, shown
 from features.corpus.jsonl import read_jsonl
 from features.corpus.readers import TableForm, read_delimited
 from features.corpus.rows import Wanted, places_of
@@ -157,7 +157,8 @@ def _gold(rows: pd.DataFrame, part: Part, path: Path, bad: BadRows) -> pd.DataFr
     """Leave out the pairs without a gold label and refuse labels that NLI does not have."""
     has_gold = rows["label"] != NO_GOLD
     if not has_gold.all():
-        log.info("corpus: %s: %d pairs without a gold label left out", path.name, (~has_gold).sum())
+        n = int((~has_gold).sum())
+        log.info("corpus: %s: %d pairs without a gold label left out", printable(path.name), n)
     rows = rows[has_gold].replace({"label": NLI_SPELLING}).reset_index(drop=True)
     known = rows["label"].isin(NLI_LABELS)
     wrong = rows[~known]

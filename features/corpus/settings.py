@@ -51,7 +51,8 @@ class CorpusSettings:
     """Language -> configuration of a Hugging Face dataset that holds one language each."""
 
     splits: dict[str, str] = dataclasses.field(default_factory=dict)
-    """Our split -> the Hugging Face dataset's; empty: train, validation (or dev), test by name."""
+    """Our split -> what the column split calls it, or the Hugging Face dataset; empty: a table says train,
+    dev, test; of a dataset train, validation (or dev) and test are read."""
 
     revision: str = ""
     """Commit, tag or branch of a Hugging Face dataset; empty: its newest."""
@@ -89,8 +90,6 @@ class CorpusSettings:
             for name in getattr(self, key):
                 if name not in accepted:
                     raise ValueError(f"corpus.{key}: got the key {name!r}, accepted: {', '.join(accepted)}")
-        if "split" in self.columns and self.splits:
-            raise ValueError("corpus.splits: got it and corpus.columns.split; accepted: one of them")
         if len(self.delimiter) > 1 or self.delimiter in ('"', "\r", "\n"):
             raise ValueError(f"corpus.delimiter: got {self.delimiter!r}, accepted: one character, no quote")
         try:
@@ -112,8 +111,8 @@ class CorpusSettings:
 
 _MEANT_FOR = (
     (("encoding", "delimiter", "quoting"), ("table",)),
-    (("columns",), ("table", "huggingface")),
-    (("config", "configs", "splits", "revision"), ("huggingface",)),
+    (("columns", "splits"), ("table", "huggingface")),
+    (("config", "configs", "revision"), ("huggingface",)),
 )
 """Settings, and the formats for which they mean something."""
 

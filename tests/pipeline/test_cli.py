@@ -139,13 +139,13 @@ def spoil(**changes):
     ("change", "said"),
     [
         (lambda f: f.drop(columns="label"), "texts.csv: column 'label' is missing"),
-        (spoil(text=(3, " ")), "texts.csv: row 4: column text: it is empty"),
-        (spoil(label=(30, "unheard")), "texts.csv: row 31: column label: 'unheard' of split dev"),
-        (spoil(id=(1, "train-refund-0-en")), "row 2: column id: 'train-refund-0-en' is already in row 1"),
-        (spoil(split=(0, "Train")), "texts.csv: row 1: column split: got 'Train'"),
+        (spoil(text=(3, " ")), "texts.csv: row 4 (line 5): column text: it is empty"),
+        (spoil(label=(30, "unheard")), "texts.csv: row 31 (line 32): column label: 'unheard' of split dev"),
+        (spoil(id=(1, "train-refund-0-en")), "row 2 (line 3): column id: 'train-refund-0-en' is already in"),
+        (spoil(split=(0, "Train")), "texts.csv: row 1 (line 2): column split: got 'Train'"),
         (
             lambda f: f[~f["id"].str.contains("train-cancel-[1-9]")],
-            "column label: 'cancel' has one train row",
+            "column label: labels with one train row, at least 2 are needed: cancel",
         ),
     ],
 )  # fmt: skip

@@ -16,6 +16,7 @@ from features.corpus import (
     source_files,
 )
 from features.corpus.corpus import FORMATS
+from features.corpus.statistics import corpus_statistics
 
 
 def table(**changes):
@@ -110,6 +111,33 @@ def test_read_keeps_the_languages_asked_for(tmp_path):
         read_corpus(CorpusSettings(path=str(path), languages=("en", "fr")))
 
 
+def test_splits_may_have_other_names(tmp_path):
+    path = tmp_path / "t.csv"
+    table().replace({"split": {"dev": "validation"}}).to_csv(path, index=False)
+    with pytest.raises(
+        CorpusError, match="row 5 .line 6.: column split: got 'validation', accepted: train, dev"
+    ):
+        Corpus.of(read_corpus(CorpusSettings(path=str(path))), "en", "t")
+    kept = read_corpus(CorpusSettings(path=str(path), splits={"dev": "validation"}))
+    assert kept["split"].tolist() == table()["split"].tolist()
+
+
+def test_labels_are_words_verbatim(tmp_path):
+    path = tmp_path / "t.csv"
+    table().replace({"label": {"x": "01", "y": "1"}}).to_csv(path, index=False)
+    corpus = Corpus.read(path)
+    assert corpus.labels == ("01", "1")
+    assert corpus.y.tolist() == [0, 0, 1, 1, 0, 0, 1]
+
+
+def test_a_text_of_a_million_characters_is_counted_as_cut(tmp_path, encoder_folder):
+    path = tmp_path / "t.csv"
+    table(text=(0, "money " * 166_667)).to_csv(path, index=False)
+    rows = corpus_statistics(Corpus.read(path), encoder_folder, 16).set_index(["split", "label", "language"])
+    assert rows.loc[("train", "x", "en"), "truncated_share"] == 0.5
+    assert rows.loc[("train", "x", "en"), "tokens_max"] == 166_669
+
+
 def test_missing_column(tmp_path):
     path = tmp_path / "t.csv"
     table().drop(columns="language").to_csv(path, index=False)
@@ -155,7 +183,7 @@ def test_source_files(tmp_path):
             {"config": "de"},
             "corpus.config: means nothing for format 'table'; .* corpus.format to huggingface",
         ),
-        ({"splits": {"dev": "x"}}, "corpus.splits: means nothing for format 'table'"),
+        ({"format": "snli", "splits": {"dev": "x"}}, "corpus.splits: means nothing for format 'snli'"),
         (
             {"format": "huggingface", "splits": {"validation": "dev"}},
             "corpus.splits: got the key 'validation', accepted: train, dev, test",
@@ -163,10 +191,6 @@ def test_source_files(tmp_path):
         (
             {"format": "huggingface", "config": "a", "configs": {"en": "en"}},
             "corpus.config: got it and corpus.configs",
-        ),
-        (
-            {"format": "huggingface", "columns": {"split": "fold"}, "splits": {"dev": "x"}},
-            "corpus.splits: got it and corpus.columns.split",
         ),
     ],
 )

@@ -63,6 +63,8 @@ def test_one_split_with_a_column_that_says_it(tmp_path):
     frame = read(tmp_path / "d", columns={**COLUMNS, "split": "fold"})
     assert frame["split"].tolist() == data["fold"]
     assert frame["id"].iloc[-1] == "train-8"
+    named = read(tmp_path / "d", columns={**COLUMNS, "split": "fold"}, splits={"dev": "test", "test": "dev"})
+    assert named["split"].tolist() == ["train"] * 4 + ["test"] * 2 + ["dev"] * 2
 
 
 def test_a_configuration_per_language(tmp_path):
