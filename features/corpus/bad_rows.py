@@ -19,7 +19,6 @@ MOST_CASES = 5
 """Bad rows that an error names before it only counts."""
 
 OnBad = Literal["error", "skip"]
-ON_BAD: tuple[OnBad, ...] = ("error", "skip")
 
 
 class CorpusError(ValueError):

@@ -1,158 +1,191 @@
-"""Texts as users hold them, through the command line: forms, bad rows left out, files that changed."""
+"""The transfer protocols from the command line: one configuration, one override each."""
 
-import json
-import shutil
-from pathlib import Path
+import os
+import signal
+import subprocess
+import sys
+import time
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from pipeline.cli import main
 from pipeline.config import CHECKOUT, load
-from pipeline.texts import checksums, files_read, short_names
-from results import tables
-from results.schema import REJECTED, TEXTS
+from pipeline.texts import files_read
+from tests.conftest import WORDS, save_encoder
+from tests.translators import CODES, save_nllb
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return save_encoder(tmp_path_factory.mktemp("bert")), save_nllb(tmp_path_factory.mktemp("nllb"))
 
 
 @pytest.fixture
-def project(tmp_path, texts_table, monkeypatch):
-    """A folder as a user has it: a table of texts and a TOML file."""
+def project(tmp_path, models, monkeypatch):
+    """Raw texts in English with a table of German; French by a model, which also translates back."""
     monkeypatch.chdir(tmp_path)
-    texts_table.drop(columns="text_pair").to_csv(tmp_path / "texts.csv", index=False)
-    (tmp_path / "mine.toml").write_text('[corpus]\npath = "texts.csv"\n[encoder]\npath = "encoder"\n')
+    encoder, nllb = models
+    draw = np.random.default_rng(0)
+    rows = [
+        (f"u{k}", " ".join([("money", "cancel")[k % 2], *draw.choice(WORDS, 4)]), ("refund", "cancel")[k % 2])
+        for k in range(60)
+    ]
+    raw = pd.DataFrame(rows, columns=["id", "text", "label"])
+    raw.to_csv("raw.csv", index=False)
+    raw.assign(text="wo ist mein geld " + raw["text"])[["id", "text"]].to_csv("de.csv", index=False)
+    (tmp_path / "mine.toml").write_text(
+        f"""
+[prepare]
+raw = "raw.csv"
+translations = {{ de = "de.csv" }}
+translator = {{ "*" = "{nllb}" }}
+source_translator = {{ "*" = "{nllb}" }}
+translator_codes = {{ en = "{CODES[0]}", de = "{CODES[1]}", fr = "{CODES[2]}" }}
+beams = 2
+translation_length = 16
+[encoder]
+path = "{encoder}"
+max_length = 32
+[gridsearch]
+layers = [1, 4]
+poolings = ["mean"]
+classifiers = ["ridge"]
+[finetune]
+systems = ["baseline"]
+seeds = [0]
+epochs = 1
+batch_size = 8
+[cluster]
+backend = "serial"
+"""
+    )
     return tmp_path
 
 
-def prepare(*overrides, run="mine"):
-    return main(["prepare", "--config", "mine.toml", "--run", run, *overrides])
+def run(stage, name, *overrides):
+    return main([stage, "--config", "mine.toml", "--run", name, *overrides])
 
 
-def texts(project, run="mine"):
-    return tables.read(TEXTS, project / "results/runs" / run / "texts.csv")
+def table(name, file="texts"):
+    return pd.read_csv(f"results/runs/{name}/{file}.csv", keep_default_na=False)
 
 
-def error(capsys):
-    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("mcbert: error:")]
-    return line
+@pytest.mark.slow
+def test_three_protocols_from_one_configuration_side_by_side(project):
+    for name in ("zero-shot", "translate-train", "translate-test"):
+        assert run("finetune", name, f"prepare.transfer={name}") == 0
+        assert main(["validate", f"results/runs/{name}"]) == 0
+    texts = {name: table(name).set_index("id") for name in ("zero-shot", "translate-train", "translate-test")}
+    zero, trained, tested = texts.values()
+    held_out = zero[zero["split"] != "train"]
+    assert set(zero.loc[zero["split"] == "train", "language"]) == {"en"}
+    pd.testing.assert_frame_equal(trained.loc[held_out.index], held_out)  # the French is the same in both
+    train = trained[trained["split"] == "train"].groupby("language").size()
+    assert train["en"] == train["de"] == train["fr"]
+    assert tested.index.tolist() == zero.index.tolist()
+    changed = tested["text"] != zero["text"]
+    assert changed[zero["language"] != "en"].mean() > 0.9
+    assert not changed[zero["language"] == "en"].any()
+    grid = pd.concat([table(name, "gridsearch") for name in texts])
+    names = {"zero-shot", "translate-train-all", "translate-test"}
+    assert grid.groupby("transfer").size().to_dict() == dict.fromkeys(names, 3)
+    scores = grid[["transfer", "dev_f1_en", "dev_f1_de", "dev_f1_fr", "test_f1_mean"]]
+    assert scores.notna().all(axis=None)
+    for file in ("finetune", "table1", "corpus", "predictions_finetune"):
+        rows = table("translate-test", file)
+        assert set(rows["transfer"]) - {""} == {"translate-test"}
+    steps = {name: table(name, "finetune")["step"].max() for name in texts}
+    assert steps["translate-train"] > 2 * steps["zero-shot"] == 2 * steps["translate-test"]
 
 
-def test_rejected_rows_are_a_valid_table(project, capsys):
-    lines = (project / "texts.csv").read_text().split("\n")
-    lines[3] = "no,comma"
-    lines[4] = lines[4].replace("train", "Train")
-    lines[6] = f'"{lines[5].split(",")[0]}",again,refund,en,train'
-    lines[8] = "empty,\u200b,refund,en,train"
-    (project / "texts.csv").write_text("\n".join(lines))
-    assert prepare() == 2
-    assert "row 3 (line 4): 2 fields, accepted: 5 as in the header" in error(capsys)
-    assert prepare("corpus.on_bad=skip") == 0
-    assert "texts.csv: 1 rows left out for the whole row" in capsys.readouterr().err
-    folder = project / "results/runs/mine"
-    rejected = tables.read(REJECTED, folder / "rejected.csv")
-    assert rejected[["file", "row", "line", "column"]].to_numpy().tolist() == [
-        ["texts.csv", 3, 4, ""],
-        ["texts.csv", 8, 9, "text"],
-        ["texts.csv", 6, 7, "id"],
-        ["texts.csv", 4, 5, "split"],
-    ]
-    assert set(rejected["run"]) == {"mine"}
-    assert "again" not in (folder / "rejected.csv").read_text()
-    assert main(["validate", str(folder)]) == 0
-    ids = [line.split(",")[0] for k, line in enumerate(lines) if k not in (0, 3, 4, 6, 8) and line]
-    assert texts(project)["id"].tolist() == ids
+def test_training_on_one_language_alone(project):
+    options = ["prepare.transfer=translate-train", "prepare.train_language=fr"]
+    assert run("gridsearch", "french", *options) == 0
+    texts = table("french")
+    assert set(texts.loc[texts["split"] == "train", "language"]) == {"fr"}
+    assert set(table("french", "gridsearch")["transfer"]) == {"translate-train-fr"}
 
 
-def test_nothing_rejected_is_no_file(project):
-    assert prepare("corpus.on_bad=skip") == 0
-    assert not (project / "results/runs/mine/rejected.csv").exists()
+def test_another_model_is_another_configuration(project, models, capsys):
+    assert run("prepare", "mine") == 0
+    assert run("prepare", "mine") == 0
+    other = save_nllb(project / "other", seed=5)
+    config = (project / "mine.toml").read_text().replace(str(models[1]), str(other))
+    (project / "mine.toml").write_text(config)
+    assert run("prepare", "mine") == 2
+    assert "prepare was run with another configuration" in capsys.readouterr().err
+    for file in models[1].iterdir():  # the same name, other weights
+        (other / file.name).write_bytes(file.read_bytes())
+    assert run("prepare", "other") == 0
+    (other / "model.safetensors").write_bytes(
+        (save_nllb(project / "third", seed=6) / "model.safetensors").read_bytes()
+    )
+    assert run("prepare", "other") == 2
+    assert "translators.en-fr.encoder_weights" in capsys.readouterr().err
 
 
-def test_rejected_rows_are_part_of_the_stage(project):
-    with (project / "texts.csv").open("a") as file:
-        file.write("too,few\n")
-    assert prepare("corpus.on_bad=skip") == 0
-    done = json.loads((project / "results/runs/mine/stages/prepare.json").read_text())
-    assert set(done["outputs"]) == {"texts.csv", "rejected.csv"}
+def test_a_language_without_translations_is_named(project, capsys):
+    assert run("prepare", "mine", "prepare.transfer=translate-test", "prepare.source_translator={}") == 2
+    assert "error: prepare.source_translations.de: no translations of" in capsys.readouterr().err
 
 
-def test_raw_texts_obey_the_same_settings(project, capsys):
-    rows = [f"{label}{k};text {label} {k};{label}" for label in "ab" for k in range(10)]
-    rows[3] = "a3; ;a"
-    (project / "raw.csv").write_bytes("\n".join(["key;caf\u00e9;topic", *rows]).encode("cp1252") + b"\n")
-    form = [
-        "prepare.raw=raw.csv",
-        "corpus.encoding=cp1252",
-        "corpus.delimiter=;",
-        'corpus.columns={id = "key", text = "caf\u00e9", label = "topic"}',
-    ]
-    assert prepare(*form) == 2
-    assert "raw.csv: row 4 (line 5): column caf\u00e9: it is empty" in error(capsys)
-    assert prepare(*form, "corpus.on_bad=skip", run="other") == 0
-    assert "a3" not in set(texts(project, "other")["id"])
-    rejected = tables.read(REJECTED, project / "results/runs/other/rejected.csv")
-    assert rejected[["file", "row", "line", "column", "id"]].to_numpy().tolist() == [
-        ["raw.csv", 4, 5, "caf\u00e9", "a3"]
-    ]
+def test_the_files_of_the_protocol_in_use_are_read(project):
+    changes = ["prepare.train_translations={de='t.csv'}", "prepare.source_translations={de='s.csv'}"]
+    for transfer, files in (("zero-shot", []), ("translate-train", ["t.csv"]), ("translate-test", ["s.csv"])):
+        config = load("mine.toml", [*changes, f"prepare.transfer={transfer}"])
+        assert [path.name for path in files_read(config)] == ["raw.csv", "de.csv", *files]
 
 
-def test_controls_and_marks_reach_the_texts_and_are_escaped_in_messages(project, capsys):
-    frame = pd.read_csv("texts.csv")
-    frame.loc[0, "text"] = "a\u202eb\0c\r\nd"
-    frame.to_csv("texts.csv", index=False)
-    assert prepare() == 0
-    assert texts(project).loc[0, "text"] == "a\u202eb\0c\r\nd"
-    frame.loc[1, "split"] = "x\u202ey"
-    frame.to_csv("texts.csv", index=False)
-    assert prepare(run="other") == 2
-    assert "got 'x\\u202ey', accepted: train, dev, test" in error(capsys)
-
-
-def test_a_huggingface_name_is_no_path_and_a_folder_is(tmp_path):
-    for name in ("facebook/xnli", "local"):
-        (tmp_path / "c.toml").write_text(
-            f'[corpus]\nformat = "huggingface"\npath = "{name}"\n[encoder]\npath = "e"\n'
+def test_paths_of_a_file_count_from_its_folder(project):
+    (project / "model").mkdir()
+    config = (
+        (project / "mine.toml")
+        .read_text()
+        .replace("[encoder]", 'train_translations = { de = "t.csv" }\n[encoder]')
+    )
+    (project / "mine.toml").write_text(
+        config.replace(
+            'source_translator = { "*" = ', 'source_translator = { de = "model", fr = "hub/name", "*" = '
         )
-        (tmp_path / "local").mkdir(exist_ok=True)
-        expected = name if "/" in name else str(tmp_path / name)
-        assert load(str(tmp_path / "c.toml")).corpus.path == expected
+    )
+    prepare = load(str(project / "mine.toml")).prepare
+    assert prepare.train_translations == {"de": str(project / "t.csv")}
+    assert prepare.source_translator["de"] == str(project / "model")
+    assert prepare.source_translator["fr"] == "hub/name"
 
 
-def test_a_changed_file_of_a_release_is_noticed(project, capsys):
-    row = {"gold_label": "neutral", "sentence1": "a", "sentence2": "b", "pairID": "1"}
-    for split in ("train", "dev", "test"):
-        other = {**row, "gold_label": "entailment"}
-        lines = [json.dumps({**r, "pairID": f"{k}"}) for k, r in enumerate([row, other] * 2)]
-        (project / f"snli_1.0_{split}.jsonl").write_text("\n".join(lines))
-    form = ["corpus.format=snli", f"corpus.path={project}"]
-    assert prepare(*form) == 0
-    with (project / "snli_1.0_dev.jsonl").open("a") as file:
-        file.write("\n")
-    assert prepare(*form) == 2
-    assert "prepare was run with another configuration (files.snli_1.0_dev.jsonl" in error(capsys)
+@pytest.mark.slow
+def test_a_translation_that_is_killed_goes_on_and_the_corpus_is_the_same(project):
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
 
+    def start(name, cache):
+        options = [
+            "--config",
+            "mine.toml",
+            "--run",
+            name,
+            "--cache",
+            cache,
+            "prepare.transfer=translate-train",
+        ]
+        command = [sys.executable, "-m", "pipeline", "prepare", *options]
+        return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
 
-def test_files_of_one_name_are_told_apart(project):
-    for language in ("de", "fr"):
-        (project / language).mkdir()
-        shutil.copy("texts.csv", project / language / "texts.csv")
-    overrides = [f"prepare.raw={project}/texts.csv"]
-    overrides += [f"prepare.translations.{x}={project}/{x}/texts.csv" for x in ("de", "fr")]
-    config = load("mine.toml", overrides)
-    assert set(checksums(config)) == {"texts.csv", "de/texts.csv", "fr/texts.csv"}
-    assert files_read(load("mine.toml")) == [project / "texts.csv"]
-
-
-def test_short_names():
-    inside = str(CHECKOUT / "samples/intents/raw.csv")
-    names = short_names([inside, "/data/a/x.csv", "/data/b/x.csv", "facebook/xnli/de/test"])
-    assert list(names.values()) == ["samples/intents/raw.csv", "a/x.csv", "b/x.csv", "facebook/xnli/de/test"]
-    assert short_names(["/data/a/x.csv"]) == {"/data/a/x.csv": "x.csv"}
-    assert short_names([]) == {}
-
-
-def test_a_missing_release_and_a_missing_path_are_one_line(project, capsys):
-    assert prepare("corpus.format=snli", f"corpus.path={project}/nowhere") == 2
-    assert "no such file; unpack SNLI 1.0" in error(capsys)
-    assert prepare('corpus.path=""') == 2
-    assert "corpus.path: got nothing, accepted: a table of labelled texts" in error(capsys)
-    assert not Path("results/runs/mine/texts.csv").exists()
+    assert start("whole", "one").wait() == 0
+    done = sorted(path.stat().st_size for path in (project / "one/translations").iterdir())
+    child = start("killed", "two")
+    while sum(p.stat().st_size for p in (project / "two").glob("translations/*")) < sum(done) / 2:
+        assert child.poll() is None
+        time.sleep(0.005)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert sum(p.stat().st_size for p in (project / "two").glob("translations/*")) < sum(done)
+    assert not (project / "results/runs/killed/texts.csv").exists()
+    assert start("killed", "two").wait() == 0
+    whole, killed = (
+        (project / f"results/runs/{name}/texts.csv").read_bytes() for name in ("whole", "killed")
+    )
+    assert whole == killed
+    assert sorted(path.stat().st_size for path in (project / "two/translations").iterdir()) == done

@@ -1,0 +1,158 @@
+"""Texts as users hold them, through the command line: forms, rows left out, files that changed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipeline.cli import main
+from pipeline.config import CHECKOUT, load
+from pipeline.texts import checksums, files_read, short_names
+from results import tables
+from results.schema import REJECTED, TEXTS
+
+
+@pytest.fixture
+def project(tmp_path, texts_table, monkeypatch):
+    """A folder as a user has it: a table of texts and a TOML file."""
+    monkeypatch.chdir(tmp_path)
+    texts_table.drop(columns="text_pair").to_csv(tmp_path / "texts.csv", index=False)
+    (tmp_path / "mine.toml").write_text('[corpus]\npath = "texts.csv"\n[encoder]\npath = "encoder"\n')
+    return tmp_path
+
+
+def prepare(*overrides, run="mine"):
+    return main(["prepare", "--config", "mine.toml", "--run", run, *overrides])
+
+
+def texts(project, run="mine"):
+    return tables.read(TEXTS, project / "results/runs" / run / "texts.csv")
+
+
+def error(capsys):
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("mcbert: error:")]
+    return line
+
+
+def test_rejected_rows_are_a_valid_table(project, capsys):
+    lines = (project / "texts.csv").read_text().split("\n")
+    lines[3] = "no,comma"
+    lines[4] = lines[4].replace("train", "Train")
+    lines[6] = f'"{lines[5].split(",")[0]}",again,refund,en,train'
+    lines[8] = "empty,\u200b,refund,en,train"
+    (project / "texts.csv").write_text("\n".join(lines))
+    assert prepare() == 2
+    assert "row 3 (line 4): 2 fields, accepted: 5 as in the header" in error(capsys)
+    assert prepare("corpus.on_bad=skip") == 0
+    assert "texts.csv: 1 rows left out for the whole row" in capsys.readouterr().err
+    folder = project / "results/runs/mine"
+    rejected = tables.read(REJECTED, folder / "rejected.csv")
+    assert rejected[["file", "row", "line", "column"]].to_numpy().tolist() == [
+        ["texts.csv", 3, 4, ""],
+        ["texts.csv", 8, 9, "text"],
+        ["texts.csv", 6, 7, "id"],
+        ["texts.csv", 4, 5, "split"],
+    ]
+    assert set(rejected["run"]) == {"mine"}
+    assert "again" not in (folder / "rejected.csv").read_text()
+    assert main(["validate", str(folder)]) == 0
+    ids = [line.split(",")[0] for k, line in enumerate(lines) if k not in (0, 3, 4, 6, 8) and line]
+    assert texts(project)["id"].tolist() == ids
+
+
+def test_nothing_rejected_is_no_file(project):
+    assert prepare("corpus.on_bad=skip") == 0
+    assert not (project / "results/runs/mine/rejected.csv").exists()
+
+
+def test_rejected_rows_are_part_of_the_stage(project):
+    with (project / "texts.csv").open("a") as file:
+        file.write("too,few\n")
+    assert prepare("corpus.on_bad=skip") == 0
+    done = json.loads((project / "results/runs/mine/stages/prepare.json").read_text())
+    assert set(done["outputs"]) == {"texts.csv", "rejected.csv"}
+
+
+def test_raw_texts_obey_the_same_settings(project, capsys):
+    rows = [f"{label}{k};text {label} {k};{label}" for label in "ab" for k in range(10)]
+    rows[3] = "a3; ;a"
+    (project / "raw.csv").write_bytes("\n".join(["key;caf\u00e9;topic", *rows]).encode("cp1252") + b"\n")
+    form = [
+        "prepare.raw=raw.csv",
+        "corpus.encoding=cp1252",
+        "corpus.delimiter=;",
+        'corpus.columns={id = "key", text = "caf\u00e9", label = "topic"}',
+    ]
+    assert prepare(*form) == 2
+    assert "raw.csv: row 4 (line 5): column caf\u00e9: it is empty" in error(capsys)
+    assert prepare(*form, "corpus.on_bad=skip", run="other") == 0
+    assert "a3" not in set(texts(project, "other")["id"])
+    rejected = tables.read(REJECTED, project / "results/runs/other/rejected.csv")
+    assert rejected[["file", "row", "line", "column", "id"]].to_numpy().tolist() == [
+        ["raw.csv", 4, 5, "caf\u00e9", "a3"]
+    ]
+
+
+def test_controls_and_marks_reach_the_texts_and_are_escaped_in_messages(project, capsys):
+    frame = pd.read_csv("texts.csv")
+    frame.loc[0, "text"] = "a\u202eb\0c\r\nd"
+    frame.to_csv("texts.csv", index=False)
+    assert prepare() == 0
+    assert texts(project).loc[0, "text"] == "a\u202eb\0c\r\nd"
+    frame.loc[1, "split"] = "x\u202ey"
+    frame.to_csv("texts.csv", index=False)
+    assert prepare(run="other") == 2
+    assert "got 'x\\u202ey', accepted: train, dev, test" in error(capsys)
+
+
+def test_a_huggingface_name_is_no_path_and_a_folder_is(tmp_path):
+    for name in ("facebook/xnli", "local"):
+        (tmp_path / "c.toml").write_text(
+            f'[corpus]\nformat = "huggingface"\npath = "{name}"\n[encoder]\npath = "e"\n'
+        )
+        (tmp_path / "local").mkdir(exist_ok=True)
+        expected = name if "/" in name else str(tmp_path / name)
+        assert load(str(tmp_path / "c.toml")).corpus.path == expected
+
+
+def test_a_changed_file_of_a_release_is_noticed(project, capsys):
+    row = {"gold_label": "neutral", "sentence1": "a", "sentence2": "b", "pairID": "1"}
+    for split in ("train", "dev", "test"):
+        other = {**row, "gold_label": "entailment"}
+        lines = [json.dumps({**r, "pairID": f"{k}"}) for k, r in enumerate([row, other] * 2)]
+        (project / f"snli_1.0_{split}.jsonl").write_text("\n".join(lines))
+    form = ["corpus.format=snli", f"corpus.path={project}"]
+    assert prepare(*form) == 0
+    with (project / "snli_1.0_dev.jsonl").open("a") as file:
+        file.write("\n")
+    assert prepare(*form) == 2
+    assert "prepare was run with another configuration (files.snli_1.0_dev.jsonl" in error(capsys)
+
+
+def test_files_of_one_name_are_told_apart(project):
+    for language in ("de", "fr"):
+        (project / language).mkdir()
+        shutil.copy("texts.csv", project / language / "texts.csv")
+    overrides = [f"prepare.raw={project}/texts.csv"]
+    overrides += [f"prepare.translations.{x}={project}/{x}/texts.csv" for x in ("de", "fr")]
+    config = load("mine.toml", overrides)
+    assert set(checksums(config)) == {"texts.csv", "de/texts.csv", "fr/texts.csv"}
+    assert files_read(load("mine.toml")) == [project / "texts.csv"]
+
+
+def test_short_names():
+    inside = str(CHECKOUT / "samples/intents/raw.csv")
+    names = short_names([inside, "/data/a/x.csv", "/data/b/x.csv", "facebook/xnli/de/test"])
+    assert list(names.values()) == ["samples/intents/raw.csv", "a/x.csv", "b/x.csv", "facebook/xnli/de/test"]
+    assert short_names(["/data/a/x.csv"]) == {"/data/a/x.csv": "x.csv"}
+    assert short_names([]) == {}
+
+
+def test_a_missing_release_and_a_missing_path_are_one_line(project, capsys):
+    assert prepare("corpus.format=snli", f"corpus.path={project}/nowhere") == 2
+    assert "no such file; unpack SNLI 1.0" in error(capsys)
+    assert prepare('corpus.path=""') == 2
+    assert "corpus.path: got nothing, accepted: a table of labelled texts" in error(capsys)
+    assert not Path("results/runs/mine/texts.csv").exists()
