@@ -23,7 +23,8 @@ _._tokenize
 _.special_tokens  # read by dataclasses.asdict
 _.storage_dtype
 _.tokens_per_batch
-_._one_thread  # fixtures
+_._offline  # fixtures
+_._one_thread
 _.handle_starttag  # HTMLParser
 _.tell  # file objects that h5py writes to
 _.flush

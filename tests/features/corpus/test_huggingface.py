@@ -14,7 +14,7 @@ COLUMNS = {"text": "sentence", "language": "lang"}
 
 
 @pytest.fixture(autouse=True)
-def offline(tmp_path, monkeypatch):
+def _offline(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf-cache")
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     datasets.disable_progress_bars()
