@@ -1,3 +1,4 @@
+import fcntl
 import logging
 import os
 import shutil
@@ -90,6 +91,22 @@ def test_a_cache_that_is_removed_while_waiting_is_not_locked(tmp_path):
         threading.Timer(0.2, shutil.rmtree, [folder]).start()
         with pytest.raises(FileNotFoundError), locked(folder, wait=0.5):
             pass
+
+
+def test_a_lock_in_a_folder_that_was_just_removed_is_not_taken_for_the_new_ones(tmp_path, monkeypatch):
+    folder, flock = tmp_path / "cache", fcntl.flock
+    folder.mkdir()
+
+    def replaced_meanwhile(file, how):
+        monkeypatch.setattr(fcntl, "flock", flock)
+        folder.rename(tmp_path / "removed")
+        folder.mkdir()
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", replaced_meanwhile)
+    with locked(folder):
+        assert holder(folder / ".lock") is not None
+        assert holder(tmp_path / "removed" / ".lock") is None
 
 
 def test_a_look_at_the_lock_does_not_turn_a_writer_away(tmp_path):
