@@ -33,7 +33,7 @@ def read_parquet(path: Path, wanted: Wanted, bad: BadRows) -> pd.DataFrame:
                 theirs = [wanted.theirs(name) for name in names]
                 batches = file.iter_batches(columns=theirs)
                 return frame_of(batches, file.schema_arrow, wanted, bad, file=str(path))
-        except pa.ArrowException as error:
+        except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter of names in the schema
             raise CorpusError(f"{path}: it cannot be read as Parquet: {error}") from error
 
 

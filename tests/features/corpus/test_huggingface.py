@@ -229,6 +229,26 @@ def test_what_cannot_be_loaded_is_one_line(tmp_path, name, config, said):
     assert len(str(error.value)) < 700
 
 
+def test_the_revision_asked_for_is_the_one_loaded(tmp_path, monkeypatch):
+    folder = tmp_path / "d"
+    folder.mkdir()
+    (folder / "train.csv").write_text("text,label,language\na,b,c\n")
+    asked = []
+    load = datasets.load_dataset_builder
+
+    def remember(path, **options):
+        asked.append((path, options))
+        return load(str(folder))
+
+    monkeypatch.setattr(datasets, "load_dataset_builder", remember)
+    read("some/name", revision="v1.0", config="all")
+    read("some/name")
+    assert asked == [
+        ("some/name", {"name": "all", "revision": "v1.0"}),
+        ("some/name", {"name": None, "revision": None}),
+    ]
+
+
 def test_a_loading_script_is_never_run(tmp_path):
     folder = tmp_path / "d"
     folder.mkdir()
