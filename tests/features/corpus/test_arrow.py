@@ -105,6 +105,16 @@ def test_what_is_no_parquet(tmp_path):
         read_table(tmp_path / "b.parquet", ("id",))
 
 
+def test_a_schema_whose_names_are_no_text(tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"name": ["a"]}), path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"name", b"na\xffe"))
+    with pytest.raises(
+        CorpusError, match=r"a\.parquet: it cannot be read as Parquet: .*can't decode byte 0xff"
+    ):
+        read_table(path, ("id",))
+
+
 def test_without_pyarrow_the_message_says_what_to_install(tmp_path, monkeypatch):
     path = parquet(tmp_path, id=["a"])
     monkeypatch.setitem(sys.modules, "pyarrow", None)
