@@ -28,10 +28,20 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
-    """Open a file of a cache, never through a link; yield its descriptor."""
+    """Open a file of a cache, never through a link; yield its descriptor.
+
+    Raises
+    ------
+    StoreError
+        It cannot be opened for reading.
+    OSError
+        It cannot be opened for writing; the writer knows what for.
+    """
     try:
         file = os.open(path, flags | os.O_NOFOLLOW, 0o600)
     except OSError as error:
+        if flags & os.O_RDWR:
+            raise
         raise StoreError(f"{path}: cannot be opened: {error.strerror}") from error
     try:
         yield file

@@ -116,7 +116,7 @@ def begin(folder: Path, fingerprint: Mapping[str, Any], about: Mapping[str, str]
 
 
 def finish(folder: Path, spec: StoreSpec, shards: Iterable[Shard], index: np.ndarray) -> None:
-    """Write the manifest, last.
+    """Write the manifest, last; whoever calls this holds the cache's lock.
 
     Parameters
     ----------

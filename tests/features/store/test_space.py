@@ -103,6 +103,17 @@ def test_every_call_that_may_find_the_disk_full(made, tmp_path, monkeypatch, cal
     assert 0 < n < 39
 
 
+def test_a_disk_without_room_for_one_more_name(made, tmp_path, monkeypatch):
+    def refuse(path, flags, *args, real=os.open, **kwargs):
+        if flags & os.O_CREAT and str(path).endswith(".h5.partial"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return real(path, flags, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(StoreFullError, match="rows-000000000.h5: cannot write .* bytes: the disk is full"):
+        made.write(tmp_path, made.shards[0])
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only to root")
 def test_a_folder_that_may_not_be_written(made, tmp_path):
     tmp_path.chmod(0o500)
