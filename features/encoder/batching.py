@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-FULL_ENOUGH = 4  # a batch of a quarter of the budget ends where longer texts begin
+FULL_ENOUGH = 2  # a batch of half the budget ends where longer texts begin
 
 
 def plan_batches(lengths: np.ndarray, tokens: int) -> list[np.ndarray]:

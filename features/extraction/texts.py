@@ -1,7 +1,9 @@
 """The distinct texts of a corpus, found in one pass and packed on disk: memory does not grow with them.
 
-A text and its second text are told apart from others by a 128-bit hash; only hashes and sizes are held. The
-packed file is little-endian: the number of texts, 2 n + 1 offsets into what follows, then the texts as UTF-8.
+A text and its second text are told apart from others by a 128-bit hash; only hashes and sizes are held.
+Distinct texts are numbered from short to long, so that the texts of a unit are alike and their batches are
+hardly padded. The packed file is little-endian: the number of texts, (n, 3) offsets, sizes and sizes of second
+texts, then the texts as UTF-8 in the corpus's order.
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ import os
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,8 @@ class Survey:
     Attributes
     ----------
     index : ndarray of int64, (n_rows,)
-        Corpus row -> number of its distinct text; numbers count in order of first appearance.
+        Corpus row -> number of its distinct text. Numbers count from short to long in bytes, then in order of
+        first appearance.
     rows : ndarray of int64, (n_texts,)
         Row in which each distinct text appears first.
     sizes : ndarray of int64, (n_texts, 2)
@@ -61,8 +63,11 @@ def survey(texts: Iterable[Row]) -> Survey:
         hashes += hashlib.blake2b(framed, digest_size=16).digest()
         sizes.extend((len(a), len(b)))
     index, rows = _number(np.frombuffer(hashes, dtype="<u8").reshape(-1, 2))
-    measured = np.frombuffer(sizes, dtype=np.int64).reshape(-1, 2)
-    return Survey(index, rows, measured[rows], digest.hexdigest())
+    measured = np.frombuffer(sizes, dtype=np.int64).reshape(-1, 2)[rows]
+    order = np.argsort(measured.sum(axis=1), kind="stable")
+    number = np.empty_like(order)
+    number[order] = np.arange(len(order))
+    return Survey(number[index], rows[order], measured[order], digest.hexdigest())
 
 
 def _framed(text: bytes, second: bytes) -> bytes:
@@ -106,20 +111,24 @@ class PackedTexts:
             The texts are not those of the survey: they changed between the two passes.
         """
         partial = path.with_suffix(f".partial-{os.getpid()}")
-        offsets = np.concatenate([[0], np.cumsum(found.sizes.ravel())]).astype("<i8")
+        in_order = np.argsort(found.rows)
+        stops = np.cumsum(found.sizes[in_order].sum(axis=1))
+        table = np.empty((found.n_texts, 3), dtype="<i8")
+        table[in_order, 0] = stops - found.sizes[in_order].sum(axis=1)
+        table[:, 1:] = found.sizes
         digest = hashlib.sha256()
-        first_rows = iter(found.rows.tolist())
-        wanted = next(first_rows, None)
+        wanted = iter(found.rows[in_order].tolist())
+        next_row = next(wanted, None)
         partial.touch(mode=0o600)
         with partial.open("wb") as file:
             file.write(np.int64(found.n_texts).astype("<i8").tobytes())
-            file.write(offsets.tobytes())
+            file.write(table.tobytes())
             for row, (_, first, second) in enumerate(texts):
                 a, b = first.encode(), second.encode()
                 digest.update(_framed(a, b))
-                if row == wanted:
+                if row == next_row:
                     file.write(a + b)
-                    wanted = next(first_rows, None)
+                    next_row = next(wanted, None)
         if digest.hexdigest() != found.digest:
             partial.unlink()
             raise ValueError("extract: the texts changed while they were read; run extract again")
@@ -128,12 +137,12 @@ class PackedTexts:
 
     def read(self, start: int, stop: int) -> list[tuple[str, str]]:
         """Return text and second text of the numbers `start` to `stop`."""
+        out = []
         with self.path.open("rb") as file:
-            (n_texts,) = np.frombuffer(file.read(WORD), dtype="<i8")
-            file.seek(WORD * (1 + 2 * start))
-            offsets = np.frombuffer(file.read(WORD * (2 * (stop - start) + 1)), dtype="<i8")
-            file.seek(WORD * (2 + 2 * int(n_texts)) + int(offsets[0]))
-            data = file.read(int(offsets[-1] - offsets[0]))
-        cuts = (offsets - offsets[0]).tolist()
-        pieces = [data[a:b].decode() for a, b in pairwise(cuts)]
-        return list(zip(pieces[::2], pieces[1::2], strict=True))
+            (n_texts,) = np.frombuffer(file.read(WORD), dtype="<i8").tolist()
+            file.seek(WORD * (1 + 3 * start))
+            table = np.frombuffer(file.read(WORD * 3 * (stop - start)), dtype="<i8").reshape(-1, 3)
+            for offset, size, second in table.tolist():
+                data = os.pread(file.fileno(), size + second, WORD * (1 + 3 * n_texts) + offset)
+                out.append((data[:size].decode(), data[size:].decode()))
+        return out

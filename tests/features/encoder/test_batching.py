@@ -24,7 +24,7 @@ def test_a_batch_ends_where_it_is_full_or_full_enough_and_longer_texts_begin(len
     for batch, following in pairwise(batches):
         longest, after = lengths[batch].max(), lengths[following].min()
         full = (len(batch) + 1) * after > 256
-        assert full or (after > longest and 4 * len(batch) * longest >= 256)
+        assert full or (after > longest and 2 * len(batch) * longest >= 256)
 
 
 def test_lengths_that_are_frequent_are_not_padded():

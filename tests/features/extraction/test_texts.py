@@ -14,11 +14,15 @@ def rows_of(pairs):
     return [(f"t{k}", *pair) for k, pair in enumerate(pairs)]
 
 
+def in_order(pairs):
+    return sorted(dict.fromkeys(pairs), key=lambda pair: len("".join(pair).encode()))
+
+
 @given(st.lists(PAIRS, min_size=1, max_size=30))
 @settings(max_examples=200, deadline=None)
-def test_distinct_texts_are_numbered_by_first_appearance(pairs):
+def test_distinct_texts_are_numbered_from_short_to_long_then_by_first_appearance(pairs):
     found = survey(rows_of(pairs))
-    distinct = list(dict.fromkeys(pairs))
+    distinct = in_order(pairs)
     assert [distinct[k] for k in found.index] == pairs
     assert found.rows.tolist() == [pairs.index(pair) for pair in distinct]
     assert found.sizes.tolist() == [[len(a.encode()), len(b.encode())] for a, b in distinct]
@@ -29,7 +33,7 @@ def test_distinct_texts_are_numbered_by_first_appearance(pairs):
 def test_any_range_reads_back(tmp_path_factory, pairs, cut):
     rows = rows_of(pairs)
     packed = PackedTexts.write(tmp_path_factory.mktemp("packed") / "texts.packed", rows, survey(rows))
-    distinct = list(dict.fromkeys(pairs))
+    distinct = in_order(pairs)
     start = cut.draw(st.integers(0, len(distinct) - 1))
     stop = cut.draw(st.integers(start, len(distinct)))
     assert packed.read(start, stop) == distinct[start:stop]
