@@ -285,11 +285,11 @@ def winner_f1_change(scratch: Path) -> float:
         paths = ["--runs", str(scratch / "runs"), "--cache", str(scratch / "search-cache"), "--run", dtype]
         if mcbert(["gridsearch", "--config", "demo", *paths, f"extract.dtype={dtype}"]) != 0:
             raise SystemExit(f"the search over {dtype} features failed")
-        tables.append(read(GRIDSEARCH, scratch / "runs" / dtype / "gridsearch.csv").set_index("candidate"))
+        tables.append(read(GRIDSEARCH, scratch / "runs" / dtype / "gridsearch.csv").set_index("candidate_id"))
     exact, low = tables
     winner = exact.index[0]
     print("winner over float32 features:", winner, "| over bfloat16 features:", low.index[0])
-    return round(float(low.loc[winner, "mean_f1"] - exact.loc[winner, "mean_f1"]), 5)
+    return round(float(low.loc[winner, "dev_f1_mean"] - exact.loc[winner, "dev_f1_mean"]), 5)
 
 
 if __name__ == "__main__":

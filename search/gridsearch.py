@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import sklearn
 
-from features.store import FeatureStore
+from features.store import FeatureStore, StoreError
 from search import artifacts, routes
 from search.artifacts import Outcome
 from search.checks import check
@@ -23,7 +23,7 @@ from search.kernels import Source, open_pooling, open_rows
 from search.ledger import Ledger
 from search.representation import Representation
 from search.space import Candidate, GridsearchSettings, Space
-from search.task import Task, error_rows, fit, one_thread, run
+from search.task import Task, Unreadable, error_rows, fit, one_thread, run
 
 LOG = logging.getLogger(__name__)
 VERSION = 1  # of the results of a candidate: raise it when a change alters them
@@ -87,6 +87,8 @@ def gridsearch(
         )
         tasks = list(tasks_left(space, source, set(ledger.rows), settings.seed))
         for task, rows, error in track(execute(run, tasks), len(tasks), "gridsearch"):
+            if isinstance(rows, Unreadable):
+                raise StoreError(rows.message)
             for row in rows if rows is not None else error_rows(task.candidates, error or "no result"):
                 ledger.append(row)
         results = ledger.rows

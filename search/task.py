@@ -15,6 +15,7 @@ from typing import Any
 import sklearn
 from threadpoolctl import ThreadpoolController
 
+from features.store import StoreError
 from search import routes
 from search.classifiers import CLASSIFIERS
 from search.kernels import Ints, PoolingBlocks, Source, open_pooling
@@ -37,12 +38,19 @@ class Task:
     seed: int = 0
 
 
-def run(task: Task) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Unreadable:
+    """What `run` returns when the feature cache cannot be read: no fault of a candidate, so no row."""
+
+    message: str
+
+
+def run(task: Task) -> list[dict[str, Any]] | Unreadable:
     """Fit and score the candidates of a task; a row of the ledger for each, in their order.
 
     A row has candidate_id, status (ok or error), message, fit_seconds, score_seconds and matrices: language
     -> split -> confusion matrix as lists. What fails is a row with status error; no exception of a
-    classifier leaves this function.
+    classifier leaves this function. A cache that cannot be read is `Unreadable` instead.
     """
     with one_thread():
         start = time.perf_counter()
@@ -50,6 +58,8 @@ def run(task: Task) -> list[dict[str, Any]]:
             blocks = open_pooling(task.source, task.pooling)
             representation = Representation(blocks, task.layers)
             representation.prepare()
+        except StoreError as error:
+            return Unreadable(str(error))
         except Exception as error:
             LOG.debug("task %s %s failed", task.layers, task.pooling, exc_info=True)
             return error_rows(task.candidates, error)

@@ -5,6 +5,7 @@ python -m pytest tests/features/corpus/test_tatoeba.py
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +25,8 @@ _CODES = (
 )
 CODES = dict(pair.split(":") for pair in _CODES.split())
 """Two-letter language codes -> the three-letter ones of the file names; other codes stand for themselves."""
+ENGLISH = "eng"
+_NAME = re.compile(r"tatoeba\.([a-z]+)-eng\.(\1|eng)")
 
 
 def read_tatoeba(folder: Path, languages: Sequence[str]) -> pd.DataFrame:
@@ -47,24 +50,43 @@ def read_tatoeba(folder: Path, languages: Sequence[str]) -> pd.DataFrame:
     CorpusError
         A language that is not there, files of unlike length, an empty line, bytes that are not UTF-8.
     """
-    folder = folder / "v1" if (folder / "v1").is_dir() else folder
     return pd.concat([_pairs(folder, language) for language in languages], ignore_index=True)
 
 
-def _pairs(folder: Path, language: str) -> pd.DataFrame:
+def languages_in(folder: Path) -> list[str]:
+    """Return the three-letter codes of the languages of which a file is there, sorted."""
+    names = (_NAME.fullmatch(path.name) for path in _sets(folder).glob("tatoeba.*"))
+    return sorted({name[1] for name in names if name})
+
+
+def tatoeba_files(folder: Path, language: str) -> tuple[Path, Path]:
+    """Return where the sentences in the language stand and where those in English, there or not."""
     code = CODES.get(language, language)
-    stem = folder / f"tatoeba.{code}-eng"
-    paths = [stem.with_name(f"{stem.name}.{end}") for end in (code, "eng")]
+    stem = f"tatoeba.{code}-eng"
+    return _sets(folder) / f"{stem}.{code}", _sets(folder) / f"{stem}.{ENGLISH}"
+
+
+def _sets(folder: Path) -> Path:
+    return folder / "v1" if (folder / "v1").is_dir() else folder
+
+
+def _pairs(folder: Path, language: str) -> pd.DataFrame:
+    paths = tatoeba_files(folder, language)
     for path in paths:
         if not path.is_file():
-            present = sorted(p.suffix[1:] for p in folder.glob("tatoeba.*-eng.*") if p.suffix != ".eng")
+            present = languages_in(folder)
             raise CorpusError(
                 f"{path}: no such file; languages present: {listed(present, 200) or 'none'}; the sets are "
                 "LASER's data/tatoeba/v1"
             )
     texts, english = map(_lines, paths)
     if len(texts) != len(english):
-        raise CorpusError(f"{paths[0]}: {len(texts)} lines, but {paths[1].name} has {len(english)}")
+        raise CorpusError(
+            f"{paths[0]}: {len(texts)} lines, but {paths[1].name} has {len(english)}; "
+            f"line {min(len(texts), len(english)) + 1} stands alone"
+        )
+    if not texts:
+        raise CorpusError(f"{paths[0]}: line 1: the file is empty; accepted: a sentence a line")
     ids = [f"{language}-{number}" for number in range(1, len(texts) + 1)]
     return pd.DataFrame({"id": ids, "language": language, "text": texts, "text_pair": english}, dtype="str")
 

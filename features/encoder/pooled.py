@@ -14,6 +14,8 @@ from features.encoder.blocks import encoder_layers, load_encoder
 from features.encoder.pooling import pool, pool_sorted
 from features.encoder.tokens import load_tokenizer, padded
 
+Tokens = Sequence[Mapping[str, Sequence[int]]]
+
 
 class PooledEncoder:
     """A frozen encoder that pools each asked layer as soon as it is computed.
@@ -49,26 +51,28 @@ class PooledEncoder:
         module: nn.Module = self.model
         module.eval().to(device=self.device, dtype=dtype)
         self.hidden_size = int(self.model.config.hidden_size)
-        self._pool: Callable[[torch.Tensor], torch.Tensor]
-        self._pooled: dict[int, torch.Tensor] = {}
+        self._pool: Callable[[torch.Tensor], list[torch.Tensor]]
+        self._put: Callable[[int, list[torch.Tensor]], None]
         blocks = encoder_layers(self.model)
-        for layer in layers:
+        for position, layer in enumerate(layers):
             if layer == 0:
-                blocks[0].register_forward_pre_hook(self._keep_input, with_kwargs=True)
+                blocks[0].register_forward_pre_hook(self._keep_input(position), with_kwargs=True)
             else:
-                blocks[layer - 1].register_forward_hook(self._keep_output(layer))
+                blocks[layer - 1].register_forward_hook(self._keep_output(position))
 
-    def _keep_input(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._pooled[0] = self._pool(args[0] if args else kwargs["hidden_states"])
-
-    def _keep_output(self, layer: int) -> Any:
-        def hook(_: nn.Module, __: Any, output: Any) -> None:
-            self._pooled[layer] = self._pool(output[0] if isinstance(output, tuple) else output)
+    def _keep_input(self, position: int) -> Any:
+        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            self._put(position, self._pool(args[0] if args else kwargs["hidden_states"]))
 
         return hook
 
-    @torch.inference_mode()
-    def __call__(self, tokens: Sequence[Mapping[str, Sequence[int]]]) -> torch.Tensor:
+    def _keep_output(self, position: int) -> Any:
+        def hook(_: nn.Module, __: Any, output: Any) -> None:
+            self._put(position, self._pool(output[0] if isinstance(output, tuple) else output))
+
+        return hook
+
+    def __call__(self, tokens: Tokens) -> torch.Tensor:
         """Encode tokenised texts.
 
         Parameters
@@ -82,19 +86,41 @@ class PooledEncoder:
         Tensor
             (batch, n_layers, n_poolings, hidden), float32, on the encoder's device.
         """
+        shape = (len(self.layers), len(self.poolings), len(tokens), self.hidden_size)
+        states = torch.empty(shape, device=self.device)
+        self.encode_into(states, tokens, torch.arange(len(tokens), device=self.device))
+        return states.permute(2, 0, 1, 3)
+
+    @torch.inference_mode()
+    def encode_into(self, states: torch.Tensor, tokens: Tokens, rows: torch.Tensor) -> None:
+        """Encode tokenised texts and write what each layer pools to, in the dtype of `states`.
+
+        Parameters
+        ----------
+        states : Tensor
+            (n_layers, n_poolings, n_texts, hidden), on the encoder's device; written at `rows` of its third
+            dimension.
+        tokens : sequence of mappings
+            As for calling.
+        rows : Tensor of int64
+            (batch,), on the encoder's device.
+        """
         batch = padded(self.tokenizer, tokens)
         special = batch.pop("special_tokens_mask", None)
         inputs = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
-        self._pool = self._pooler(inputs["attention_mask"], special)
+
+        def put(position: int, pooled: list[torch.Tensor]) -> None:
+            for target, vectors in zip(states[position], pooled, strict=True):
+                target.index_copy_(0, rows, vectors.to(states.dtype))
+
+        self._pool, self._put = self._pooler(inputs["attention_mask"], special), put
         self.model(**inputs)
-        out = torch.stack([self._pooled[layer] for layer in self.layers], dim=1)
-        self._pooled.clear()
-        return out
+        del self._pool, self._put  # they hold on to the caller's tensors
 
     def _pooler(
         self, attention_mask: torch.Tensor, special: torch.Tensor | None
-    ) -> Callable[[torch.Tensor], torch.Tensor]:
-        """Return how to pool this batch: (batch, seq, hidden) to (batch, n_poolings, hidden)."""
+    ) -> Callable[[torch.Tensor], list[torch.Tensor]]:
+        """Return how to pool this batch: (batch, seq, hidden) to (batch, hidden) for each pooling."""
         if self.device.type == "cpu" and not self.content_only:
             lengths = attention_mask.sum(dim=1).tolist()
             if lengths == sorted(lengths):
@@ -105,4 +131,4 @@ class PooledEncoder:
             content = every & ~special.bool().to(self.device)
             content = torch.where(content.any(dim=1, keepdim=True), content, every)
         masks = {"max": content, "mean": content, "cls": every}
-        return lambda states: torch.stack([pool(states, masks[p], p) for p in self.poolings], dim=1)
+        return lambda states: [pool(states, masks[name], name) for name in self.poolings]

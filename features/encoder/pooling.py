@@ -58,7 +58,9 @@ def pool(hidden_states: torch.Tensor, attention_mask: torch.Tensor, pooling: str
     return POOLINGS[pooling](hidden_states.float(), attention_mask.bool())
 
 
-def pool_sorted(hidden_states: torch.Tensor, lengths: Sequence[int], poolings: Sequence[str]) -> torch.Tensor:
+def pool_sorted(
+    hidden_states: torch.Tensor, lengths: Sequence[int], poolings: Sequence[str]
+) -> list[torch.Tensor]:
     """Pool a batch padded on the right whose rows are sorted by length, all poolings in one pass.
 
     Walks the positions and at each one touches only the rows that reach it, so no mask is made, padding is
@@ -76,8 +78,9 @@ def pool_sorted(hidden_states: torch.Tensor, lengths: Sequence[int], poolings: S
 
     Returns
     -------
-    Tensor
-        (batch, n_poolings, hidden), float32: max and cls equal those of `pool`, mean up to rounding.
+    list of Tensor
+        (batch, hidden) for each pooling, mean in float32, max and cls in the states' dtype (their values are
+        the states' own): max and cls equal those of `pool`, mean up to rounding.
     """
     first = hidden_states[:, 0]
     largest, total = first.clone(), first.float() if first.dtype != torch.float32 else first.clone()
@@ -90,4 +93,4 @@ def pool_sorted(hidden_states: torch.Tensor, lengths: Sequence[int], poolings: S
             total[reaching:] += column
     total /= torch.tensor(lengths, dtype=torch.float32, device=total.device).unsqueeze(-1)
     pooled = {"max": largest, "mean": total, "cls": first}
-    return torch.stack([pooled[name].float() for name in poolings], dim=1)
+    return [pooled[name] for name in poolings]

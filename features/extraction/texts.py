@@ -2,7 +2,7 @@
 
 A text and its second text are told apart from others by a 128-bit hash; only hashes and sizes are held.
 Distinct texts are numbered from short to long, so that the texts of a unit are alike and their batches are
-hardly padded. The packed file is little-endian: the number of texts, (n, 3) offsets, sizes and sizes of second
+hardly padded. The packed file is little-endian: the number of texts, (n, 3) offsets, sizes, sizes of second
 texts, then the texts as UTF-8 in the corpus's order.
 """
 

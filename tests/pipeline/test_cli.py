@@ -239,12 +239,12 @@ def test_validate_without_files(project, capsys):
 SIGNALLED = """
 import sys, time
 from features.encoder.pooled import PooledEncoder
-call = PooledEncoder.__call__
-def slow(self, tokens):
+encode_into = PooledEncoder.encode_into
+def slow(*args):
     print("encoding", flush=True)
     time.sleep(0.3)
-    return call(self, tokens)
-PooledEncoder.__call__ = slow
+    encode_into(*args)
+PooledEncoder.encode_into = slow
 from pipeline.cli import main
 sys.exit(main(sys.argv[1:]))
 """

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score
 
-from features.store import FeatureStore
+from features.store import FeatureStore, StoreError
 from results import schema, tables
 from search.classifiers import CLASSIFIERS
 from search.examples import Examples
@@ -199,6 +199,18 @@ def test_what_the_executor_could_not_run_is_an_error_row(search, serial, caplog)
     assert frame["status"].tolist() == ["ok"] * (N - 3) + ["error"] * 3
     assert "3 candidates failed, for example: the task killed its worker twice" in caplog.text
     assert tables.validate(out) == []
+
+
+def test_a_damaged_cache_stops_the_search_and_leaves_no_row(search, tmp_path):
+    """A candidate is not to blame: once the cache is mended the same search ends as if nothing had been."""
+    expected = timeless(search(out=tmp_path / "whole"))
+    path = min(search.made.store.glob("rows-*.h5"))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))  # in the last dataset
+    with pytest.raises(StoreError, match=f"{path.name}.*verify .* --repair"):
+        search(out=tmp_path / "damaged")
+    path.write_bytes(whole)
+    pd.testing.assert_frame_equal(timeless(search(out=tmp_path / "damaged")), expected)
 
 
 def test_all_failed_is_an_error_and_leaves_no_winner(search):

@@ -68,10 +68,10 @@ def test_the_order_of_a_batch_changes_how_it_is_pooled_and_not_what_comes_out(an
 def test_no_hidden_states_outlive_their_pooling(encoder_folder):
     """Of all token states that the forward pass made, none is alive when it returns."""
     encoder = PooledEncoder(encoder_folder, layers=(0, 1, 2, 3, 4), poolings=("max", "cls"))
-    seen, pool_states = [], encoder._pooler
+    seen, pooler = [], encoder._pooler
 
     def watched(*args):
-        chosen = pool_states(*args)
+        chosen = pooler(*args)
         return lambda states: (seen.append(weakref.ref(states)), chosen(states))[1]
 
     encoder._pooler = watched

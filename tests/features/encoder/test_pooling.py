@@ -53,10 +53,10 @@ def test_sorted_rows_are_pooled_alike_in_one_pass(lengths, poolings, dtype):
     states[~mask] = torch.nan  # padding is not even read
     before = states.clone()
     out = pool_sorted(states, lengths, poolings)
-    assert out.dtype == torch.float32
     clean = states.masked_fill(~mask[..., None], 0).float()
     for k, pooling in enumerate(poolings):
-        np.testing.assert_allclose(out[:, k], reference(clean, mask, pooling), rtol=1e-5, atol=1e-5)
+        assert out[k].dtype == (torch.float32 if pooling == "mean" else dtype)
+        np.testing.assert_allclose(out[k].float(), reference(clean, mask, pooling), rtol=1e-5, atol=1e-5)
     assert torch.equal(states.isnan(), before.isnan())
     assert torch.equal(states.nan_to_num(), before.nan_to_num())
 

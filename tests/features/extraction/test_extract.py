@@ -78,7 +78,7 @@ def test_shards_are_files_of_their_own_and_no_text_is_left_behind(corpus, encode
 def test_relabelling_reuses_the_cache_and_new_texts_do_not(corpus, encoder_folder, tmp_path, monkeypatch):
     first = run(corpus, encoder_folder, tmp_path)
     flipped = corpus.table.assign(label=corpus.table["label"].map({"refund": "a", "cancel": "b"}))
-    monkeypatch.setattr(PooledEncoder, "__call__", lambda *_a: pytest.fail("encoded again"))
+    monkeypatch.setattr(PooledEncoder, "encode_into", lambda *_a: pytest.fail("encoded again"))
     assert run(Corpus.of(flipped, "en", "x"), encoder_folder, tmp_path) == first
     monkeypatch.undo()
     changed = corpus.table.assign(text=corpus.table["text"] + " now")
@@ -138,13 +138,13 @@ def test_stopped_between_any_two_batches_ends_bit_identical(corpus, encoder_fold
 
 def test_what_was_acknowledged_is_not_encoded_again(corpus, encoder_folder, tmp_path, monkeypatch):
     encoded = []
-    call = PooledEncoder.__call__
+    encode_into = PooledEncoder.encode_into
 
-    def counted(self, tokens):
+    def counted(self, states, tokens, rows):
         encoded.append(len(tokens))
-        return call(self, tokens)
+        encode_into(self, states, tokens, rows)
 
-    monkeypatch.setattr(PooledEncoder, "__call__", counted)
+    monkeypatch.setattr(PooledEncoder, "encode_into", counted)
     with pytest.raises(Stop):
         run(corpus, encoder_folder, tmp_path, check=stopping_after(4))
     target = run(corpus, encoder_folder, tmp_path)
@@ -188,10 +188,13 @@ def test_a_damaged_unit_is_encoded_again_and_nothing_else(corpus, encoder_folder
     assert len(damages) == 1
     revoke(target, damages)
     encoded = []
-    call = PooledEncoder.__call__
-    monkeypatch.setattr(
-        PooledEncoder, "__call__", lambda self, tokens: (encoded.append(len(tokens)), call(self, tokens))[1]
-    )
+    encode_into = PooledEncoder.encode_into
+
+    def counted(self, states, tokens, rows):
+        encoded.append(len(tokens))
+        encode_into(self, states, tokens, rows)
+
+    monkeypatch.setattr(PooledEncoder, "encode_into", counted)
     assert contents(run(corpus, encoder_folder, tmp_path)) == whole
     assert sum(encoded) == SMALL.unit_rows
     assert verify(target) == []
@@ -204,22 +207,21 @@ def test_two_extractions_of_one_cache(corpus, encoder_folder, tmp_path):
         run(corpus, encoder_folder, tmp_path)
 
 
-@pytest.fixture
-def overflowing(monkeypatch):
-    """An encoder whose layer 2 is beyond float16 for one text of a batch, and NaN in another pooling."""
-    call = PooledEncoder.__call__
+def overflow(monkeypatch):
+    """Make an encoder whose layer 2 is beyond float16 for one text of a batch, and NaN in another pooling."""
+    encode_into = PooledEncoder.encode_into
 
-    def broken(self, tokens):
-        out = call(self, tokens).clone()
-        for k, row in enumerate(tokens):
+    def broken(self, states, tokens, rows):
+        encode_into(self, states, tokens, rows)
+        for number, row in zip(rows.tolist(), tokens, strict=True):
             if len(row["input_ids"]) == 9:
-                out[k, 2, 1] = 1e6
-        return out
+                states[2, 1, number] = 1e6
 
-    monkeypatch.setattr(PooledEncoder, "__call__", broken)
+    monkeypatch.setattr(PooledEncoder, "encode_into", broken)
 
 
-def test_a_state_that_is_not_finite_names_its_text(corpus, encoder_folder, tmp_path, overflowing):
+def test_a_state_that_is_not_finite_names_its_text(corpus, encoder_folder, tmp_path, monkeypatch):
+    overflow(monkeypatch)
     with pytest.raises(ValueError, match="a state is not finite as float16") as caught:
         run(corpus, encoder_folder, tmp_path)
     said = str(caught.value)
@@ -230,7 +232,8 @@ def test_a_state_that_is_not_finite_names_its_text(corpus, encoder_folder, tmp_p
     assert "\n" not in said
 
 
-def test_texts_without_finite_states_can_be_left_out(corpus, encoder_folder, tmp_path, overflowing, caplog):
+def test_texts_without_finite_states_can_be_left_out(corpus, encoder_folder, tmp_path, monkeypatch, caplog):
+    overflow(monkeypatch)
     settings = ExtractSettings(unit_rows=8, units_per_file=3, tokens_per_batch=64, on_nonfinite="skip")
     store = FeatureStore.open(run(corpus, encoder_folder, tmp_path, settings))
     long = [k for k, text in enumerate(corpus.table["text"]) if len(text.split()) == 7]
@@ -245,7 +248,7 @@ def test_texts_without_finite_states_can_be_left_out(corpus, encoder_folder, tmp
 
 def test_too_little_room_is_said_before_the_encoder_runs(corpus, encoder_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("features.store.space.bytes_free", lambda _: 1000)
-    monkeypatch.setattr(PooledEncoder, "__call__", lambda *_a: pytest.fail("encoded"))
+    monkeypatch.setattr(PooledEncoder, "encode_into", lambda *_a: pytest.fail("encoded"))
     with pytest.raises(StoreError, match=r"the features need [\d,]+ bytes and 1,000 are free"):
         run(corpus, encoder_folder, tmp_path)
 
