@@ -14,10 +14,10 @@ MCBERT    = $(BIN)/python -m pipeline
 STAGE     = $(MCBERT) $(1) --config $(CONFIG) --run $(RUN) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo prepare extract gridsearch finetune report test lint types validate bench clean
+.PHONY: help setup demo prepare extract gridsearch finetune report test stress lint types validate bench bench-extract clean
 
 help: ## print this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  options: CONFIG=demo RUN=demo ARGS=\"finetune.epochs=3\"; presets:" $$(ls pipeline/presets | sed 's/\.toml//')
 
 setup: $(VENV)/.ready ## make .venv with everything that the other targets need
@@ -51,6 +51,9 @@ validate: setup ## check the run's CSVs against the schema
 test: setup ## run the tests
 	$(BIN)/python -m pytest $(ARGS)
 
+stress: setup ## 500 kills of the cache writer and of the extraction instead of 25
+	MCBERT_KILLS=500 $(BIN)/python -m pytest tests/features/store tests/features/extraction/test_kill.py -k kill
+
 lint: setup ## ruff, vulture
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -61,6 +64,9 @@ types: setup ## mypy, strict
 
 bench: setup ## the quality table of the samples (README quotes it)
 	$(BIN)/python benchmarks/demo_quality.py $(ARGS)
+
+bench-extract: setup ## the speed of extraction against the plain ways, ARGS="--stsbenchmark DIR --tatoeba DIR"
+	$(BIN)/python benchmarks/extract.py $(ARGS)
 
 clean: ## remove caches and build leftovers; .venv and results stay
 	rm -rf cache build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
