@@ -12,8 +12,6 @@ import dataclasses
 import functools
 import json
 import logging
-import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +28,7 @@ from finetune.callback import Texts, Training, Watch
 from finetune.evaluation import Evaluation, Score, compute_logits, score_languages
 from finetune.freezing import Schedule, scheduled
 from finetune.model import MCBertForSequenceClassification, build_baseline
+from finetune.saved import save_model
 from finetune.settings import FinetuneSettings
 from finetune.trainer import train
 from finetune.winner import Architecture
@@ -125,7 +124,7 @@ def run_job(job: Job) -> str:
         )
         test = compute_logits(model, tokenizer, texts["test"].tokens)
         if job.save_model:
-            save_model(model, tokenizer, job.out / "models" / job.system)
+            save_model(model, tokenizer, job.out / "models" / job.system, max_length=job.settings.max_length)
     predicted = {"dev": training.dev_predicted, "test": test.argmax(axis=1)}
     content = {
         "stamp": dict(job.stamp),
@@ -243,17 +242,6 @@ def predictions(
 def layers_text(layers: Sequence[int]) -> str:
     """Return layers as the tables have them: ``6+8+11``."""
     return "+".join(map(str, sorted(layers)))
-
-
-def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Save weights, config with label names, and tokenizer; the folder appears whole or not at all."""
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    model.save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.replace(folder)
 
 
 @contextlib.contextmanager

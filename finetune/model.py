@@ -12,7 +12,7 @@ import copy
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -30,6 +30,7 @@ from features.encoder.pooling import pool
 
 log = logging.getLogger(__name__)
 
+Decision = Literal["linear", "pairwise"]
 DROPOUT_NAMES = ("classifier_dropout", "seq_classif_dropout", "summary_last_dropout", "cls_dropout")
 
 
@@ -46,6 +47,11 @@ class MCBertConfig(PreTrainedConfig):
         A key of `features.encoder.pooling.POOLINGS`.
     dropout : float
         On the concatenated pooled states.
+    decision : {"linear", "pairwise"}
+        ``linear``: the head has a score for each label, which are the logits. ``pairwise``: it has a machine
+        for each pair of labels, (0, 1), (0, 2), ..., and the logits are their votes, as an SVM decides.
+    probability_temperature : float
+        softmax(logits / temperature) are the probabilities; the logits themselves are not divided by it.
     """
 
     model_type = "mcbert"
@@ -54,9 +60,12 @@ class MCBertConfig(PreTrainedConfig):
     def __init__(
         self,
         encoder_config: PreTrainedConfig | Mapping[str, Any] | None = None,
+        *,
         layers: Sequence[int] = (1,),
         pooling: str = "max",
         dropout: float = 0.1,
+        decision: Decision = "linear",
+        probability_temperature: float = 1.0,
         **kwargs: Any,
     ) -> None:
         if encoder_config is None:  # the library builds a config without arguments to find what differs
@@ -67,6 +76,8 @@ class MCBertConfig(PreTrainedConfig):
         self.layers = [int(layer) for layer in layers]
         self.pooling = pooling
         self.dropout = dropout
+        self.decision = decision
+        self.probability_temperature = probability_temperature
         super().__init__(**kwargs)
 
 
@@ -88,12 +99,20 @@ class MCBertForSequenceClassification(PreTrainedModel):
             self.encoder.pooler = None
         self.dropout = nn.Dropout(config.dropout)
         width = len(config.layers) * config.encoder_config.hidden_size
-        self.classifier = nn.Linear(width, self.num_labels)
+        n_pairs = self.num_labels * (self.num_labels - 1) // 2
+        self.classifier = nn.Linear(width, n_pairs if config.decision == "pairwise" else self.num_labels)
         self.post_init()  # type: ignore[no-untyped-call]
 
     @classmethod
     def from_encoder(
-        cls, folder: Path, layers: Sequence[int], *, pooling: str, dropout: float, labels: Sequence[str]
+        cls,
+        folder: Path,
+        layers: Sequence[int],
+        *,
+        pooling: str,
+        dropout: float,
+        labels: Sequence[str],
+        decision: Decision = "linear",
     ) -> MCBertForSequenceClassification:
         """Put a random head on a pretrained encoder.
 
@@ -105,6 +124,8 @@ class MCBertForSequenceClassification(PreTrainedModel):
             Layers that feed the head; the encoder is cut after the deepest.
         labels : sequence of str
             Label names in the order of their codes.
+        decision : {"linear", "pairwise"}
+            What the head is, as in `MCBertConfig`.
         """
         encoder = load_encoder(folder, max(layers))
         config = MCBertConfig(
@@ -112,6 +133,7 @@ class MCBertForSequenceClassification(PreTrainedModel):
             layers=layers,
             pooling=pooling,
             dropout=dropout,
+            decision=decision,
             **label_names(labels),
         )
         model = cls(config)
@@ -142,7 +164,14 @@ class MCBertForSequenceClassification(PreTrainedModel):
         -------
         SequenceClassifierOutput
             `logits` (batch, n_labels) and, with labels, `loss`, the mean cross-entropy.
+
+        Raises
+        ------
+        ValueError
+            Nothing to read; labels for a model whose logits are votes, which have no gradient.
         """
+        if labels is not None and self.config.decision == "pairwise":
+            raise ValueError("forward: labels: got some, but this model's logits are votes: it has no loss")
         given = input_ids if input_ids is not None else inputs_embeds
         if given is None:
             raise ValueError("forward: got neither input_ids nor inputs_embeds")
@@ -154,9 +183,30 @@ class MCBertForSequenceClassification(PreTrainedModel):
         states = self.encoder(attention_mask=attention_mask, **kwargs).hidden_states
         pooled = [pool(states[layer], attention_mask, self.config.pooling) for layer in self.config.layers]
         features = torch.cat(pooled, dim=-1).to(self.classifier.weight.dtype)  # (batch, n_layers * hidden)
-        logits = self.classifier(self.dropout(features))  # (batch, n_labels)
+        logits = self.classifier(self.dropout(features))  # (batch, n_labels), or (batch, n_pairs)
+        if self.config.decision == "pairwise":
+            logits = count_votes(logits, self.num_labels)
         loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
+
+
+def count_votes(scores: torch.Tensor, n_labels: int) -> torch.Tensor:
+    """Count the votes of pairwise machines, as libsvm does.
+
+    Parameters
+    ----------
+    scores : Tensor
+        (batch, n_pairs) over (0, 1), (0, 2), ..., positive where the first of a pair wins.
+
+    Returns
+    -------
+    Tensor
+        (batch, n_labels), whole numbers in the dtype of `scores`; `argmax` gives a tie to the lower label.
+    """
+    first, second = torch.triu_indices(n_labels, n_labels, offset=1, device=scores.device)
+    won = (scores > 0).to(scores.dtype)
+    votes = scores.new_zeros(len(scores), n_labels)
+    return votes.index_add(1, first, won).index_add(1, second, 1 - won)
 
 
 def build_baseline(
@@ -190,7 +240,7 @@ def build_baseline(
     return model, fresh
 
 
-def label_names(labels: Sequence[str]) -> dict[str, dict[Any, Any]]:
+def label_names(labels: Sequence[str]) -> dict[str, Any]:
     """Return a config's two label maps."""
     return {"id2label": dict(enumerate(labels)), "label2id": {label: k for k, label in enumerate(labels)}}
 

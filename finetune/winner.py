@@ -56,7 +56,7 @@ def read_architecture(
     """
     found: dict[str, Any] = {}
     if winner is not None and winner.is_file():
-        found = _read(winner, labels, encoder)
+        found = read_winner(winner, labels, encoder)
     elif not (settings.layers and settings.pooling):
         raise ValueError(
             f"{winner or 'winner.json'}: no such file; run gridsearch first, "
@@ -76,7 +76,14 @@ def read_architecture(
     )
 
 
-def _read(winner: Path, labels: Sequence[str], encoder: str) -> dict[str, Any]:
+def read_winner(winner: Path, labels: Sequence[str], encoder: str) -> dict[str, Any]:
+    """Return what winner.json holds.
+
+    Raises
+    ------
+    ValueError
+        It is not such a file, or of other labels or another encoder.
+    """
     try:
         found: dict[str, Any] = json.loads(winner.read_text(encoding="utf-8"))
         names, made_with = list(found["labels"]), found["encoder"]

@@ -25,6 +25,7 @@ STAGES = {
     "prepare": "raw labelled texts -> texts.csv: top labels, split, balanced train, translated dev and test",
     "extract": "texts.csv -> feature cache: every layer x pooling of the frozen encoder, in HDF5",
     "gridsearch": "feature cache -> gridsearch.csv, confusion.csv, winner.json, probe.npz",
+    "export": "winner -> models/probe: the winner as a Hugging Face model, frozen encoder and linear head",
     "finetune": "texts.csv + winner -> finetune.csv, table1.csv, models/, TensorBoard log",
     "report": "the run's CSVs -> report.html",
 }

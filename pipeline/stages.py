@@ -261,10 +261,17 @@ def _shown(path: str) -> str:
         return Path(path).name
 
 
+def _export(pipeline: Pipeline) -> None:
+    from pipeline.export import export
+
+    export(pipeline)
+
+
 STAGES: dict[str, Callable[[Pipeline], None]] = {
     "prepare": Pipeline.prepare,
     "extract": Pipeline.extract,
     "gridsearch": Pipeline.gridsearch,
+    "export": _export,
     "finetune": Pipeline.finetune,
     "report": Pipeline.report,
 }

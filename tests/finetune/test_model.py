@@ -16,7 +16,7 @@ from transformers import (
 
 from features.encoder.pooled import PooledEncoder
 from features.encoder.tokens import load_tokenizer
-from finetune.model import MCBertForSequenceClassification, build_baseline
+from finetune.model import MCBertConfig, MCBertForSequenceClassification, build_baseline
 
 LABELS = ("cancel", "refund", "other")
 SMALL = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2,
@@ -154,3 +154,13 @@ def test_the_config_is_plain_json(encoder, tmp_path):
     config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     assert (config["model_type"], config["layers"], config["pooling"]) == ("mcbert", [1, 3], "max")
     assert config["encoder_config"]["num_hidden_layers"] == 3
+
+
+def test_votes_have_no_loss():
+    inner = BertConfig(vocab_size=10, hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
+    config = MCBertConfig(inner, layers=(1,), decision="pairwise", id2label=dict(enumerate("abc")))
+    model = MCBertForSequenceClassification(config).eval()
+    ids = torch.tensor([[2, 5, 3]])
+    assert model(input_ids=ids).logits.sum() == 3
+    with pytest.raises(ValueError, match="labels: got some, but this model's logits are votes"):
+        model(input_ids=ids, labels=torch.tensor([0]))
