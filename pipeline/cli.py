@@ -27,6 +27,7 @@ STAGES = {
     "gridsearch": "feature cache -> gridsearch.csv, confusion.csv, winner.json, probe.npz",
     "export": "winner -> models/probe: the winner as a Hugging Face model, frozen encoder and linear head",
     "finetune": "texts.csv + winner -> finetune.csv, table1.csv, models/, TensorBoard log",
+    "retrieval": "Tatoeba pairs -> tatoeba.csv: translations found, every layer x pooling, both directions",
     "report": "the run's CSVs -> report.html",
 }
 

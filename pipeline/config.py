@@ -19,6 +19,7 @@ from typing import Any
 from features.corpus import CorpusSettings, PrepareSettings
 from features.settings import EncoderSettings, ExtractSettings
 from finetune.settings import FinetuneSettings
+from search.retrieval import RetrievalSettings
 from search.space import GridsearchSettings
 
 PRESETS = Path(__file__).parent / "presets"
@@ -116,6 +117,9 @@ class Config:
     finetune: FinetuneSettings = dataclasses.field(default_factory=FinetuneSettings)
     """How to train the winner."""
 
+    retrieval: RetrievalSettings = dataclasses.field(default_factory=RetrievalSettings)
+    """Which sentences to search for their translations; not used by the other stages."""
+
     cluster: ClusterSettings = dataclasses.field(default_factory=ClusterSettings)
     """Where to run; results do not depend on it."""
 
@@ -173,11 +177,11 @@ def find(name: str) -> Path:
 
 def _anchor(tree: dict[str, Any], base: Path) -> None:
     """Make the relative paths of a file absolute; what the hub may have and is no folder there is a name."""
-    for name in ("corpus", "prepare", "encoder"):
+    for name in ("corpus", "prepare", "encoder", "retrieval"):
         section = tree.get(name)
         if not isinstance(section, dict):
             continue  # building the configuration says what is wrong with it
-        for key in ("path", "raw"):
+        for key in ("path", "raw", "tatoeba"):
             if key in section and (not _may_be_on_hub(name, section) or _is_folder(base, section[key])):
                 section[key] = _anchored(base, section[key])
         for key in ("translations", "train_translations", "source_translations"):

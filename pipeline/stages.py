@@ -2,6 +2,7 @@
 
 prepare -> texts.csv -> extract -> cache/<digest>/ -> gridsearch -> winner.json, gridsearch.csv -> finetune
 -> finetune.csv, table1.csv, models/ -> report -> report.html
+Tatoeba pairs -> retrieval -> cache/<digest>/, tatoeba.csv
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline._version import __version__
-from pipeline.cluster import encoding_executor, executor, threads_per_encoder
-from pipeline.config import CHECKOUT, Config
+from pipeline.cluster import executor
+from pipeline.config import Config
+from pipeline.extraction import cached, shown
 from pipeline.interruption import Interruption
 from pipeline.progress import track
 from pipeline.run import Run, sha256
@@ -50,7 +52,7 @@ class Pipeline:
         return {
             "run": self.run.name,
             "config_digest": self.config.digest,
-            "encoder": _shown(self.config.encoder.path),
+            "encoder": shown(self.config.encoder.path),
             "version": __version__,
             "transfer": self.config.prepare.transfer_name,
         }
@@ -120,30 +122,16 @@ class Pipeline:
 
     def _extract(self) -> list[str]:
         from features.corpus.statistics import corpus_statistics
-        from features.extraction import Means, extract
         from pipeline.run import write_json
         from results.schema import CORPUS, TEXTS
         from results.stream import Rows
         from results.tables import write
 
-        cluster = self.config.cluster
-        with self.interruption.polled() as check:
-            means = Means(
-                execute=encoding_executor(cluster),
-                threads=threads_per_encoder(cluster),
-                wait=cluster.lock_wait,
-                check=check,
-                track=track,
-            )
-            target = extract(
-                Rows(TEXTS, self.texts, ("id", "text", "text_pair")),
-                self.encoder,
-                encoder=self.config.encoder,
-                settings=self.config.extract,
-                cache=self.cache,
-                corpus=_shown(self.config.prepare.raw or self.config.corpus.path),
-                means=means,
-            )
+        target = cached(
+            self,
+            Rows(TEXTS, self.texts, ("id", "text", "text_pair")),
+            self.config.prepare.raw or self.config.corpus.path,
+        )
         rows = corpus_statistics(self._corpus(), self.encoder, self.config.encoder.max_length, track=track)
         write(CORPUS, rows.assign(**self.stamp), self.run.folder / "corpus.csv")
         write_json(self.run.folder / "cache.json", {"digest": target.name})
@@ -253,12 +241,10 @@ class Pipeline:
         return path.is_file() and (self._cache_folder() / "manifest.json").is_file()
 
 
-def _shown(path: str) -> str:
-    """Return a path inside the checkout relative to it, so that results do not name a machine's folders."""
-    try:
-        return str(Path(path).resolve().relative_to(CHECKOUT.resolve())) if Path(path).exists() else path
-    except ValueError:
-        return Path(path).name
+def _retrieval(pipeline: Pipeline) -> None:
+    from pipeline.retrieval import retrieval
+
+    retrieval(pipeline)
 
 
 def _export(pipeline: Pipeline) -> None:
@@ -273,5 +259,6 @@ STAGES: dict[str, Callable[[Pipeline], None]] = {
     "gridsearch": Pipeline.gridsearch,
     "export": _export,
     "finetune": Pipeline.finetune,
+    "retrieval": _retrieval,
     "report": Pipeline.report,
 }

@@ -247,7 +247,37 @@ PUBLISHED = Table(
     ),
 )
 
-TABLES = (TEXTS, REJECTED, CORPUS, GRIDSEARCH, CONFUSION, PREDICTIONS, FINETUNE, FREEZING, TABLE1, PUBLISHED)
+TATOEBA = Table(
+    file_name="tatoeba.csv",
+    meaning="Bilingual similarity search on the frozen encoder: whose nearest sentence is its translation.",
+    row="a language, direction, layer, pooling and score",
+    key=("run", "language", "direction", "layer", "pooling", "score"),
+    columns=(
+        _text("language", "language beside English, by its code as asked for or in the file names"),
+        _text(
+            "direction",
+            "to-en: for each sentence the nearest English one; from-en: for each English one the nearest",
+            ("to-en", "from-en"),
+        ),
+        _count("layer", "layer whose pooled states were compared, 0 = the embedding output"),
+        _text("pooling", "pooling over the tokens", POOLINGS),
+        _text(
+            "score",
+            "how near: cosine; margin: cosine over the mean one to the nearest of the other side "
+            "(ratio margin, Artetxe & Schwenk 2019)",
+            ("cosine", "margin"),
+        ),
+        _count("n", "pairs of sentences", "pairs", least=1),
+        _count("n_skipped", "pairs of which a sentence has no finite state; they count as wrong", "pairs"),
+        _count("n_right", "sentences whose nearest one is their own translation", "pairs"),
+        _share("accuracy", "n_right / n"),
+        _share("error_rate", "1 - accuracy"),
+        *_stamp(),
+    ),
+)
+
+_MEASURED = (CORPUS, GRIDSEARCH, CONFUSION, PREDICTIONS, FINETUNE, FREEZING, TABLE1, TATOEBA)
+TABLES = (TEXTS, REJECTED, *_MEASURED, PUBLISHED)
 """Every declared table."""
 STAMP = tuple(column.name for column in _stamp())
 """The columns that every row of a run carries."""
