@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,24 @@ def read_parquet(path: Path, wanted: Wanted, bad: BadRows) -> pd.DataFrame:
     CorpusError
         No pyarrow, not a Parquet file, a column that is missing or of another type than text.
     """
+    with _parquet(path) as (file, schema):
+        theirs = [wanted.theirs(name) for name in wanted.places(schema.names, str(path))]
+        return frame_of(file.iter_batches(columns=theirs), schema, wanted, bad, file=str(path))
+
+
+def stream_parquet(path: Path, wanted: Wanted, bad: BadRows, size: int) -> Iterator[pd.DataFrame]:
+    """Read columns of a Parquet file, at most `size` rows at a time; otherwise as `read_parquet`."""
+    first = 0
+    with _parquet(path) as (file, schema):
+        theirs = [wanted.theirs(name) for name in wanted.places(schema.names, str(path))]
+        for batch in file.iter_batches(batch_size=size, columns=theirs):
+            yield frame_of([batch], schema, wanted, bad, file=str(path), first=first)
+            first += batch.num_rows
+
+
+@contextlib.contextmanager
+def _parquet(path: Path) -> Iterator[tuple[Any, Any]]:
+    """Open a Parquet file; give it and its schema, and turn what is wrong with it into one line."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -29,10 +48,7 @@ def read_parquet(path: Path, wanted: Wanted, bad: BadRows) -> pd.DataFrame:
     with reading(path):
         try:
             with pq.ParquetFile(path) as file:
-                names = wanted.places(file.schema_arrow.names, str(path))
-                theirs = [wanted.theirs(name) for name in names]
-                batches = file.iter_batches(columns=theirs)
-                return frame_of(batches, file.schema_arrow, wanted, bad, file=str(path))
+                yield file, file.schema_arrow
         except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter of names in the schema
             raise CorpusError(f"{path}: it cannot be read as Parquet: {error}") from error
 
@@ -45,6 +61,7 @@ def frame_of(
     *,
     file: str,
     label_names: Sequence[str] = (),
+    first: int = 0,
 ) -> pd.DataFrame:
     """Read the wanted columns of Arrow record batches or tables.
 
@@ -57,6 +74,8 @@ def frame_of(
         What the messages call it.
     label_names : sequence of str
         Names of the labels where the label column holds their numbers.
+    first : int
+        Rows of the file before these.
 
     Returns
     -------
@@ -68,7 +87,7 @@ def frame_of(
         _require_texts(schema.field(wanted.theirs(name)).type, name, wanted, file)
     coded = {"label": label_names} if label_names else {}
     buffer = RowBuffer(file, names)
-    row = 0
+    row = first
     for batch in batches:
         for values in zip(*(_values(batch[wanted.theirs(name)]) for name in names), strict=True):
             row += 1

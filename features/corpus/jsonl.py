@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 
 from features.corpus.bad_rows import BadRow, BadRows, CorpusError, Place, shown
 from features.corpus.lines import Lines, is_encodable
-from features.corpus.rows import NUMBERED, PLACE, RowBuffer, Wanted
+from features.corpus.rows import NUMBERED, PLACE, Record, RowBuffer, Wanted
 
 
 class _RefusedError(Exception):
@@ -32,10 +33,33 @@ def read_jsonl(path: Path, wanted: Wanted, bad: BadRows, *, encoding: str = "utf
     CorpusError
         The file is empty, or a required key is in no line at all.
     """
-    lines = Lines(path, encoding)
-    keys = [(wanted.theirs(name), "" if name in wanted.optional else _ABSENT) for name in wanted.names]
     buffer = RowBuffer(str(path), wanted.names)
     seen: dict[str, None] = {}
+    for row, line, cells in records(path, wanted, bad, encoding=encoding, seen=seen):
+        buffer.add(row, line, cells)
+    if not seen:
+        return buffer.frame()
+    return buffer.frame()[[*wanted.places(list(seen), str(path)), *PLACE]]
+
+
+def records(
+    path: Path, wanted: Wanted, bad: BadRows, *, encoding: str = "utf-8", seen: dict[str, None] | None = None
+) -> Iterator[Record]:
+    """Yield the rows one after the other, a cell for each of ``wanted.names``.
+
+    Parameters
+    ----------
+    seen : dict, optional
+        Is given every key that some line has.
+
+    Raises
+    ------
+    CorpusError
+        The file is empty.
+    """
+    lines = Lines(path, encoding)
+    seen = {} if seen is None else seen
+    keys = [(wanted.theirs(name), "" if name in wanted.optional else _ABSENT) for name in wanted.names]
     row = 0
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -50,16 +74,13 @@ def read_jsonl(path: Path, wanted: Wanted, bad: BadRows, *, encoding: str = "utf
             # only an escape can bring a surrogate into a line that decodes
             if "\\u" in line or set(map(type, cells)) != {str}:
                 cells = _cells(record, wanted)
-            buffer.add(row, number, cells)
+            yield row, number, cells
         except _RefusedError as error:
             given = record.get(wanted.theirs("id"))
             known = given if isinstance(given, str) else ""
             bad.add(BadRow(Place(str(path), row, number), error.column, error.reason, known))
     if row == 0:
         raise CorpusError(f"{path}: the file is empty")
-    if not seen:
-        return buffer.frame()
-    return buffer.frame()[[*wanted.places(list(seen), str(path)), *PLACE]]
 
 
 def _record(line: str, undecodable: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import csv
 import dataclasses
 import operator
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,8 +18,9 @@ import pandas as pd
 
 from features.corpus.bad_rows import BadRow, BadRows, CorpusError, Place
 from features.corpus.jsonl import read_jsonl
+from features.corpus.jsonl import records as jsonl_records
 from features.corpus.lines import Lines
-from features.corpus.rows import RowBuffer, Wanted
+from features.corpus.rows import Record, RowBuffer, Wanted, frames
 
 Quoting = Literal["auto", "csv", "none"]
 _QUOTING: dict[str, Literal[0, 3]] = {"csv": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
@@ -76,18 +77,44 @@ def read_table(
         is not text, no rows at all.
     """
     form, bad = form or TableForm(), bad or BadRows()
-    suffix = (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
-    reader = READERS.get(suffix)
-    if reader is None:
-        accepted = ", ".join(sorted(READERS))
-        folder = "; it is a folder" if path.is_dir() else ""
-        raise CorpusError(f"{path}: suffix {path.suffix!r}{folder}; accepted: a file {accepted}")
+    reader = READERS[_suffix(path)]
     wanted = Wanted(tuple(required), tuple(optional), form.columns)
     frame = reader(path, wanted, form, bad)
     bad.settle()
     if frame.empty and not bad.count:
         raise CorpusError(f"{path}: the file has a header and no rows")
     return frame
+
+
+def stream_table(
+    path: Path,
+    required: Sequence[str],
+    optional: Sequence[str] = (),
+    *,
+    size: int,
+    form: TableForm | None = None,
+    bad: BadRows | None = None,
+) -> Iterator[pd.DataFrame]:
+    """Read columns of one table as `read_table` does, at most `size` rows at a time.
+
+    Memory does not grow with the file, but for the rows that `bad` leaves out. A file without rows yields
+    nothing.
+    """
+    form, bad = form or TableForm(), bad or BadRows()
+    wanted = Wanted(tuple(required), tuple(optional), form.columns)
+    for frame in STREAMS[_suffix(path)](path, wanted, form, bad, size):
+        bad.settle()
+        yield frame
+    bad.settle()
+
+
+def _suffix(path: Path) -> str:
+    suffix = (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
+    if suffix not in READERS:
+        accepted = ", ".join(sorted(READERS))
+        folder = "; it is a folder" if path.is_dir() else ""
+        raise CorpusError(f"{path}: suffix {path.suffix!r}{folder}; accepted: a file {accepted}")
+    return suffix
 
 
 def read_delimited(
@@ -108,6 +135,23 @@ def read_delimited(
     widths : {"exact", "shorter", "longer"}
         Whether rows may have fewer or more fields than the header, as long as the wanted columns are there.
     """
+    names, records = _delimited(path, wanted, bad, form=form, header=header, widths=widths)
+    buffer = RowBuffer(str(path), names)
+    for row, line, cells in records:
+        buffer.add(row, line, cells)
+    return buffer.frame()
+
+
+def _delimited(
+    path: Path,
+    wanted: Wanted,
+    bad: BadRows,
+    *,
+    form: TableForm,
+    header: Sequence[str] | None = None,
+    widths: Literal["exact", "shorter", "longer"] = "exact",
+) -> tuple[list[str], Iterator[Record]]:
+    """Return the columns that are there and the rows, one after the other."""
     csv.field_size_limit(sys.maxsize)  # the default, 131,072 characters, is shorter than texts people have
     lines = Lines(path, form.encoding)
     reader = csv.reader(
@@ -119,15 +163,24 @@ def read_delimited(
     take = _taker(list(places.values()))
     least = max(places.values()) + 1 if widths == "shorter" else len(names)
     most = sys.maxsize if widths == "longer" else len(names)
-    buffer = RowBuffer(str(path), list(places))
-    for row, (first, last, cells) in enumerate(records, start=1):
+    return list(places), _checked(enumerate(records, start=1), take, lines, bad, (least, len(names), most))
+
+
+def _checked(
+    records: Iterable[tuple[int, tuple[int, int, list[str]]]],
+    take: Callable[[list[str]], Sequence[str]],
+    lines: Lines,
+    bad: BadRows,
+    widths: tuple[int, int, int],
+) -> Iterator[Record]:
+    least, usual, most = widths
+    for row, (first, last, cells) in records:
         wrong = lines.undecodable_in(first, last)
         if wrong or not least <= len(cells) <= most:
-            reason = wrong or f"{len(cells)} fields, accepted: {len(names)} as in the header"
-            bad.add(BadRow(Place(str(path), row, first), "", reason))
+            reason = wrong or f"{len(cells)} fields, accepted: {usual} as in the header"
+            bad.add(BadRow(Place(str(lines.path), row, first), "", reason))
         else:
-            buffer.add(row, first, take(cells))
-    return buffer.frame()
+            yield row, first, take(cells)
 
 
 def _taker(positions: list[int]) -> Callable[[list[str]], Sequence[str]]:
@@ -168,13 +221,39 @@ def _header(records: Iterable[tuple[int, int, list[str]]], lines: Lines, form: T
 
 
 def _read_separated(path: Path, wanted: Wanted, form: TableForm, bad: BadRows) -> pd.DataFrame:
+    return read_delimited(path, wanted, bad, form=_whole(path, form))
+
+
+def _whole(path: Path, form: TableForm) -> TableForm:
     is_tsv = ".tsv" in path.suffixes[-2:]
-    whole = dataclasses.replace(
+    return dataclasses.replace(
         form,
         delimiter=form.delimiter or ("\t" if is_tsv else ","),
         quoting=("none" if is_tsv else "csv") if form.quoting == "auto" else form.quoting,
     )
-    return read_delimited(path, wanted, bad, form=whole)
+
+
+def _stream_separated(
+    path: Path, wanted: Wanted, form: TableForm, bad: BadRows, size: int
+) -> Iterator[pd.DataFrame]:
+    names, records = _delimited(path, wanted, bad, form=_whole(path, form))
+    return frames(str(path), names, records, size)
+
+
+def _stream_json_lines(
+    path: Path, wanted: Wanted, form: TableForm, bad: BadRows, size: int
+) -> Iterator[pd.DataFrame]:
+    _require_unset(path, form, "delimiter", "quoting")
+    return frames(str(path), wanted.names, jsonl_records(path, wanted, bad, encoding=form.encoding), size)
+
+
+def _stream_parquet(
+    path: Path, wanted: Wanted, form: TableForm, bad: BadRows, size: int
+) -> Iterator[pd.DataFrame]:
+    from features.corpus.arrow import stream_parquet
+
+    _require_unset(path, form, "delimiter", "quoting", "encoding")
+    return stream_parquet(path, wanted, bad, size)
 
 
 def _read_json_lines(path: Path, wanted: Wanted, form: TableForm, bad: BadRows) -> pd.DataFrame:
@@ -201,3 +280,11 @@ READERS: dict[str, Callable[[Path, Wanted, TableForm, BadRows], pd.DataFrame]] =
     ".jsonl": _read_json_lines,
     ".parquet": _read_parquet,
 }
+
+STREAMS: dict[str, Callable[[Path, Wanted, TableForm, BadRows, int], Iterator[pd.DataFrame]]] = {
+    ".csv": _stream_separated,
+    ".tsv": _stream_separated,
+    ".jsonl": _stream_json_lines,
+    ".parquet": _stream_parquet,
+}
+"""As `READERS`, in blocks of at most so many rows."""

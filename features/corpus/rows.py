@@ -7,7 +7,7 @@ import collections
 import dataclasses
 import itertools
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 import numpy as np
@@ -20,6 +20,9 @@ PLACE = ("_file", "_row", "_line")
 
 NUMBERED = ("id", "label")
 """Columns in which typed forms may hold whole numbers, which stand for their digits."""
+
+Record = tuple[int, int, Sequence[str]]
+"""Number of a row from 1, its first physical line (0 where the form has none), its cells."""
 
 _REPEATED = ("label", "language", "split")  # a million cells, a few values
 _BLOCK = 16_384  # rows held as tuples before they become columns
@@ -122,6 +125,16 @@ class RowBuffer:
             return placed(pd.DataFrame({name: pd.array([], dtype="str") for name in self._names}), self._file)
         frame = pd.concat(self._parts, ignore_index=True)
         return placed(frame, self._file, np.array(self._rows), np.array(self._lines))
+
+
+def frames(file: str, names: Sequence[str], records: Iterable[Record], size: int) -> Iterator[pd.DataFrame]:
+    """Gather records into tables of at most `size` rows, each as `RowBuffer.frame` returns it."""
+    left = iter(records)
+    while part := list(itertools.islice(left, size)):
+        buffer = RowBuffer(file, names)
+        for record in part:
+            buffer.add(*record)
+        yield buffer.frame()
 
 
 def placed(
