@@ -14,7 +14,7 @@ from typing import Literal
 
 Dtype = Literal["string", "int", "float", "bool"]
 
-LANGUAGE = "{language}"
+_PATTERN = re.compile(r"\{(?:language|label)\}")
 
 # A cell that starts like this is run as a formula by spreadsheets (OWASP, "CSV Injection"); counting the
 # apostrophes in front of it keeps the rule reversible for a text that already begins with one.
@@ -33,7 +33,8 @@ class Column:
     """One column: its name, type, unit, meaning and what a cell may hold."""
 
     name: str
-    """Name in the header; `{language}` in it stands for any language of the corpus, one column each."""
+    """Name in the header; `{language}` in it stands for any language of the corpus, `{label}` for
+    any label, one column each."""
 
     dtype: Dtype
     """Type of the cells; strings are pandas' `str`, nullable whole numbers `Int64`."""
@@ -61,12 +62,12 @@ class Column:
 
     @property
     def is_pattern(self) -> bool:
-        """Whether the declaration stands for one column per language."""
-        return LANGUAGE in self.name
+        """Whether the declaration stands for one column per language or label."""
+        return _PATTERN.search(self.name) is not None
 
     def language(self, name: str) -> str | None:
-        """Give the language in `name` if this pattern column covers it, else None."""
-        before, after = self.name.split(LANGUAGE)
+        """Give the language (or label) in `name` if this pattern column covers it, else None."""
+        before, after = _PATTERN.split(self.name)
         inner = name.removeprefix(before).removesuffix(after)
         return inner if inner and name == before + inner + after else None
 
@@ -162,7 +163,7 @@ class Table:
         return [name for _, name in sorted(ranked, key=lambda pair: pair[0])]
 
     def missing(self, names: Iterable[str]) -> list[str]:
-        """List the declared columns that `names` lacks; a pattern needs at least one language."""
+        """List the declared columns that `names` lacks; a pattern needs at least one column."""
         given = {column.name for name in names if (column := self.column(name)) is not None}
         return [column.name for column in self.columns if column.name not in given]
 

@@ -129,6 +129,20 @@ GRIDSEARCH = Table(
     ),
 )
 
+LABELS = Table(
+    file_name="labels*.csv",
+    meaning="Labels that a trained model gave to texts: `python -m pipeline predict`.",
+    row="a text of the input, in its order",
+    key=("row",),
+    columns=(
+        _count("row", "data row of the input, from 1; rows that were left out are missing", least=1),
+        _text("id", "id in the input; empty where it has none", nullable=True),
+        _text("label", "predicted label"),
+        _share("probability", "probability of that label, as the model's config.json says how to make it"),
+        _share("probability_{label}", "probability of the label"),
+    ),
+)
+
 CONFUSION = Table(
     file_name="confusion.csv",
     meaning="Confusion matrices of the best candidates, tidy.",
@@ -277,7 +291,7 @@ TATOEBA = Table(
 )
 
 _MEASURED = (CORPUS, GRIDSEARCH, CONFUSION, PREDICTIONS, FINETUNE, FREEZING, TABLE1, TATOEBA)
-TABLES = (TEXTS, REJECTED, *_MEASURED, PUBLISHED)
+TABLES = (TEXTS, REJECTED, *_MEASURED, LABELS, PUBLISHED)
 """Every declared table."""
 STAMP = tuple(column.name for column in _stamp())
 """The columns that every row of a run carries."""

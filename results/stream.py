@@ -1,17 +1,22 @@
-"""Columns of a declared CSV, a row at a time: memory does not grow with the file.
+"""Read and write declared CSVs piece by piece: memory does not grow with the file.
 
 for id, text in Rows(TEXTS, "texts.csv", ("id", "text")): ...
+with writing(LABELS, path) as write: write(frame)
 """
 
 from __future__ import annotations
 
 import csv
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import pandas as pd
+
 from results.columns import Table, restore
-from results.tables import TableError
+from results.tables import TableError, as_lines
 
 
 class Rows:
@@ -55,3 +60,31 @@ class Rows:
                     place = f"{self.path}: row {number}, line {rows.line_num}"
                     raise TableError(f"{place}: {len(row)} cells, accepted: {len(header)}")
                 yield tuple(restore(row[place]) for place in places)
+
+
+@contextmanager
+def writing(table: Table, path: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """Write a table block by block; the file takes its name when the block ends, and is gone when it fails.
+
+    Yields a function that checks and writes the next rows, as `results.tables.write` does; keys are compared
+    within a block only. All blocks have the same columns.
+
+    Raises
+    ------
+    TableError
+        From that function: a block breaks the declaration.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("w", encoding="utf-8", newline="") as file:
+
+            def write(frame: pd.DataFrame) -> None:
+                lines = as_lines(table, frame, path)
+                file.write("\n".join(lines[1:] if file.tell() else lines) + "\n")
+
+            yield write
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -52,12 +52,7 @@ def write(table: Table, frame: pd.DataFrame, path: Path | str) -> None:
         key.
     """
     path = Path(path)
-    names = [str(name) for name in frame.columns]
-    _require(header_problems(table, names), path)
-    names = table.order(names)
-    cells = {name: _encode(_declared(table, name), frame[name], path) for name in names}
-    _require(_cell_problems(table, _Cells(names, cells, [])), path)
-    lines = [",".join(map(_quote, row)) for row in (names, *zip(*cells.values(), strict=True))]
+    lines = as_lines(table, frame, path)
     try:
         files.write_text(path, "\n".join(lines) + "\n")
     except UnicodeEncodeError as error:
@@ -65,6 +60,16 @@ def write(table: Table, frame: pd.DataFrame, path: Path | str) -> None:
         raise TableError(
             f"{path}: row {row}: a lone surrogate; accepted: text that UTF-8 can hold"
         ) from error
+
+
+def as_lines(table: Table, frame: pd.DataFrame, path: Path) -> list[str]:
+    """Return the header and the rows of a table as `write` would write them to `path`, after checking it."""
+    names = [str(name) for name in frame.columns]
+    _require(header_problems(table, names), path)
+    names = table.order(names)
+    cells = {name: _encode(_declared(table, name), frame[name], path) for name in names}
+    _require(_cell_problems(table, _Cells(names, cells, [])), path)
+    return [",".join(map(_quote, row)) for row in (names, *zip(*cells.values(), strict=True))]
 
 
 def read(table: Table, path: Path | str) -> pd.DataFrame:
