@@ -1,0 +1,160 @@
+"""Label texts with saved models through the command line."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import predict
+from pipeline.cli import main
+from results import tables
+from results.schema import LABELS
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, encoder_folder, texts_table):
+    """A run with an exported probe and fine-tuned models, and a table of texts without labels."""
+    folder = tmp_path_factory.mktemp("predict")
+    shutil.copytree(encoder_folder, folder / "encoder")
+    texts_table.drop(columns="text_pair").to_csv(folder / "texts.csv", index=False)
+    (folder / "mine.toml").write_text(
+        '[corpus]\npath = "texts.csv"\n[encoder]\npath = "encoder"\nmax_length = 8\n'
+        '[extract]\nstorage_dtype = "float32"\n[gridsearch]\nlayers = [1, 3]\nclassifiers = ["ridge"]\n'
+        '[finetune]\nsystems = ["baseline", "mcbert"]\nseeds = [0]\nepochs = 1\n'
+        '[cluster]\nbackend = "serial"\n'
+    )
+    for stage in ("export", "finetune"):
+        options = ["--runs", str(folder / "runs"), "--cache", str(folder / "cache")]
+        assert main([stage, "--config", str(folder / "mine.toml"), *options]) == 0
+    return folder
+
+
+@pytest.fixture
+def label(folder, tmp_path):
+    """Label a table: (table, *options) -> exit status; the output is labels.csv."""
+
+    def run(table=folder / "texts.csv", *options, model="probe"):
+        paths = ["--input", str(table), "--output", str(tmp_path / "labels.csv")]
+        return main(["predict", "--model", str(folder / "runs/mine/models" / model), *paths, *options])
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("model", "table"),
+    [("probe", "gridsearch"), ("baseline", "finetune"), ("mcbert", "finetune")],
+)
+def test_labels_are_those_that_the_run_measured(folder, label, tmp_path, monkeypatch, model, table):
+    monkeypatch.setattr(predict, "BLOCK", 7)
+    assert label(model=model) == 0
+    found = tables.read(LABELS, tmp_path / "labels.csv")
+    texts = pd.read_csv(folder / "texts.csv")
+    assert found["row"].tolist() == list(range(1, len(texts) + 1))
+    assert found["id"].tolist() == texts["id"].tolist()
+    measured = pd.read_csv(folder / f"runs/mine/predictions_{table}.csv")
+    measured = measured[measured["system"] == model].set_index("id")["predicted"]
+    assert len(measured) > 40
+    pd.testing.assert_series_equal(
+        found.set_index("id")["label"][measured.index], measured, check_names=False, check_dtype=False
+    )
+    shares = found[["probability_cancel", "probability_refund"]]
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    assert (shares.max(axis=1) == found["probability"]).all()
+    assert (shares.idxmax(axis=1) == "probability_" + found["label"]).all()
+    assert main(["validate", str(tmp_path / "labels.csv")]) == 0
+
+
+def test_block_size_changes_nothing(label, tmp_path, monkeypatch):
+    assert label() == 0
+    whole = tables.read(LABELS, tmp_path / "labels.csv")
+    monkeypatch.setattr(predict, "BLOCK", 3)
+    (tmp_path / "labels.csv").unlink()
+    assert label() == 0
+    pd.testing.assert_frame_equal(tables.read(LABELS, tmp_path / "labels.csv"), whole, rtol=1e-4)
+
+
+def test_an_output_that_is_there_is_kept_unless_it_is_to_be_replaced(label, tmp_path, capsys):
+    (tmp_path / "labels.csv").write_text("mine")
+    assert label() == 2
+    assert "it is there already; accepted: a new file, or --replace" in capsys.readouterr().err
+    assert (tmp_path / "labels.csv").read_text() == "mine"
+    assert label(tmp_path / "labels.csv", "--replace") == 2
+    assert "it is the input" in capsys.readouterr().err
+
+
+def test_replacing(folder, label, tmp_path):
+    (tmp_path / "labels.csv").write_text("mine")
+    assert label(folder / "texts.csv", "--replace") == 0
+    assert len(tables.read(LABELS, tmp_path / "labels.csv")) > 40
+
+
+def test_an_empty_text_is_named_before_anything_is_done(label, tmp_path, capsys):
+    table = tmp_path / "t.csv"
+    table.write_text("text\nmoney\n \ncancel\n")
+    assert label(table, model="nothing") == 2
+    err = capsys.readouterr().err
+    assert "t.csv: row 2 (line 3): column text: it is empty; every row needs a text" in err
+    assert not (tmp_path / "labels.csv").exists()
+
+
+def test_bad_rows_are_skipped_and_counted(label, tmp_path, capsys):
+    table = tmp_path / "t.csv"
+    table.write_text("name,body\na,money\nb, \nb,cancel\n")
+    assert label(table, "--on-bad", "skip", "--column", "text=body", "--column", "id=name") == 0
+    found = tables.read(LABELS, tmp_path / "labels.csv")
+    assert found["row"].tolist() == [1, 3]
+    assert found["id"].tolist() == ["a", "b"]
+    assert "1 rows left out for body" in capsys.readouterr().err
+
+
+def test_ids_need_not_be_there(label, tmp_path):
+    table = tmp_path / "t.jsonl"
+    table.write_text('{"text": "money"}\n{"text": "cancel", "text_pair": "now"}\n')
+    assert label(table) == 0
+    assert tables.read(LABELS, tmp_path / "labels.csv")["id"].tolist() == ["", ""]
+
+
+def test_cut_texts_are_counted(label, tmp_path, capsys):
+    table = tmp_path / "t.csv"
+    six, seven = " ".join(["money"] * 6), " ".join(["money"] * 7)
+    table.write_text(f"text\n{six}\n{seven}\ncancel\n{seven}\n")
+    assert label(table) == 0
+    assert "predict: 2 texts were longer than 8 tokens and cut" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "said"),
+    [
+        (
+            "txt\nmoney\n",
+            [],
+            "column 'text' is missing (did you mean 'txt'?); present: txt; --column text=NAME",
+        ),
+        ("text\nmoney\n", ["--column", "label=x"], "--column: got 'label=x', accepted: OURS=THEIRS"),
+        ("text\n", [], "t.csv: no row with a usable text"),
+        ("text;id\nmoney;1\n", [], "--delimiter names the character between fields"),
+    ],
+)
+def test_bad_inputs(label, tmp_path, capsys, content, options, said):
+    (tmp_path / "t.csv").write_text(content)
+    assert label(tmp_path / "t.csv", *options) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("mcbert: error") == 1
+    assert not (tmp_path / "labels.csv").exists()
+
+
+def test_models_that_are_none(folder, label, capsys):
+    assert label(model="nothing") == 2
+    assert "--model" in capsys.readouterr().err
+    assert label(model="../../../encoder") == 2
+    assert "not a trained classifier" in capsys.readouterr().err
+
+
+def test_an_output_without_a_folder(folder, capsys):
+    texts = str(folder / "texts.csv")
+    assert main(["predict", "--model", "m", "--input", texts, "--output", "nowhere/labels.csv"]) == 2
+    assert "no folder nowhere" in capsys.readouterr().err
