@@ -78,7 +78,7 @@ def test_a_failure_leaves_what_was_there(tmp_path):
     path.write_text("old")
     with (
         pytest.raises(TableError, match="column probability: given '7.0'"),
-        writing(LABELS, path) as write,
+        writing(LABELS, path) as write_block,
     ):
         write_block(block([1]))
         write_block(block([2]).assign(probability=7.0))
