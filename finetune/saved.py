@@ -72,7 +72,8 @@ def save_model(
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    model.save_pretrained(partial)
+    with quiet():
+        model.save_pretrained(partial)
     limited = copy.deepcopy(tokenizer)
     limited.model_max_length = max_length
     limited.save_pretrained(partial)
