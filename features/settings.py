@@ -17,6 +17,17 @@ class EncoderSettings:
     path: str = ""
     """Local folder of a Hugging Face encoder, or its name on the hub."""
 
+    revision: str = ""
+    """Commit, tag or branch of a hub name; empty: the newest."""
+
+    pickled_weights: bool = False
+    """Allow weights in a pickle (``.bin``): read once by torch's loader for tensors only, then kept as
+    safetensors under the cache. The format can carry code; that loader refuses to run it."""
+
+    remote_code: bool = False
+    """Run the Python files that come with the model, with your rights and whatever they do. A hub name then
+    needs `revision` to be a commit."""
+
     max_length: int = 128
     """Tokens kept of a text or pair, special tokens included."""
 
@@ -50,13 +61,13 @@ class ExtractSettings:
     tokens_per_batch: int = 0
     """Most padded tokens in a batch; 0: 4,096 on a processor, 65,536 on a GPU."""
 
-    unit_rows: int = 2048
+    unit_rows: int = 4096
     """Most distinct texts in a unit, the work that a kill can cost; also the window sorted into batches."""
 
-    unit_tokens: int = 32_768
-    """Most tokens in a unit, as estimated from bytes: a minute of an M-BERT on a slow processor."""
+    unit_tokens: int = 65_536
+    """Most tokens in a unit, as estimated from bytes: a minute of an M-BERT in float32 on two processors."""
 
-    units_per_file: int = 16
+    units_per_file: int = 8
     """Units in an HDF5 file, the share of a worker: about 2 GB of M-BERT's states."""
 
     on_nonfinite: Literal["stop", "skip"] = "stop"

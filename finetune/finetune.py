@@ -23,6 +23,7 @@ from transformers import AutoConfig
 from features.corpus import Corpus
 from features.encoder.blocks import n_layers
 from features.encoder.tokens import load_tokenizer
+from features.encoder.trust import trusts
 from finetune.freezing import Schedule, require_feeding
 from finetune.job import Job, protocol_of, read_texts, run_job
 from finetune.settings import FinetuneSettings
@@ -183,7 +184,7 @@ def require_protocol(settings: FinetuneSettings, corpus: Corpus) -> None:
 
 def require_length(settings: FinetuneSettings, encoder: Path) -> None:
     """Raise when texts may get longer than the encoder can read."""
-    config = AutoConfig.from_pretrained(encoder, trust_remote_code=False)
+    config = AutoConfig.from_pretrained(encoder, trust_remote_code=trusts(encoder))
     limits = (load_tokenizer(encoder).model_max_length, getattr(config, "max_position_embeddings", None))
     longest = min(int(limit) for limit in limits if limit is not None)
     if settings.max_length > longest:

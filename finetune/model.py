@@ -27,6 +27,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from features.encoder.blocks import load_encoder
 from features.encoder.pooling import pool
+from features.encoder.trust import trusts
 
 log = logging.getLogger(__name__)
 
@@ -221,7 +222,7 @@ def build_baseline(
     fresh : frozenset of str
         Names of the parameters that the encoder's files lack; they start random.
     """
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **label_names(labels))
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=trusts(folder), **label_names(labels))
     for name in DROPOUT_NAMES:
         if hasattr(config, name):
             setattr(config, name, dropout)
@@ -229,7 +230,7 @@ def build_baseline(
         folder,
         config=config,
         dtype=torch.float32,
-        trust_remote_code=False,
+        trust_remote_code=trusts(folder),
         use_safetensors=True,
         output_loading_info=True,
     )

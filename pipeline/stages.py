@@ -65,16 +65,16 @@ class Pipeline:
     @cached_property
     def encoder(self) -> Path:
         """Local folder of the encoder."""
-        from features.encoder.files import resolve
+        from features.encoder.trust import open_encoder
 
-        return resolve(self.config.encoder.path)
+        return open_encoder(self.config.encoder, self.cache)
 
     @cached_property
     def encoder_identity(self) -> dict[str, str]:
         """Checksums of the encoder's weights, config and tokenizer."""
-        from features.encoder.files import identity
+        from features.encoder.trust import encoder_identity
 
-        return identity(self.encoder)
+        return encoder_identity(self.encoder)
 
     @cached_property
     def _machine(self) -> Any:

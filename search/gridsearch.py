@@ -30,7 +30,8 @@ VERSION = 1  # of the results of a candidate: raise it when a change alters them
 
 T = TypeVar("T")
 Rows = list[dict[str, Any]]
-Execute = Callable[[Callable[[Task], Rows], Iterable[Task]], Iterator[tuple[Task, Rows | None, str | None]]]
+Triple = tuple[Task, Rows | Unreadable | None, str | None]  # task, result, error
+Execute = Callable[[Callable[[Task], Rows | Unreadable], Iterable[Task]], Iterator[Triple]]
 Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
 

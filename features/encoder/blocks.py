@@ -1,6 +1,6 @@
 """Load an encoder and name its blocks: layer 0 is the embedding output, layer k the output of block k.
 
-Weights come from safetensors files only and no code from a model folder is run.
+Weights come from safetensors files only; code from a model folder runs only where a setting allows it.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.utils import logging as hf_logging
 
 from features.encoder.files import EncoderError
+from features.encoder.trust import trusts
 
 
 def n_layers(folder: Path) -> int:
     """Return the number of transformer blocks."""
-    return int(AutoConfig.from_pretrained(folder, trust_remote_code=False).num_hidden_layers)
+    return int(AutoConfig.from_pretrained(folder, trust_remote_code=trusts(folder)).num_hidden_layers)
 
 
 def hidden_size(folder: Path) -> int:
     """Return the columns of a layer."""
-    return int(AutoConfig.from_pretrained(folder, trust_remote_code=False).hidden_size)
+    return int(AutoConfig.from_pretrained(folder, trust_remote_code=trusts(folder)).hidden_size)
 
 
 def require_layers(layers: Sequence[int], available: int, key: str) -> None:
@@ -64,7 +65,7 @@ def load_encoder(folder: Path, deepest_layer: int | None = None) -> PreTrainedMo
         model, report = AutoModel.from_pretrained(
             folder,
             dtype=torch.float32,
-            trust_remote_code=False,
+            trust_remote_code=trusts(folder),
             use_safetensors=True,
             output_loading_info=True,
         )

@@ -13,6 +13,7 @@ WORKER_NUMBER = "MCBERT_WORKER"  # set by executors that start several workers o
 BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")  # x86 dot products and tiles, Arm
 NARROWEST_BFLOAT16 = 256  # columns; at 128 the conversions cost more than the products save
 TOKENS_PER_BATCH = {"cpu": 4096, "cuda": 65_536}
+KEPT_PRODUCTS = "64"
 MALLOPT = {-1: 2**31 - 1, -2: 1 << 26, -3: 1 << 30}  # M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD: bytes
 
 
@@ -52,7 +53,7 @@ def has_bfloat16(kind: str) -> bool:
 
 @cache
 def keep_buffers() -> bool:
-    """Let the allocator keep the large buffers of a forward pass; return whether it could be told.
+    """Keep what the next batch needs again, and no more; return whether the allocator could be told.
 
     glibc gives large freed blocks back to the system at once and maps them afresh, so that every layer pays
     for page faults: a quarter of the time of a 12 x 768 encoder in bfloat16 at 4,096 tokens. What is kept
@@ -61,4 +62,6 @@ def keep_buffers() -> bool:
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    # compiled products of shapes not seen for a while, a quarter of a megabyte each; 1,024 of them by default
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", KEPT_PRODUCTS)
     return mallopt is not None and all(bool(mallopt(key, value)) for key, value in MALLOPT.items())

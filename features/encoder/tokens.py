@@ -9,12 +9,16 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from features.encoder.trust import trusts
+
 TOKENISE_AT_ONCE = 1024  # texts: enough to keep the tokenizer's threads busy, little memory
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """Load the encoder's tokenizer; casing and accents follow its own config."""
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        folder, trust_remote_code=trusts(folder)
+    )
     return tokenizer
 
 

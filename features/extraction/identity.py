@@ -12,7 +12,7 @@ import transformers
 from features.encoder import hardware
 from features.encoder import pooling as pooling_module
 from features.encoder.blocks import hidden_size, n_layers, require_layers
-from features.encoder.files import identity
+from features.encoder.trust import encoder_identity
 from features.settings import EncoderSettings, ExtractSettings
 from features.store import SCHEMA
 
@@ -39,7 +39,7 @@ def fingerprint(
     kind = hardware.device().type
     width = hidden_size(folder)
     return {
-        **identity(folder),
+        **encoder_identity(folder),
         "texts": texts,
         "layers": list(layers),
         "poolings": list(settings.poolings),

@@ -1,0 +1,110 @@
+"""What could run code while it is read, and so is read only where a setting says so.
+
+Pickled weights are converted once, with torch's loader that builds tensors and nothing else, and safetensors
+are read from then on. Code that comes with a model runs only for the folders named in an environment
+variable, which worker processes of this machine inherit and those of other machines need to be given.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import re
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from features.encoder.files import PICKLED_FILES, TOKENIZER_FILES, EncoderError, identity, resolve, sha256
+from features.settings import EncoderSettings
+
+log = logging.getLogger(__name__)
+
+REMOTE_CODE = "MCBERT_REMOTE_CODE"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def open_encoder(settings: EncoderSettings, cache: Path) -> Path:
+    """Return the local folder of an encoder, its weights as safetensors.
+
+    Parameters
+    ----------
+    settings : EncoderSettings
+        Which encoder, and what it is trusted with.
+    cache : Path
+        Where converted weights are kept, in ``encoders/<digest>``.
+
+    Raises
+    ------
+    EncoderError
+        Not there; pickled weights or code of its own without the setting that allows them; code from the hub
+        without a commit.
+    """
+    local = Path(settings.path).is_dir()
+    if settings.remote_code and not local and not _COMMIT.fullmatch(settings.revision):
+        raise EncoderError(
+            f"encoder.revision: got {settings.revision!r}, accepted: the 40 digits of a commit, since "
+            "encoder.remote_code runs what the hub holds under it"
+        )
+    folder = resolve(
+        settings.path,
+        revision=settings.revision,
+        pickled=settings.pickled_weights,
+        code=settings.remote_code,
+    )
+    if not list(folder.glob("*.safetensors")):
+        folder = converted(folder, cache / "encoders")
+    if settings.remote_code:
+        log.warning("encoder: the code in %s will run with your rights", folder)
+        os.environ[REMOTE_CODE] = os.pathsep.join([*_trusted(), str(folder.resolve())])
+    return folder
+
+
+def trusts(folder: Path) -> bool:
+    """Whether the code in a model's folder may run."""
+    return str(folder.resolve()) in _trusted()
+
+
+def _trusted() -> list[str]:
+    return [name for name in os.environ.get(REMOTE_CODE, "").split(os.pathsep) if name]
+
+
+def encoder_identity(folder: Path) -> dict[str, str]:
+    """Return the checksums that make an encoder that encoder, those of its code among them where it runs."""
+    code = {"encoder_code": sha256(sorted(folder.glob("*.py")))} if trusts(folder) else {}
+    return identity(folder) | code
+
+
+def converted(folder: Path, into: Path) -> Path:
+    """Return a copy of an encoder whose pickled weights have become safetensors; made once.
+
+    Raises
+    ------
+    EncoderError
+        The pickle holds anything but tensors.
+    """
+    files = sorted(folder.glob(PICKLED_FILES))
+    target = into / sha256([*files, folder / "config.json"])[:16]
+    if target.is_dir():
+        return target
+    weights: dict[str, torch.Tensor] = {}
+    for path in files:
+        try:
+            weights |= torch.load(path, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, TypeError, EOFError) as error:
+            raise EncoderError(
+                f"encoder.path: {path}: holds something other than tensors, which is not loaded: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
+    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
+    partial.mkdir(parents=True)
+    tensors = {name: value.clone().contiguous() for name, value in weights.items() if torch.is_tensor(value)}
+    save_file(tensors, partial / "model.safetensors", metadata={"format": "pt"})
+    for name in ("config.json", *TOKENIZER_FILES, *(path.name for path in folder.glob("*.py"))):
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, partial / name)
+    partial.rename(target)
+    log.info("encoder: pickled weights of %s converted to %s", folder, target)
+    return target
