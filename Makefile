@@ -14,7 +14,7 @@ MCBERT    = $(BIN)/python -m pipeline
 STAGE     = $(MCBERT) $(1) --config $(CONFIG) --run $(RUN) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo prepare extract gridsearch finetune report test stress lint types validate bench bench-extract clean
+.PHONY: help setup demo prepare extract gridsearch finetune report export retrieval test stress lint types validate bench bench-extract clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,12 @@ finetune: setup ## texts.csv + winner -> finetune.csv, table1.csv, models/
 
 report: setup ## the run's CSVs -> report.html
 	$(call STAGE,report)
+
+export: setup ## the search's winner -> models/probe, a model of the library
+	$(call STAGE,export)
+
+retrieval: setup ## Tatoeba pairs -> tatoeba.csv, ARGS="retrieval.tatoeba=FOLDER"
+	$(call STAGE,retrieval)
 
 validate: setup ## check the run's CSVs against the schema
 	$(MCBERT) validate results/runs/$(RUN)

@@ -68,7 +68,7 @@ def test_paths_of_a_file_count_from_its_folder(tmp_path):
     [
         (
             "[encoder]\npth = 'x'\n",
-            r"unknown key encoder.pth \(did you mean path\?\); accepted: path, max_length",
+            r"unknown key encoder.pth \(did you mean path\?\); accepted: path, revision, pickled_weights",
         ),
         ("[encodr]\npath = 'x'\n", r"unknown key encodr \(did you mean encoder\?\)"),
         ("[extract]\n", "key encoder is missing"),
