@@ -34,6 +34,21 @@ def test_layers_equal_the_librarys_hidden_states(any_encoder_folder):
             )
 
 
+def test_layers_are_counted_as_in_a_forward_pass_by_hand(encoder_folder):
+    """Layer 0 is what the embeddings give, layer k what block k gives; there is no other."""
+    encoder = PooledEncoder(encoder_folder, layers=(0, 1, 2, 3, 4), poolings=("mean",))
+    ids = torch.tensor([tokens_of(encoder, ["cancel it now"])[0]["input_ids"]])
+    model = AutoModel.from_pretrained(encoder_folder).eval()
+    with torch.no_grad():
+        states = [model.embeddings(input_ids=ids)]
+        for block in model.encoder.layer:
+            out = block(states[-1])
+            states.append(out[0] if isinstance(out, tuple) else out)
+    assert len(states) == 1 + n_layers(encoder_folder)
+    pooled = encoder(tokens_of(encoder, ["cancel it now"]))[0, :, 0]
+    torch.testing.assert_close(pooled, torch.cat(states).mean(dim=1), atol=2e-6, rtol=1e-5)
+
+
 @pytest.fixture(scope="module", params=["float32", "bfloat16"])
 def every_layer(request, any_encoder_folder):
     """An encoder that pools all it has, and what each text gives alone."""
