@@ -49,6 +49,19 @@ def contents(target):
     return out
 
 
+def count_encoded(monkeypatch):
+    """Return a list that grows by the number of texts of each batch."""
+    encoded = []
+    encode_into = PooledEncoder.encode_into
+
+    def counted(self, states, tokens, rows):
+        encoded.append(len(tokens))
+        encode_into(self, states, tokens, rows)
+
+    monkeypatch.setattr(PooledEncoder, "encode_into", counted)
+    return encoded
+
+
 def test_features_equal_the_plain_loop(corpus, encoder_folder, tmp_path):
     store = FeatureStore.open(run(corpus, encoder_folder, tmp_path))
     assert store.layers == (0, 1, 2, 3, 4)
@@ -137,14 +150,7 @@ def test_stopped_between_any_two_batches_ends_bit_identical(corpus, encoder_fold
 
 
 def test_what_was_acknowledged_is_not_encoded_again(corpus, encoder_folder, tmp_path, monkeypatch):
-    encoded = []
-    encode_into = PooledEncoder.encode_into
-
-    def counted(self, states, tokens, rows):
-        encoded.append(len(tokens))
-        encode_into(self, states, tokens, rows)
-
-    monkeypatch.setattr(PooledEncoder, "encode_into", counted)
+    encoded = count_encoded(monkeypatch)
     with pytest.raises(Stop):
         run(corpus, encoder_folder, tmp_path, check=stopping_after(4))
     target = run(corpus, encoder_folder, tmp_path)
@@ -187,14 +193,7 @@ def test_a_damaged_unit_is_encoded_again_and_nothing_else(corpus, encoder_folder
     damages = verify(target)
     assert len(damages) == 1
     revoke(target, damages)
-    encoded = []
-    encode_into = PooledEncoder.encode_into
-
-    def counted(self, states, tokens, rows):
-        encoded.append(len(tokens))
-        encode_into(self, states, tokens, rows)
-
-    monkeypatch.setattr(PooledEncoder, "encode_into", counted)
+    encoded = count_encoded(monkeypatch)
     assert contents(run(corpus, encoder_folder, tmp_path)) == whole
     assert sum(encoded) == SMALL.unit_rows
     assert verify(target) == []
