@@ -12,7 +12,7 @@ from search.classifiers import CLASSIFIERS
 from search.gridsearch import tasks_left
 from search.kernels import open_pooling
 from search.space import GridsearchSettings, Space
-from search.task import Task, error_rows, run
+from search.task import Task, Unreadable, error_rows, run
 
 SETTINGS = GridsearchSettings(layers=(1, 2), poolings=("max",))
 
@@ -60,12 +60,21 @@ def test_a_failing_candidate_is_a_row_and_its_neighbours_are_scored(tasks, monke
     assert rows[2]["matrices"] == {}
 
 
-def test_a_task_whose_features_cannot_be_read_is_an_error_row_for_each(tasks):
+def test_a_cache_that_cannot_be_read_is_no_candidates_fault(tasks):
     (tasks[0].source.store / "manifest.json").unlink()
+    answer = run(tasks[0])
+    assert isinstance(answer, Unreadable)
+    assert "manifest.json" in answer.message
+
+
+def test_whatever_else_fails_before_the_candidates_is_an_error_row_for_each(tasks, monkeypatch):
+    def failing(*_):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr("search.task.Representation", failing)
     rows = run(tasks[0])
-    assert {row["status"] for row in rows} == {"error"}
-    assert len(rows) == 5
-    assert "manifest.json" in rows[0]["message"]
+    assert [row["status"] for row in rows] == ["error"] * 5
+    assert rows[0]["message"] == "MemoryError: no room"
 
 
 def test_messages_are_one_line_and_bounded(tasks):
