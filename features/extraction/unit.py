@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from features.encoder import hardware
 from features.encoder.batching import plan_batches
 from features.encoder.pooled import PooledEncoder
 from features.encoder.tokens import tokenise
@@ -74,6 +75,7 @@ class UnitEncoder:
             pooled.encode_into(
                 states, [unit.tokens[r] for r in rows], torch.from_numpy(rows).to(pooled.device)
             )
+        hardware.release_buffers()
         return states.permute(2, 0, 1, 3)
 
 

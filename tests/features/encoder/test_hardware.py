@@ -53,3 +53,22 @@ print([faults() for _ in range(20)][-1])
         for how in ("keep", "")
     )
     assert kept * 10 < given_back
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
+def test_kept_buffers_can_be_given_back():
+    code = """
+import torch
+from features.encoder import hardware
+assert hardware.keep_buffers()
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+for _ in range(20):
+    torch.ones(1 << 24)
+kept = resident()
+hardware.release_buffers()
+print(kept - resident())
+"""
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert int(run.stdout) > 32 << 20
