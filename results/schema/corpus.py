@@ -1,0 +1,79 @@
+"""The tables of the corpus and of the labels given to new texts.
+
+python -m results.dictionary > results/README.md
+"""
+
+from __future__ import annotations
+
+from results.columns import Table
+from results.kinds import count, number, share, stamp, text
+from results.schema.words import LABEL, LANGUAGE, SPLIT
+
+TEXTS = Table(
+    file_name="texts.csv",
+    meaning="The corpus: every labelled text, in all languages.",
+    row="a text (or pair of texts)",
+    key=("id",),
+    columns=(
+        text("id", "id; a translation has the id of its original, `-` and its language"),
+        text("text", "the text; in the source language, whatever `language` says, under translate-test"),
+        text("text_pair", "second text of a pair; empty for single texts", nullable=True),
+        LABEL,
+        LANGUAGE,
+        SPLIT,
+    ),
+)
+
+REJECTED = Table(
+    file_name="rejected.csv",
+    meaning='Rows of the input that could not be used and were left out, with `corpus.on_bad = "skip"`.',
+    row="a row of an input file",
+    key=("run", "file", "row"),
+    columns=(
+        text("file", "the file, as far as it tells the input files apart"),
+        count("row", "data row in it, from 1", least=1),
+        count("line", "its first physical line; empty where the form has no lines", least=1, nullable=True),
+        text("column", "column at fault; empty where it is the whole row", nullable=True),
+        text("id", "id of the row, where it is known", nullable=True),
+        text("reason", "what was given and what is accepted; texts are not repeated"),
+        *stamp(),
+    ),
+)
+
+CORPUS = Table(
+    file_name="corpus.csv",
+    meaning="Counts of the corpus as the encoder's tokenizer sees it.",
+    row="a label of a language and split",
+    key=("run", "language", "split", "label"),
+    columns=(
+        LANGUAGE,
+        SPLIT,
+        LABEL,
+        count("n_texts", "texts", "texts"),
+        count("n_distinct", "distinct texts among them", "texts"),
+        number("tokens_median", "median length, special tokens included", "tokens", least=0),
+        count("tokens_max", "greatest length, before truncation", "tokens"),
+        share("unknown_share", "tokens that the vocabulary does not hold, of all tokens"),
+        share(
+            "marks_lost_share",
+            "combining marks (accents, vowel signs) that the tokenizer drops, of all in the texts; 0 where "
+            "there are none",
+        ),
+        share("truncated_share", "texts longer than the encoder's maximum, of all texts"),
+        *stamp(),
+    ),
+)
+
+LABELS = Table(
+    file_name="labels*.csv",
+    meaning="Labels that a trained model gave to texts: `python -m pipeline predict`.",
+    row="a text of the input, in its order",
+    key=("row",),
+    columns=(
+        count("row", "data row of the input, from 1; rows that were left out are missing", least=1),
+        text("id", "id in the input; empty where it has none", nullable=True),
+        text("label", "predicted label"),
+        share("probability", "probability of that label, as the model's config.json says how to make it"),
+        share("probability_{label}", "probability of the label"),
+    ),
+)

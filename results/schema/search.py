@@ -1,0 +1,113 @@
+"""The tables of the search and of the retrieval, both on the frozen encoder.
+
+python -m results.dictionary > results/README.md
+"""
+
+from __future__ import annotations
+
+from results.columns import Table
+from results.kinds import count, layers, number, share, stamp, text
+from results.schema.words import (
+    CANDIDATE,
+    CLASSIFIERS,
+    LABEL,
+    LANGUAGE,
+    POOLINGS,
+    PREDICTED,
+    PROTOCOL,
+    SCORED_SPLIT,
+    SEED,
+    SYSTEM,
+)
+
+GRIDSEARCH = Table(
+    file_name="gridsearch.csv",
+    meaning="The search: every candidate on the frozen encoder with its score in every language.",
+    row="a candidate",
+    key=("run", "candidate_id"),
+    columns=(
+        count("rank", "1 = best by `score`; empty where the candidate failed", least=1, nullable=True),
+        CANDIDATE,
+        layers("layers", "layers whose pooled states are concatenated"),
+        count("n_layers", "how many layers", "layers", least=1),
+        text("pooling", "pooling over the tokens", POOLINGS),
+        text("classifier", "classifier on the pooled states", CLASSIFIERS),
+        text("params", "the classifier's parameters, JSON with sorted keys"),
+        SEED,
+        PROTOCOL,
+        number("score", "what the protocol ranks by; empty where there is none", "", nullable=True),
+        share("dev_f1_mean", "dev micro-F1, mean over the target languages", nullable=True),
+        share("test_f1_mean", "test micro-F1, mean over the target languages", nullable=True),
+        share("dev_f1_{language}", "dev micro-F1 of the language", nullable=True),
+        share("test_f1_{language}", "test micro-F1 of the language", nullable=True),
+        number("fit_seconds", "time to fit", "seconds", least=0, nullable=True),
+        number("score_seconds", "time to predict and score", "seconds", least=0, nullable=True),
+        text("status", "whether the candidate was fitted and scored", ("ok", "error")),
+        text("message", "what went wrong; empty for ok", nullable=True),
+        *stamp(),
+    ),
+)
+
+CONFUSION = Table(
+    file_name="confusion.csv",
+    meaning="Confusion matrices of the best candidates, tidy.",
+    row="a cell (true label, predicted label) of a candidate's matrix for a language and split",
+    key=("run", "candidate_id", "language", "split", "label", "predicted"),
+    columns=(
+        CANDIDATE,
+        count("rank", "rank of the candidate in gridsearch.csv", least=1),
+        PROTOCOL,
+        LANGUAGE,
+        SCORED_SPLIT,
+        LABEL,
+        PREDICTED,
+        count("n", "texts with that label and prediction", "texts"),
+        *stamp(),
+    ),
+)
+
+PREDICTIONS = Table(
+    file_name="predictions_*.csv",
+    meaning="What each system predicted for every dev and test text.",
+    row="a text and a trained system (system, seed)",
+    key=("run", "system", "seed", "language", "split", "id"),
+    columns=(
+        SYSTEM,
+        SEED,
+        text("id", "id of the text in texts.csv"),
+        LANGUAGE,
+        SCORED_SPLIT,
+        LABEL,
+        PREDICTED,
+        *stamp(),
+    ),
+)
+
+TATOEBA = Table(
+    file_name="tatoeba.csv",
+    meaning="Bilingual similarity search on the frozen encoder: whose nearest sentence is its translation.",
+    row="a language, direction, layer, pooling and score",
+    key=("run", "language", "direction", "layer", "pooling", "score"),
+    columns=(
+        text("language", "language beside English, by its code as asked for or in the file names"),
+        text(
+            "direction",
+            "to-en: for each sentence the nearest English one; from-en: for each English one the nearest",
+            ("to-en", "from-en"),
+        ),
+        count("layer", "layer whose pooled states were compared, 0 = the embedding output"),
+        text("pooling", "pooling over the tokens", POOLINGS),
+        text(
+            "score",
+            "how near: cosine; margin: cosine over the mean one to the nearest of the other side "
+            "(ratio margin, Artetxe & Schwenk 2019)",
+            ("cosine", "margin"),
+        ),
+        count("n", "pairs of sentences", "pairs", least=1),
+        count("n_skipped", "pairs of which a sentence has no finite state; they count as wrong", "pairs"),
+        count("n_right", "sentences whose nearest one is their own translation", "pairs"),
+        share("accuracy", "n_right / n"),
+        share("error_rate", "1 - accuracy"),
+        *stamp(),
+    ),
+)

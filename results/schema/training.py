@@ -1,0 +1,104 @@
+"""The tables of fine-tuning, and of what is compared at the end.
+
+python -m results.dictionary > results/README.md
+"""
+
+from __future__ import annotations
+
+from results.columns import Column, Table
+from results.kinds import count, difference, layers, number, share, stamp, text
+from results.schema.words import (
+    EPOCH,
+    LANGUAGE,
+    NOT_STATED,
+    POOLINGS,
+    PROTOCOL,
+    PROTOCOLS,
+    SCORED_SPLIT,
+    SEED,
+    STEP,
+    SYSTEM,
+)
+
+FINETUNE = Table(
+    file_name="finetune.csv",
+    meaning="Training curves. Test rows exist for the chosen epoch only: test is scored once, at the end.",
+    row="an epoch, language and split of a system's training with one seed",
+    key=("run", "system", "seed", "epoch", "language", "split"),
+    columns=(
+        SYSTEM,
+        SEED,
+        EPOCH,
+        STEP,
+        LANGUAGE,
+        SCORED_SPLIT,
+        share("accuracy", "texts classified rightly, of all texts"),
+        number("loss", "mean cross-entropy", "nats", least=0),
+        count("n_texts", "texts scored", "texts"),
+        layers("layers", "layers whose pooled states feed the head; empty for the baseline", nullable=True),
+        text("pooling", "pooling over the tokens; empty for the baseline", POOLINGS, nullable=True),
+        layers("frozen_layers", "layers frozen at that moment; empty for none", nullable=True),
+        PROTOCOL,
+        Column(name="chosen", dtype="bool", meaning="whether the protocol takes this epoch"),
+        number("seconds", "time since the start of this training", "seconds", least=0),
+        number("train_loss", "mean training loss of the epoch; empty for epoch 0", "nats", nullable=True),
+        *stamp(),
+    ),
+)
+
+FREEZING = Table(
+    file_name="freezing.csv",
+    meaning="Freeze events: which layers stopped training, and when.",
+    row="an event in a system's training with one seed",
+    key=("run", "system", "seed", "epoch", "step", "layers"),
+    columns=(
+        SYSTEM,
+        SEED,
+        EPOCH,
+        STEP,
+        layers("layers", "layers frozen by the event"),
+        text("reason", "why then"),
+        *stamp(),
+    ),
+)
+
+TABLE1 = Table(
+    file_name="table1.csv",
+    meaning="Test accuracy of measured systems and published ones, with the difference to the baseline.",
+    row="a system and language; language `mean` is the mean over its target languages",
+    key=("system", "source", "casing", "protocol", "language"),
+    columns=(
+        text("system", "measured: as in predictions_*.csv; published: the name in the source"),
+        text("source", "measured in this run, or published elsewhere", ("measured", "published")),
+        text("citation", "where a published figure stands; empty for measured ones", nullable=True),
+        text("corpus", "corpus of the test texts: figures of unlike corpora are not comparable"),
+        text("casing", "casing of the encoder", ("cased", "uncased", NOT_STATED)),
+        text("protocol", "how the choice was made, as elsewhere", (*PROTOCOLS, NOT_STATED)),
+        LANGUAGE,
+        share("accuracy", "test accuracy, mean over the seeds"),
+        number(
+            "sd", "standard deviation over the seeds; empty for single runs", "share 0-1", 0, nullable=True
+        ),
+        count("n_seeds", "trainings averaged; empty where the source does not say", nullable=True),
+        difference("versus_baseline", "accuracy minus the measured baseline's; empty where there is none"),
+        difference("low", "lower end of the paired 95% bootstrap interval of that difference"),
+        difference("high", "upper end of it"),
+        *stamp(nullable=True),
+    ),
+)
+
+PUBLISHED = Table(
+    file_name="xnli.csv",
+    meaning="Published XNLI test accuracies, one source per row (results/published/).",
+    row="a published system and language",
+    key=("system", "language"),
+    columns=(
+        text("system", "name in the source, with the setting"),
+        text("corpus", "corpus of the test texts"),
+        LANGUAGE,
+        share("accuracy", "test accuracy"),
+        text("casing", "casing of the encoder", ("cased", "uncased", NOT_STATED)),
+        text("protocol", "how the choice was made, as elsewhere", (*PROTOCOLS, NOT_STATED)),
+        text("citation", "where the figure stands"),
+    ),
+)

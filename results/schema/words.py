@@ -1,0 +1,40 @@
+"""The closed lists, and the columns that several tables share.
+
+python -m results.dictionary > results/README.md
+"""
+
+from __future__ import annotations
+
+from results.kinds import count, text
+
+POOLINGS = ("max", "mean", "cls")
+CLASSIFIERS = ("logistic_regression", "linear_svm", "ridge", "lda", "knn")
+PROTOCOLS = ("source-dev", "target-dev", "last")
+SYSTEMS = ("probe", "baseline", "mcbert", "mcbert_wf")
+SPLITS = ("train", "dev", "test")
+NOT_STATED = "not stated"
+
+SYSTEM = text(
+    "system",
+    "probe: the searched winner on the frozen encoder; baseline: fine-tuned [CLS]; "
+    "mcbert: fine-tuned winning layers; mcbert_wf: the same with dynamic freezing",
+    SYSTEMS,
+)
+SEED = count("seed", "random seed")
+LANGUAGE = text("language", "language of the texts, as in the corpus")
+SPLIT = text("split", "part of the corpus", SPLITS)
+SCORED_SPLIT = text("split", "part of the corpus that was scored", ("dev", "test"))
+LABEL = text("label", "true label")
+PREDICTED = text("predicted", "predicted label")
+PROTOCOL = text(
+    "protocol",
+    "how the choice was made: source-dev (dev labels of the source language only), target-dev (mean over "
+    "the target languages' dev labels: an oracle), last (no selection); where several choices were made "
+    "(layers, pooling, epoch), the one that looked at most",
+    PROTOCOLS,
+)
+EPOCH = count("epoch", "epochs trained when the row was made; 0 = before training")
+STEP = count("step", "optimiser steps made by then")
+CANDIDATE = text(
+    "candidate_id", "stable id of the candidate (layers, pooling, classifier and its parameters)"
+)
