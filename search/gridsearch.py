@@ -90,8 +90,7 @@ def gridsearch(
         for task, rows, error in track(execute(run, tasks), len(tasks), "gridsearch"):
             if isinstance(rows, Unreadable):
                 raise StoreError(rows.message)
-            for row in rows if rows is not None else error_rows(task.candidates, error or "no result"):
-                ledger.append(row)
+            ledger.append(rows if rows is not None else error_rows(task.candidates, error or "no result"))
         results = ledger.rows
     outcome = Outcome(
         settings=settings,

@@ -4,15 +4,14 @@ A journal whose first record says which search this is, and whose others are one
 """
 
 import json
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from features.store.journal import Journal
 
 FORMAT = 1
-SYNC_SECONDS = 1.0  # a crash of the machine costs this much work at most; a kill of the process costs none
+RETRY = {"retry": "error"}  # a record: the rows before it with this status count no more
 
 
 class Ledger:
@@ -37,8 +36,6 @@ class Ledger:
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
-        self.rows: dict[str, dict[str, Any]] = {}
-        self._synced = 0.0
         self._journal = Journal(path)
         head = {"format": FORMAT, "identity": json.loads(json.dumps(identity))}  # tuples become lists
         if not self._journal.records:
@@ -48,19 +45,19 @@ class Ledger:
         except ValueError:
             self._journal.close()
             raise
-        for row in self._journal.records[1:]:
-            self.rows.setdefault(row["candidate_id"], row)
+        self.rows = _rows(self._journal.records)
 
-    def append(self, row: Mapping[str, Any]) -> None:
-        """Write a row unless its candidate has one already; a backend may run a task twice."""
-        if row["candidate_id"] in self.rows:
-            return
-        now = time.monotonic()
-        due = now - self._synced >= SYNC_SECONDS
-        self._journal.append(row, sync=due)
-        if due:
-            self._synced = now
-        self.rows[row["candidate_id"]] = self._journal.records[-1]
+    def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write the rows of a finished task; they are on the disk when this returns.
+
+        A candidate that has a row keeps it: a backend may run a task twice. Syncing each task took 0.13 ms on
+        the disk tried, 0.03% of a task at the paper's size, and the workers go on meanwhile.
+        """
+        for row in rows:
+            if row["candidate_id"] not in self.rows:
+                self._journal.append(row, sync=False)
+                self.rows[row["candidate_id"]] = self._journal.records[-1]
+        self._journal.sync()
 
     def __enter__(self) -> "Ledger":
         return self
@@ -81,6 +78,31 @@ class Ledger:
                     f"{path}: holds another search: {key} was {_short(stored.get(key))}, "
                     f"now {_short(identity.get(key))}; use another run name or move the file away"
                 )
+
+
+def retry_errors(path: Path) -> int:
+    """Have the candidates that failed run again by the next search; return how many there are.
+
+    The file is only ever appended to: killed at any moment, the next search goes on from here.
+    """
+    if not path.exists():
+        return 0
+    with Journal(path) as journal:
+        n_failed = sum(row["status"] == RETRY["retry"] for row in _rows(journal.records).values())
+        if n_failed:
+            journal.append(RETRY)
+    return n_failed
+
+
+def _rows(records: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the rows that count, by candidate: the first of each since it was last to be run again."""
+    rows: dict[str, dict[str, Any]] = {}
+    for record in records[1:]:
+        if record == RETRY:
+            rows = {name: row for name, row in rows.items() if row["status"] != RETRY["retry"]}
+        else:
+            rows.setdefault(record["candidate_id"], record)
+    return rows
 
 
 def _short(value: object) -> str:

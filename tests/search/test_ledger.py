@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.ledger import Ledger
+from search.ledger import Ledger, retry_errors
 
 IDENTITY = {"version": 1, "layers": (5, 6), "features": "abc"}
 
@@ -18,7 +18,7 @@ def row(number, text=""):
 def fill(path, n, identity=IDENTITY):
     with Ledger(path, identity) as ledger:
         for number in range(n):
-            ledger.append(row(number))
+            ledger.append([row(number)])
 
 
 def test_rows_come_back_in_order_with_their_values(tmp_path):
@@ -26,7 +26,7 @@ def test_rows_come_back_in_order_with_their_values(tmp_path):
     with Ledger(tmp_path / "l", IDENTITY) as ledger:
         assert list(ledger.rows) == ["c0", "c1", "c2"]
         assert ledger.rows["c1"] == row(1)
-        ledger.append(row(3))
+        ledger.append([row(3)])
     with Ledger(tmp_path / "l", IDENTITY) as ledger:
         assert len(ledger.rows) == 4
 
@@ -36,9 +36,56 @@ def test_a_known_candidate_is_not_written_again(tmp_path):
     fill(path, 2)
     size = path.stat().st_size
     with Ledger(path, IDENTITY) as ledger:
-        ledger.append(row(1, "other"))
+        ledger.append([row(1, "other")])
         assert ledger.rows["c1"]["message"] == ""
     assert path.stat().st_size == size
+
+
+def failed(number):
+    return {"candidate_id": f"c{number}", "status": "error", "message": "no luck", "matrices": {}}
+
+
+def test_candidates_that_failed_run_again_when_told_and_only_then(tmp_path):
+    path = tmp_path / "l"
+    assert retry_errors(path) == 0
+    assert not path.exists()
+    with Ledger(path, IDENTITY) as ledger:
+        ledger.append([row(0), failed(1), failed(2)])
+        ledger.append([row(1)])
+    with Ledger(path, IDENTITY) as ledger:
+        assert list(ledger.rows.values()) == [row(0), failed(1), failed(2)]
+    assert retry_errors(path) == 2
+    with Ledger(path, IDENTITY) as ledger:
+        assert list(ledger.rows.values()) == [row(0)]
+        ledger.append([row(1)])
+        ledger.append([failed(2)])
+    with Ledger(path, IDENTITY) as ledger:
+        assert list(ledger.rows.values()) == [row(0), row(1), failed(2)]
+    assert retry_errors(path) == 1
+    fill(path, 3)
+    size = path.stat().st_size
+    assert retry_errors(path) == 0
+    assert path.stat().st_size == size
+
+
+def test_a_ledger_in_use_is_not_marked(tmp_path):
+    with Ledger(tmp_path / "l", IDENTITY) as ledger:
+        ledger.append([failed(0)])
+        with pytest.raises(ValueError, match="another process is writing this file"):
+            retry_errors(tmp_path / "l")
+
+
+def test_a_finished_task_is_on_the_disk_before_the_next_one(tmp_path, monkeypatch):
+    calls = []
+    write, sync = os.write, os.fdatasync
+    with Ledger(tmp_path / "l", IDENTITY) as ledger:
+        monkeypatch.setattr(os, "write", lambda file, data: calls.append("write") or write(file, data))
+        monkeypatch.setattr(os, "fdatasync", lambda file: calls.append("sync") or sync(file))
+        ledger.append([row(0), row(1)])
+        assert calls == ["write", "write", "sync"]
+        ledger.append([row(2)])
+        assert calls[3:] == ["write", "sync"]
+        monkeypatch.undo()
 
 
 def test_each_row_is_one_write(tmp_path, monkeypatch):
@@ -46,7 +93,7 @@ def test_each_row_is_one_write(tmp_path, monkeypatch):
     write = os.write
     with Ledger(tmp_path / "l", IDENTITY) as ledger:
         monkeypatch.setattr(os, "write", lambda file, data: calls.append(data) or write(file, data))
-        ledger.append(row(0))
+        ledger.append([row(0)])
         monkeypatch.undo()
     assert len(calls) == 1
     assert calls[0].endswith(b"}\n")
@@ -56,7 +103,7 @@ def test_a_short_write_is_an_error(tmp_path, monkeypatch):
     with Ledger(tmp_path / "l", IDENTITY) as ledger:
         monkeypatch.setattr(os, "write", lambda _file, data: len(data) - 1)
         with pytest.raises(OSError, match="is the disk full"):
-            ledger.append(row(0))
+            ledger.append([row(0)])
         monkeypatch.undo()
 
 
@@ -71,7 +118,7 @@ def test_cut_at_every_byte_keeps_all_whole_rows_before(tmp_path):
             whole = sum(end <= cut for end in ends[1:])
             assert list(ledger.rows) == ["c0", "c1", "c2"][:whole]
             for number in range(3):
-                ledger.append(row(number))
+                ledger.append([row(number)])
         assert path.read_bytes() == content
 
 
@@ -135,6 +182,6 @@ def test_two_writers_are_refused(tmp_path):
 
 def test_line_separators_inside_a_row_do_not_split_it(tmp_path):
     with Ledger(tmp_path / "l", IDENTITY) as ledger:
-        ledger.append(row(0, "a\u2028b\x0bc\x85d\re\nf"))
+        ledger.append([row(0, "a\u2028b\x0bc\x85d\re\nf")])
     with Ledger(tmp_path / "l", IDENTITY) as ledger:
         assert ledger.rows["c0"]["message"] == "a\u2028b\x0bc\x85d\re\nf"
