@@ -5,7 +5,6 @@ probe.npz and winner.json. gridsearch.jsonl is the ledger: with it, a killed sea
 ends with the same tables.
 """
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -78,8 +77,12 @@ def gridsearch(
     start = time.perf_counter()
     cache, corpus = FeatureStore.open(store), Examples.read(examples)
     languages = check(settings, cache, corpus, examples)
-    digest = hashlib.sha256(f"{cache.digest} {corpus.digest}".encode()).hexdigest()
-    source = Source(store=store, examples=examples, languages=languages, digest=digest)
+    source = Source(
+        store=store.resolve(),  # a worker may run in another folder
+        examples=examples.resolve(),
+        languages=languages,
+        digests=(cache.digest, corpus.digest),
+    )
     space = Space(settings)
     with Ledger(out / "gridsearch.jsonl", _identity(settings, cache, corpus, languages)) as ledger:
         known = len(ledger.rows)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.preprocessing import StandardScaler
 
-from features.store import FeatureStore
+from features.store import FeatureStore, StoreError
 from search.examples import Examples
 
 Floats = npt.NDArray[np.float64]
@@ -41,12 +41,12 @@ class States(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where a worker finds its data: two paths, and the digest of what they held when the search began."""
+    """Where a worker finds its data: two paths, and the digests of what they held when the search began."""
 
     store: Path
     examples: Path
     languages: tuple[str, ...]
-    digest: str
+    digests: tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,8 +181,22 @@ class PoolingBlocks:
 
 @lru_cache(maxsize=2)
 def open_rows(source: Source) -> tuple[FeatureStore, Examples, Rows]:
-    """Open the feature cache and the examples of a source once per process."""
-    store, examples = FeatureStore.open(source.store), Examples.read(source.examples)
+    """Open the feature cache and the examples of a source once per process.
+
+    Raises
+    ------
+    StoreError
+        One of them is not there, or holds something else than where the search began.
+    """
+    try:
+        store, examples = FeatureStore.open(source.store), Examples.read(source.examples)
+    except (OSError, ValueError) as error:
+        raise StoreError(str(error)) from error
+    for path, found, wanted in zip(
+        (source.store, source.examples), (store.digest, examples.digest), source.digests, strict=True
+    ):
+        if found != wanted:
+            raise StoreError(f"{path}: got digest {found[:12]}, accepted: that of the search, {wanted[:12]}")
     return store, examples, select_rows(examples, store.index, source.languages)
 
 

@@ -5,6 +5,7 @@ list of candidates crosses a process border, and it is the same in this process,
 """
 
 import logging
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -40,7 +41,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """What `run` returns when the feature cache cannot be read: no fault of a candidate, so no row."""
+    """What `run` returns when its worker cannot read the data: no fault of a candidate, so no row."""
 
     message: str
 
@@ -50,7 +51,8 @@ def run(task: Task) -> list[dict[str, Any]] | Unreadable:
 
     A row has candidate_id, status (ok or error), message, fit_seconds, score_seconds and matrices: language
     -> split -> confusion matrix as lists. What fails is a row with status error; no exception of a
-    classifier leaves this function. A cache that cannot be read is `Unreadable` instead.
+    classifier leaves this function. Where the cache or the examples cannot be read, or
+    are not those of the search, it returns `Unreadable` instead.
     """
     with one_thread():
         start = time.perf_counter()
@@ -59,7 +61,7 @@ def run(task: Task) -> list[dict[str, Any]] | Unreadable:
             representation = Representation(blocks, task.layers)
             representation.prepare()
         except StoreError as error:
-            return Unreadable(str(error))
+            return Unreadable(f"worker on {socket.gethostname()}: {error}")
         except Exception as error:
             LOG.debug("task %s %s failed", task.layers, task.pooling, exc_info=True)
             return error_rows(task.candidates, error)

@@ -105,8 +105,8 @@ def source_of():
     from search.kernels import Source
 
     def build(made, languages=("en", "de", "zh")):
-        digest = FeatureStore.open(made.store).digest + str(made.examples)
-        return Source(store=made.store, examples=made.examples, languages=languages, digest=digest)
+        digests = (FeatureStore.open(made.store).digest, examples.Examples.read(made.examples).digest)
+        return Source(store=made.store, examples=made.examples, languages=languages, digests=digests)
 
     return build
 

@@ -2,7 +2,10 @@
 
 import multiprocessing
 import pickle
+import re
+import socket
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,6 +68,23 @@ def test_a_cache_that_cannot_be_read_is_no_candidates_fault(tasks):
     answer = run(tasks[0])
     assert isinstance(answer, Unreadable)
     assert "manifest.json" in answer.message
+
+
+@pytest.mark.parametrize("which", ["store", "examples"])
+@pytest.mark.parametrize(
+    ("other", "said"), [(None, "not a feature cache|not an examples file"), (1, "got digest .* accepted")]
+)
+def test_a_worker_that_sees_another_file_system_says_where_it_is_and_what_it_lacks(
+    tasks, make_search, which, other, said
+):
+    task = tasks[0]
+    path = make_search(seed=other, name="other") if other else task.source
+    path = getattr(path, which) if other else task.source.store.parent / "nowhere"
+    answer = run(replace(task, source=replace(task.source, **{which: path})))
+    assert isinstance(answer, Unreadable)
+    assert answer.message.startswith(f"worker on {socket.gethostname()}: {path}: ")
+    assert re.search(said, answer.message)
+    assert "\n" not in answer.message
 
 
 def test_whatever_else_fails_before_the_candidates_is_an_error_row_for_each(tasks, monkeypatch):
