@@ -10,7 +10,17 @@ import math
 from results.columns import Column, Dtype
 
 _LAYERS = r"\d+(\+\d+)*"
-_LAYERS_MEANING = "block numbers from 1, ascending, joined by + (6+8+11)"
+_LAYERS_MEANING = "layers, 0 the embeddings, ascending, joined by + (6+8+11)"
+_POOLINGS = r"(?:max|mean|cls)(?:\+(?:max|mean|cls))*"
+_POOLINGS_MEANING = (
+    "max, mean or cls; where layers have different ones, one for each in the order of `layers`, joined by + "
+    "(max+mean+max)"
+)
+_CLASSIFIER = r"[a-z][a-z0-9_]*"
+_CLASSIFIER_MEANING = (
+    "logistic_regression, linear_svm, ridge, lda, knn, mlp, or the name of a user's own: small letters, "
+    "digits and _"
+)
 _TRANSFER = r"zero-shot|translate-test|translate-train-[A-Za-z0-9_-]+"
 _TRANSFER_MEANING = "zero-shot, translate-test, translate-train-all or translate-train-<language>"
 
@@ -29,6 +39,25 @@ def layers(name: str, meaning: str, nullable: bool = False) -> Column:
         form=_LAYERS,
         form_meaning=_LAYERS_MEANING,
         nullable=nullable,
+    )
+
+
+def poolings(name: str, meaning: str, nullable: bool = False) -> Column:
+    """Declare a pooling, or one for each layer."""
+    return Column(
+        name=name,
+        dtype="string",
+        meaning=meaning,
+        form=_POOLINGS,
+        form_meaning=_POOLINGS_MEANING,
+        nullable=nullable,
+    )
+
+
+def classifier(name: str, meaning: str) -> Column:
+    """Declare the name of a classifier."""
+    return Column(
+        name=name, dtype="string", meaning=meaning, form=_CLASSIFIER, form_meaning=_CLASSIFIER_MEANING
     )
 
 

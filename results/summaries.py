@@ -78,7 +78,7 @@ def main_effects(gridsearch: pd.DataFrame) -> pd.DataFrame:
     effects = [("layer", level, values) for level, values in _layer_differences(rows).items()]
     for factor, levels, others in (
         ("pooling", POOLINGS, ["layers", "classifier", "seed"]),
-        ("classifier", CLASSIFIERS, ["layers", "pooling", "seed"]),
+        ("classifier", _classifiers(rows), ["layers", "pooling", "seed"]),
     ):
         group = rows.groupby(others)["dev_f1_mean"]
         differences = (rows["dev_f1_mean"] - group.transform("mean"))[group.transform("size") > 1]
@@ -87,6 +87,12 @@ def main_effects(gridsearch: pd.DataFrame) -> pd.DataFrame:
         [_effect(factor, level, pd.Series(values)) for factor, level, values in effects if values],
         columns=["factor", "level", "effect", "low", "high", "n"],
     )
+
+
+def _classifiers(rows: pd.DataFrame) -> list[str]:
+    """List the classifiers of the rows, a user's own after the others."""
+    found = rows["classifier"].unique().tolist()
+    return [*(name for name in CLASSIFIERS if name in found), *sorted({*found} - {*CLASSIFIERS})]
 
 
 def by_n_layers(gridsearch: pd.DataFrame) -> pd.DataFrame:

@@ -90,7 +90,7 @@ def write_gridsearch(outcome: Outcome, ranking: Ranking, path: Path) -> None:
             "rank": place,
             **_describe(candidate),
             "n_layers": len(candidate.layers),
-            "seed": outcome.settings.seed,
+            "seed": candidate.seed,
             "protocol": outcome.settings.protocol,
             "score": score,
         }
@@ -131,7 +131,7 @@ def write_confusion(outcome: Outcome, ranking: Ranking, path: Path) -> None:
     write(CONFUSION, pd.DataFrame(rows), path)
 
 
-def write_predictions(outcome: Outcome, predicted: Ints, rows: Rows, path: Path) -> None:
+def write_predictions(outcome: Outcome, predicted: Ints, rows: Rows, path: Path, *, seed: int) -> None:
     """Write the winner's prediction for each dev and test row, from those of the distinct texts."""
     examples, labels, at = (
         outcome.examples,
@@ -141,7 +141,7 @@ def write_predictions(outcome: Outcome, predicted: Ints, rows: Rows, path: Path)
     frame = pd.DataFrame(
         {
             "system": "probe",
-            "seed": outcome.settings.seed,
+            "seed": seed,
             "id": examples.ids[at].astype(object),
             "language": examples.language[at].astype(object),
             "split": examples.split[at].astype(object),
@@ -161,7 +161,7 @@ def write_winner(
         **_describe(winner),
         "layers": list(winner.layers),
         "params": dict(winner.params),
-        "seed": outcome.settings.seed,
+        "seed": winner.seed,
         "protocol": outcome.settings.protocol,
         "labels": list(outcome.examples.labels),
         "source_language": outcome.languages[0],

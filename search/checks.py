@@ -92,7 +92,7 @@ def _check_train(settings: GridsearchSettings, examples: Examples, path: Path) -
     if len(counts) < 2:
         raise ValueError(f"{where}: got only label {examples.labels[0]!r}, accepted: at least two labels")
     if "knn" in settings.classifiers:
-        most = max(dict(params)["n_neighbors"] for params in settings.values("knn"))
+        most = max(int(dict(params)["n_neighbors"]) for params in settings.values("knn"))
         if most > len(train):
             raise ValueError(
                 f"gridsearch.params.knn.n_neighbors: got {most}, accepted: 1 to {len(train)}, the train rows"

@@ -6,26 +6,27 @@ all train rows (`tests/search/test_routes.py`).
 """
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC
 
 from search import routes
 from search.routes import Route
 
-Number = int | float
+Value = int | float | str | bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """One parameter of a classifier: default, what is accepted in words, and the check."""
+    """One parameter of a classifier: default (None: the factory's own), what is accepted, and the check."""
 
-    default: Number
+    default: Value | None
     accepted: str
     accepts: Callable[[Any], bool]
 
@@ -43,14 +44,17 @@ class Classifier:
         What a configuration may set.
     route : callable (representation, estimator) -> Fitted
         Fits the estimator's problem on a feature set; `routes.plain` suits any estimator.
+    stochastic : bool
+        Whether fitting draws random numbers: then each seed is a candidate.
     """
 
     factory: Callable[..., Any]
-    parameters: dict[str, Parameter]
+    parameters: Mapping[str, Parameter]
     route: Route = routes.plain
+    stochastic: bool = False
 
-    def check(self, where: str, name: str, value: object) -> Number:
-        """Return the value of a parameter, an integral one as int, any other as float.
+    def check(self, where: str, name: str, value: object) -> Value:
+        """Return the value of a parameter; a number is an int or a float as its default is.
 
         Raises
         ------
@@ -60,9 +64,9 @@ class Classifier:
         if name not in self.parameters:
             raise ValueError(unknown(where, name, tuple(self.parameters)))
         parameter = self.parameters[name]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not parameter.accepts(value):
+        if not isinstance(value, Value) or not parameter.accepts(value):
             raise ValueError(f"{where}.{name}: got {value!r}, accepted: {parameter.accepted}")
-        return int(value) if isinstance(parameter.default, int) else float(value)
+        return float(value) if isinstance(parameter.default, float) else value
 
 
 def unknown(what: str, given: object, accepted: tuple[object, ...]) -> str:
@@ -72,19 +76,31 @@ def unknown(what: str, given: object, accepted: tuple[object, ...]) -> str:
     return f"{what}: got {given!r}, accepted: {', '.join(str(name) for name in accepted) or 'none'}{hint}"
 
 
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Tell a number; True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _positive(default: float) -> Parameter:
     return Parameter(
-        default=default, accepted="a number above 0", accepts=lambda value: 0 < value < float("inf")
+        default=default,
+        accepted="a number above 0",
+        accepts=lambda value: is_number(value) and 0 < value < float("inf"),
+    )
+
+
+def _at_least_one(default: int) -> Parameter:
+    return Parameter(
+        default=default,
+        accepted="a whole number from 1",
+        accepts=lambda value: is_number(value) and isinstance(value, int) and value >= 1,
     )
 
 
 _SHRINKAGE = Parameter(
-    default=0.5, accepted="a number above 0, at most 1", accepts=lambda value: 0 < value <= 1
-)
-_NEIGHBOURS = Parameter(
-    default=20,
-    accepted="a whole number from 1",
-    accepts=lambda value: isinstance(value, int) and value >= 1,
+    default=0.5,
+    accepted="a number above 0, at most 1",
+    accepts=lambda value: is_number(value) and 0 < value <= 1,
 )
 
 # Defaults: in the middle of what worked on the dev texts of the sample corpus (618 train texts, 31 feature
@@ -120,7 +136,14 @@ CLASSIFIERS: dict[str, Classifier] = {
     # 5 .45/.36, 20 .54/.39, 40 .54/.40: many neighbours, because duplicated train rows vote several times
     "knn": Classifier(
         factory=lambda n_neighbors: KNeighborsClassifier(n_neighbors=n_neighbors, algorithm="brute"),
-        parameters={"n_neighbors": _NEIGHBOURS},
+        parameters={"n_neighbors": _at_least_one(20)},
         route=routes.knn,
+    ),
+    "mlp": Classifier(
+        factory=lambda hidden_layer_sizes, alpha: MLPClassifier(
+            hidden_layer_sizes=hidden_layer_sizes, alpha=alpha
+        ),
+        parameters={"hidden_layer_sizes": _at_least_one(100), "alpha": _positive(1e-4)},
+        stochastic=True,
     ),
 }

@@ -18,6 +18,7 @@ from search import artifacts, routes
 from search.artifacts import Outcome
 from search.checks import check
 from search.examples import Examples
+from search.factories import identities
 from search.kernels import Source, open_pooling, open_rows
 from search.ledger import Ledger
 from search.representation import Representation
@@ -89,7 +90,7 @@ def gridsearch(
         LOG.info(
             "gridsearch: %d candidates, %d of them known, %d languages", len(space), known, len(languages)
         )
-        tasks = list(tasks_left(space, source, set(ledger.rows), settings.seed))
+        tasks = list(tasks_left(space, source, set(ledger.rows)))
         for task, rows, error in track(execute(run, tasks), len(tasks), "gridsearch"):
             if isinstance(rows, Unreadable):
                 raise StoreError(rows.message)
@@ -107,12 +108,12 @@ def gridsearch(
     LOG.info("gridsearch: %d candidates in %.1f s", len(space) - known, time.perf_counter() - start)
 
 
-def tasks_left(space: Space, source: Source, known: set[str], seed: int) -> Iterator[Task]:
+def tasks_left(space: Space, source: Source, known: set[str]) -> Iterator[Task]:
     """Yield a task for each feature set with candidates that are not known, pooling by pooling."""
     for layers, pooling in space.feature_sets():
         left = tuple(candidate for candidate in space.models(layers, pooling) if candidate.id not in known)
         if left:
-            yield Task(source=source, layers=layers, pooling=pooling, candidates=left, seed=seed)
+            yield Task(source=source, layers=layers, pooling=pooling, candidates=left)
 
 
 def _identity(
@@ -130,7 +131,10 @@ def _identity(
         "max_layers": settings.max_layers,
         "classifiers": settings.classifiers,
         "params": {name: [dict(params) for params in settings.values(name)] for name in settings.classifiers},
-        "seed": settings.seed,
+        "seeds": settings.seeds,
+        "factories": identities(
+            settings.factories, {name: dict(settings.values(name)[0]) for name in settings.factories}
+        ),
     }
 
 
@@ -160,10 +164,11 @@ def _write_winner_outputs(outcome: Outcome, winner: Candidate, source: Source, o
     with one_thread():
         blocks = open_pooling(source, winner.pooling)
         representation = Representation(blocks, winner.layers)
-        fitted = fit(representation, winner, seed=outcome.settings.seed)
+        fitted = fit(representation, winner)
         predicted = routes.predict(representation, fitted)
         probe = artifacts.make_probe(representation, fitted, winner, outcome.examples.labels)
-    artifacts.write_predictions(outcome, predicted, blocks.rows, out / "predictions_gridsearch.csv")
+    path = out / "predictions_gridsearch.csv"
+    artifacts.write_predictions(outcome, predicted, blocks.rows, path, seed=winner.seed)
     open_pooling.cache_clear()  # the driver goes on to other stages
     open_rows.cache_clear()
     if probe is None:

@@ -2,14 +2,19 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
-from search.classifiers import CLASSIFIERS, Number, unknown
+from search.classifiers import CLASSIFIERS, Classifier, Value, is_number, unknown
+from search.factories import Factory, classifier, require_name, seed_parameters
 
 Protocol = Literal["source-dev", "target-dev", "last"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 POOLINGS = ("max", "mean", "cls")
+Mixed = Literal["none", "greedy", "beam"]
+MIXED: tuple[Mixed, ...] = get_args(Mixed)
+Params = tuple[tuple[str, Value], ...]
+FeatureSet = tuple[tuple[int, ...], str]  # layers, and a pooling or one for each of them ("max+mean")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,15 +32,27 @@ class GridsearchSettings:
     poolings: tuple[str, ...] = POOLINGS
     """Poolings searched, of max, mean, cls."""
     classifiers: tuple[str, ...] = ("logistic_regression", "linear_svm", "ridge", "lda", "knn")
-    """Names in `search.classifiers.CLASSIFIERS`."""
+    """Names in `search.classifiers.CLASSIFIERS` or of `factories`."""
     params: dict[str, dict[str, object]] = field(default_factory=dict)
-    """Per classifier, its parameters: a number, or a list of numbers to search them all."""
+    """Per classifier, its parameters: a value, or a list of values to search them all."""
+    factories: dict[str, str] = field(default_factory=dict)
+    """The user's own classifiers: name = "module:callable", code that is run (`search.factories`)."""
+    seeds: tuple[int, ...] = (0,)
+    """Each a candidate of the classifiers that draw random numbers; others have one, with the first."""
     max_layers: int = 0
     """Largest subset of layers; 0 for all sizes."""
+    mixed: Mixed = "none"
+    """Search sets with a different pooling per layer after those of one: greedy, beam (`search.mixed`)."""
+    beam_width: int = 5
+    """Best feature sets of a size that a beam search adds a block to."""
+    mixed_steps: int = 8
+    """Most steps of the mixed search; greedy: a block added and one removed, beam: a block added."""
+    budget: int = 0
+    """Most candidates scored, those of earlier runs included; 0 for all."""
+    budget_seconds: float = 0.0
+    """Seconds after which no more candidates are started in this run; 0 for no limit."""
     protocol: Protocol = "target-dev"
     """How the winner is chosen: source-dev, target-dev or last (`search.choose`)."""
-    seed: int = 0
-    """Seed of classifiers that draw random numbers; the five built in draw none. Stamped on every row."""
     top: int = 20
     """Best candidates whose confusion matrices are written."""
     target_languages: tuple[str, ...] = ()
@@ -43,43 +60,82 @@ class GridsearchSettings:
 
     def __post_init__(self) -> None:
         """Check every field and turn lists into tuples."""
-        for name in ("layers", "poolings", "classifiers", "target_languages"):
+        for name in ("layers", "poolings", "classifiers", "seeds", "target_languages"):
             object.__setattr__(self, name, _listed(name, getattr(self, name)))
-        self._check_layers()
-        for name, accepted in (("poolings", POOLINGS), ("classifiers", tuple(CLASSIFIERS))):
-            for item in getattr(self, name):
+        for name in ("layers", "seeds"):
+            for value in getattr(self, name):
+                _require_whole(f"gridsearch.{name}", value, 0)
+        object.__setattr__(self, "layers", tuple(sorted(self.layers)))
+        self._check_factories()
+        for name, items, accepted in (
+            ("poolings", self.poolings, POOLINGS),
+            ("classifiers", self.classifiers, (*CLASSIFIERS, *self.factories)),
+            ("protocol", (self.protocol,), PROTOCOLS),
+            ("mixed", (self.mixed,), MIXED),
+        ):
+            for item in items:
                 if item not in accepted:
                     raise ValueError(unknown(f"gridsearch.{name}", item, accepted))
-        if self.protocol not in PROTOCOLS:
-            raise ValueError(unknown("gridsearch.protocol", self.protocol, PROTOCOLS))
-        for name, least in (("max_layers", 0), ("seed", 0), ("top", 1)):
+        self._check_numbers()
+        self._check_params()
+
+    def _check_numbers(self) -> None:
+        whole = {"max_layers": 0, "top": 1, "beam_width": 1, "mixed_steps": 1, "budget": 0}
+        for name, least in whole.items():
             _require_whole(f"gridsearch.{name}", getattr(self, name), least)
         if self.max_layers > len(self.layers):
             raise ValueError(
                 f"gridsearch.max_layers: got {self.max_layers}, accepted: 0 to {len(self.layers)}"
             )
-        self._check_params()
+        seconds = self.budget_seconds
+        if not is_number(seconds) or not 0 <= seconds < float("inf"):
+            raise ValueError(f"gridsearch.budget_seconds: got {seconds!r}, accepted: a number from 0")
+        if self.mixed != "none" and self.protocol == "last":
+            raise ValueError(
+                f"gridsearch.mixed: got {self.mixed!r} with protocol 'last', which scores nothing to go by, "
+                "accepted: none, or another protocol"
+            )
 
-    def _check_layers(self) -> None:
-        for layer in self.layers:
-            _require_whole("gridsearch.layers", layer, 0)
-        object.__setattr__(self, "layers", tuple(sorted(self.layers)))
+    def _check_factories(self) -> None:
+        if not isinstance(self.factories, Mapping):
+            raise ValueError(f"gridsearch.factories: got {self.factories!r}, accepted: a table of names")
+        for name in self.factories:
+            require_name(name)
+            if name not in self.classifiers:
+                raise ValueError(
+                    f"gridsearch.factories.{name}: not searched, accepted: a name in gridsearch.classifiers"
+                )
 
     def _check_params(self) -> None:
         if not isinstance(self.params, Mapping):
             raise ValueError(f"gridsearch.params: got {self.params!r}, accepted: a table per classifier")
-        for classifier, params in self.params.items():
-            if classifier not in self.classifiers:
-                raise ValueError(unknown("gridsearch.params", classifier, self.classifiers))
+        for name, params in self.params.items():
+            if name not in self.classifiers:
+                raise ValueError(unknown("gridsearch.params", name, self.classifiers))
             if not isinstance(params, Mapping):
-                raise ValueError(f"gridsearch.params.{classifier}: got {params!r}, accepted: a table")
-        for classifier in self.classifiers:
-            self.values(classifier)
+                raise ValueError(f"gridsearch.params.{name}: got {params!r}, accepted: a table")
+        for name in self.classifiers:
+            entry = self._entry(name)
+            for values in self.values(name):
+                if isinstance(entry, Factory):
+                    entry.make(dict(values))
 
-    def values(self, classifier: str) -> tuple[tuple[tuple[str, Number], ...], ...]:
+    def _entry(self, name: str) -> Classifier:
+        return classifier(name, self.factories.get(name, ""))
+
+    def draws(self, name: str) -> bool:
+        """Tell whether a classifier draws random numbers, and so has a candidate for each seed."""
+        entry = self._entry(name)
+        if isinstance(entry, Factory):
+            return bool(seed_parameters(entry.make(dict(self.values(name)[0]))))
+        return entry.stochastic
+
+    def values(self, classifier: str) -> tuple[Params, ...]:
         """Return every combination of a classifier's parameters, as sorted (name, value) pairs."""
-        entry, where = CLASSIFIERS[classifier], f"gridsearch.params.{classifier}"
-        chosen: dict[str, list[Number]] = {name: [p.default] for name, p in entry.parameters.items()}
+        entry, where = self._entry(classifier), f"gridsearch.params.{classifier}"
+        chosen: dict[str, list[Value]] = {
+            name: [p.default] for name, p in entry.parameters.items() if p.default is not None
+        }
         for name, given in self.params.get(classifier, {}).items():
             several = list(given) if isinstance(given, list | tuple) else [given]
             checked = [entry.check(where, name, value) for value in several]
@@ -111,18 +167,38 @@ def _require_whole(where: str, value: object, least: int) -> None:
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Candidate:
-    """One model of the search."""
+    """One model of the search.
+
+    Attributes
+    ----------
+    layers : tuple of int
+        Layers of the columns, in their order.
+    pooling : str
+        One pooling, or one for each of the layers ("max+mean"), which then may repeat (`search.mixed`).
+    classifier : str
+    params : tuple of (name, value)
+    seed : int
+        For a classifier that draws random numbers.
+    seeded : bool
+        Whether it does: only then is the seed part of the id.
+    factory : str
+        "module:callable" of a user's classifier; empty for those of the table.
+    """
 
     layers: tuple[int, ...]
     pooling: str
     classifier: str
-    params: tuple[tuple[str, Number], ...]
+    params: Params
+    seed: int = 0
+    seeded: bool = False
+    factory: str = ""
 
     @property
     def id(self) -> str:
         """The same text for the same candidate in every search, such as "6+8+11-max-ridge-alpha=1000.0"."""
         params = "".join(f"-{name}={value!r}" for name, value in self.params)
-        return f"{layers_text(self.layers)}-{self.pooling}-{self.classifier}{params}"
+        seed = f"-seed={self.seed}" if self.seeded else ""
+        return f"{layers_text(self.layers)}-{self.pooling}-{self.classifier}{params}{seed}"
 
 
 def layers_text(layers: Sequence[int]) -> str:
@@ -131,33 +207,49 @@ def layers_text(layers: Sequence[int]) -> str:
 
 
 class Space:
-    """All candidates of a search: sized, iterated pooling by pooling, then by subset, then by classifier.
+    """All candidates of one pooling: sized, iterated pooling by pooling, then by subset, then by classifier.
 
     Poolings come outermost because a worker holds the kernels of one; subsets come by size, then by their
-    layers.
+    layers. Under a budget sizes come outermost, so that what is left out are the largest subsets of all
+    poolings and not a whole pooling. Within a feature set: classifier, parameters, seed.
     """
 
     def __init__(self, settings: GridsearchSettings) -> None:
         self._settings = settings
-        self._values = {name: settings.values(name) for name in settings.classifiers}
+        self._models = [
+            Candidate(
+                layers=(),
+                pooling="",
+                classifier=name,
+                params=params,
+                seed=seed,
+                seeded=settings.draws(name),
+                factory=settings.factories.get(name, ""),
+            )
+            for name in settings.classifiers
+            for params in settings.values(name)
+            for seed in (settings.seeds if settings.draws(name) else settings.seeds[:1])
+        ]
 
-    def feature_sets(self) -> Iterator[tuple[tuple[int, ...], str]]:
+    def feature_sets(self) -> Iterator[FeatureSet]:
         """Yield every (layers, pooling)."""
-        largest = self._settings.max_layers or len(self._settings.layers)
-        for pooling in self._settings.poolings:
-            for size in range(1, largest + 1):
-                for layers in itertools.combinations(self._settings.layers, size):
-                    yield layers, pooling
+        settings = self._settings
+        sizes = range(1, (settings.max_layers or len(settings.layers)) + 1)
+        parts = list(itertools.product(settings.poolings, sizes))
+        if settings.budget or settings.budget_seconds:
+            parts.sort(key=lambda part: part[1])
+        for pooling, size in parts:
+            for layers in itertools.combinations(settings.layers, size):
+                yield layers, pooling
 
     def models(self, layers: tuple[int, ...], pooling: str) -> Iterator[Candidate]:
         """Yield every candidate of one feature set."""
-        for classifier, combinations in self._values.items():
-            for params in combinations:
-                yield Candidate(layers=layers, pooling=pooling, classifier=classifier, params=params)
+        for model in self._models:
+            yield replace(model, layers=layers, pooling=pooling)
 
     def __iter__(self) -> Iterator[Candidate]:
         for layers, pooling in self.feature_sets():
             yield from self.models(layers, pooling)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self.feature_sets()) * sum(len(values) for values in self._values.values())
+        return sum(1 for _ in self.feature_sets()) * len(self._models)

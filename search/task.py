@@ -18,7 +18,7 @@ from threadpoolctl import ThreadpoolController
 
 from features.store import StoreError
 from search import routes
-from search.classifiers import CLASSIFIERS
+from search.factories import classifier, seed_parameters
 from search.kernels import Ints, PoolingBlocks, Source, open_pooling
 from search.representation import Representation
 from search.scoring import confusion_matrices
@@ -36,7 +36,6 @@ class Task:
     layers: tuple[int, ...]
     pooling: str
     candidates: tuple[Candidate, ...]
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,10 +65,7 @@ def run(task: Task) -> list[dict[str, Any]] | Unreadable:
             LOG.debug("task %s %s failed", task.layers, task.pooling, exc_info=True)
             return error_rows(task.candidates, error)
         shared = (time.perf_counter() - start) / len(task.candidates)
-        return [
-            _score(blocks, representation, candidate, seed=task.seed, shared=shared)
-            for candidate in task.candidates
-        ]
+        return [_score(blocks, representation, candidate, shared=shared) for candidate in task.candidates]
 
 
 @contextmanager
@@ -80,13 +76,13 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-def fit(representation: Representation, candidate: Candidate, *, seed: int = 0) -> routes.Fitted:
-    """Fit a candidate on its feature set."""
-    classifier = CLASSIFIERS[candidate.classifier]
-    estimator = classifier.factory(**dict(candidate.params))
-    if "random_state" in estimator.get_params():
-        estimator.set_params(random_state=seed)
-    return classifier.route(representation, estimator)
+def fit(representation: Representation, candidate: Candidate) -> routes.Fitted:
+    """Fit a candidate on its feature set; what draws random numbers in it draws them from its seed."""
+    entry = classifier(candidate.classifier, candidate.factory)
+    estimator = entry.factory(**dict(candidate.params))
+    if seeds := seed_parameters(estimator):
+        estimator.set_params(**dict.fromkeys(seeds, candidate.seed))
+    return entry.route(representation, estimator)
 
 
 def error_rows(candidates: Sequence[Candidate], error: Exception | str) -> list[dict[str, Any]]:
@@ -107,11 +103,11 @@ def error_rows(candidates: Sequence[Candidate], error: Exception | str) -> list[
 
 
 def _score(
-    blocks: PoolingBlocks, representation: Representation, candidate: Candidate, *, seed: int, shared: float
+    blocks: PoolingBlocks, representation: Representation, candidate: Candidate, *, shared: float
 ) -> dict[str, Any]:
     start = time.perf_counter()
     try:
-        fitted = fit(representation, candidate, seed=seed)
+        fitted = fit(representation, candidate)
         between = time.perf_counter()
         predicted = routes.predict(representation, fitted)
         matrices = score(blocks, predicted)

@@ -6,10 +6,9 @@ python -m results.dictionary > results/README.md
 from __future__ import annotations
 
 from results.columns import Table
-from results.kinds import count, layers, number, share, stamp, text
+from results.kinds import classifier, count, layers, number, poolings, share, stamp, text
 from results.schema.words import (
     CANDIDATE,
-    CLASSIFIERS,
     LABEL,
     LANGUAGE,
     POOLINGS,
@@ -28,10 +27,10 @@ GRIDSEARCH = Table(
     columns=(
         count("rank", "1 = best by `score`; empty where the candidate failed", least=1, nullable=True),
         CANDIDATE,
-        layers("layers", "layers whose pooled states are concatenated"),
-        count("n_layers", "how many layers", "layers", least=1),
-        text("pooling", "pooling over the tokens", POOLINGS),
-        text("classifier", "classifier on the pooled states", CLASSIFIERS),
+        layers("layers", "layers whose pooled states are concatenated; twice where under two poolings"),
+        count("n_layers", "how many entries `layers` has", "layers", least=1),
+        poolings("pooling", "pooling over the tokens"),
+        classifier("classifier", "classifier on the pooled states"),
         text("params", "the classifier's parameters, JSON with sorted keys"),
         SEED,
         PROTOCOL,

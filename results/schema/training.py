@@ -6,12 +6,11 @@ python -m results.dictionary > results/README.md
 from __future__ import annotations
 
 from results.columns import Column, Table
-from results.kinds import count, difference, layers, number, share, stamp, text
+from results.kinds import count, difference, layers, number, poolings, share, stamp, text
 from results.schema.words import (
     EPOCH,
     LANGUAGE,
     NOT_STATED,
-    POOLINGS,
     PROTOCOL,
     PROTOCOLS,
     SCORED_SPLIT,
@@ -36,7 +35,7 @@ FINETUNE = Table(
         number("loss", "mean cross-entropy", "nats", least=0),
         count("n_texts", "texts scored", "texts"),
         layers("layers", "layers whose pooled states feed the head; empty for the baseline", nullable=True),
-        text("pooling", "pooling over the tokens; empty for the baseline", POOLINGS, nullable=True),
+        poolings("pooling", "pooling over the tokens; empty for the baseline", nullable=True),
         layers("frozen_layers", "layers frozen at that moment; empty for none", nullable=True),
         PROTOCOL,
         Column(name="chosen", dtype="bool", meaning="whether the protocol takes this epoch"),

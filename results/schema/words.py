@@ -36,5 +36,7 @@ PROTOCOL = text(
 EPOCH = count("epoch", "epochs trained when the row was made; 0 = before training")
 STEP = count("step", "optimiser steps made by then")
 CANDIDATE = text(
-    "candidate_id", "stable id of the candidate (layers, pooling, classifier and its parameters)"
+    "candidate_id",
+    "stable id of the candidate (layers, pooling, classifier and its parameters, and the seed where it draws "
+    "random numbers)",
 )

@@ -64,7 +64,7 @@ def test_lists_as_toml_gives_them_become_tuples_and_settings_are_json():
         ({"max_layers": 9}, r"gridsearch.max_layers: got 9, accepted: 0 to 8"),
         ({"max_layers": -1}, r"gridsearch.max_layers: got -1, accepted: a whole number from 0"),
         ({"top": 0}, r"gridsearch.top: got 0, accepted: a whole number from 1"),
-        ({"seed": True}, r"gridsearch.seed: got True"),
+        ({"seeds": (True,)}, r"gridsearch.seeds: got True"),
         ({"params": {"svm": {}}}, r"gridsearch.params: got 'svm', accepted: .*\(nearest: linear_svm\)"),
         ({"params": {"ridge": 3}}, r"gridsearch.params.ridge: got 3, accepted: a table"),
         ({"params": 3}, r"gridsearch.params: got 3, accepted: a table per classifier"),

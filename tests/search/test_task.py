@@ -22,7 +22,7 @@ SETTINGS = GridsearchSettings(layers=(1, 2), poolings=("max",))
 
 @pytest.fixture
 def tasks(make_search, source_of):
-    return list(tasks_left(Space(SETTINGS), source_of(make_search()), set(), seed=0))
+    return list(tasks_left(Space(SETTINGS), source_of(make_search()), set()))
 
 
 def scores(rows):
@@ -127,8 +127,7 @@ def test_a_worker_keeps_one_pooling(tasks):
 def test_known_candidates_are_left_out_of_tasks(tasks):
     space, source = Space(SETTINGS), tasks[0].source
     known = {candidate.id for candidate in tasks[0].candidates} | {tasks[1].candidates[3].id}
-    left = list(tasks_left(space, source, known, seed=7))
+    left = list(tasks_left(space, source, known))
     assert [task.layers for task in left] == [(2,), (1, 2)]
     assert [len(task.candidates) for task in left] == [4, 5]
     assert isinstance(left[0], Task)
-    assert left[0].seed == 7
