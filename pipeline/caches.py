@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from features.store import CacheInfo
+    from features.store import CacheInfo, FeatureStore
 
 HEADER = ("DIGEST", "SIZE", "TEXTS", "LAYERS", "CREATED", "ENCODER", "CORPUS", "STATE")
 AGES = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
@@ -38,6 +38,28 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     command.add_argument("--remove", metavar="DIGEST", help="delete the cache whose digest begins so")
     command.add_argument("--debug", action="store_true", help="show tracebacks")
     command.set_defaults(command=_caches)
+
+
+def open_cache(folder: Path) -> FeatureStore:
+    """Open the feature cache that a run's record names by its fingerprint.
+
+    Raises
+    ------
+    StoreError
+        It is not there or not whole.
+    ValueError
+        Another cache lies there: its fingerprint is not the one that the folder is named by.
+    """
+    from features.store import FeatureStore
+
+    store = FeatureStore.open(folder)
+    if not store.digest.startswith(folder.name):
+        raise ValueError(
+            f"{folder}: fingerprint: got {store.digest[:16]} (made of {store.about.get('corpus')} with "
+            f"{store.about.get('encoder')}), accepted: {folder.name}, the corpus's; "
+            "move it away and extract again"
+        )
+    return store
 
 
 def _verify(args: argparse.Namespace, *_: object) -> int:

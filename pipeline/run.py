@@ -14,12 +14,13 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 log = logging.getLogger(__name__)
 
+RECORD = ("inputs", "outputs")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
@@ -65,7 +66,7 @@ class Run:
         wanted = json.loads(json.dumps(inputs, sort_keys=True))
         done = self._stages / f"{stage}.json"
         if done.is_file() and not replace:
-            self._require_same(stage, json.loads(done.read_text(encoding="utf-8"))["inputs"], wanted)
+            self._require_same(stage, read_json(done, RECORD)["inputs"], wanted)
         if done.is_file() and self._intact(done, stage, wanted):
             log.info("%s: up to date", stage)
             return
@@ -87,7 +88,7 @@ class Run:
             )
 
     def _intact(self, done: Path, stage: str, wanted: Mapping[str, Any]) -> bool:
-        record = json.loads(done.read_text(encoding="utf-8"))
+        record = read_json(done, RECORD)
         if record["inputs"] != wanted:
             return False
         for name, digest in record["outputs"].items():
@@ -110,6 +111,25 @@ def sha256(path: Path) -> str:
         while block := file.read(1 << 22):
             digest.update(block)
     return digest.hexdigest()
+
+
+def read_json(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    """Read what `write_json` wrote.
+
+    Raises
+    ------
+    ValueError
+        It is no JSON object with these keys.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        missing = [key for key in keys if key not in record]
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: damaged ({error}); move it away to have it made again") from error
+    if not isinstance(record, dict) or missing:
+        given = f"{missing[0]!r} is missing" if missing else type(record).__name__
+        raise ValueError(f"{path}: damaged ({given}); move it away to have it made again")
+    return record
 
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:

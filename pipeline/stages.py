@@ -8,7 +8,6 @@ Tatoeba pairs -> retrieval -> cache/<digest>/, tatoeba.csv
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +19,7 @@ from pipeline.config import Config
 from pipeline.extraction import cached, shown
 from pipeline.interruption import Interruption
 from pipeline.progress import track
-from pipeline.run import Run, sha256
+from pipeline.run import Run, read_json, sha256
 
 TABLES = ("corpus.csv", "gridsearch.csv", "confusion.csv", "predictions_gridsearch.csv", "finetune.csv",
           "freezing.csv", "predictions_finetune.csv", "table1.csv")  # fmt: skip
@@ -148,13 +147,13 @@ class Pipeline:
         self.run.stage("gridsearch", inputs, self._gridsearch)
 
     def _gridsearch(self) -> list[str]:
-        from features.store import FeatureStore
+        from pipeline.caches import open_cache
         from search import examples
         from search.gridsearch import gridsearch
 
         corpus = self._corpus()
         split = corpus.table["split"].to_numpy(dtype=object)
-        split[FeatureStore.open(self._cache_folder()).skipped_rows] = examples.SKIPPED
+        split[open_cache(self._cache_folder()).skipped_rows] = examples.SKIPPED
         path = self.run.folder / "examples.npz"
         examples.write(
             path,
@@ -233,7 +232,7 @@ class Pipeline:
         return Corpus.of(read(TEXTS, self.texts), self.config.corpus.source_language, str(self.texts))
 
     def _cache_folder(self) -> Path:
-        record = json.loads((self.run.folder / "cache.json").read_text(encoding="utf-8"))
+        record = read_json(self.run.folder / "cache.json", ("digest",))
         return self.cache / str(record["digest"])
 
     def _cache_there(self) -> bool:

@@ -1,12 +1,20 @@
 """What `python -m pipeline gridsearch` refuses before the first fit, naming what is accepted."""
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from features.store import FeatureStore
 from search.examples import Examples
+from search.representation import Representation
 from search.space import GridsearchSettings
+
+LOG = logging.getLogger(__name__)
+
+# Weights and scores of the SVM have an entry for each pair of labels and each text: 2 GB in float64.
+PAIRWISE_ENTRIES = 250_000_000
 
 
 def check(
@@ -51,7 +59,25 @@ def check(
         raise ValueError(
             f"{path}: languages {', '.join(languages)}: got no dev or test rows, accepted: at least one"
         )
+    _check_pairs(settings, examples, languages)
+    _warn_of_gaps(examples, languages, path)
     return languages
+
+
+def require_varying(representation: Representation) -> None:
+    """Refuse a feature set of which no column differs between train rows, such as layer 0 under cls.
+
+    Raises
+    ------
+    ValueError
+        Naming the layers. The candidates of the feature set become rows of status error.
+    """
+    for block in representation.blocks:
+        # a constant column keeps scale 1; one that varies has standard deviation 1, so some |x| of at least 1
+        if (block.scale != 1).any() or (np.abs(block.train) >= 0.5).any():
+            return
+    layers = "+".join(str(layer) for layer in representation.layers)
+    raise ValueError(f"constant features: layers {layers}: every column is the same in all train rows")
 
 
 def _check_store(settings: GridsearchSettings, store: FeatureStore, examples: Examples, path: Path) -> None:
@@ -97,3 +123,31 @@ def _check_train(settings: GridsearchSettings, examples: Examples, path: Path) -
             raise ValueError(
                 f"gridsearch.params.knn.n_neighbors: got {most}, accepted: 1 to {len(train)}, the train rows"
             )
+
+
+def _check_pairs(settings: GridsearchSettings, examples: Examples, languages: Sequence[str]) -> None:
+    n_labels = len(examples.labels)
+    n_train = len(examples.rows("train"))
+    n_scored = sum(len(examples.rows(split, name)) for split in ("dev", "test") for name in languages)
+    pairs, texts = n_labels * (n_labels - 1) // 2, max(n_train, n_scored)
+    if "linear_svm" in settings.classifiers and pairs * texts > PAIRWISE_ENTRIES:
+        raise ValueError(
+            f"gridsearch.classifiers: got 'linear_svm' with {n_labels} labels, which asks for "
+            f"{pairs} machines of {texts} texts each, accepted: at most {PAIRWISE_ENTRIES // texts} "
+            "machines; leave it out"
+        )
+
+
+def _warn_of_gaps(examples: Examples, languages: Sequence[str], path: Path) -> None:
+    """Say which scores will be empty or say little; whether the protocol can choose is checked before."""
+    for split in ("dev", "test"):
+        found = {name: examples.y[examples.rows(split, name)] for name in languages}
+        empty = [name for name, y in found.items() if not len(y)]
+        if empty:
+            mean = "" if empty == [languages[0]] else f", and {split}_f1_mean"
+            columns = ", ".join(f"{split}_f1_{name}" for name in empty)
+            LOG.warning("%s: no %s rows in %s: %s%s stay empty", path, split, ", ".join(empty), columns, mean)
+        for name, y in found.items():
+            if len(y) and (y == y[0]).all():
+                label = examples.labels[y[0]]
+                LOG.warning("%s: the %s rows in %s have one label only, %r", path, split, name, label)

@@ -18,6 +18,7 @@ from threadpoolctl import ThreadpoolController
 
 from features.store import StoreError
 from search import routes
+from search.checks import require_varying
 from search.factories import classifier, seed_parameters
 from search.kernels import Ints, PoolingBlocks, Source, open_pooling
 from search.representation import Representation
@@ -58,6 +59,7 @@ def run(task: Task) -> list[dict[str, Any]] | Unreadable:
         try:
             blocks = open_pooling(task.source, task.pooling)
             representation = Representation(blocks, task.layers)
+            require_varying(representation)
             representation.prepare()
         except StoreError as error:
             return Unreadable(f"worker on {socket.gethostname()}: {error}")

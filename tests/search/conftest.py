@@ -36,6 +36,7 @@ class Shape:
     n_classes: int = 3
     dtype: str = "float32"
     constant: bool = False
+    not_finite: tuple[int, int] | None = None  # a text and the position of a layer
 
 
 def make(folder: Path, shape: Shape, seed: int = 0) -> Made:
@@ -64,6 +65,8 @@ def make(folder: Path, shape: Shape, seed: int = 0) -> Made:
             states[:, layer, pooling] = mixed + rng.normal(size=mixed.shape) + 3 * rng.normal()
     if shape.constant:
         states[..., 0] = 0.5
+    if shape.not_finite:
+        states[shape.not_finite] = np.nan
     store = folder / "cache"
     spec = StoreSpec(
         layers=shape.layers,
