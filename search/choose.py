@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from search.scoring import Ints, mean_micro_f1
-from search.space import Candidate, Protocol
+from search.space import Candidate, FeatureSet, Protocol
 
 DevMatrices = Mapping[str, Ints]
 Key = tuple[Any, ...]
@@ -69,6 +69,15 @@ def rank(
 def tie_break(candidate: Candidate) -> Key:
     """Return the key that orders candidates of equal score: fewer layers, lower layers, name."""
     return len(candidate.layers), candidate.layers, candidate.id
+
+
+def places(ranking: Sequence[tuple[Candidate, float | None]]) -> dict[FeatureSet, Key]:
+    """Return each feature set's place, that of its best candidate: the negated score, then the tie-break."""
+    found: dict[FeatureSet, Key] = {}
+    for candidate, score in ranking:
+        if score is not None:
+            found.setdefault((candidate.layers, candidate.pooling), (-score, *tie_break(candidate)))
+    return found
 
 
 def _label_free(position: Mapping[str, int]) -> Callable[[Candidate], Key]:

@@ -7,7 +7,10 @@ ends with the same tables.
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,12 +20,15 @@ from features.store import FeatureStore, StoreError
 from search import artifacts, routes
 from search.artifacts import Outcome
 from search.checks import check
+from search.choose import places
 from search.examples import Examples
 from search.factories import identities
-from search.kernels import Source, open_pooling, open_rows
+from search.kernels import Source
 from search.ledger import Ledger
-from search.representation import Representation
-from search.space import Candidate, GridsearchSettings, Space
+from search.mixed import Place
+from search.mixture import close, represent
+from search.rounds import Rounds
+from search.space import Candidate, FeatureSet, GridsearchSettings, Space
 from search.task import Task, Unreadable, error_rows, fit, one_thread, run
 
 LOG = logging.getLogger(__name__)
@@ -90,30 +96,52 @@ def gridsearch(
         LOG.info(
             "gridsearch: %d candidates, %d of them known, %d languages", len(space), known, len(languages)
         )
-        tasks = list(tasks_left(space, source, set(ledger.rows)))
-        for task, rows, error in track(execute(run, tasks), len(tasks), "gridsearch"):
-            if isinstance(rows, Unreadable):
-                raise StoreError(rows.message)
-            ledger.append(rows if rows is not None else error_rows(task.candidates, error or "no result"))
-        results = ledger.rows
-    outcome = Outcome(
-        settings=settings,
-        candidates=list(space),
-        rows=results,
-        examples=corpus,
-        languages=languages,
-        stamp=stamp,
-    )
-    _finish(outcome, source, cache.digest, out)
-    LOG.info("gridsearch: %d candidates in %.1f s", len(space) - known, time.perf_counter() - start)
+        outcome = Outcome(
+            settings=settings,
+            candidates=(),
+            rows=ledger.rows,
+            examples=corpus,
+            languages=languages,
+            stamp=stamp,
+        )
+        rounds = Rounds(settings, partial(_places, outcome, space))
+        for number, candidates in enumerate(rounds):
+            tasks = list(tasks_left(candidates, source, set(ledger.rows), mixed=number > 0))
+            finished = execute(run, rounds.in_time(tasks))
+            step = f"gridsearch, mixed step {number}" if number else "gridsearch"
+            _keep(track(finished, len(tasks), step), ledger)
+    scored = [candidate for candidate in rounds.planned if candidate.id in ledger.rows]
+    if rounds.cut:
+        whole = max(len(space), len(rounds.planned))
+        more = "" if settings.mixed == "none" else " and the steps of the mixed search"
+        LOG.warning("gridsearch: the budget is spent: %d of %d candidates%s", len(scored), whole, more)
+    _finish(replace(outcome, candidates=scored), source, cache.digest, out)
+    seconds = time.perf_counter() - start
+    LOG.info("gridsearch: %d candidates in %.1f s", len(ledger.rows) - known, seconds)
 
 
-def tasks_left(space: Space, source: Source, known: set[str]) -> Iterator[Task]:
-    """Yield a task for each feature set with candidates that are not known, pooling by pooling."""
-    for layers, pooling in space.feature_sets():
-        left = tuple(candidate for candidate in space.models(layers, pooling) if candidate.id not in known)
+def _keep(finished: Iterable[Triple], ledger: Ledger) -> None:
+    """Write what tasks return to the ledger as they finish."""
+    for task, rows, error in finished:
+        if isinstance(rows, Unreadable):
+            raise StoreError(rows.message)
+        ledger.append(rows if rows is not None else error_rows(task.candidates, error or "no result"))
+
+
+def tasks_left(
+    candidates: Iterable[Candidate], source: Source, known: set[str], *, mixed: bool = False
+) -> Iterator[Task]:
+    """Yield a task for each feature set with candidates that are not known, in their order."""
+    for (layers, pooling), models in groupby(candidates, key=lambda c: (c.layers, c.pooling)):
+        left = tuple(candidate for candidate in models if candidate.id not in known)
         if left:
-            yield Task(source=source, layers=layers, pooling=pooling, candidates=left)
+            yield Task(source=source, layers=layers, pooling=pooling, candidates=left, mixed=mixed)
+
+
+def _places(outcome: Outcome, space: Space, sets: Sequence[FeatureSet]) -> dict[FeatureSet, Place]:
+    """Return the places of feature sets that have rows; see `search.mixed`."""
+    candidates = [candidate for feature_set in sets for candidate in space.models(*feature_set)]
+    return places(replace(outcome, candidates=candidates).ranking(outcome.settings.protocol))
 
 
 def _identity(
@@ -162,15 +190,13 @@ def _write_winner_outputs(outcome: Outcome, winner: Candidate, source: Source, o
     """Fit the winner again, write its predictions and its probe; return the probe's file name."""
     (out / "probe.npz").unlink(missing_ok=True)
     with one_thread():
-        blocks = open_pooling(source, winner.pooling)
-        representation = Representation(blocks, winner.layers)
+        representation = represent(source, (winner.layers, winner.pooling))
         fitted = fit(representation, winner)
         predicted = routes.predict(representation, fitted)
         probe = artifacts.make_probe(representation, fitted, winner, outcome.examples.labels)
     path = out / "predictions_gridsearch.csv"
-    artifacts.write_predictions(outcome, predicted, blocks.rows, path, seed=winner.seed)
-    open_pooling.cache_clear()  # the driver goes on to other stages
-    open_rows.cache_clear()
+    artifacts.write_predictions(outcome, predicted, representation.rows, path, seed=winner.seed)
+    close()  # the driver goes on to other stages
     if probe is None:
         LOG.warning("gridsearch: %s has no probe; it is fitted by scikit-learn only", winner.classifier)
         return None

@@ -7,12 +7,13 @@ score evaluation texts; no text is ever projected.
 """
 
 from functools import cached_property
+from typing import Protocol, TypeVar
 
 import numpy as np
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from scipy.linalg.blas import dsyrk
 
-from search.kernels import KERNEL_ENTRIES, Floats, PoolingBlocks, Singles
+from search.kernels import KERNEL_ENTRIES, Block, Floats, Rows, Singles
 
 # Added to the Gram matrix's diagonal, relative to its mean. The matrix is always singular (columns are
 # centred), so some is needed; 1e-10 is a million times the rounding of its entries and a millionth of any
@@ -20,15 +21,30 @@ from search.kernels import KERNEL_ENTRIES, Floats, PoolingBlocks, Singles
 JITTERS = (1e-10, 1e-8, 1e-6)
 
 
+K = TypeVar("K")
+K_contra = TypeVar("K_contra", contravariant=True)
+
+
+class Blocks(Protocol[K_contra]):
+    """Blocks by layer, or by (layer, pooling)."""
+
+    @property
+    def rows(self) -> Rows:
+        """Rows of all blocks."""
+
+    def __getitem__(self, key: K_contra) -> Block:
+        """Return a block."""
+
+
 class Representation:
-    """The concatenation of some layers under one pooling, standardised.
+    """The concatenation of some layers, standardised.
 
     Parameters
     ----------
-    blocks : PoolingBlocks
-        The pooling's blocks.
-    layers : tuple of int
-        Layers, in the order of the columns.
+    blocks : PoolingBlocks or Mixture
+        The blocks of one pooling or of several.
+    layers : tuple of int, or of (layer, pooling)
+        Keys of the blocks, in the order of the columns.
 
     Attributes
     ----------
@@ -38,7 +54,7 @@ class Representation:
         Whether weights are over columns, (n_columns, m), else over distinct train texts, (n_texts, m).
     """
 
-    def __init__(self, blocks: PoolingBlocks, layers: tuple[int, ...]) -> None:
+    def __init__(self, blocks: Blocks[K], layers: tuple[K, ...]) -> None:
         self.rows = blocks.rows
         self.layers = layers
         self.blocks = [blocks[layer] for layer in layers]

@@ -20,7 +20,8 @@ from features.store import StoreError
 from search import routes
 from search.checks import require_varying
 from search.factories import classifier, seed_parameters
-from search.kernels import Ints, PoolingBlocks, Source, open_pooling
+from search.kernels import Ints, Rows, Source
+from search.mixture import represent
 from search.representation import Representation
 from search.scoring import confusion_matrices
 from search.space import Candidate
@@ -37,6 +38,7 @@ class Task:
     layers: tuple[int, ...]
     pooling: str
     candidates: tuple[Candidate, ...]
+    mixed: bool = False  # a step of a mixed search: the worker keeps all poolings
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,7 @@ def run(task: Task) -> list[dict[str, Any]] | Unreadable:
     with one_thread():
         start = time.perf_counter()
         try:
-            blocks = open_pooling(task.source, task.pooling)
-            representation = Representation(blocks, task.layers)
+            representation = represent(task.source, (task.layers, task.pooling), mixed=task.mixed)
             require_varying(representation)
             representation.prepare()
         except StoreError as error:
@@ -67,7 +68,7 @@ def run(task: Task) -> list[dict[str, Any]] | Unreadable:
             LOG.debug("task %s %s failed", task.layers, task.pooling, exc_info=True)
             return error_rows(task.candidates, error)
         shared = (time.perf_counter() - start) / len(task.candidates)
-        return [_score(blocks, representation, candidate, shared=shared) for candidate in task.candidates]
+        return [_score(representation, candidate, shared=shared) for candidate in task.candidates]
 
 
 @contextmanager
@@ -104,15 +105,13 @@ def error_rows(candidates: Sequence[Candidate], error: Exception | str) -> list[
     ]
 
 
-def _score(
-    blocks: PoolingBlocks, representation: Representation, candidate: Candidate, *, shared: float
-) -> dict[str, Any]:
+def _score(representation: Representation, candidate: Candidate, *, shared: float) -> dict[str, Any]:
     start = time.perf_counter()
     try:
         fitted = fit(representation, candidate)
         between = time.perf_counter()
         predicted = routes.predict(representation, fitted)
-        matrices = score(blocks, predicted)
+        matrices = score(representation.rows, predicted)
     except Exception as error:
         LOG.debug("candidate %s failed", candidate.id, exc_info=True)
         return error_rows([candidate], error)[0]
@@ -126,9 +125,8 @@ def _score(
     }
 
 
-def score(blocks: PoolingBlocks, predicted: Ints) -> dict[str, dict[str, list[list[int]]]]:
+def score(rows: Rows, predicted: Ints) -> dict[str, dict[str, list[list[int]]]]:
     """Return language -> split -> confusion matrix from the predictions for the distinct evaluation texts."""
-    rows = blocks.rows
     counts = confusion_matrices(
         rows.scored_y,
         predicted[rows.scored_text],

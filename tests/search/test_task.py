@@ -88,10 +88,10 @@ def test_a_worker_that_sees_another_file_system_says_where_it_is_and_what_it_lac
 
 
 def test_whatever_else_fails_before_the_candidates_is_an_error_row_for_each(tasks, monkeypatch):
-    def failing(*_):
+    def failing(*_, **__):
         raise MemoryError("no room")
 
-    monkeypatch.setattr("search.task.Representation", failing)
+    monkeypatch.setattr("search.task.represent", failing)
     rows = run(tasks[0])
     assert [row["status"] for row in rows] == ["error"] * 5
     assert rows[0]["message"] == "MemoryError: no room"
