@@ -19,80 +19,12 @@ from typing import Any
 from features.corpus import CorpusSettings, PrepareSettings
 from features.settings import EncoderSettings, ExtractSettings
 from finetune.settings import FinetuneSettings
+from pipeline.cluster.settings import ClusterSettings
 from search.retrieval import RetrievalSettings
 from search.space import GridsearchSettings
 
 PRESETS = Path(__file__).parent / "presets"
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 CHECKOUT = Path(__file__).parent.parent  # paths in presets count from here
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ClusterSettings:
-    """Where the search and the seeds of phase two run."""
-
-    backend: typing.Literal["serial", "loky", "dask"] = "loky"
-    """``serial``: this process; ``loky``: processes of this machine; ``dask``: a dask cluster on it."""
-
-    workers: int = 0
-    """Worker processes of the search and of phase two; 0 means one per processor this process may use."""
-
-    extract_workers: int = 1
-    """Processes that encode; more than one run on dask, each on a GPU or a share of the processors."""
-
-    scheduler: str = ""
-    """Address of a running dask scheduler, such as ``tls://host:8786``; empty: a cluster on this machine."""
-
-    tls_ca: str = ""
-    """File of the certificate authority that signed the scheduler's certificate (PEM)."""
-
-    tls_cert: str = ""
-    """This client's certificate (PEM)."""
-
-    tls_key: str = ""
-    """This client's private key (PEM)."""
-
-    plain_tcp: bool = False
-    """Allow a scheduler on another machine without TLS: whoever reaches its port can run code on it."""
-
-    lock_wait: float = 0.0
-    """Seconds to wait for another extraction that is writing the same cache."""
-
-    def __post_init__(self) -> None:
-        """Refuse values that cannot work, naming the key."""
-        if self.backend not in ("serial", "loky", "dask"):
-            raise ValueError(f"cluster.backend: got {self.backend!r}, accepted: serial, loky, dask")
-        if self.workers < 0:
-            raise ValueError(f"cluster.workers: got {self.workers}, accepted: 0 (all processors) or more")
-        if self.extract_workers < 1:
-            raise ValueError(f"cluster.extract_workers: got {self.extract_workers}, accepted: 1 or more")
-        if self.lock_wait < 0:
-            raise ValueError(f"cluster.lock_wait: got {self.lock_wait}, accepted: 0 seconds or more")
-        self._require_safe_scheduler()
-
-    def _require_safe_scheduler(self) -> None:
-        files = (self.tls_ca, self.tls_cert, self.tls_key)
-        if any(files) and not all(files):
-            raise ValueError("cluster.tls_ca: tls_ca, tls_cert and tls_key are needed together")
-        if any(files) and not self.scheduler:
-            raise ValueError(
-                "cluster.scheduler: TLS files are given and no scheduler, accepted: tls://host:port"
-            )
-        kind, _, address = self.scheduler.partition("://")
-        if not self.scheduler:
-            return
-        if kind not in ("tcp", "tls") or not address:
-            raise ValueError(
-                f"cluster.scheduler: got {self.scheduler!r}, accepted: tls://host:port or tcp://host:port"
-            )
-        if kind == "tls" and not all(files):
-            raise ValueError("cluster.tls_ca: a tls:// scheduler needs tls_ca, tls_cert and tls_key")
-        host = address.rpartition(":")[0]
-        if kind == "tcp" and host not in LOOPBACK and not self.plain_tcp:
-            raise ValueError(
-                f"cluster.scheduler: {self.scheduler} is on another machine without TLS; use tls://, or set "
-                "cluster.plain_tcp=true on a network where everyone may run code on it"
-            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

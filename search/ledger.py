@@ -88,7 +88,7 @@ def retry_errors(path: Path) -> int:
     if not path.exists():
         return 0
     with Journal(path) as journal:
-        n_failed = sum(row["status"] == RETRY["retry"] for row in _rows(journal.records).values())
+        n_failed = len([row for row in _rows(journal.records).values() if row["status"] == RETRY["retry"]])
         if n_failed:
             journal.append(RETRY)
     return n_failed

@@ -18,9 +18,9 @@ ALLOWED = {
 }
 ONLY_IN = {
     "h5py": ["features/store/hdf5.py"],
-    "joblib": ["pipeline/cluster.py"],
-    "dask": ["pipeline/cluster.py"],
-    "distributed": ["pipeline/cluster.py"],
+    "joblib": ["pipeline/cluster/loky.py"],
+    "dask": ["pipeline/cluster/dask.py"],
+    "distributed": ["pipeline/cluster/dask.py"],
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cluster import executor, serial
-from pipeline.config import ClusterSettings
+from pipeline.cluster.settings import ClusterSettings
 
 
 def square(task):
@@ -70,7 +70,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from pipeline.cluster import executor
-from pipeline.config import ClusterSettings
+from pipeline.cluster.settings import ClusterSettings
 
 def listening(_):
     tables = [Path(f"/proc/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")]

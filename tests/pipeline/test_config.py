@@ -84,7 +84,7 @@ def test_paths_of_a_file_count_from_its_folder(tmp_path):
         ("[encoder\n", "not TOML"),
         (
             "[encoder]\npath = 'x'\n[cluster]\nbackend = 'spark'\n",
-            "cluster.backend: got 'spark', accepted: serial",
+            "cluster.backend: got 'spark', accepted: auto, serial, loky, dask",
         ),
         ("[encoder]\npath = 'x'\n[gridsearch]\npoolings = ['median']\n", "gridsearch.poolings: got 'median'"),
         ("[encoder]\npath = 'x'\n[gridsearch]\nlayers = [5, 5]\n", "gridsearch.layers"),

@@ -10,7 +10,8 @@ from distributed import LocalCluster, Security
 
 from pipeline.cli import main
 from pipeline.cluster import encoding_executor, threads_per_encoder
-from pipeline.config import ClusterSettings, load
+from pipeline.cluster.settings import ClusterSettings
+from pipeline.config import load
 from tests.features.extraction.test_extract import contents
 
 
@@ -35,6 +36,9 @@ def certificates(tmp_path_factory):
     files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
     subprocess.run([*command, *files], check=True, capture_output=True)
     return folder
+
+
+TLS = {"tls_ca": "a", "tls_cert": "b", "tls_key": "c"}
 
 
 def word_count(text):
@@ -78,7 +82,14 @@ def test_a_running_scheduler_is_used_over_tls(certificates):
         ({"scheduler": "tls://10.0.0.7:8786"}, "cluster.tls_ca: a tls:// scheduler needs"),
         ({"scheduler": "10.0.0.7:8786"}, "accepted: tls://host:port or tcp://host:port"),
         ({"tls_ca": "ca.pem"}, "tls_ca, tls_cert and tls_key are needed together"),
-        ({"tls_ca": "a", "tls_cert": "b", "tls_key": "c"}, "TLS files are given and no scheduler"),
+        (TLS, "TLS files are given and no scheduler"),
+        ({"plain_tcp": True}, "cluster.plain_tcp: got true and no scheduler"),
+        ({"scheduler": "tcp://[::1]:1", "backend": "loky"}, "backend: got 'loky' with a scheduler"),
+        ({"scheduler": "tcp://[::1]:1", "workers": 2}, "cluster.workers: got 2 with a scheduler"),
+        ({"scheduler": "tcp://[::1]:1", "extract_workers": 2}, "extract_workers: got 2 with a scheduler"),
+        ({"scheduler": "tcp://[::1]:1"} | TLS, "and TLS files, accepted: tls://"),
+        ({"scheduler": "tls://h:1", "plain_tcp": True} | TLS, "accepted with tcp:// only"),
+        ({"connect_timeout": 0.0}, "cluster.connect_timeout: got 0.0"),
         ({"extract_workers": 0}, "cluster.extract_workers: got 0"),
         ({"lock_wait": -1.0}, "cluster.lock_wait: got -1.0"),
     ],
@@ -94,9 +105,8 @@ def test_plain_tcp_is_allowed_on_this_machine(scheduler):
     assert ClusterSettings(scheduler="tcp://10.0.0.7:8786", plain_tcp=True).plain_tcp
 
 
-def test_a_scheduler_that_does_not_answer_is_one_line(monkeypatch):
-    monkeypatch.setattr("pipeline.cluster.DASK_TIMEOUT", 1)
-    execute = encoding_executor(ClusterSettings(scheduler="tcp://127.0.0.1:9"))
+def test_a_scheduler_that_does_not_answer_is_one_line():
+    execute = encoding_executor(ClusterSettings(scheduler="tcp://127.0.0.1:9", connect_timeout=1.0))
     with pytest.raises(ValueError, match=r"cluster\.scheduler: tcp://127\.0\.0\.1:9 cannot be reached"):
         list(execute(word_count, ["a"]))
 

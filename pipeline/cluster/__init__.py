@@ -1,0 +1,49 @@
+"""Executors: in this process, in processes of this machine (loky), on a dask cluster. Stages receive one.
+
+An executor takes a function and tasks and yields ``(task, result, error)`` as tasks finish, one triple a
+task. A task that raises, or that kills its worker, becomes an error; its neighbours do not. A task may run
+more than once (its worker died with the result), so tasks must not mind. Backends are imported when asked
+for: the command line's help needs none.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from pipeline.cluster.settings import ClusterSettings
+from pipeline.cluster.tasks import Execute, serial
+
+__all__ = ["ClusterSettings", "Execute", "encoding_executor", "executor", "serial", "threads_per_encoder"]
+
+
+def executor(settings: ClusterSettings) -> Execute[Any, Any]:
+    """Return the executor of the search and of phase two."""
+    workers = settings.workers or len(os.sched_getaffinity(0))
+    if settings.runs_on == "dask":
+        return _on_dask(settings, workers)
+    if settings.runs_on == "serial" or workers == 1:
+        return serial
+    from pipeline.cluster import loky
+
+    return lambda function, tasks: loky.execute(function, tasks, workers)
+
+
+def encoding_executor(settings: ClusterSettings) -> Execute[Any, Any] | None:
+    """Return the executor of processes that encode, or None when this process does it alone."""
+    if settings.extract_workers == 1 and not settings.scheduler:
+        return None
+    return _on_dask(settings, settings.extract_workers)
+
+
+def threads_per_encoder(settings: ClusterSettings) -> int:
+    """Return the threads of each encoding process: its share of this machine; 0 for as many as it finds."""
+    if settings.scheduler or settings.extract_workers == 1:
+        return 0
+    return max(1, len(os.sched_getaffinity(0)) // settings.extract_workers)
+
+
+def _on_dask(settings: ClusterSettings, workers: int) -> Execute[Any, Any]:
+    from pipeline.cluster import dask
+
+    return lambda function, tasks: dask.execute(function, tasks, settings, workers)

@@ -1,0 +1,238 @@
+"""A dask cluster: one of this machine, on loopback only, or a scheduler that runs already.
+
+Native dask, not joblib's dask backend, which hangs for ever on a task that keeps killing its worker. Workers
+never write results; this process does, once a task.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+import dask
+from distributed import Client, KilledWorker, LocalCluster, Security, get_worker
+
+from pipeline._version import __version__
+from pipeline.cluster.settings import ClusterSettings
+from pipeline.cluster.tasks import IN_FLIGHT, Triple, message
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+WORKER_NUMBER = "MCBERT_WORKER"
+WORKER_SECONDS = 60.0  # to wait for a worker: for the first, and for another once all are gone
+LOOK_SECONDS = 5.0  # between two looks at how many workers there are
+LIVES = 3  # workers that a task may lose: dask's allowed failures, and one
+
+
+class LostClusterError(RuntimeError):
+    """The scheduler, or every worker, is gone; what was yielded before stays."""
+
+
+def execute(
+    function: Callable[[T], R], tasks: Iterable[T], settings: ClusterSettings, workers: int
+) -> Iterator[Triple[T, R]]:
+    """Run tasks on the cluster that `settings` names, or on one of `workers` processes of this machine.
+
+    A task whose workers died is run again when all others are done, alone: it may have been a neighbour of
+    the culprit.
+
+    Raises
+    ------
+    ValueError
+        The scheduler cannot be reached, has no workers, or has workers of another kind.
+    LostClusterError
+        The scheduler, or every worker, went away.
+    """
+    with (
+        dask.config.set(
+            {
+                "distributed.scheduler.allowed-failures": LIVES - 1,
+                "distributed.comm.timeouts.connect": settings.connect_timeout,
+            }
+        ),
+        _client(settings, workers) as client,
+    ):
+        suspects: list[T] = []
+        run = partial(_on_worker, function)
+        for task, result, error in _finished(client, run, iter(tasks)):
+            if isinstance(error, KilledWorker):
+                log.warning("dask: a task's workers died %d times; it is run again at the end", LIVES)
+                suspects.append(task)
+            else:
+                yield task, result, message(error) if error else None
+        for task, result, error in _finished(client, run, iter(suspects), alone=True):
+            blame = (
+                f"the task killed its worker {LIVES} times, alone: "
+                if isinstance(error, KilledWorker)
+                else ""
+            )
+            yield task, result, blame + message(error) if error else None
+
+
+@contextmanager
+def _client(settings: ClusterSettings, workers: int) -> Iterator[Client]:
+    """Connect to the scheduler of `settings`, or start one here with workers that have one thread each."""
+    if settings.scheduler:
+        with _connected(settings) as client:
+            _wait_for_workers(client, settings.scheduler)
+            _require_alike(client)
+            log.info("dask: %s, dashboard %s", settings.scheduler, client.dashboard_link)
+            yield client
+        return
+    cluster = LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        worker_dashboard_address="127.0.0.1:0",
+        silence_logs=logging.CRITICAL,
+    )
+    with cluster, Client(cluster) as client:
+        log.info("dask: %d workers, dashboard %s", workers, cluster.dashboard_link)
+        yield client
+
+
+def _connected(settings: ClusterSettings) -> Client:
+    security = None
+    try:
+        if settings.tls_ca:
+            security = Security(
+                tls_ca_file=settings.tls_ca,
+                tls_client_cert=settings.tls_cert,
+                tls_client_key=settings.tls_key,
+                require_encryption=True,
+            )
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # a lost scheduler is our one line
+        return Client(settings.scheduler, security=security, timeout=settings.connect_timeout)
+    except OSError as error:
+        raise ValueError(f"cluster.scheduler: {settings.scheduler} cannot be reached: {error}") from error
+
+
+def _wait_for_workers(client: Client, scheduler: str) -> None:
+    try:
+        client.wait_for_workers(1, timeout=WORKER_SECONDS)
+    except TimeoutError as error:
+        raise ValueError(
+            f"cluster.scheduler: {scheduler} has no workers after {WORKER_SECONDS:.0f} s; start one with "
+            f"dask worker {scheduler} --nthreads 1"
+        ) from error
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a worker must share with this process."""
+    found = {"mcbert": __version__, "python": platform.python_version()}
+    for name in ("numpy", "scikit-learn"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "none"
+    return found
+
+
+def _require_alike(client: Client) -> None:
+    """Refuse workers that would compute something else, or two tasks at once in one process."""
+    try:
+        found = client.run(versions)
+    except Exception as error:
+        raise ValueError(
+            f"cluster.scheduler: a worker cannot run mcbert {__version__}: {message(error)}"
+        ) from error
+    wanted = versions()
+    for worker, others in sorted(found.items()):
+        for name, other in others.items():
+            if other != wanted[name]:
+                raise ValueError(
+                    f"cluster.scheduler: worker {worker}: {name}: got {other}, accepted: {wanted[name]}, "
+                    "the version of this process"
+                )
+    for worker, threads in sorted(client.nthreads().items()):
+        if threads != 1:
+            raise ValueError(
+                f"cluster.scheduler: worker {worker}: got {threads} threads, accepted: 1; start several "
+                "processes instead: dask worker --nworkers 8 --nthreads 1"
+            )
+
+
+def _on_worker(function: Callable[[T], R], task: T) -> R:
+    """Run a task where it lands; a worker named by a number uses the GPU of that number."""
+    os.environ[WORKER_NUMBER] = str(get_worker().name)
+    return function(task)
+
+
+def _finished(
+    client: Client, function: Callable[[T], R], source: Iterator[T], *, alone: bool = False
+) -> Iterator[tuple[T, R | None, Exception | None]]:
+    """Keep each worker supplied with tasks, or run one at a time; yield each as it finishes."""
+    done: SimpleQueue[Any] = SimpleQueue()
+    running: dict[Any, tuple[T, Any]] = {}
+    crew = _Crew(client)
+    while True:
+        room = (1 if alone else IN_FLIGHT * max(1, crew.size())) - len(running)
+        for task in islice(source, max(0, room)):
+            future = client.submit(function, task, pure=False)
+            running[future.key] = (task, future)
+            future.add_done_callback(done.put)
+        if not running:
+            return
+        try:
+            future = done.get(timeout=LOOK_SECONDS)
+        except Empty:
+            continue
+        if future.status in ("lost", "pending"):  # the worker died with the result: it is computed again
+            future.add_done_callback(done.put)
+            continue
+        task, _ = running.pop(future.key)
+        yield task, *_outcome(future)
+
+
+class _Crew:
+    """How many workers there are, asked for now and then: they may come and go."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._size = 0
+        self._looked = self._seen = float("-inf")
+
+    def size(self) -> int:
+        """Return the number of workers.
+
+        Raises
+        ------
+        LostClusterError
+            There has been none for `WORKER_SECONDS`.
+        """
+        now = time.monotonic()
+        if now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            self._size = len(self._client.nthreads())
+            if self._size or self._seen == float("-inf"):
+                self._seen = now
+            if now - self._seen >= WORKER_SECONDS:
+                raise LostClusterError(
+                    f"dask: no workers for {WORKER_SECONDS:.0f} s; run the same command again to go on"
+                )
+        return self._size
+
+
+def _outcome(future: Any) -> tuple[Any, Exception | None]:
+    try:
+        return future.result(), None
+    except CancelledError as error:
+        raise LostClusterError(
+            "dask: the scheduler went away; run the same command again to go on"
+        ) from error
+    except Exception as error:
+        return None, error

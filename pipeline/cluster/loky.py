@@ -1,0 +1,100 @@
+"""Worker processes of this machine, by joblib's loky; a dead worker breaks a pool, and never the run.
+
+One SIGKILL fails every pending task of a pool. So what was in flight then is run again one task at a time,
+each in a process of its own, before the next pool starts: whoever dies alone twice is to blame.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
+from itertools import islice
+from typing import TypeVar
+
+from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.process_executor import BrokenProcessPool
+
+from pipeline.cluster.tasks import IN_FLIGHT, Triple, message
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+LIVES = 2  # deaths alone before a task is to blame: the first may be the machine's (no memory, a kill)
+
+
+def execute(function: Callable[[T], R], tasks: Iterable[T], workers: int) -> Iterator[Triple[T, R]]:
+    """Run tasks in `workers` processes; yield each once, with its result or its error."""
+    waiting: deque[T] = deque()
+    suspects: deque[T] = deque()
+    source = iter(tasks)
+    while True:
+        waiting.extend(islice(source, max(0, workers * IN_FLIGHT - len(waiting))))
+        if suspects:
+            yield _alone(function, suspects.popleft())
+        elif waiting:
+            yield from _together(function, waiting, source, suspects=suspects, workers=workers)
+        else:
+            return
+
+
+def _together(
+    function: Callable[[T], R],
+    waiting: deque[T],
+    source: Iterator[T],
+    *,
+    suspects: deque[T],
+    workers: int,
+) -> Iterator[Triple[T, R]]:
+    """Work off `waiting` and `source`; when the pool breaks, the unfinished become suspects."""
+    running: dict[Future[R], T] = {}
+    try:
+        with _pool(workers) as pool:
+            while waiting or running:
+                while waiting and len(running) < workers * IN_FLIGHT:
+                    running[pool.submit(function, waiting[0])] = waiting[0]
+                    waiting.popleft()
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    triple = _outcome(running[future], future)
+                    del running[future]
+                    yield triple
+                waiting.extend(islice(source, workers * IN_FLIGHT - len(running)))
+    except BrokenProcessPool:
+        log.warning("a worker died; running its %d tasks one at a time", len(running))
+        suspects.extend(running.values())
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Yield a pool; when the work ends early, by Ctrl-C say, its workers do too, in the middle of a task."""
+    pool = ProcessPoolExecutor(max_workers=workers, env=ONE_THREAD)
+    done = False
+    try:
+        yield pool
+        done = True
+    finally:
+        pool.shutdown(wait=True, kill_workers=not done)
+
+
+def _outcome(task: T, future: Future[R]) -> Triple[T, R]:
+    try:
+        return task, future.result(), None
+    except BrokenProcessPool:
+        raise
+    except Exception as error:
+        return task, None, message(error)
+
+
+def _alone(function: Callable[[T], R], task: T) -> Triple[T, R]:
+    for _ in range(LIVES):
+        try:
+            with _pool(1) as pool:
+                return _outcome(task, pool.submit(function, task))
+        except BrokenProcessPool as error:
+            last: BaseException = error
+    return task, None, f"the task killed its worker {LIVES} times, alone: {message(last)}"

@@ -1,0 +1,34 @@
+"""What every backend shares: the types, the message of an error, and the backend that is this process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R")
+Triple = tuple[T, R | None, str | None]
+Execute = Callable[[Callable[[T], R], Iterable[T]], Iterator[Triple[T, R]]]
+
+# Tasks handed out per worker: one runs, one waits, so that a slow writer never piles results up.
+IN_FLIGHT = 2
+
+
+def message(error: BaseException) -> str:
+    """Return one line that says what went wrong."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+
+
+def serial(function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[Triple[T, R]]:
+    """Run tasks one after the other in this process."""
+    for task in tasks:
+        try:
+            result = function(task)
+        except Exception as error:  # a failing task is a result, whatever it raised
+            log.debug("task failed", exc_info=True)
+            yield task, None, message(error)
+        else:
+            yield task, result, None
