@@ -19,6 +19,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from features.encoder.hardware import release_buffers
 from features.extraction.identity import fingerprint
 from features.extraction.plan import plan_shards, plan_units
 from features.extraction.shard import Check, NonFiniteStateError, ShardTask, encode_shard, encode_units
@@ -124,6 +127,9 @@ def extract(
         about = {"encoder": encoder.path, "corpus": corpus}
         begin(target, fields, about | {"created": datetime.now(UTC).isoformat(timespec="seconds")})
         packed = PackedTexts.write(target / TEXTS, texts, found)
+        index = found.index
+        del found  # sizes and first rows: 24 bytes a text that the encoding has no use for
+        release_buffers()
         task = ShardTask(
             cache=target,
             texts=packed.path,
@@ -134,11 +140,12 @@ def extract(
             threads=means.threads,
         )
         try:
-            _run([dataclasses.replace(task, shard=shard) for shard in shards], means, found)
+            _run([dataclasses.replace(task, shard=shard) for shard in shards], means, len(index))
         except NonFiniteStateError as error:
-            raise ValueError(_told(error, texts, found, fields)) from error
+            row = int(np.flatnonzero(index == error.number)[0])
+            raise ValueError(_told(error, texts, row, fields)) from error
         packed.path.unlink()
-        finish(target, spec, shards, found.index)
+        finish(target, spec, shards, index)
     _warn_of_skipped(target, texts)
     return target
 
@@ -153,11 +160,11 @@ def _plan(found: Survey, fields: Mapping[str, Any]) -> list[Shard]:
     return plan_shards(bounds, fields["units_per_file"])
 
 
-def _run(tasks: list[ShardTask], means: Means, found: Survey) -> None:
+def _run(tasks: list[ShardTask], means: Means, n_rows: int) -> None:
     left = {task.shard.start: pending(task.cache, task.shard) for task in tasks}
     units = sum(len(u) for u in left.values())
     n_texts = sum(stop - start for u in left.values() for start, stop in u)
-    log.info("extract: %d distinct texts of %d rows, %d to do", found.n_texts, len(found.index), n_texts)
+    log.info("extract: %d distinct texts of %d rows, %d to do", tasks[-1].shard.stop, n_rows, n_texts)
     began = time.monotonic()
     for _ in means.track(
         _units([t for t in tasks if left[t.shard.start]], means, left), units, "extract (units)"
@@ -185,8 +192,7 @@ def _units(tasks: list[ShardTask], means: Means, left: Mapping[int, list[tuple[i
         raise RuntimeError(f"extract: {len(failed)} of {len(tasks)} shards failed, the first: {failed[0]}")
 
 
-def _told(error: NonFiniteStateError, texts: Iterable[Row], found: Survey, fields: Mapping[str, Any]) -> str:
-    row = int(found.rows[error.number])
+def _told(error: NonFiniteStateError, texts: Iterable[Row], row: int, fields: Mapping[str, Any]) -> str:
     name, text, second = next(islice(texts, row, None))
     shown = f"{text} | {second}" if second else text
     return (

@@ -13,6 +13,7 @@ import os
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
@@ -117,18 +118,17 @@ class PackedTexts:
         table[in_order, 0] = stops - found.sizes[in_order].sum(axis=1)
         table[:, 1:] = found.sizes
         digest = hashlib.sha256()
-        wanted = iter(found.rows[in_order].tolist())
-        next_row = next(wanted, None)
+        new_in = np.zeros(len(found.index), dtype=np.uint8)
+        new_in[found.rows] = 1
         partial.touch(mode=0o600)
         with partial.open("wb") as file:
             file.write(np.int64(found.n_texts).astype("<i8").tobytes())
             file.write(table.tobytes())
-            for row, (_, first, second) in enumerate(texts):
+            for new, (_, first, second) in zip(chain(new_in.tobytes(), repeat(0)), texts, strict=False):
                 a, b = first.encode(), second.encode()
                 digest.update(_framed(a, b))
-                if row == next_row:
+                if new:
                     file.write(a + b)
-                    next_row = next(wanted, None)
         if digest.hexdigest() != found.digest:
             partial.unlink()
             raise ValueError("extract: the texts changed while they were read; run extract again")
