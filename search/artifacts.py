@@ -186,7 +186,7 @@ def make_probe(
     weights: npt.NDArray[Any] = fitted.weights
     if by_neighbours:
         weights = representation.train_columns[rows.pair_text]
-    elif not representation.by_columns:
+    elif fitted.dual:
         weights = representation.column_weights(fitted.weights)
     nothing = np.empty(0, dtype=np.int64)
     return Probe(

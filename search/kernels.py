@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +24,8 @@ Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-# A per-layer kernel of more entries than this is not kept (256 MB in float32): wide corpora take the columns
-# instead.
-KERNEL_ENTRIES = 64_000_000
+# A layer's kernel of more entries than this is not kept: 128 MB in float64, some 1 GB for eight layers.
+KEPT_ENTRIES = 16_000_000
 
 
 class States(Protocol):
@@ -132,19 +132,37 @@ class Block:
         scaler = StandardScaler().fit(train[train_text].astype(np.float64))  # a constant column keeps scale 1
         self.mean: Floats = scaler.mean_
         self.scale: Floats = scaler.scale_
+        self.counts: Ints = np.bincount(train_text, minlength=len(train))  # train rows of each text
+        self._scatters: WeakKeyDictionary[Block, Floats] = WeakKeyDictionary()
         self.train: Singles = ((train - self.mean) / self.scale).astype(np.float32)  # (n_texts, hidden_size)
         self.evaluation: Singles = ((evaluation - self.mean) / self.scale).astype(np.float32)
 
     @cached_property
     def gram(self) -> Floats:
         """Inner products of the train texts, (n_texts, n_texts); float64 for its Cholesky factor."""
-        train = self.train.astype(np.float64)
-        return train @ train.T
+        return self.make_gram()
 
     @cached_property
     def cross(self) -> Singles:
         """Inner products of evaluation and train texts, (n_eval_texts, n_texts)."""
         return self.evaluation @ self.train.T
+
+    def make_gram(self) -> Floats:
+        """Compute `gram` and keep nothing."""
+        train = self.train.astype(np.float64)
+        return train @ train.T
+
+    @cached_property
+    def half_norms(self) -> Floats:
+        """Half the squared length of the train texts, (n_texts,)."""
+        return np.asarray(np.einsum("ij,ij->i", self.train, self.train, dtype=np.float64) / 2)
+
+    def scatter(self, other: "Block") -> Floats:
+        """Sum over all train rows of products with another's columns, (hidden_size, hidden_size); kept."""
+        if other not in self._scatters:
+            weighted = self.train * self.counts.astype(np.float64)[:, None]
+            self._scatters[other] = np.asarray(weighted.T @ other.train.astype(np.float64))
+        return self._scatters[other]
 
 
 class PoolingBlocks:

@@ -1,78 +1,88 @@
-"""One feature set in the smaller of two exact coordinate systems; `python -m pipeline gridsearch`.
+"""One feature set and the cheapest exact way to fit on it; `python -m pipeline gridsearch`.
 
-A model with an L2 penalty, or one defined by inner products, is unchanged by a rotation of its columns. With
-d columns and n distinct train texts we therefore fit on Z, n x min(d, n): the columns themselves while d <=
-n, else the Cholesky factor of the summed Gram matrix. Fitted weights go back to texts (dual) or columns to
-score evaluation texts; no text is ever projected.
+With n distinct train texts and d columns, a model with an L2 penalty, or one defined by inner products, is
+fitted where the work is least. The rule:
+
+- n <= d and n <= `GRAM_TEXTS`: the Gram matrix of the texts, a sum over layers. Factoring it takes n^3 / 3
+  operations, one product with it n^2 entries.
+- else, for ridge, LDA and the preconditioner of logistic regression: the block covariance, one matrix over
+  the columns of all layers of which a subset is a slice. Factoring takes d^3 / 3. Logistic regression passes
+  over the columns themselves, 2 n d entries an iteration, and never over a copy of them.
+- the SVM takes the Gram matrix while n <= `GRAM_TEXTS`, whatever d, and the columns beyond: libsvm computes
+  a kernel's entry again and again, for d operations each.
+- k-NN and the scores of evaluation texts take the sum of the layers' cross kernels.
+
+A layer's kernels are kept, to be added up for each subset, while they are small (`KEPT_ENTRIES`); else the
+sums are made from the columns for each feature set.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
-from scipy.linalg import LinAlgError, cholesky, solve_triangular
-from scipy.linalg.blas import dsyrk
 
-from search.kernels import KERNEL_ENTRIES, Block, Floats, Rows, Singles
+from search.coordinates import ColumnCoordinates, Coordinates, Reals, TextCoordinates
+from search.kernels import KEPT_ENTRIES, Block, Floats, Rows, Singles
 
-# Added to the Gram matrix's diagonal, relative to its mean. The matrix is always singular (columns are
-# centred), so some is needed; 1e-10 is a million times the rounding of its entries and a millionth of any
-# penalty in use.
-JITTERS = (1e-10, 1e-8, 1e-6)
+GRAM_TEXTS = 8_000  # a Gram matrix of 512 MB in float64
+
+Key = TypeVar("Key", contravariant=True)  # layer, or layer and pooling
 
 
-K = TypeVar("K")
-K_contra = TypeVar("K_contra", contravariant=True)
+class Blocks(Protocol[Key]):
+    """What a feature set takes its blocks from: `PoolingBlocks` or a mixture of several poolings."""
 
+    rows: Rows
 
-class Blocks(Protocol[K_contra]):
-    """Blocks by layer, or by (layer, pooling)."""
-
-    @property
-    def rows(self) -> Rows:
-        """Rows of all blocks."""
-
-    def __getitem__(self, key: K_contra) -> Block:
+    def __getitem__(self, block: Key) -> Block:
         """Return a block."""
 
 
 class Representation:
-    """The concatenation of some layers, standardised.
+    """The concatenation of some layers, each under one pooling, standardised.
 
     Parameters
     ----------
-    blocks : PoolingBlocks or Mixture
-        The blocks of one pooling or of several.
-    layers : tuple of int, or of (layer, pooling)
-        Keys of the blocks, in the order of the columns.
+    blocks : Blocks
+        The blocks of one pooling, by layer, or of several, by layer and pooling.
+    layers : sequence of int or of (int, str)
+        Their keys, in the order of the columns.
 
     Attributes
     ----------
-    n_columns : int
-        The true number of columns, n_layers * hidden_size.
-    by_columns : bool
-        Whether weights are over columns, (n_columns, m), else over distinct train texts, (n_texts, m).
+    n_columns, n_texts : int
+        The true number of columns, n_layers * hidden_size, and of distinct train texts.
+    has_gram : bool
+        Whether the Gram matrix of the train texts is small enough to be made.
+    by_gram : bool
+        Whether it is the cheaper one to fit linear models on.
+    keeps_cross : bool
+        Whether the kernel of evaluation and train texts is made once for all classifiers.
     """
 
-    def __init__(self, blocks: Blocks[K], layers: tuple[K, ...]) -> None:
+    def __init__(self, blocks: Blocks[Key], layers: Sequence[Key]) -> None:
         self.rows = blocks.rows
-        self.layers = layers
+        self.layers: tuple[object, ...] = tuple(layers)
         self.blocks = [blocks[layer] for layer in layers]
         self.n_columns = sum(block.train.shape[1] for block in self.blocks)
         self.n_texts = len(self.rows.train_rows)
-        self.by_columns = self.n_columns <= self.n_texts
-        self.small_kernels = self.n_texts * max(self.n_texts, len(self.rows.eval_rows)) <= KERNEL_ENTRIES
+        self.has_gram = self.n_texts <= GRAM_TEXTS
+        self.by_gram = self.has_gram and self.n_texts <= self.n_columns
+        self.keeps_cross = self.n_texts * len(self.rows.eval_rows) <= KEPT_ENTRIES
 
     def prepare(self) -> None:
-        """Compute the coordinates that most classifiers share, so that none alone is charged for them."""
-        _ = self.z
+        """Compute the sums that most classifiers share, so that none alone is charged for them."""
+        _ = self.has_gram and self.gram.size
+        _ = self.keeps_cross and self.cross.size
 
     @cached_property
     def gram(self) -> Floats:
         """Inner products of the distinct train texts, (n_texts, n_texts)."""
-        total = self.blocks[0].gram.copy()
+        keep = self.n_texts**2 <= KEPT_ENTRIES
+        total = np.array(self.blocks[0].gram) if keep else self.blocks[0].make_gram()
         for block in self.blocks[1:]:
-            total += block.gram
+            total += block.gram if keep else block.make_gram()
         return total
 
     @cached_property
@@ -84,60 +94,50 @@ class Representation:
         return total
 
     @cached_property
+    def spread(self) -> float:
+        """Sum of the squared lengths of all train rows: trace of the scatter."""
+        return 2 * sum(float(block.half_norms @ block.counts) for block in self.blocks)
+
+    @property
     def train_columns(self) -> Singles:
         """Standardised columns of the distinct train texts, (n_texts, n_columns)."""
         return np.concatenate([block.train for block in self.blocks], axis=1)
 
-    @cached_property
+    @property
     def eval_columns(self) -> Singles:
         """Standardised columns of the distinct evaluation texts, (n_eval_texts, n_columns)."""
         return np.concatenate([block.evaluation for block in self.blocks], axis=1)
 
-    @cached_property
-    def z(self) -> Floats:
-        """Coordinates Z of the distinct train texts, (n_texts, r = min(n_columns, n_texts)); Z Z^T = Gram."""
-        return self.train_columns.astype(np.float64) if self.by_columns else _factor(self.gram)
+    def coordinates(self, dtype: type[np.floating[Any]] = np.float64) -> Coordinates:
+        """Return the cheaper coordinates for linear weights; products with them are in `dtype`."""
+        if self.by_gram:
+            return TextCoordinates(self.gram.astype(dtype, copy=False), self.blocks[0].counts)
+        return ColumnCoordinates(self.blocks, dtype)
 
-    @cached_property
-    def scatter(self) -> Floats:
-        """Sum over all train rows of the outer products of Z's rows, (r, r), lower triangle."""
-        rows = self.rows
-        weighted = self.z[rows.pair_text] * np.sqrt(rows.pair_count)[:, None]
-        return np.asarray(dsyrk(1.0, weighted.T, lower=1))  # weighted.T is Fortran ordered: no copy
-
-    def weights(self, coefficients: Floats) -> Floats:
-        """Turn coefficients over Z, (r, m), into weights over columns or train texts (`by_columns`)."""
-        if self.by_columns:
-            return coefficients
-        return np.asarray(solve_triangular(self.z, coefficients, lower=True, trans="T", check_finite=False))
-
-    def weights_from_dual(self, dual: Floats) -> Floats:
-        """Turn coefficients over train texts, (n_texts, m), into weights over columns or train texts."""
-        return self.column_weights(dual) if self.by_columns else dual
-
-    def column_weights(self, dual: Floats) -> Floats:
+    def column_weights(self, dual: Reals) -> Floats:
         """Turn coefficients over train texts, (n_texts, m), into weights over columns, (n_columns, m)."""
         return np.concatenate([block.train.T @ dual for block in self.blocks])
 
-    def scores(self, weights: Floats) -> Singles:
-        """Return the linear scores of the distinct evaluation texts, (n_eval_texts, m)."""
-        if not self.by_columns and self.small_kernels:
+    def scores(self, weights: Reals, *, dual: bool) -> Singles:
+        """Return the linear scores of the distinct evaluation texts, (n_eval_texts, m).
+
+        `weights` are over train texts, (n_texts, m), if `dual`, else over columns, (n_columns, m).
+        """
+        if dual and self.keeps_cross:
             return self.cross @ weights.astype(np.float32)
-        columns = (weights if self.by_columns else self.column_weights(weights)).astype(np.float32)
+        columns = (self.column_weights(weights) if dual else weights).astype(np.float32)
         total = np.zeros((len(self.rows.eval_rows), columns.shape[1]), dtype=np.float32)
         for block, part in zip(self.blocks, np.split(columns, len(self.blocks)), strict=True):
             total += block.evaluation @ part
         return total
 
+    def closeness(self, part: slice) -> Singles:
+        """Return what is larger the nearer a train text is, for some evaluation texts: (n_part, n_texts).
 
-def _factor(gram: Floats) -> Floats:
-    """Return a Gram matrix's lower Cholesky factor, the diagonal raised as little as works."""
-    level = np.trace(gram) / len(gram) or 1.0  # all columns constant: a zero matrix
-    for jitter in JITTERS:
-        raised = gram.copy()
-        raised.flat[:: len(gram) + 1] += jitter * level
-        try:
-            return np.asarray(cholesky(raised, lower=True, overwrite_a=True, check_finite=False))
-        except LinAlgError:
-            continue
-    raise LinAlgError("Gram matrix of the train texts is not positive semidefinite")
+        |x - t|^2 = |x|^2 + |t|^2 - 2 x.t, so among the train texts t of one x, x.t - |t|^2 / 2 decides.
+        """
+        half_norms = np.sum([block.half_norms for block in self.blocks], axis=0)
+        if self.keeps_cross:
+            return np.asarray(self.cross[part] - half_norms.astype(np.float32))
+        products = sum(block.evaluation[part] @ block.train.T for block in self.blocks)
+        return np.asarray(products - half_norms.astype(np.float32))

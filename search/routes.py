@@ -2,8 +2,8 @@
 
 A route takes a `Representation` and the unfitted scikit-learn estimator, solves that estimator's problem
 where it is cheapest, and returns what decides. Closed forms (ridge, LDA) and votes (k-NN) come from sums
-that the classifiers of a feature set share; logistic regression and the SVM are fitted by scikit-learn
-itself on Z and on the summed kernel.
+that the classifiers of a feature set share, the SVM is fitted by scikit-learn itself on the summed kernel,
+logistic regression by `search.logistic`.
 """
 
 from collections.abc import Callable
@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 from sklearn.svm import SVC
 
-from search.kernels import Floats, Ints, Singles
+from search.coordinates import Reals
+from search.kernels import Floats, Ints, Rows
+from search.logistic import FLOOR, bend, minimise
 from search.probe import Kind, decide_linear, decide_neighbours, decide_pairwise
 from search.representation import Representation
 
@@ -30,8 +31,10 @@ class Fitted:
     kind : linear, pairwise, neighbours or plain
         The decision rule.
     weights : float64 array of shape (n_columns or n_texts, n_classes or n_pairs)
-        Over columns or distinct train texts, as the representation has it; empty for neighbours and plain.
+        Over columns or distinct train texts; empty for neighbours and plain.
     intercept : float64 array of shape (n_classes or n_pairs,)
+    dual : bool
+        Whether weights are over train texts.
     n_neighbors : int
         Only neighbours.
     estimator : object
@@ -39,8 +42,9 @@ class Fitted:
     """
 
     kind: Kind | Literal["plain"]
-    weights: Floats = field(default_factory=lambda: np.empty((0, 0)))
+    weights: Reals = field(default_factory=lambda: np.empty((0, 0)))
     intercept: Floats = field(default_factory=lambda: np.empty(0))
+    dual: bool = False
     n_neighbors: int = 0
     estimator: Any = None
 
@@ -56,7 +60,7 @@ def predict(representation: Representation, fitted: Fitted) -> Ints:
         )
     if fitted.kind == "neighbours":
         return _predict_neighbours(representation, fitted.n_neighbors)
-    scores = representation.scores(fitted.weights) + fitted.intercept
+    scores = representation.scores(fitted.weights, dual=fitted.dual) + fitted.intercept
     return decide_linear(scores) if fitted.kind == "linear" else decide_pairwise(scores)
 
 
@@ -68,64 +72,83 @@ def plain(representation: Representation, estimator: Any) -> Fitted:
 
 
 def logistic_regression(representation: Representation, estimator: Any) -> Fitted:
-    """Fit on Z; the penalty and the loss see inner products only, so the minimum is that of the columns.
+    """Minimise in float32 products; accept what scikit-learn would, else let scikit-learn do it.
 
-    In float64: float32 takes 0.6 of the time, but its line search stalls 6e-3 of the scores' spread short
-    of the minimum, three times as far as the tolerance does, and up to 0.2% of the predictions differ.
+    Steps are found by slopes, not by differences of the loss, so float32 ends where float64 does, unless the
+    penalty is so weak that the weights over texts cancel. scikit-learn then stops far from the minimum, too,
+    and who asks for such a penalty gets the weights that it stops at.
     """
     rows = representation.rows
-    estimator.fit(representation.z[rows.train_text], rows.train_y)
-    coefficients, intercept = _one_column_per_class(estimator.coef_.T, estimator.intercept_)
-    return Fitted(kind="linear", weights=representation.weights(coefficients), intercept=intercept)
+    counts = _by_text(rows.pair_text, _members(rows), representation.n_texts).T
+    coordinates = representation.coordinates(np.float32)
+    n = len(rows.train_y)
+    penalty = 1 / (float(estimator.C) * n)
+    level = representation.spread / (representation.n_texts if coordinates.dual else representation.n_columns)
+    if penalty * n / bend(rows.n_classes) < FLOOR * level:
+        return plain(representation, estimator)
+    found = minimise(coordinates, counts, penalty=penalty, tol=estimator.tol, max_iter=estimator.max_iter)
+    if found.norm > estimator.tol and _largest(representation, found.gradient) > estimator.tol:
+        return plain(representation, estimator)
+    weights, intercept = _one_column_per_class(found.weights.T, found.intercept)
+    return Fitted(kind="linear", weights=weights, intercept=intercept, dual=coordinates.dual)
 
 
 def ridge(representation: Representation, estimator: Any) -> Fitted:
-    """Solve the normal equations on Z for targets -1 and 1, centred, as RidgeClassifier does."""
-    rows, Z, n = representation.rows, representation.z, len(representation.rows.train_y)
-    members = np.eye(rows.n_classes)[rows.pair_y]  # (n_pairs, n_classes)
-    targets = 2 * members - 1 if rows.n_classes > 2 else 2 * members[:, 1:] - 1
-    targets *= rows.pair_count[:, None]
-    mean_target = targets.sum(axis=0) / n
-    mean = rows.pair_count @ Z[rows.pair_text] / n  # (r,), zero but for rounding
-    centred = representation.scatter - n * np.outer(mean, mean)
-    right = _by_text(rows.pair_text, targets, len(Z)).T @ Z - n * np.outer(mean_target, mean)  # (m, r)
-    coefficients = _solve(centred, right.T, float(estimator.alpha))
-    weights, intercept = _one_column_per_class(coefficients, mean_target - mean @ coefficients)
-    return Fitted(kind="linear", weights=representation.weights(weights), intercept=intercept)
+    """Solve the normal equations for targets -1 and 1, centred, as RidgeClassifier does."""
+    rows, coordinates = representation.rows, representation.coordinates()
+    members = _members(rows)
+    targets = 2 * members - rows.pair_count[:, None]  # of all rows of a pair together
+    targets = targets if rows.n_classes > 2 else targets[:, 1:]
+    mean = targets.sum(axis=0) / len(rows.train_y)
+    centred = _by_text(rows.pair_text, targets - mean * rows.pair_count[:, None], representation.n_texts)
+    solved = coordinates.solver(float(estimator.alpha))(coordinates.of(centred.T))
+    weights, intercept = _one_column_per_class(solved.T, mean)
+    return Fitted(kind="linear", weights=weights, intercept=intercept, dual=coordinates.dual)
 
 
 def lda(representation: Representation, estimator: Any) -> Fitted:
-    """Shrinkage LDA, LinearDiscriminantAnalysis(solver="lsqr", shrinkage=s), on Z.
+    """Shrinkage LDA, LinearDiscriminantAnalysis(solver="lsqr", shrinkage=s).
 
-    The shrunk covariance is (1 - s) W + s tr(W) / d I with W the within-class covariance and d the true
-    number of columns. On the span of the train texts it acts as the same formula in Z's coordinates; outside
-    it, class means have no part.
+    The shrunk covariance is (1 - s) W + s t I with W the within-class covariance and t = tr(W) / d. W is the
+    scatter X^T D X / n less that of the class means M, of rank n_classes, so with A = (1 - s) X^T D X / n +
+    s t I and G the weighted class sizes, (A - M G M^T)^-1 M = A^-1 M (I - G M^T A^-1 M)^-1.
     """
-    rows, Z, n = representation.rows, representation.z, len(representation.rows.train_y)
-    members = np.eye(rows.n_classes)[rows.pair_y] * rows.pair_count[:, None]
+    rows, coordinates = representation.rows, representation.coordinates()
+    n, members = len(rows.train_y), _members(rows)
     sizes = members.sum(axis=0)
-    means = _by_text(rows.pair_text, members, len(Z)).T @ Z / sizes[:, None]  # (n_classes, r)
-    within = (representation.scatter - (means * sizes[:, None]).T @ means) / n
+    average = _by_text(rows.pair_text, members / sizes, representation.n_texts).T  # (n_classes, n_texts)
+    means = coordinates.of(average)
+    between = coordinates.scores(means) @ average.T  # (n_classes, n_classes), M^T M
+    total = representation.spread
     shrinkage = float(estimator.shrinkage)
-    level = np.trace(within) / representation.n_columns or 1.0  # all columns constant
-    coefficients = _solve((1 - shrinkage) * within, means.T, shrinkage * level)
-    intercept = np.log(sizes / n) - 0.5 * np.einsum("kr,rk->k", means, coefficients)
-    return Fitted(kind="linear", weights=representation.weights(coefficients), intercept=intercept)
+    level = (total - float(sizes @ np.diag(between))) / n / representation.n_columns or 1.0  # all constant
+    if shrinkage == 1:
+        solved = means / level
+    else:
+        rest = (1 - shrinkage) / n
+        solved = coordinates.solver(shrinkage * level / rest)(means) / rest  # A^-1 M
+        inner = coordinates.scores(solved) @ average.T  # symmetric
+        solved = np.linalg.solve(np.eye(len(sizes)) - inner * (rest * sizes), solved)
+    intercept = np.log(sizes / n) - 0.5 * np.diag(coordinates.scores(solved) @ average.T)
+    return Fitted(kind="linear", weights=solved.T, intercept=intercept, dual=coordinates.dual)
 
 
 def linear_svm(representation: Representation, estimator: Any) -> Fitted:
-    """Fit libsvm on the summed kernel, or on Z where that kernel would be too large."""
-    rows = representation.rows
-    if not representation.small_kernels:
-        estimator.fit(representation.z[rows.train_text], rows.train_y)
-        weights = representation.weights(np.asarray(estimator.coef_).T)
+    """Fit libsvm on the summed kernel, or on columns where that is too large; a row counts its duplicates."""
+    rows, dual = representation.rows, representation.has_gram
+    if not dual:
+        estimator.fit(representation.train_columns[rows.pair_text], rows.pair_y, rows.pair_count)
+        weights = np.asarray(estimator.coef_).T
     else:
         machine: SVC = estimator.set_params(kernel="precomputed")
-        machine.fit(representation.gram[np.ix_(rows.train_text, rows.train_text)], rows.train_y)
-        dual = _by_text(rows.train_text[machine.support_], _pairwise_dual(machine), representation.n_texts)
-        weights = representation.weights_from_dual(dual)
+        kernel = representation.gram
+        if len(rows.pair_text) > representation.n_texts:  # a text with several labels
+            kernel = kernel[np.ix_(rows.pair_text, rows.pair_text)]
+        machine.fit(kernel, rows.pair_y, rows.pair_count)
+        weights = _by_text(rows.pair_text[machine.support_], _pairwise_dual(machine), representation.n_texts)
     sign = -1.0 if rows.n_classes == 2 else 1.0  # scikit-learn turns the sign of a binary machine
-    return Fitted(kind="pairwise", weights=sign * weights, intercept=sign * np.asarray(estimator.intercept_))
+    intercept = sign * np.asarray(estimator.intercept_)
+    return Fitted(kind="pairwise", weights=sign * weights, intercept=intercept, dual=dual)
 
 
 def knn(representation: Representation, estimator: Any) -> Fitted:
@@ -135,13 +158,10 @@ def knn(representation: Representation, estimator: Any) -> Fitted:
 
 def _predict_neighbours(representation: Representation, n_neighbors: int) -> Ints:
     rows = representation.rows
-    norms = [np.einsum("ij,ij->i", b.train, b.train, dtype=np.float64) for b in representation.blocks]
-    half_norms = (np.sum(norms, axis=0) / 2).astype(np.float32)
     one_label_each = len(rows.pair_text) == representation.n_texts
     parts = []
     for start in range(0, len(rows.eval_rows), NEIGHBOUR_BLOCK):
-        # |x - t|^2 = |x|^2 + |t|^2 - 2 x.t: within a row, nearer is larger x.t - |t|^2 / 2
-        closeness = _cross_rows(representation, slice(start, start + NEIGHBOUR_BLOCK)) - half_norms
+        closeness = representation.closeness(slice(start, start + NEIGHBOUR_BLOCK))
         parts.append(
             decide_neighbours(
                 closeness if one_label_each else closeness[:, rows.pair_text],
@@ -154,22 +174,18 @@ def _predict_neighbours(representation: Representation, n_neighbors: int) -> Int
     return np.concatenate(parts)
 
 
-def _cross_rows(representation: Representation, part: slice) -> Singles:
-    if representation.small_kernels:
-        return representation.cross[part]
-    kernels = [block.evaluation[part] @ block.train.T for block in representation.blocks]
-    return np.asarray(np.sum(kernels, axis=0, dtype=np.float32))
+def _members(rows: Rows) -> Floats:
+    """Return how many train rows of each class a distinct (text, label) stands for, (n_pairs, n_classes)."""
+    return np.eye(rows.n_classes)[rows.pair_y] * rows.pair_count[:, None]
 
 
-def _solve(matrix: Floats, right: Floats, diagonal: float) -> Floats:
-    """Solve (matrix + diagonal * I) x = right; only the lower triangle of `matrix` is read."""
-    raised = np.array(matrix, order="F")
-    raised.flat[:: len(raised) + 1] += diagonal
-    factor = cho_factor(raised, lower=True, overwrite_a=True, check_finite=False)
-    return np.asarray(cho_solve(factor, right, check_finite=False))
+def _largest(representation: Representation, gradient: Floats) -> float:
+    """Return the largest entry of a gradient over columns."""
+    over_texts = representation.by_gram
+    return float(np.abs(representation.column_weights(gradient.T) if over_texts else gradient).max())
 
 
-def _one_column_per_class(weights: Floats, intercept: Floats) -> tuple[Floats, Floats]:
+def _one_column_per_class(weights: Reals, intercept: Floats) -> tuple[Reals, Floats]:
     """Give a binary machine a zero column for class 0, so that the largest score decides."""
     if weights.shape[1] > 1:
         return weights, np.asarray(intercept)

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from scipy.linalg import LinAlgError
 
 from search.kernels import PoolingBlocks, open_rows
-from search.representation import Representation, _factor
+from search.representation import Representation
 
 
 @pytest.fixture
@@ -14,44 +13,39 @@ def blocks(make_search, source_of):
     return PoolingBlocks(store, rows, "max")
 
 
-@pytest.mark.parametrize(("layers", "by_columns"), [((2,), True), ((1, 2), True), ((1, 2, 3), False)])
-def test_coordinates_keep_inner_products(blocks, layers, by_columns):
+@pytest.mark.parametrize("layers", [(2,), (1, 2), (1, 2, 3)])
+@pytest.mark.parametrize("kept", [10_000, 100])
+def test_kernels_are_those_of_the_columns_kept_or_not(blocks, monkeypatch, layers, kept):
+    monkeypatch.setattr("search.representation.KEPT_ENTRIES", kept)
     r = Representation(blocks, layers)
-    assert r.by_columns == by_columns
-    assert r.z.shape == (20, min(20, 8 * len(layers)))
+    r.prepare()
     columns = r.train_columns.astype(np.float64)
-    np.testing.assert_allclose(r.z @ r.z.T, columns @ columns.T, atol=1e-6)
     np.testing.assert_allclose(r.gram, columns @ columns.T, atol=1e-6)
     np.testing.assert_allclose(r.cross, r.eval_columns @ columns.T, atol=1e-3)
+    distances = ((r.eval_columns[3:7, None].astype(np.float64) - columns) ** 2).sum(axis=2)
+    lengths = (r.eval_columns[3:7].astype(np.float64) ** 2).sum(axis=1)
+    np.testing.assert_allclose(r.closeness(slice(3, 7)), (lengths[:, None] - distances) / 2, atol=1e-3)
 
 
-@pytest.mark.parametrize("layers", [(2,), (1, 2, 3)])
-def test_scatter_is_that_of_all_train_rows(blocks, layers):
-    r = Representation(blocks, layers)
-    every_row = r.z[r.rows.train_text]
-    np.testing.assert_allclose(np.tril(r.scatter), np.tril(every_row.T @ every_row), atol=1e-8)
+@pytest.mark.parametrize(("layers", "by_gram"), [((2,), False), ((1, 2), False), ((1, 2, 3), True)])
+def test_gram_matrix_is_chosen_where_texts_are_no_more_than_columns(blocks, monkeypatch, layers, by_gram):
+    r = Representation(blocks, layers)  # 20 texts, 8 columns a layer
+    assert r.by_gram == r.coordinates().dual == by_gram
+    monkeypatch.setattr("search.representation.GRAM_TEXTS", 19)
+    assert not Representation(blocks, layers).by_gram
 
 
-@pytest.mark.parametrize("layers", [(2,), (1, 2, 3)])
-def test_weights_from_coordinates_and_from_dual_agree(blocks, layers):
-    r = Representation(blocks, layers)
+@pytest.mark.parametrize("keeps", [True, False])
+def test_scores_from_weights_over_texts_and_over_columns_agree(blocks, monkeypatch, keeps):
+    monkeypatch.setattr("search.representation.KEPT_ENTRIES", 10_000 if keeps else 100)
+    r = Representation(blocks, (1, 2, 3))
     dual = np.random.default_rng(0).normal(size=(20, 3))
     expected = r.eval_columns.astype(np.float64) @ r.column_weights(dual)
-    np.testing.assert_allclose(r.scores(r.weights_from_dual(dual)), expected, atol=1e-3)
-    np.testing.assert_allclose(r.scores(r.weights(r.z.T @ dual)), expected, atol=1e-3)
+    np.testing.assert_allclose(r.scores(dual, dual=True), expected, atol=1e-3)
+    np.testing.assert_allclose(r.scores(r.column_weights(dual), dual=False), expected, atol=1e-3)
 
 
 def test_standardised_by_all_train_rows_duplicates_included(blocks):
     rows = blocks[1].train[blocks.rows.train_text]
     np.testing.assert_allclose(rows.mean(axis=0), 0, atol=1e-6)
     np.testing.assert_allclose(rows.std(axis=0), 1, atol=1e-5)
-
-
-def test_factor_of_a_singular_matrix_is_close_and_of_an_indefinite_one_refused():
-    half = np.random.default_rng(0).normal(size=(6, 3))
-    gram = half @ half.T  # rank 3 of 6
-    factor = _factor(gram)
-    np.testing.assert_allclose(factor @ factor.T, gram, atol=1e-6)
-    np.testing.assert_allclose(_factor(np.zeros((3, 3))), np.eye(3) * 1e-5)
-    with pytest.raises(LinAlgError, match="not positive semidefinite"):
-        _factor(-np.eye(3))

@@ -6,7 +6,7 @@ import sklearn
 from sklearn.naive_bayes import GaussianNB
 from sklearn.preprocessing import StandardScaler
 
-from search import kernels, routes
+from search import routes
 from search.classifiers import CLASSIFIERS
 from search.examples import Examples
 from search.kernels import PoolingBlocks, select_rows
@@ -90,18 +90,23 @@ def both(store, corpus, blocks, layers, name, params):
     return routed, plain.predict(evaluation), (top[:, -1] - top[:, -2]) / np.std(scores)
 
 
+def near_ties_alone_differ(name, routed, plain, margins):
+    """Whether at most 3 of 1,650 predictions differ, each within what the plain solver's tolerance leaves."""
+    differ = routed != plain
+    if margins is None or (name == "linear_svm" and len(set(plain)) > 2):
+        return differ.mean() <= 0.001  # the decision function of several classes is not what the SVM votes by
+    return differ.mean() <= 0.002 and (margins[differ] < 0.01).all()
+
+
 @pytest.mark.parametrize(("name", "params"), CASES, ids=str)
 @pytest.mark.parametrize("n_classes", [2, 4])
 @pytest.mark.parametrize("layers", [(2,), (1, 3), (0, 1, 2, 3)], ids=lambda layers: f"{len(layers)}-layers")
 def test_route_predicts_what_the_plain_estimator_predicts(name, params, n_classes, layers):
-    # 90 train texts against 40, 80 and 160 columns: both coordinate systems
+    # 90 train texts against 40, 80 and 160 columns: both sides of the border
     store, corpus, blocks = problem(90, n_classes, 40)
-    assert Representation(blocks, layers).by_columns == (len(layers) < 4)
+    assert Representation(blocks, layers).by_gram == (len(layers) == 4)
     routed, plain, margins = both(store, corpus, blocks, layers, name, params)
-    differ = routed != plain
-    assert differ.mean() <= 0.001
-    if margins is not None and name != "linear_svm":  # the SVM's decision function is not what it votes by
-        assert (margins[differ] < 0.01).all()
+    assert near_ties_alone_differ(name, routed, plain, margins)
     assert len(set(plain.tolist())) == n_classes  # the comparison says something
 
 
@@ -117,15 +122,21 @@ def test_a_train_text_with_two_labels_counts_for_both(name):
 
 @pytest.mark.parametrize("name", PARAMS)
 @pytest.mark.parametrize("layers", [(0,), (0, 1, 2, 3)])
-def test_wide_corpora_take_the_columns_and_agree(monkeypatch, name, layers):
-    import search.representation
-
+@pytest.mark.parametrize(("limit", "value"), [("GRAM_TEXTS", 59), ("KEPT_ENTRIES", 100)])
+def test_beyond_the_limits_of_kernels_the_predictions_stay(monkeypatch, name, layers, limit, value):
     store, corpus, blocks = problem(60, 3, 30)
-    usual = both(store, corpus, blocks, layers, name, PARAMS[name][1])[0]
-    monkeypatch.setattr(search.representation, "KERNEL_ENTRIES", 100)
-    wide = both(store, corpus, blocks, layers, name, PARAMS[name][1])[0]
-    assert not Representation(blocks, layers).small_kernels
-    assert (usual == wide).mean() >= 0.999
+    usual = Representation(blocks, layers)
+    monkeypatch.setattr(f"search.representation.{limit}", value)
+    limited = Representation(blocks, layers)
+    assert (usual.has_gram, usual.keeps_cross) != (limited.has_gram, limited.keeps_cross)
+    assert near_ties_alone_differ(name, *both(store, corpus, blocks, layers, name, PARAMS[name][1]))
+
+
+def test_weak_penalties_are_left_to_scikit_learn():
+    # weights over texts cancel in float32, and scikit-learn itself stops far from the minimum
+    store, corpus, blocks = problem(90, 3, 60)
+    routed, plain, _ = both(store, corpus, blocks, (0, 1, 2, 3), "logistic_regression", {"C": 1e5})
+    assert (routed == plain).mean() >= 0.999
 
 
 def test_an_added_classifier_takes_the_plain_route(monkeypatch):
@@ -157,7 +168,3 @@ def test_constant_layer_is_fitted_not_refused():
             assert len(set(routed.tolist())) == 1
             if name in ("ridge", "logistic_regression"):
                 assert (routed == plain).all()
-
-
-def test_kernel_limit_is_in_entries():
-    assert kernels.KERNEL_ENTRIES * 4 == 256_000_000
