@@ -19,6 +19,7 @@ import sklearn
 from features.store import FeatureStore, StoreError
 from search import artifacts, routes
 from search.artifacts import Outcome
+from search.best import Best
 from search.checks import check
 from search.choose import places
 from search.examples import Examples
@@ -38,10 +39,10 @@ T = TypeVar("T")
 Rows = list[dict[str, Any]]
 Triple = tuple[Task, Rows | Unreadable | None, str | None]  # task, result, error
 Execute = Callable[[Callable[[Task], Rows | Unreadable], Iterable[Task]], Iterator[Triple]]
-Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
+Track = Callable[[Iterable[Any], int, str, Callable[[], str]], Iterable[Any]]
 
 
-def untracked(items: Iterable[T], _total: int, _description: str) -> Iterable[T]:
+def untracked(items: Iterable[T], _total: int, _description: str, _note: Callable[[], str]) -> Iterable[T]:
     """Show no progress."""
     return items
 
@@ -73,7 +74,8 @@ def gridsearch(
     stamp : mapping
         Columns run, config_digest, encoder, version of every row.
     track : Track
-        Wraps the finished tasks with a progress display.
+        Wraps the finished tasks with a progress display: `track(finished, how many, description, note)`, the
+        note telling the best scores so far.
 
     Raises
     ------
@@ -92,7 +94,7 @@ def gridsearch(
     )
     space = Space(settings)
     with Ledger(out / "gridsearch.jsonl", _identity(settings, cache, corpus, languages)) as ledger:
-        known = len(ledger.rows)
+        known, best = len(ledger.rows), Best(languages, ledger.rows.values())
         LOG.info(
             "gridsearch: %d candidates, %d of them known, %d languages", len(space), known, len(languages)
         )
@@ -109,7 +111,7 @@ def gridsearch(
             tasks = list(tasks_left(candidates, source, set(ledger.rows), mixed=number > 0))
             finished = execute(run, rounds.in_time(tasks))
             step = f"gridsearch, mixed step {number}" if number else "gridsearch"
-            _keep(track(finished, len(tasks), step), ledger)
+            _keep(track(finished, len(tasks), f"{step} (feature sets)", best.note), ledger, best)
     scored = [candidate for candidate in rounds.planned if candidate.id in ledger.rows]
     if rounds.cut:
         whole = max(len(space), len(rounds.planned))
@@ -120,12 +122,14 @@ def gridsearch(
     LOG.info("gridsearch: %d candidates in %.1f s", len(ledger.rows) - known, seconds)
 
 
-def _keep(finished: Iterable[Triple], ledger: Ledger) -> None:
+def _keep(finished: Iterable[Triple], ledger: Ledger, best: Best) -> None:
     """Write what tasks return to the ledger as they finish."""
     for task, rows, error in finished:
         if isinstance(rows, Unreadable):
             raise StoreError(rows.message)
-        ledger.append(rows if rows is not None else error_rows(task.candidates, error or "no result"))
+        news = rows if rows is not None else error_rows(task.candidates, error or "no result")
+        ledger.append(news)
+        best.see(news)
 
 
 def tasks_left(

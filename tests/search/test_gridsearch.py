@@ -290,11 +290,12 @@ def test_every_classifier_survives(make_search, search, tmp_path, sizes):
 def test_progress_wraps_the_finished_tasks(make_search, serial, stamp, tmp_path):
     made, seen = make_search(name="tracked"), []
 
-    def track(items, total, description):
+    def track(items, total, description, note):
         for item in items:
             seen.append((total, description))
             yield item
+        assert note().startswith("best dev micro-F1: en 0.")
 
     where = {"store": made.store, "examples": made.examples, "out": tmp_path}
     gridsearch(SETTINGS, **where, execute=serial, stamp=stamp, track=track)
-    assert seen == [(6, "gridsearch")] * 6
+    assert seen == [(6, "gridsearch (feature sets)")] * 6
