@@ -67,7 +67,7 @@ def keep_buffers() -> bool:
 
 
 def release_buffers() -> None:
-    """Give back what is kept, for a moment when that is cheap: between units.
+    """Give back what is kept, now and then.
 
     Buffers of ever new sizes leave holes that nothing fits in any more; kept for good they made the process
     grow by a third over a million texts.
