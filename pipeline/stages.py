@@ -21,8 +21,9 @@ from pipeline.interruption import Interruption
 from pipeline.progress import track
 from pipeline.run import Run, read_json, sha256
 
-TABLES = ("corpus.csv", "gridsearch.csv", "confusion.csv", "predictions_gridsearch.csv", "finetune.csv",
-          "freezing.csv", "predictions_finetune.csv", "table1.csv")  # fmt: skip
+EVIDENCE = ("scores.csv", "top.csv", "effects.csv", "protocols.csv")
+TABLES = ("corpus.csv", "gridsearch.csv", "confusion.csv", *EVIDENCE, "predictions_gridsearch.csv",
+          "finetune.csv", "freezing.csv", "predictions_finetune.csv", "table1.csv")  # fmt: skip
 
 
 class Pipeline:
@@ -173,7 +174,9 @@ class Pipeline:
             stamp=self.stamp,
             track=track,
         )
-        return ["gridsearch.csv", "confusion.csv", "winner.json", "probe.npz", "predictions_gridsearch.csv"]
+        there = [name for name in EVIDENCE if (self.run.folder / name).is_file()]  # none without a comparison
+        return ["gridsearch.csv", "confusion.csv", "winner.json", "probe.npz", "predictions.npz",
+                "predictions_gridsearch.csv", *there]  # fmt: skip
 
     def finetune(self) -> None:
         """Fine-tune the winner, with and without freezing, beside the [CLS] baseline."""

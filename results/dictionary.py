@@ -21,7 +21,7 @@ needed.
 - **Numbers are raw.** Accuracies and F1 are shares from 0 to 1, written with all digits that make the number;
   nothing is rounded before it is ranked, nothing is in percent. Only the report rounds.
 - **Rows are tidy**: no totals, no blank lines, no comments. The one row kind that sums up others is language
-  `mean` in `table1.csv`.
+  `mean`, the mean over the target languages.
 - **An empty cell** means "none" in a text column and "not known" in a number column. The words NA, null and
   nan are texts like any other: `results.tables.read` keeps them; with plain pandas use
   `keep_default_na=False`.
@@ -35,9 +35,13 @@ needed.
 - **Protocols.** `source-dev` chose by dev labels of the source language only (true zero-shot); `target-dev`
   by the mean over the target languages' dev labels (an oracle: in earnest those labels do not exist); `last`
   chose nothing. Test labels never choose anything.
-- **Intervals** in `table1.csv` are paired bootstrap intervals over test texts (10,000 resamples, percentile,
-  95%); a text and its translations are resampled together. They say how the difference would vary over other
-  texts, not over other seeds: for that see `sd`.
+- **Intervals** are paired bootstrap intervals over texts (10,000 resamples, percentile, 95%); a text and its
+  translations are resampled together. They say how a score or difference would vary over other texts, not
+  over other seeds: for that see `sd` in `table1.csv`. On dev the winner of a search is the luckiest of many,
+  which no interval of its own score makes good: judge it on test.
+- **Chance** is the share of the most frequent label of a language and split, what always giving it scores. It
+  is never below the uniform rate. A language at most 3 points above chance, while the source language is at
+  least 10 above its own, raises an alarm in the log and the report.
 
 From Python, typed and checked:
 
@@ -45,6 +49,19 @@ From Python, typed and checked:
 
     candidates = tables.read(schema.GRIDSEARCH, "results/runs/demo/gridsearch.csv")
     problems = tables.validate("results/runs/demo/gridsearch.csv")   # [] when nothing is wrong
+
+What every candidate predicted for every dev and test text is in `predictions.npz`, from which the scores,
+tests and intervals of the search follow. It holds `candidates` (ids, best first), `codes` (one row per
+candidate, one column per distinct text; positions in `labels`), for every dev and test text `ids`,
+`language`, `split`, `y` (true label) and `text` (column of `codes`), and `languages`, `labels` and `format`:
+
+    from search.intervals import Sample, intervals
+    from search.predictions import Predictions
+
+    predictions = Predictions.load("results/runs/demo/predictions.npz")
+    sample = Sample.of(predictions, "test")
+    difference = [[1, -1] + [0] * (sample.n_candidates - 2)]         # the first candidate against the second
+    intervals(sample, difference)[0]["mean"]                         # difference, low, high
 """
 
 

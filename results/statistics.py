@@ -88,19 +88,41 @@ def resampled_means(values: Floats, *, n_resamples: int = 10_000, seed: int = 0)
     float64 array, shape (n_resamples, n_columns)
         NaN where a sample drew no text that the column has.
     """
-    n_texts = len(values)
     present = (~np.isnan(values)).astype(np.float64)
-    filled = np.nan_to_num(values)
+    both = np.hstack([np.nan_to_num(values), present])
+    sums = resampled_sums(both, n_resamples=n_resamples, seed=seed)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(sums[:, : values.shape[1]] / sums[:, values.shape[1] :])
+
+
+def resampled_sums(values: Floats, *, n_resamples: int = 10_000, seed: int = 0) -> Floats:
+    """Sum every column over bootstrap samples of the rows, the same samples for all columns.
+
+    Calls with the same number of rows and the same seed draw the same samples.
+
+    Parameters
+    ----------
+    values : float64 array, shape (n_texts, n_columns)
+        What to sum.
+    n_resamples : int
+        Bootstrap samples.
+    seed : int
+        Seed of the resampling.
+
+    Returns
+    -------
+    float64 array, shape (n_resamples, n_columns)
+    """
+    n_texts = len(values)
     rng = np.random.default_rng(seed)
     step = max(1, _CELLS_AT_ONCE // n_texts)
-    means = []
+    sums = []
     for start in range(0, n_resamples, step):
         n_samples = min(step, n_resamples - start)
         drawn = rng.integers(n_texts, size=(n_samples, n_texts)) + np.arange(n_samples)[:, None] * n_texts
         counts = np.bincount(drawn.ravel(), minlength=n_samples * n_texts).reshape(n_samples, n_texts)
-        with np.errstate(invalid="ignore"):
-            means.append((counts @ filled) / (counts @ present))
-    return np.concatenate(means)
+        sums.append(counts @ values)
+    return np.concatenate(sums)
 
 
 def percentile_interval(difference: float, resampled: Floats, *, level: float = 0.95) -> Interval:
@@ -165,8 +187,33 @@ def mcnemar(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
         raise ValueError(f"mcnemar: shapes {left.shape} and {right.shape}; accepted: the same (n_texts,)")
     only_a, only_b = int((left & ~right).sum()), int((~left & right).sum())
     n_unlike = only_a + only_b
-    tail: int = sum(math.comb(n_unlike, k) for k in range(min(only_a, only_b) + 1))
+    term = tail = 1  # comb(n_unlike, 0), then each from the one before
+    for k in range(min(only_a, only_b)):
+        term = term * (n_unlike - k) // (k + 1)
+        tail += term
     return min(1.0, float(2 * tail / (1 << n_unlike)))  # whole numbers: exact however many texts there are
+
+
+def holm(p_values: npt.ArrayLike) -> Floats:
+    """Adjust p-values for being several, by Holm's step-down method (Holm 1979).
+
+    Parameters
+    ----------
+    p_values : array of float, shape (n,)
+        One p-value per comparison of the family.
+
+    Returns
+    -------
+    float64 array, shape (n,)
+        Adjusted p-values, in the order given: at level alpha, those below alpha may be rejected together
+        with the chance of any false rejection at most alpha.
+    """
+    given = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(given, kind="stable")
+    scaled = given[order] * np.arange(len(given), 0, -1)
+    adjusted = np.empty_like(given)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(scaled))
+    return adjusted
 
 
 def _columns(values: npt.ArrayLike, name: str) -> Floats:

@@ -27,10 +27,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
-def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]], *, compressed: bool = False) -> None:
     """Write arrays, none of dtype object, as .npz."""
+    save = np.savez_compressed if compressed else np.savez
     with replacing(path) as stream:
-        np.savez(stream, allow_pickle=False, **arrays)
+        save(stream, allow_pickle=False, **arrays)
 
 
 def read_arrays(path: Path, names: Sequence[str], what: str) -> Arrays:

@@ -1,8 +1,8 @@
 """Score every candidate on the cache, choose the winner on dev: `python -m pipeline gridsearch`.
 
 Reads a feature cache and examples.npz; writes gridsearch.csv, confusion.csv, predictions_gridsearch.csv,
-probe.npz and winner.json. gridsearch.jsonl is the ledger: with it, a killed search goes on where it was and
-ends with the same tables.
+probe.npz, winner.json and, for whoever checks them, the files of `search.evidence`. gridsearch.jsonl is the
+ledger: with it, a killed search goes on where it was and ends with the same tables.
 """
 
 import logging
@@ -22,9 +22,10 @@ from search.artifacts import Outcome
 from search.best import Best
 from search.checks import check
 from search.choose import places
+from search.evidence import write_evidence
 from search.examples import Examples
 from search.factories import identities
-from search.kernels import Source
+from search.kernels import Source, open_rows
 from search.ledger import Ledger
 from search.mixed import Place
 from search.mixture import close, represent
@@ -33,7 +34,7 @@ from search.space import Candidate, FeatureSet, GridsearchSettings, Space
 from search.task import Task, Unreadable, error_rows, fit, one_thread, run
 
 LOG = logging.getLogger(__name__)
-VERSION = 1  # of the results of a candidate: raise it when a change alters them
+VERSION = 2  # of the results of a candidate: raise it when a change alters them
 
 T = TypeVar("T")
 Rows = list[dict[str, Any]]
@@ -182,6 +183,7 @@ def _finish(outcome: Outcome, source: Source, store_digest: str, out: Path) -> N
             f"the first: {failed[0]['message']}"
         )
     artifacts.write_confusion(outcome, ranking, out / "confusion.csv")
+    write_evidence(outcome, ranking, open_rows(source)[2], out)
     winner, score = ranking[0]
     probe = _write_winner_outputs(outcome, winner, source, out)
     artifacts.write_winner(outcome, winner, store_digest=store_digest, probe=probe, path=out / "winner.json")

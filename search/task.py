@@ -22,6 +22,7 @@ from search.checks import require_varying
 from search.factories import classifier, seed_parameters
 from search.kernels import Ints, Rows, Source
 from search.mixture import represent
+from search.predictions import encode
 from search.representation import Representation
 from search.scoring import confusion_matrices
 from search.space import Candidate
@@ -51,8 +52,9 @@ class Unreadable:
 def run(task: Task) -> list[dict[str, Any]] | Unreadable:
     """Fit and score the candidates of a task; a row of the ledger for each, in their order.
 
-    A row has candidate_id, status (ok or error), message, fit_seconds, score_seconds and matrices: language
-    -> split -> confusion matrix as lists. What fails is a row with status error; no exception of a
+    A row has candidate_id, status (ok or error), message, fit_seconds, score_seconds, matrices (language
+    -> split -> confusion matrix as lists) and predictions (of the distinct evaluation texts, by
+    `search.predictions.encode`). What fails is a row with status error; no exception of a
     classifier leaves this function. Where the cache or the examples cannot be read, or
     are not those of the search, it returns `Unreadable` instead.
     """
@@ -100,6 +102,7 @@ def error_rows(candidates: Sequence[Candidate], error: Exception | str) -> list[
             "fit_seconds": 0.0,
             "score_seconds": 0.0,
             "matrices": {},
+            "predictions": "",
         }
         for candidate in candidates
     ]
@@ -122,6 +125,7 @@ def _score(representation: Representation, candidate: Candidate, *, shared: floa
         "fit_seconds": round(between - start + shared, 6),
         "score_seconds": round(time.perf_counter() - between, 6),
         "matrices": matrices,
+        "predictions": encode(predicted, representation.rows.n_classes),
     }
 
 

@@ -1,8 +1,10 @@
-from results.schema import GRIDSEARCH, LABELS, PUBLISHED, STAMP, TABLES, TEXTS
+import pytest
+
+from results.schema import CLASSIFIERS, GRIDSEARCH, LABELS, POOLINGS, PUBLISHED, STAMP, TABLES, TEXTS
 
 
 def test_every_row_of_a_run_carries_the_stamp():
-    for table in set(TABLES) - {TEXTS, LABELS, PUBLISHED}:
+    for table in set(TABLES) - {TEXTS, LABELS, POOLINGS, PUBLISHED}:
         assert tuple(column.name for column in table.columns[-len(STAMP) :]) == STAMP
 
 
@@ -11,7 +13,15 @@ def test_gridsearch_starts_with_what_an_analyst_looks_for():
     assert first == ["rank", "candidate_id", "layers", "n_layers", "pooling", "classifier"]
 
 
-def test_default_space_is_the_papers():
-    assert (
-        len(GRIDSEARCH.column("pooling").allowed) * len(GRIDSEARCH.column("classifier").allowed) * 255 == 3825
-    )
+@pytest.mark.parametrize(
+    ("column", "cell", "accepted"),
+    [
+        *(("pooling", name, True) for name in (*POOLINGS, "max+mean+cls")),
+        *(("classifier", name, True) for name in (*CLASSIFIERS, "mlp", "my_forest2")),
+        *(("pooling", name, False) for name in ("min", "max+", "max+min", "")),
+        *(("classifier", name, False) for name in ("My forest", "9", "")),
+        ("layers", "0+6", True),
+    ],
+)
+def test_a_candidate_is_one_of_the_search(column, cell, accepted):
+    assert GRIDSEARCH.column(column).accepts(cell) == accepted

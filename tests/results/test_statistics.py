@@ -92,6 +92,21 @@ def test_mcnemar_is_the_binomial_test(only_a, only_b):
     assert statistics.mcnemar(a, b) == pytest.approx(expected)
 
 
+def test_holm_is_the_method_of_the_textbook():
+    # Holm (1979): the smallest times n, the next times n - 1, ..., never below the one before, at most 1.
+    assert statistics.holm([0.03, 0.01, 0.04, 0.5]) == pytest.approx([0.09, 0.04, 0.09, 0.5])
+    assert statistics.holm([0.6, 0.9]) == pytest.approx([1.0, 1.0])
+    assert len(statistics.holm([])) == 0
+
+
+def test_sums_and_means_of_one_seed_are_of_the_same_samples():
+    values = np.random.default_rng(6).random((30, 2))
+    sums = statistics.resampled_sums(np.hstack([values, np.ones((30, 1))]), n_resamples=40, seed=2)
+    assert (sums[:, 2] == 30).all()
+    means = statistics.resampled_means(values, n_resamples=40, seed=2)
+    np.testing.assert_allclose(sums[:, :2] / 30, means)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

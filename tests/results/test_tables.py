@@ -102,8 +102,8 @@ def test_an_empty_table_is_a_header(tmp_path):
         ({"seed": True}, r"column seed: given True \(bool\)"),
         ({"seed": -1}, "row 1, column seed: given '-1'; accepted: a whole number of at least 0"),
         ({"seed": None}, "column seed: given an empty cell"),
-        ({"layers": 9}, r"column layers: given 9 \(int\); accepted: block numbers"),
-        ({"layers": "11, 9"}, "column layers: given '11, 9'; accepted: block numbers from 1"),
+        ({"layers": 9}, r"column layers: given 9 \(int\); accepted: layers, 0 the emb"),
+        ({"layers": "11, 9"}, "column layers: given '11, 9'; accepted: layers, 0 the embeddings"),
         (
             {"system": "bert"},
             "column system: given 'bert'; accepted: one of probe, baseline, mcbert, mcbert_wf",
@@ -169,9 +169,9 @@ def test_validate_finds(change, message, tmp_path):
 
 
 def test_validate_knows_tables_by_name(tmp_path):
-    unknown = tmp_path / "scores.csv"
+    unknown = tmp_path / "marks.csv"
     unknown.write_text("a\n1\n")
-    assert "unknown file name 'scores.csv'; accepted: texts.csv" in tables.validate(unknown)[0]
+    assert "unknown file name 'marks.csv'; accepted: texts.csv" in tables.validate(unknown)[0]
     assert tables.validate(tmp_path / "texts.csv")[0].endswith("no such file")
     assert tables.find_table(tmp_path / "predictions_finetune.csv") is PREDICTIONS
 

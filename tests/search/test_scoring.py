@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
-from search.scoring import confusion_matrices, macro_f1, mean_micro_f1, micro_f1
+from search.scoring import accuracy, confusion_matrices, macro_f1, mean_micro_f1, micro_f1
 
 ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=60)
 
@@ -34,7 +34,7 @@ def test_micro_f1_of_single_label_data_is_accuracy(rows):
     y, predicted, _ = np.array(rows, dtype=np.int64).T
     group = np.zeros_like(y)
     matrix = confusion_matrices(y, predicted, group=group, n_groups=1, n_classes=4)[0]
-    assert float(micro_f1(matrix)) == accuracy_score(y, predicted)
+    assert float(micro_f1(matrix)) == accuracy(matrix) == accuracy_score(y, predicted)
 
 
 def test_micro_f1_is_computed_from_its_parts():
@@ -53,3 +53,7 @@ def test_equal_means_are_equal_numbers():
     assert one == other == 0.2
     assert (0.1 + 0.2 + 0.3) / 3 != (0.3 + 0.2 + 0.1) / 3
     assert np.isnan(mean_micro_f1([]))
+
+
+def test_nothing_scored_is_no_accuracy():
+    assert accuracy(np.zeros((3, 3), dtype=np.int64)) == 0

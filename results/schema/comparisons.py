@@ -1,0 +1,129 @@
+"""The tables that set the search against chance.
+
+python -m results.dictionary > results/README.md
+"""
+
+from __future__ import annotations
+
+from results.columns import Column, Table
+from results.kinds import count, difference, share, stamp, text
+from results.schema.words import CANDIDATE, PROTOCOL, PROTOCOLS, SCORED_SPLIT
+
+_LANGUAGE_OR_MEAN = text("language", "language of the texts; `mean`: the mean over the target languages")
+_LOW = share("low", "lower end of the paired 95% bootstrap interval of `score`")
+_HIGH = share("high", "upper end of it")
+
+SCORES = Table(
+    file_name="scores.csv",
+    meaning="Every score of every candidate that did not fail, tidy. With one label per text, accuracy "
+    "equals micro-F1.",
+    row="a candidate, split and language",
+    key=("run", "candidate_id", "split", "language"),
+    columns=(
+        CANDIDATE,
+        SCORED_SPLIT,
+        _LANGUAGE_OR_MEAN,
+        count("n_texts", "texts scored; for `mean`, of all target languages together", "texts"),
+        share("micro_f1", "2 TP / (2 TP + FP + FN), TP, FP and FN summed over the labels"),
+        share("macro_f1", "mean of the labels' F1; a label neither given nor predicted counts 0"),
+        share("accuracy", "texts classified rightly, of all texts"),
+        *stamp(),
+    ),
+)
+
+TOP = Table(
+    file_name="top.csv",
+    meaning="The best candidates beside the winner: what chance alone could have done. Dev rows flatter the "
+    "winner, which was chosen by them; test rows do not.",
+    row="one of the best candidates, a split and language",
+    key=("run", "candidate_id", "split", "language"),
+    columns=(
+        CANDIDATE,
+        count("rank", "rank of the candidate in gridsearch.csv", least=1),
+        PROTOCOL,
+        SCORED_SPLIT,
+        _LANGUAGE_OR_MEAN,
+        count("n_texts", "texts scored; for `mean`, of all target languages together", "texts"),
+        share(
+            "chance",
+            "share of the most frequent label of the language and split: the score of always giving it; "
+            "never below the uniform rate, one over the number of labels",
+        ),
+        share("score", "micro-F1"),
+        _LOW,
+        _HIGH,
+        difference("versus_winner", "score minus the winner's"),
+        difference("versus_winner_low", "lower end of the paired 95% bootstrap interval of that difference"),
+        difference("versus_winner_high", "upper end of it"),
+        count(
+            "n_only_candidate",
+            "texts that only this candidate classified rightly; empty for the winner and for `mean`",
+            "texts",
+            nullable=True,
+        ),
+        count("n_only_winner", "texts that only the winner classified rightly", "texts", nullable=True),
+        share("p_value", "two-sided exact McNemar test of those two numbers", nullable=True),
+        share(
+            "p_holm",
+            "the same by Holm's method for all comparisons of the split (candidates x languages)",
+            nullable=True,
+        ),
+        Column(
+            name="tied",
+            dtype="bool",
+            meaning="whether chance alone may explain the difference from the winner: in a language, "
+            "`p_holm` of at least 0.05; for `mean`, the interval of `versus_winner` holds 0",
+        ),
+        *stamp(),
+    ),
+)
+
+EFFECTS = Table(
+    file_name="effects.csv",
+    meaning="What each layer, pooling, classifier and number of layers adds to micro-F1, all else equal.",
+    row="a level of a factor, a split and language",
+    key=("run", "factor", "level", "split", "language"),
+    columns=(
+        text(
+            "factor",
+            "layer: with it against the same candidate without it; the others: the level against the mean "
+            "over the levels, candidates being equal in the rest",
+            ("layer", "pooling", "classifier", "n_layers"),
+        ),
+        text("level", "the layer, pooling, classifier or number of layers"),
+        SCORED_SPLIT,
+        _LANGUAGE_OR_MEAN,
+        count("n", "comparisons averaged", "comparisons", least=1),
+        difference("effect", "mean difference of micro-F1"),
+        difference("low", "lower end of the 95% bootstrap interval of `effect`"),
+        difference("high", "upper end of it"),
+        *stamp(),
+    ),
+)
+
+PROTOCOL_CHOICES = Table(
+    file_name="protocols.csv",
+    meaning="What each protocol would have chosen and how it scores: the price of having no target labels.",
+    row="a protocol, split and language",
+    key=("run", "protocol", "split", "language"),
+    columns=(
+        text(
+            "protocol",
+            "how the choice was made, as elsewhere; random: no choice, the mean over all candidates",
+            (*PROTOCOLS, "random"),
+        ),
+        text("candidate_id", "id of the candidate chosen; empty for random", nullable=True),
+        Column(name="used", dtype="bool", meaning="whether this run chose by the protocol"),
+        SCORED_SPLIT,
+        _LANGUAGE_OR_MEAN,
+        share("score", "micro-F1"),
+        _LOW,
+        _HIGH,
+        difference(
+            "versus_oracle", "score minus that of the choice of target-dev; empty where that cannot choose"
+        ),
+        difference("versus_oracle_low", "lower end of the paired 95% bootstrap interval of that difference"),
+        difference("versus_oracle_high", "upper end of it"),
+        *stamp(),
+    ),
+)
