@@ -29,7 +29,7 @@ def test_saved_probe_predicts_what_the_search_predicted(
     store, corpus, rows = open_rows(source_of(made))
     candidate = Candidate(layers=layers, pooling="cls", classifier=name, params=DEFAULTS.values(name)[0])
     representation = Representation(PoolingBlocks(store, rows, "cls"), layers)
-    assert representation.by_columns == (layers == (1, 2))
+    assert representation.by_gram == (layers == (1, 2, 3))
     fitted = fit(representation, candidate)
     expected = routes.predict(representation, fitted)
 
