@@ -193,8 +193,8 @@ pipeline_tag: text-classification
 
 # {winner["candidate_id"]}
 
-A classifier found by a search over a frozen encoder: the {winner["pooling"]}-pooled states of layers
-{", ".join(map(str, winner["layers"]))} of `{winner["encoder"]}`, concatenated, and a
+A classifier found by a search over a frozen encoder: pooled states of `{winner["encoder"]}`, concatenated,
+layers {", ".join(map(str, winner["layers"]))} by {winner["pooling"].replace("+", ", ")}, and a
 {winner["classifier"]} (parameters {winner["params"]}) whose standardisation is folded into the head's
 weights. The encoder's weights are the original ones, cut after the deepest layer used.
 

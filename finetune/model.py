@@ -26,7 +26,7 @@ from transformers import (
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from features.encoder.blocks import load_encoder
-from features.encoder.pooling import pool
+from features.encoder.pooling import POOLINGS, pool
 from features.encoder.trust import trusts
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class MCBertConfig(PreTrainedConfig):
     layers : sequence of int
         Layers that feed the head, 0 (embeddings) to the encoder's depth.
     pooling : str
-        A key of `features.encoder.pooling.POOLINGS`.
+        A key of `features.encoder.pooling.POOLINGS`, or one for each of `layers`, joined by + ("max+mean").
     dropout : float
         On the concatenated pooled states.
     decision : {"linear", "pairwise"}
@@ -76,6 +76,7 @@ class MCBertConfig(PreTrainedConfig):
         self.encoder_config = encoder_config
         self.layers = [int(layer) for layer in layers]
         self.pooling = pooling
+        blocks_of(self.layers, pooling)
         self.dropout = dropout
         self.decision = decision
         self.probability_temperature = probability_temperature
@@ -180,15 +181,33 @@ class MCBertForSequenceClassification(PreTrainedModel):
             attention_mask = torch.ones(given.shape[:2], dtype=torch.long, device=given.device)
         inputs = {"input_ids": input_ids, "inputs_embeds": inputs_embeds, "token_type_ids": token_type_ids}
         kwargs |= {name: tensor for name, tensor in inputs.items() if tensor is not None}
-        kwargs |= {"output_hidden_states": list(self.config.layers), "return_dict": True}
+        kwargs |= {"output_hidden_states": sorted(set(self.config.layers)), "return_dict": True}
         states = self.encoder(attention_mask=attention_mask, **kwargs).hidden_states
-        pooled = [pool(states[layer], attention_mask, self.config.pooling) for layer in self.config.layers]
+        blocks = blocks_of(self.config.layers, self.config.pooling)
+        pooled = [pool(states[layer], attention_mask, pooling) for layer, pooling in blocks]
         features = torch.cat(pooled, dim=-1).to(self.classifier.weight.dtype)  # (batch, n_layers * hidden)
         logits = self.classifier(self.dropout(features))  # (batch, n_labels), or (batch, n_pairs)
         if self.config.decision == "pairwise":
             logits = count_votes(logits, self.num_labels)
         loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
+
+
+def blocks_of(layers: Sequence[int], pooling: str) -> list[tuple[int, str]]:
+    """Return the (layer, pooling) of each part of the head's input, in its order.
+
+    Raises
+    ------
+    ValueError
+        A pooling that there is not, or not as many as layers.
+    """
+    several = pooling.split("+") if "+" in pooling else [pooling] * len(layers)
+    if len(several) != len(layers) or not set(several) <= set(POOLINGS):
+        raise ValueError(
+            f"pooling: got {pooling!r} for {len(layers)} layers, accepted: {', '.join(POOLINGS)}, "
+            "or one of them for each layer, joined by +"
+        )
+    return list(zip(layers, several, strict=True))
 
 
 def count_votes(scores: torch.Tensor, n_labels: int) -> torch.Tensor:

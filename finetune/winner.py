@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ class Architecture:
     """Which layers feed the head, and how they are pooled."""
 
     layers: tuple[int, ...]
-    """Ascending."""
+    """Ascending; a layer more than once only under different poolings."""
 
     pooling: str
-    """A key of `features.encoder.pooling.POOLINGS`."""
+    """A key of `features.encoder.pooling.POOLINGS`, or one for each layer, joined by +."""
 
     probe_protocol: str | None
     """How phase one chose its winner; None where the settings name the layers and there is no winner."""
@@ -62,18 +62,44 @@ def read_architecture(
             f"{winner or 'winner.json'}: no such file; run gridsearch first, "
             "or set finetune.layers and finetune.pooling"
         )
-    layers = tuple(settings.layers or found["layers"])
-    require_layers(layers, n_layers, "finetune.layers" if settings.layers else f"{winner}: layers")
-    pooling = settings.pooling or found["pooling"]
-    if pooling not in POOLINGS:
-        raise ValueError(f"{winner}: pooling: got {pooling!r}, accepted: {', '.join(POOLINGS)}")
+    layers, pooling = _blocks(settings, found, winner, n_layers)
     named = settings.layers and settings.pooling
     return Architecture(
-        layers=tuple(sorted(layers)),
+        layers=layers,
         pooling=pooling,
         probe_protocol=found.get("protocol"),
         protocol="last" if named else str(found.get("protocol", "last")),
     )
+
+
+def _blocks(
+    settings: FinetuneSettings, found: Mapping[str, Any], winner: Path | None, n_layers: int
+) -> tuple[tuple[int, ...], str]:
+    """Return layers and pooling of the settings, and of the winner what they leave open."""
+    layers, where = (
+        (settings.layers, "finetune.layers") if settings.layers else (found["layers"], f"{winner}: layers")
+    )
+    pooling = settings.pooling or str(found["pooling"])
+    several = pooling.split("+")
+    if not set(several) <= set(POOLINGS):
+        accepted = f"{', '.join(POOLINGS)}, or one for each layer, joined by +"
+        raise ValueError(f"{winner}: pooling: got {pooling!r}, accepted: {accepted}")
+    if len(several) == 1:
+        once = list(dict.fromkeys(layers)) if settings.pooling else layers  # as of a winner with several
+        require_layers(once, n_layers, where)
+        return tuple(sorted(once)), pooling
+    if settings.layers:
+        raise ValueError(
+            f"finetune.layers: got {list(layers)} for a winner with a pooling for each of its own layers, "
+            f"{pooling!r}; accepted: no layers, or finetune.pooling too"
+        )
+    require_layers(sorted(set(layers)), n_layers, where)
+    if len(several) != len(layers) or len(set(zip(layers, several, strict=True))) != len(layers):
+        raise ValueError(
+            f"{winner}: pooling: got {pooling!r} for layers {list(layers)}, accepted: one for each, and no "
+            "layer twice under the same"
+        )
+    return tuple(layers), pooling
 
 
 def read_winner(winner: Path, labels: Sequence[str], encoder: str) -> dict[str, Any]:

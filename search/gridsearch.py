@@ -118,6 +118,11 @@ def gridsearch(
         whole = max(len(space), len(rounds.planned))
         more = "" if settings.mixed == "none" else " and the steps of the mixed search"
         LOG.warning("gridsearch: the budget is spent: %d of %d candidates%s", len(scored), whole, more)
+    if not scored:
+        raise ValueError(
+            f"gridsearch.budget_seconds: no candidate was scored in {settings.budget_seconds:g} s, "
+            "accepted: more seconds"
+        )
     _finish(replace(outcome, candidates=scored), source, cache.digest, out)
     seconds = time.perf_counter() - start
     LOG.info("gridsearch: %d candidates in %.1f s", len(ledger.rows) - known, seconds)

@@ -130,7 +130,19 @@ def _score(representation: Representation, candidate: Candidate, *, shared: floa
 
 
 def score(rows: Rows, predicted: Ints) -> dict[str, dict[str, list[list[int]]]]:
-    """Return language -> split -> confusion matrix from the predictions for the distinct evaluation texts."""
+    """Return language -> split -> confusion matrix from the predictions for the distinct evaluation texts.
+
+    Raises
+    ------
+    ValueError
+        If a user's classifier does not predict a label code for each text.
+    """
+    n_texts, last = len(rows.eval_rows), rows.n_classes - 1
+    if predicted.shape != (n_texts,) or predicted.min() < 0 or predicted.max() > last:
+        raise ValueError(
+            f"predict: got label codes from {predicted.min()} to {predicted.max()} of shape "
+            f"{predicted.shape}, accepted: 0 to {last}, ({n_texts},)"
+        )
     counts = confusion_matrices(
         rows.scored_y,
         predicted[rows.scored_text],

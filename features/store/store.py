@@ -101,7 +101,7 @@ class FeatureStore:
         layers : sequence of int
             Layers, in the order their columns shall have.
         pooling : str
-            One of `poolings`.
+            One of `poolings`, or one for each layer, joined by + ("max+mean").
         rows : ndarray of int, optional
             Corpus rows; all without it.
 
@@ -113,10 +113,15 @@ class FeatureStore:
         Raises
         ------
         StoreError
-            A layer or pooling that is not in the cache; a row that was skipped; damage, named by file, layer,
-            pooling and texts, with the command that repairs it.
+            A layer or pooling that is not in the cache; not as many poolings as layers; a row that was
+            skipped; damage, named by file, layer, pooling and texts, with the command that repairs it.
         """
-        datasets = [self._dataset(layer, pooling) for layer in layers]
+        several = pooling.split("+") if "+" in pooling else [pooling] * len(layers)
+        if len(several) != len(layers):
+            raise StoreError(
+                f"{self.folder}: got pooling {pooling!r} for {len(layers)} layers; one, or as many"
+            )
+        datasets = [self._dataset(layer, one) for layer, one in zip(layers, several, strict=True)]
         wanted = self._texts(rows)
         h = self.hidden_size
         out = np.empty((len(wanted), len(layers) * h), dtype=np.float32)

@@ -19,6 +19,7 @@ from finetune.export import ExportInputs, calibrate, export, fold
 from finetune.model import count_votes
 from finetune.saved import load_model
 from pipeline.cli import main
+from search.examples import Examples
 from search.probe import Probe, decide_pairwise
 
 LABELS = ("cancel", "human", "refund")
@@ -191,3 +192,54 @@ def test_calibration_finds_the_temperature_that_labels_were_drawn_with():
     assert calibrate(logits, y) == pytest.approx(0.5, rel=0.05)
     certain = calibrate(10 * np.eye(3)[y], y)
     assert 0.1 < certain < 10  # finite, though the logits are right everywhere
+
+
+def test_a_winner_with_a_pooling_for_each_layer_is_exported(exported, tmp_path):
+    """The searched winner, replaced by a mixed one in its two files."""
+    from search.artifacts import make_probe
+    from search.kernels import Source
+    from search.mixture import close, represent
+    from search.space import Candidate
+    from search.task import fit
+
+    _, folder = exported("ridge")
+    digest = json.loads((folder / "cache.json").read_text())["digest"]
+    store = FeatureStore.open(folder.parents[2] / "cache" / digest)
+    texts = Corpus.of(pd.read_csv(folder / "texts.csv", dtype=str, keep_default_na=False), "en", "texts.csv")
+    examples = Examples.read(folder / "examples.npz")
+    source = Source(
+        store=store.folder,
+        examples=folder / "examples.npz",
+        languages=("en", "de"),
+        digests=(store.digest, examples.digest),
+    )
+    candidate = Candidate(
+        layers=(1, 3, 3), pooling="cls+max+mean", classifier="ridge", params=(("alpha", 1000.0),)
+    )
+    representation = represent(source, (candidate.layers, candidate.pooling))
+    probe = make_probe(representation, fit(representation, candidate), candidate, texts.labels)
+    close()
+    probe.save(tmp_path / "probe.npz")
+    winner = json.loads((folder / "winner.json").read_text())
+    mixed = {"layers": [1, 3, 3], "pooling": "cls+max+mean", "candidate_id": candidate.id}
+    (tmp_path / "winner.json").write_text(json.dumps(winner | mixed))
+    export(
+        ExportInputs(
+            winner=tmp_path / "winner.json",
+            store=store.folder,
+            corpus=texts,
+            encoder=folder.parents[2] / "encoder",
+            encoder_name=winner["encoder"],
+            max_length=16,
+        ),
+        tmp_path,
+    )
+    saved = load_model(str(tmp_path / "models/probe"))
+    pairs = list(zip(texts.table["text"], texts.table["text_pair"], strict=True))
+    logits = compute_logits(saved.model, saved.tokenizer, tokenise(saved.tokenizer, pairs, saved.max_length))
+    X = np.concatenate(
+        [store.states(layers=(n,), pooling=name) for n, name in ((1, "cls"), (3, "max"), (3, "mean"))], axis=1
+    )
+    scores = (X - probe.mean) / probe.scale @ probe.weights + probe.intercept
+    np.testing.assert_allclose(logits, scores, atol=1e-3)
+    assert "layers 1, 3, 3 by cls, max, mean" in (tmp_path / "models/probe/README.md").read_text()

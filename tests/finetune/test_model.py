@@ -73,15 +73,35 @@ def test_the_features_are_those_of_phase_one(folder, monkeypatch):
         {"input_ids": ids[keep.bool()].tolist(), "attention_mask": keep[keep.bool()].tolist()}
         for ids, keep in zip(BATCH["input_ids"], BATCH["attention_mask"], strict=True)
     ]
-    cached = PooledEncoder(folder, layers=(0, 2, 3), poolings=("max",))(tokens)
-    for layers, columns in (((0, 2), (0, 1)), ((0, 2, 3), (0, 1, 2))):
+    cached = PooledEncoder(folder, layers=(0, 2, 3), poolings=("max", "cls"))(tokens)
+    for layers, pooling, columns, kinds in (
+        ((0, 2), "max", (0, 1), 0),
+        ((0, 2, 3), "max", (0, 1, 2), 0),
+        ((0, 2, 2, 3), "cls+max+cls+max", (0, 1, 1, 2), (1, 0, 1, 0)),
+    ):
         model = MCBertForSequenceClassification.from_encoder(
-            folder, layers, pooling="max", dropout=0.0, labels=LABELS
+            folder, layers, pooling=pooling, dropout=0.0, labels=LABELS
         ).eval()
         read = []
         model.classifier.register_forward_pre_hook(lambda _, args, read=read: read.append(args[0]))
         model(**BATCH)
-        torch.testing.assert_close(read[0], cached[:, columns, 0].flatten(1), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(read[0], cached[:, columns, kinds].flatten(1), atol=1e-5, rtol=1e-5)
+
+
+def test_a_pooling_for_each_layer_is_checked_and_kept(encoder, tmp_path):
+    with pytest.raises(
+        ValueError, match=r"pooling: got 'max\+cls' for 3 layers, accepted: .* for each layer"
+    ):
+        MCBertConfig(layers=(1, 2, 3), pooling="max+cls")
+    with pytest.raises(ValueError, match="pooling: got 'min' for 1 layers, accepted: max"):
+        MCBertConfig(layers=(1,), pooling="min")
+    model = MCBertForSequenceClassification.from_encoder(
+        encoder, (1, 3), pooling="max+cls", dropout=0.0, labels=LABELS
+    ).eval()
+    model.save_pretrained(tmp_path)
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    assert again.config.pooling == "max+cls"
+    assert torch.equal(again.eval()(**BATCH).logits, model(**BATCH).logits)
 
 
 def test_every_parameter_takes_part(encoder):

@@ -49,6 +49,10 @@ def test_no_winner(tmp_path):
         ({"layers": []}, "layers: got no layer"),
         ({"layers": None}, "not a winner of gridsearch"),
         ({"pooling": "min"}, "pooling: got 'min', accepted: max, mean, cls"),
+        ({"pooling": "max+min"}, "pooling: got 'max\\+min', accepted: max, mean, cls, or one for each layer"),
+        ({"layers": [1, 2], "pooling": "max+cls+cls"}, r"for layers \[1, 2\], accepted: one for each"),
+        ({"layers": [1, 1], "pooling": "max+max"}, "no layer twice under the same"),
+        ({"layers": [1, 5], "pooling": "max+cls"}, r"winner\.json: layers: got 5"),
         ({"encoder": "another"}, "encoder: got 'another', accepted: 'tiny'"),
     ],
 )
@@ -75,3 +79,13 @@ def test_layers_from_the_winner_keep_its_protocol(winner):
     assert read_architecture(winner, FinetuneSettings(layers=(1,)), **FITTING).protocol == "target-dev"
     named = read_architecture(winner, FinetuneSettings(layers=(1,), pooling="max"), **FITTING)
     assert named.protocol == "last"
+
+
+def test_a_winner_may_have_a_pooling_for_each_layer_and_the_settings_another_for_all(winner):
+    change(winner, layers=[1, 1, 3], pooling="max+cls+mean")
+    found = read_architecture(winner, FinetuneSettings(), **FITTING)
+    assert (found.layers, found.pooling) == ((1, 1, 3), "max+cls+mean")
+    found = read_architecture(winner, FinetuneSettings(pooling="cls"), **FITTING)
+    assert (found.layers, found.pooling) == ((1, 3), "cls")
+    with pytest.raises(ValueError, match=r"finetune\.layers: got \[2\] for a winner with a pooling for each"):
+        read_architecture(winner, FinetuneSettings(layers=(2,)), **FITTING)

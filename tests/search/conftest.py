@@ -129,3 +129,24 @@ STAMP = {"run": "r", "config_digest": "c", "encoder": "e", "version": "0", "tran
 @pytest.fixture
 def stamp():
     return dict(STAMP)
+
+
+@pytest.fixture
+def searched(make_search, serial, stamp, tmp_path):
+    """Run a search of these settings on a cache of these sizes; return its folder and what was made."""
+    from search.gridsearch import gridsearch
+
+    caches = {}
+
+    def run(settings, out="out", execute=serial, **sizes):
+        key = tuple(sorted(sizes.items()))
+        if key not in caches:
+            caches[key] = make_search(name=f"searched-{len(caches)}", **sizes)
+        made, folder = caches[key], tmp_path / out
+        folder.mkdir(exist_ok=True)
+        gridsearch(
+            settings, store=made.store, examples=made.examples, out=folder, execute=execute, stamp=stamp
+        )
+        return folder, made
+
+    return run

@@ -20,6 +20,9 @@ def test_states_come_back_in_corpus_order_layer_by_layer(made, cache):
     X = store.states(layers=(5, 2), pooling="cls")
     assert X.dtype == np.float32
     np.testing.assert_array_equal(X, np.hstack([half[made.index, 1, 1], half[made.index, 0, 1]]))
+    mixed = store.states(layers=(2, 2, 5), pooling="cls+max+cls")
+    of_blocks = [half[made.index, layer, pooling] for layer, pooling in ((0, 1), (0, 0), (1, 1))]
+    np.testing.assert_array_equal(mixed, np.hstack(of_blocks))
     rows = np.array([7, 0, 2, 2, -1])
     np.testing.assert_array_equal(
         store.states(layers=(2,), pooling="max", rows=rows), half[made.index[rows], 0, 0]
@@ -43,6 +46,8 @@ def test_what_is_not_in_the_cache(cache):
         store.states(layers=(9,), pooling="max")
     with pytest.raises(StoreError, match="no pooling 'mean'"):
         store.states(layers=(2,), pooling="mean")
+    with pytest.raises(StoreError, match=r"got pooling 'max\+cls' for 1 layers"):
+        store.states(layers=(2,), pooling="max+cls")
     with pytest.raises(StoreError, match="rows: index 8 is out of bounds .*accepted: 0 to 7"):
         store.states(layers=(2,), pooling="max", rows=np.array([3, 8]))
 

@@ -1,0 +1,109 @@
+"""The budget: in candidates the same ones every time, in seconds no more tasks; best so far is valid."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from results import schema, tables
+from search.rounds import Rounds
+from search.space import GridsearchSettings, Space
+
+SETTINGS = GridsearchSettings(layers=(1, 2, 3), poolings=("max", "cls"), classifiers=("ridge", "knn"))
+N = 7 * 2 * 2
+
+
+def never(sets):
+    raise AssertionError(sets)
+
+
+def test_without_a_budget_the_only_round_is_the_space():
+    rounds = Rounds(SETTINGS, never)
+    assert list(rounds) == [list(Space(SETTINGS))]
+    assert not rounds.cut
+    assert list(rounds.in_time([1, 2])) == [1, 2]
+
+
+def test_a_budget_takes_small_sets_of_all_poolings_first():
+    rounds = Rounds(replace(SETTINGS, budget=15), never)
+    (found,) = rounds
+    assert [len(candidate.layers) for candidate in found] == [1] * 12 + [2] * 3
+    assert {candidate.pooling for candidate in found[:12]} == {"max", "cls"}
+    assert rounds.cut
+    assert rounds.planned == found
+    (whole,) = Rounds(replace(SETTINGS, budget=N), never)
+    assert sorted(c.id for c in whole) == sorted(c.id for c in Space(SETTINGS))
+    assert found == whole[:15]
+
+
+def test_a_budget_that_is_enough_cuts_nothing():
+    rounds = Rounds(replace(SETTINGS, budget=N), never)
+    assert len(next(iter(rounds))) == N
+    assert not rounds.cut
+
+
+def test_when_the_time_is_up_no_more_tasks_are_given():
+    now = [0.0]
+    rounds = Rounds(replace(SETTINGS, budget_seconds=5, mixed="beam"), never, clock=lambda: now[0])
+    for _ in rounds:
+        for _task in rounds.in_time(range(10)):
+            now[0] += 2
+    assert now == [6]
+    assert rounds.cut  # and `never` was not asked for a mixed step
+
+
+def test_a_budget_goes_on_in_the_mixed_steps():
+    settings = replace(SETTINGS, mixed="beam", beam_width=1, budget=N + 5)
+    sizes = [len(found) for found in Rounds(settings, lambda sets: {s: (0, len(s[0]), s) for s in sets})]
+    assert sizes == [N, 5]
+
+
+def read(searched):
+    frame = tables.read(schema.GRIDSEARCH, searched[0] / "gridsearch.csv")
+    return frame.drop(columns=["fit_seconds", "score_seconds"])
+
+
+def test_a_search_on_a_budget_is_valid_and_a_later_one_goes_on_from_it(searched, serial, caplog):
+    expected = read(searched(SETTINGS, "whole"))
+    small = searched(replace(SETTINGS, budget=10))
+    assert "the budget is spent: 10 of 28 candidates" in caplog.text
+    frame = read(small)
+    assert len(frame) == 10
+    assert tables.validate(small[0]) == []
+    winner = json.loads((small[0] / "winner.json").read_text())
+    assert winner["candidate_id"] == frame["candidate_id"].iloc[0]
+    known = expected.set_index("candidate_id").loc[frame["candidate_id"]]
+    assert known["score"].tolist() == frame["score"].tolist()
+
+    ran = []
+
+    def counting(function, tasks):
+        for triple in serial(function, tasks):
+            ran.extend(candidate.id for candidate in triple[0].candidates)
+            yield triple
+
+    assert len(read(searched(replace(SETTINGS, budget=15), execute=counting))) == 15
+    assert len(ran) == 5
+    caplog.clear()
+    assert read(searched(SETTINGS, execute=counting)).equals(expected)
+    assert len(ran) == len(set(ran)) == N - 10
+    assert "budget" not in caplog.text
+
+
+def test_a_smaller_budget_than_was_scored_takes_the_first_of_them(searched):
+    searched(SETTINGS)
+    assert len(read(searched(replace(SETTINGS, budget=4)))) == 4
+
+
+def test_no_time_at_all_is_an_error_and_the_next_search_begins(searched):
+    with pytest.raises(ValueError, match=r"gridsearch.budget_seconds: no candidate was scored in 1e-09 s"):
+        searched(replace(SETTINGS, budget_seconds=1e-9))
+    assert len(read(searched(SETTINGS))) == N
+
+
+def test_layer_0_is_searched_like_any_other(searched):
+    sizes = {"layers": (0, 1), "poolings": ("max", "cls")}
+    frame = read(searched(replace(SETTINGS, layers=(0, 1)), **sizes))
+    assert set(frame["layers"]) == {"0", "1", "0+1"}
+    assert (frame["status"] == "ok").all()
+    assert tables.validate(searched(replace(SETTINGS, layers=(0, 1)), **sizes)[0]) == []
