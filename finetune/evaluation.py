@@ -73,16 +73,28 @@ def compute_logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, t
     ndarray
         (n_texts, n_labels), float32, in the order of `tokens`.
     """
+    return _compute(model, tokenizer, tokens, field="logits", width=model.config.num_labels or 0)
+
+
+def compute_states(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: Tokens) -> np.ndarray:
+    """Return what an `MCBertModel` pools, float32 (n_texts, width), as `compute_logits` does."""
+    width = len(model.config.layers) * model.config.encoder_config.hidden_size
+    return _compute(model, tokenizer, tokens, field="pooler_output", width=width)
+
+
+def _compute(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: Tokens, *, field: str, width: int
+) -> np.ndarray:
     lengths = np.array([len(text["input_ids"]) for text in tokens], dtype=np.int64)
-    logits = np.empty((len(tokens), model.config.num_labels or 0), dtype=np.float32)
+    outputs = np.empty((len(tokens), width), dtype=np.float32)
     was_training = model.training
     model.eval()
     with torch.inference_mode():
         for rows in plan_batches(lengths, TOKENS_PER_BATCH):
             batch = tokenizer.pad([tokens[row] for row in rows], return_tensors="pt").to(model.device)
-            logits[rows] = model(**batch).logits.float().cpu().numpy()
+            outputs[rows] = getattr(model(**batch), field).float().cpu().numpy()
     model.train(was_training)
-    return logits
+    return outputs
 
 
 def score_languages(logits: np.ndarray, y: np.ndarray, language: np.ndarray) -> dict[str, Score]:

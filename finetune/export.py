@@ -1,9 +1,11 @@
-"""Export: phase one's winner as a model folder, the frozen encoder with the searched classifier as its head.
+"""Export: a candidate of phase one as a model folder, the frozen encoder with the searched classifier.
 
     python -m pipeline export --config demo
+    python -m pipeline export --config demo --candidate 3
 
-A classifier over standardised pooled states is a linear layer over the raw ones: the standardisation
-folds into its weights. Reads ``winner.json``, ``probe.npz`` and the feature cache; writes ``models/probe``.
+A linear classifier over standardised pooled states is a linear layer over the raw ones: the standardisation
+folds into its weights. What is no head of weights is kept beside the encoder as scikit-learn's object, by
+skops (`finetune.estimator`).
 """
 
 from __future__ import annotations
@@ -11,27 +13,30 @@ from __future__ import annotations
 import dataclasses
 import logging
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sklearn
 import torch
-from scipy.optimize import minimize_scalar
+from transformers import PreTrainedModel
 
 from features.corpus import Corpus
 from features.encoder.tokens import load_tokenizer
 from features.store import FeatureStore
-from finetune.model import Decision, MCBertForSequenceClassification, count_votes
+from finetune.calibration import calibrate
+from finetune.card import describe
+from finetune.estimator import FILE, Estimator, require_exportable
+from finetune.model import Decision, MCBertForSequenceClassification, MCBertModel, count_votes
 from finetune.saved import save_model
 from finetune.winner import read_winner
 
 log = logging.getLogger(__name__)
 
-FOLDER = "models/probe"
+PROBE = ("kind", "mean", "scale", "weights", "intercept")
 PROBABILISTIC = ("logistic_regression", "lda")  # softmax of their scores is their own probability
 ROWS_AT_ONCE = 1024
-TEMPERATURES = (-7.0, 7.0)  # natural logarithms of the least and the greatest looked at
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,7 +44,7 @@ class ExportInputs:
     """What the export reads."""
 
     winner: Path
-    """``winner.json`` of phase one; the probe lies beside it."""
+    """``winner.json`` of phase one, named in messages."""
 
     store: Path
     """Folder of the feature cache that was searched."""
@@ -55,6 +60,20 @@ class ExportInputs:
 
     max_length: int
     """Tokens kept of a text when the cache was made."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """A fitted candidate."""
+
+    record: Mapping[str, Any]
+    """What winner.json holds, of this candidate."""
+
+    probe: Mapping[str, np.ndarray] | None = None
+    """Of a linear one: the arrays of `fold`."""
+
+    estimator: Any = None
+    """Of another: fitted on raw states, its standardisation the first step."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,54 +100,105 @@ class Head:
         return np.asarray(count_votes(torch.from_numpy(scores), n_labels).numpy())
 
 
-def export(inputs: ExportInputs, out: Path) -> list[str]:
-    """Write the winner as a model.
-
-    Parameters
-    ----------
-    out : Path
-        The run's folder.
-
-    Returns
-    -------
-    list of str
-        Files written, relative to `out`.
+def read_chosen(path: Path, corpus: Corpus, encoder_name: str) -> Chosen:
+    """Read the winner and its probe, which lies beside winner.json; nothing in the files is executed.
 
     Raises
     ------
     ValueError
-        A winner that is no head of weights (k-NN), is damaged, or was searched on states that the model would
-        not compute.
+        Files that are damaged, of other labels or another encoder.
     """
-    corpus = inputs.corpus
-    winner = read_winner(inputs.winner, corpus.labels, inputs.encoder_name)
-    probe = _read_probe(inputs.winner, winner)
+    record = read_winner(path, corpus.labels, encoder_name)
+    probe = path.with_name("probe.npz")
+    if record.get("probe", probe.name) is None:
+        return Chosen(record=record)
+    try:
+        with np.load(probe, allow_pickle=False) as archive:
+            found = {name: archive[name] for name in PROBE}
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{probe}: not a probe of gridsearch ({error})") from error
+    return Chosen(record=record, probe=found if str(found["kind"]) in ("linear", "pairwise") else None)
+
+
+def export(inputs: ExportInputs, chosen: Chosen, folder: Path) -> list[str]:
+    """Write a candidate as a model.
+
+    Parameters
+    ----------
+    chosen : Chosen
+        With a probe or an estimator.
+    folder : Path
+        Where to; replaced when it is there.
+
+    Returns
+    -------
+    list of str
+        Names of the files written in `folder`.
+
+    Raises
+    ------
+    ValueError
+        A candidate that was searched on states that the model would not compute, or a classifier that can be
+        kept neither as weights nor by skops.
+    """
     store = FeatureStore.open(inputs.store)
     if store.fingerprint["special_tokens"] != "include":
         raise ValueError(
             f'{inputs.winner}: it was searched with extract.special_tokens = "exclude", but a model pools '
             'over the special tokens too; search with "include" to export'
         )
-    layers, pooling = [int(layer) for layer in probe["layers"]], str(probe["pooling"])
-    head = fold(probe)
-    temperature = _temperature(head, store, corpus, winner, states=(layers, pooling))
-    model = MCBertForSequenceClassification.from_encoder(
-        inputs.encoder, layers, pooling=pooling, dropout=0.0, labels=corpus.labels, decision=head.decision
-    )
-    model.config.probability_temperature = temperature
-    with torch.no_grad():
-        model.classifier.weight.copy_(torch.from_numpy(head.weights.T))
-        model.classifier.bias.copy_(torch.from_numpy(head.bias))
-    folder = out / FOLDER
+    if chosen.probe is not None:
+        model, extra = _headed(inputs, chosen, store, fold(chosen.probe))
+    else:
+        model, extra = _estimating(inputs, chosen, store)
     save_model(
         model,
         load_tokenizer(inputs.encoder),
         folder,
         max_length=inputs.max_length,
-        card=describe(winner, temperature, head.decision),
+        extra=extra,
     )
-    log.info("export: %s -> %s", winner["candidate_id"], folder)
-    return [f"{FOLDER}/{name}" for name in ("config.json", "model.safetensors", "README.md")]
+    log.info("export: %s -> %s", chosen.record["candidate_id"], folder)
+    return ["config.json", "model.safetensors", *extra]
+
+
+def _headed(
+    inputs: ExportInputs, chosen: Chosen, store: FeatureStore, head: Head
+) -> tuple[PreTrainedModel, dict[str, bytes]]:
+    record, labels = chosen.record, inputs.corpus.labels
+    own = record["classifier"] in PROBABILISTIC
+    temperature = 1.0 if own else _temperature(lambda X: head.logits(X, len(labels)), store, inputs, record)
+    model = MCBertForSequenceClassification.from_encoder(
+        inputs.encoder,
+        record["layers"],
+        pooling=record["pooling"],
+        dropout=0.0,
+        labels=labels,
+        decision=head.decision,
+    )
+    model.config.probability_temperature = temperature
+    with torch.no_grad():
+        model.classifier.weight.copy_(torch.from_numpy(head.weights.T))
+        model.classifier.bias.copy_(torch.from_numpy(head.bias))
+    card = describe(record, head.decision, temperature=temperature, own_probabilities=own)
+    return model, {"README.md": card.encode()}
+
+
+def _estimating(
+    inputs: ExportInputs, chosen: Chosen, store: FeatureStore
+) -> tuple[PreTrainedModel, dict[str, bytes]]:
+    record, labels = chosen.record, inputs.corpus.labels
+    content = require_exportable(chosen.estimator, len(labels), f"{record['candidate_id']}")
+    estimator = Estimator(fitted=chosen.estimator)
+    own = estimator.is_probabilistic
+    temperature = 1.0 if own else _temperature(estimator.scores, store, inputs, record)
+    model = MCBertModel.from_encoder(
+        inputs.encoder, record["layers"], pooling=record["pooling"], dropout=0.0, labels=labels
+    )
+    model.config.probability_temperature = temperature
+    model.config.scikit_learn = sklearn.__version__
+    card = describe(record, "estimator", temperature=temperature, own_probabilities=own)
+    return model, {"README.md": card.encode(), FILE: content}
 
 
 def fold(probe: Mapping[str, np.ndarray]) -> Head:
@@ -152,126 +222,19 @@ def fold(probe: Mapping[str, np.ndarray]) -> Head:
     return Head(np.hstack([weights, np.zeros_like(weights)]), np.append(bias, 0.0), "linear")
 
 
-def calibrate(logits: np.ndarray, y: np.ndarray) -> float:
-    """Find the temperature whose softmax(logits / temperature) fits labels best.
-
-    Temperature scaling (Guo et al. 2017), with targets smoothed as Platt (1999) does,
-    (n + 1) / (n + n_labels) for the true label: without it, logits that are right everywhere
-    would ask for certainty.
-
-    Parameters
-    ----------
-    logits : ndarray
-        (n_texts, n_labels), float.
-    y : ndarray of int
-        (n_texts,), label codes; at least one.
-    """
-    n, n_labels = logits.shape
-    targets = np.full(logits.shape, 1 / (n + n_labels))
-    targets[np.arange(n), y] = (n + 1) / (n + n_labels)
-
-    def loss(exponent: float) -> float:
-        scaled = logits / np.exp(exponent)
-        scaled = scaled - scaled.max(axis=1, keepdims=True)
-        normal = np.log(np.exp(scaled).sum(axis=1, keepdims=True))
-        return float((targets * (normal - scaled)).sum())
-
-    return float(np.exp(minimize_scalar(loss, bounds=TEMPERATURES, method="bounded").x))
-
-
-def describe(winner: Mapping[str, Any], temperature: float, decision: Decision) -> str:
-    """Return the model card, Markdown."""
-    test = (winner.get("scores") or {}).get("test_f1") or {}
-    scores = "".join(f"| {language} | {value:.3f} |\n" for language, value in test.items())
-    table = (
-        f"\n| language | test micro-F1 |\n|---|---|\n{scores}" if scores else "\nNot scored on test texts.\n"
-    )
-    return f"""---
-library_name: transformers
-pipeline_tag: text-classification
----
-
-# {winner["candidate_id"]}
-
-A classifier found by a search over a frozen encoder: pooled states of `{winner["encoder"]}`, concatenated,
-layers {", ".join(map(str, winner["layers"]))} by {winner["pooling"].replace("+", ", ")}, and a
-{winner["classifier"]} (parameters {winner["params"]}) whose standardisation is folded into the head's
-weights. The encoder's weights are the original ones, cut after the deepest layer used.
-
-Labels: {", ".join(winner["labels"])}. Trained on texts in {winner["source_language"]}; chosen by the protocol
-{winner["protocol"]}.
-{table}
-## How it decides
-
-{_DECISIONS[decision]}
-
-## Probabilities
-
-{_probabilities(winner, temperature)}
-
-## Use
-
-    python -m pipeline predict --model THIS_FOLDER --input texts.csv --output labels.csv
-
-    import finetune.model  # registers the class
-    AutoModelForSequenceClassification.from_pretrained("THIS_FOLDER")
-"""
-
-
-_DECISIONS: dict[Decision, str] = {
-    "linear": "The logits are the classifier's scores, one for each label; the largest decides.",
-    "pairwise": "A machine for each pair of labels votes, as libsvm does; the logits are the votes, and the "
-    "first label wins a tie. Votes are not a linear head: this model cannot be fine-tuned with labels.",
-}
-
-
-def _probabilities(winner: Mapping[str, Any], temperature: float) -> str:
-    if winner["classifier"] in PROBABILISTIC:
-        return "softmax(logits), the classifier's own."
-    return (
-        f"softmax(logits / {temperature:.6g}): the classifier has none of its own, so the temperature was "
-        "fitted to the dev texts of the source language (`probability_temperature` in config.json). "
-        "It says nothing of how sure the model may be in another language. The library's own pipelines do "
-        "not apply it."
-    )
-
-
 def _temperature(
-    head: Head,
+    scores: Callable[[np.ndarray], np.ndarray],
     store: FeatureStore,
-    corpus: Corpus,
-    winner: Mapping[str, Any],
-    *,
-    states: tuple[list[int], str],
+    inputs: ExportInputs,
+    record: Mapping[str, Any],
 ) -> float:
-    """Return the temperature of the head's probabilities, fitted where the classifier has none of its own."""
-    if winner["classifier"] in PROBABILISTIC:
-        return 1.0
+    """Return the temperature of scores' probabilities, fitted to the source language's dev texts."""
+    corpus = inputs.corpus
     rows = corpus.rows(split="dev", language=corpus.source_language)
     rows = rows[store.index[rows] >= 0]
-    layers, pooling = states
     parts = [rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE)]
-    logits = [
-        head.logits(store.states(layers=layers, pooling=pooling, rows=part), len(corpus.labels))
-        for part in parts
-    ]
-    return calibrate(np.concatenate(logits), corpus.y[rows])
-
-
-def _read_probe(path: Path, winner: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Read the winner's probe, which lies beside winner.json; nothing in the file is executed."""
-    probe = path.with_name("probe.npz")
-    names = ("kind", "layers", "pooling", "mean", "scale", "weights", "intercept")
-    try:
-        with np.load(probe, allow_pickle=False) as archive:
-            found = {name: archive[name] for name in names}
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{probe}: not a probe of gridsearch ({error})") from error
-    kind = str(found["kind"])
-    if kind not in ("linear", "pairwise"):
-        raise ValueError(
-            f"{path}: classifier: got {winner.get('classifier')!r}, which decides by {kind} among all train "
-            "texts and is no head of weights; leave it out of gridsearch.classifiers and search again under "
-            "another run name (--run); accepted: logistic_regression, linear_svm, ridge, lda"
-        )
-    return found
+    layers, pooling = record["layers"], record["pooling"]
+    return calibrate(
+        np.concatenate([scores(store.states(layers=layers, pooling=pooling, rows=part)) for part in parts]),
+        corpus.y[rows],
+    )

@@ -25,9 +25,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from features.corpus import Corpus
 from features.encoder.tokens import load_tokenizer, tokenise
 from finetune.callback import Texts, Training, Watch
+from finetune.baseline import build_baseline
 from finetune.evaluation import Evaluation, Score, compute_logits, score_languages
 from finetune.freezing import Schedule, scheduled
-from finetune.model import MCBertForSequenceClassification, build_baseline
+from finetune.model import MCBertForSequenceClassification
 from finetune.saved import save_model
 from finetune.settings import FinetuneSettings
 from finetune.trainer import train

@@ -9,10 +9,9 @@ The encoder ends at the deepest layer used and has no pooler: what feeds nothing
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import nn
@@ -23,16 +22,12 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
-from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
 
 from features.encoder.blocks import load_encoder
 from features.encoder.pooling import POOLINGS, pool
-from features.encoder.trust import trusts
-
-log = logging.getLogger(__name__)
 
 Decision = Literal["linear", "pairwise"]
-DROPOUT_NAMES = ("classifier_dropout", "seq_classif_dropout", "summary_last_dropout", "cls_dropout")
 
 
 class MCBertConfig(PreTrainedConfig):
@@ -83,8 +78,8 @@ class MCBertConfig(PreTrainedConfig):
         super().__init__(**kwargs)
 
 
-class MCBertForSequenceClassification(PreTrainedModel):
-    """Pooled states of the chosen layers, concatenated, dropout, linear."""
+class _MCBert(PreTrainedModel):
+    """An encoder whose chosen layers are pooled and concatenated."""
 
     config_class = MCBertConfig
     base_model_prefix = "encoder"
@@ -95,15 +90,10 @@ class MCBertForSequenceClassification(PreTrainedModel):
 
     def __init__(self, config: MCBertConfig) -> None:
         super().__init__(config)
-        self.num_labels = config.num_labels or 0
         self.encoder = AutoModel.from_config(config.encoder_config)
         if getattr(self.encoder, "pooler", None) is not None:
             self.encoder.pooler = None
-        self.dropout = nn.Dropout(config.dropout)
-        width = len(config.layers) * config.encoder_config.hidden_size
-        n_pairs = self.num_labels * (self.num_labels - 1) // 2
-        self.classifier = nn.Linear(width, n_pairs if config.decision == "pairwise" else self.num_labels)
-        self.post_init()  # type: ignore[no-untyped-call]
+        self.width = len(config.layers) * config.encoder_config.hidden_size
 
     @classmethod
     def from_encoder(
@@ -115,8 +105,8 @@ class MCBertForSequenceClassification(PreTrainedModel):
         dropout: float,
         labels: Sequence[str],
         decision: Decision = "linear",
-    ) -> MCBertForSequenceClassification:
-        """Put a random head on a pretrained encoder.
+    ) -> Self:
+        """Take a pretrained encoder; a head starts random.
 
         Parameters
         ----------
@@ -141,6 +131,51 @@ class MCBertForSequenceClassification(PreTrainedModel):
         model = cls(config)
         model.encoder.load_state_dict(encoder.state_dict())
         return model
+
+    def pooled(
+        self, given: torch.Tensor | None, attention_mask: torch.Tensor | None, **kwargs: Any
+    ) -> torch.Tensor:
+        """Return the pooled states of the layers, concatenated, (batch, width); `given` tells the shape."""
+        if given is None:
+            raise ValueError("forward: got neither input_ids nor inputs_embeds")
+        if attention_mask is None:
+            attention_mask = torch.ones(given.shape[:2], dtype=torch.long, device=given.device)
+        kwargs = {name: value for name, value in kwargs.items() if value is not None}
+        kwargs |= {"output_hidden_states": sorted(set(self.config.layers)), "return_dict": True}
+        states = self.encoder(attention_mask=attention_mask, **kwargs).hidden_states
+        blocks = blocks_of(self.config.layers, self.config.pooling)
+        return torch.cat([pool(states[layer], attention_mask, one) for layer, one in blocks], dim=-1)
+
+
+class MCBertModel(_MCBert):
+    """Pooled states of the chosen layers, concatenated: what a classifier outside the model decides from."""
+
+    def __init__(self, config: MCBertConfig) -> None:
+        super().__init__(config)
+        self.post_init()  # type: ignore[no-untyped-call]
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> BaseModelOutputWithPooling:
+        """Return the states, (batch, width), as `pooler_output`; (batch, seq), int64, are what it takes."""
+        kwargs |= {"input_ids": input_ids, "token_type_ids": token_type_ids}
+        return BaseModelOutputWithPooling(pooler_output=self.pooled(input_ids, attention_mask, **kwargs))
+
+
+class MCBertForSequenceClassification(_MCBert):
+    """Pooled states of the chosen layers, concatenated, dropout, linear."""
+
+    def __init__(self, config: MCBertConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels or 0
+        self.dropout = nn.Dropout(config.dropout)
+        n_pairs = self.num_labels * (self.num_labels - 1) // 2
+        self.classifier = nn.Linear(self.width, n_pairs if config.decision == "pairwise" else self.num_labels)
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def forward(
         self,
@@ -175,17 +210,8 @@ class MCBertForSequenceClassification(PreTrainedModel):
         if labels is not None and self.config.decision == "pairwise":
             raise ValueError("forward: labels: got some, but this model's logits are votes: it has no loss")
         given = input_ids if input_ids is not None else inputs_embeds
-        if given is None:
-            raise ValueError("forward: got neither input_ids nor inputs_embeds")
-        if attention_mask is None:
-            attention_mask = torch.ones(given.shape[:2], dtype=torch.long, device=given.device)
-        inputs = {"input_ids": input_ids, "inputs_embeds": inputs_embeds, "token_type_ids": token_type_ids}
-        kwargs |= {name: tensor for name, tensor in inputs.items() if tensor is not None}
-        kwargs |= {"output_hidden_states": sorted(set(self.config.layers)), "return_dict": True}
-        states = self.encoder(attention_mask=attention_mask, **kwargs).hidden_states
-        blocks = blocks_of(self.config.layers, self.config.pooling)
-        pooled = [pool(states[layer], attention_mask, pooling) for layer, pooling in blocks]
-        features = torch.cat(pooled, dim=-1).to(self.classifier.weight.dtype)  # (batch, n_layers * hidden)
+        kwargs |= {"input_ids": input_ids, "inputs_embeds": inputs_embeds, "token_type_ids": token_type_ids}
+        features = self.pooled(given, attention_mask, **kwargs).to(self.classifier.weight.dtype)
         logits = self.classifier(self.dropout(features))  # (batch, n_labels), or (batch, n_pairs)
         if self.config.decision == "pairwise":
             logits = count_votes(logits, self.num_labels)
@@ -229,37 +255,6 @@ def count_votes(scores: torch.Tensor, n_labels: int) -> torch.Tensor:
     return votes.index_add(1, first, won).index_add(1, second, 1 - won)
 
 
-def build_baseline(
-    folder: Path, *, dropout: float, labels: Sequence[str]
-) -> tuple[PreTrainedModel, frozenset[str]]:
-    """Build the encoder's own classification head on its [CLS] state.
-
-    Returns
-    -------
-    model : PreTrainedModel
-        float32, whole depth.
-    fresh : frozenset of str
-        Names of the parameters that the encoder's files lack; they start random.
-    """
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=trusts(folder), **label_names(labels))
-    for name in DROPOUT_NAMES:
-        if hasattr(config, name):
-            setattr(config, name, dropout)
-    model, report = AutoModelForSequenceClassification.from_pretrained(
-        folder,
-        config=config,
-        dtype=torch.float32,
-        trust_remote_code=trusts(folder),
-        use_safetensors=True,
-        output_loading_info=True,
-    )
-    fresh = frozenset(report["missing_keys"])
-    inner = sorted(name for name in fresh if name.startswith(f"{model.base_model_prefix}."))
-    if inner:
-        log.info("baseline: the encoder has no %s; these weights start random", ", ".join(inner))
-    return model, fresh
-
-
 def label_names(labels: Sequence[str]) -> dict[str, Any]:
     """Return a config's two label maps."""
     return {"id2label": dict(enumerate(labels)), "label2id": {label: k for k, label in enumerate(labels)}}
@@ -277,4 +272,5 @@ def _cut_config(config: PreTrainedConfig) -> PreTrainedConfig:
 
 
 AutoConfig.register("mcbert", MCBertConfig, exist_ok=True)
+AutoModel.register(MCBertConfig, MCBertModel, exist_ok=True)
 AutoModelForSequenceClassification.register(MCBertConfig, MCBertForSequenceClassification, exist_ok=True)

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from features.encoder.tokens import tokenise
-from finetune.evaluation import compute_logits
 from finetune.saved import SavedModel
 
 
@@ -36,9 +35,7 @@ def label_texts(saved: SavedModel, texts: Sequence[tuple[str, str]]) -> tuple[pd
     full = [k for k, row in enumerate(tokens) if len(row["input_ids"]) == saved.max_length]
     longer = tokenise(saved.tokenizer, [texts[k] for k in full], saved.max_length + 1)
     n_cut = sum(len(row["input_ids"]) > saved.max_length for row in longer)
-    logits = compute_logits(saved.model, saved.tokenizer, tokens)
-    codes = logits.argmax(axis=1)
-    shares = softmax(logits / saved.temperature)
+    codes, shares = saved.decide(tokens)
     frame = pd.DataFrame(
         {
             "label": np.array(saved.labels, dtype=object)[codes],
@@ -47,10 +44,3 @@ def label_texts(saved: SavedModel, texts: Sequence[tuple[str, str]]) -> tuple[pd
     )
     every = {f"probability_{label}": shares[:, code] for code, label in enumerate(saved.labels)}
     return frame.assign(**every), n_cut
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return float64 shares of each row, (n, n_labels), that add up to 1."""
-    values = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    shares: np.ndarray = values / values.sum(axis=1, keepdims=True)
-    return shares

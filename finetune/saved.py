@@ -12,22 +12,29 @@ import copy
 import dataclasses
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import (
     AutoConfig,
+    AutoModel,
     AutoModelForSequenceClassification,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
-import finetune.model  # noqa: F401  registers the class
 from features.encoder import hardware
 from features.encoder.blocks import quiet
 from features.encoder.files import EncoderError, resolve
 from features.encoder.tokens import load_tokenizer
+from finetune.calibration import softmax
+from finetune.estimator import FILE, Estimator, read_estimator
+from finetune.evaluation import Tokens, compute_logits, compute_states
 
 LONGEST = 1_000_000  # tokens; the library's word for "no limit" is 1e30
 
@@ -51,6 +58,16 @@ class SavedModel:
     temperature: float
     """softmax(logits / temperature) are the probabilities."""
 
+    estimator: Estimator | None = None
+    """What decides from the model's pooled states, where the model has no head."""
+
+    def decide(self, tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
+        """Return codes, int64 (n_texts,), and probabilities, float64 (n_texts, n_labels)."""
+        if self.estimator is not None:
+            return self.estimator.decide(compute_states(self.model, self.tokenizer, tokens))
+        logits = compute_logits(self.model, self.tokenizer, tokens)
+        return logits.argmax(axis=1), softmax(logits / self.temperature)
+
 
 def save_model(
     model: PreTrainedModel,
@@ -58,7 +75,7 @@ def save_model(
     folder: Path,
     *,
     max_length: int,
-    card: str = "",
+    extra: Mapping[str, bytes] | None = None,
 ) -> None:
     """Save weights, config with label names, and tokenizer; the folder appears whole or not at all.
 
@@ -66,8 +83,8 @@ def save_model(
     ----------
     max_length : int
         Tokens kept of a text; becomes the saved tokenizer's limit.
-    card : str
-        The folder's README.md; none when empty.
+    extra : mapping of file name to content, optional
+        What else the folder shall hold.
     """
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -77,8 +94,8 @@ def save_model(
     limited = copy.deepcopy(tokenizer)
     limited.model_max_length = max_length
     limited.save_pretrained(partial)
-    if card:
-        (partial / "README.md").write_text(card, encoding="utf-8")
+    for name, content in (extra or {}).items():
+        (partial / name).write_bytes(content)
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
 
@@ -100,25 +117,11 @@ def load_model(name: str, *, key: str = "--model") -> SavedModel:
     """
     folder = resolve(name, key=key)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    try:
-        with quiet():
-            model, report = AutoModelForSequenceClassification.from_pretrained(
-                folder,
-                config=config,
-                dtype=torch.float32,
-                trust_remote_code=False,
-                use_safetensors=True,
-                output_loading_info=True,
-            )
-    except ValueError as error:
-        raise EncoderError(f"{key}: {name}: not a classifier of texts: {error}") from error
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise EncoderError(
-            f"{key}: {name}: {len(missing)} weights are missing, first {missing[0]}: "
-            "not a trained classifier; accepted: a folder that finetune or export wrote, such "
-            "as results/runs/demo/models/mcbert"
-        )
+    estimating = (folder / FILE).is_file()
+    kind = AutoModel if estimating else AutoModelForSequenceClassification
+    model = _load(kind, folder, config, f"{key}: {name}")
+    temperature = float(getattr(config, "probability_temperature", 1.0))
+    version = str(getattr(config, "scikit_learn", ""))
     module: nn.Module = model
     module.eval().to(hardware.device())
     tokenizer = load_tokenizer(folder)
@@ -127,8 +130,33 @@ def load_model(name: str, *, key: str = "--model") -> SavedModel:
         tokenizer=tokenizer,
         labels=tuple(config.id2label[code] for code in sorted(config.id2label)),
         max_length=_max_length(tokenizer, config, f"{key}: {name}"),
-        temperature=float(getattr(config, "probability_temperature", 1.0)),
+        temperature=temperature,
+        estimator=read_estimator(folder, temperature=temperature, version=version) if estimating else None,
     )
+
+
+def _load(kind: Any, folder: Path, config: PreTrainedConfig, where: str) -> PreTrainedModel:
+    try:
+        with quiet():
+            model, report = kind.from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                trust_remote_code=False,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+    except ValueError as error:
+        raise EncoderError(f"{where}: not a classifier of texts: {error}") from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise EncoderError(
+            f"{where}: {len(missing)} weights are missing, first {missing[0]}: "
+            "not a trained classifier; accepted: a folder that finetune or export wrote, such "
+            "as results/runs/demo/models/mcbert"
+        )
+    loaded: PreTrainedModel = model
+    return loaded
 
 
 def _max_length(tokenizer: PreTrainedTokenizerBase, config: object, where: str) -> int:

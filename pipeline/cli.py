@@ -25,7 +25,8 @@ STAGES = {
     "prepare": "raw labelled texts -> texts.csv: top labels, split, balanced train, translated dev and test",
     "extract": "texts.csv -> feature cache: every layer x pooling of the frozen encoder, in HDF5",
     "gridsearch": "feature cache -> gridsearch.csv, confusion.csv, winner.json, probe.npz",
-    "export": "winner -> models/probe: the winner as a Hugging Face model, frozen encoder and linear head",
+    "export": "winner -> models/probe: the winner as a Hugging Face model, frozen encoder and linear head; "
+    "a winner that is no head of weights -> models/probe-skops; another candidate -> models/ID",
     "finetune": "texts.csv + winner -> finetune.csv, table1.csv, models/, TensorBoard log",
     "retrieval": "Tatoeba pairs -> tatoeba.csv: translations found, every layer x pooling, both directions",
     "report": "the run's CSVs -> report.html",
@@ -91,6 +92,9 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("--cache", type=Path, default=Path("cache"), help="folder of all feature caches")
         _add_cluster(command)
         command.set_defaults(command=_stage, stage=name)
+    commands.choices["export"].add_argument(
+        "--candidate", metavar="ID|RANK", help="another than the winner, as gridsearch.csv names or ranks it"
+    )
     show = commands.add_parser("show", help="print the configuration that a command would use, as JSON")
     _add_config(show)
     show.set_defaults(command=_show)
@@ -125,12 +129,16 @@ def _config(args: argparse.Namespace) -> Config:
 
 
 def _stage(args: argparse.Namespace, interruption: Interruption) -> int:
+    from pipeline.export import export
     from pipeline.stages import STAGES as RUNNERS
     from pipeline.stages import Pipeline
 
     run = Run(args.runs, args.run or Path(args.config).stem)
     pipeline = Pipeline(_config(args), run, args.cache, interruption)
-    RUNNERS[args.stage](pipeline)
+    if getattr(args, "candidate", None):
+        export(pipeline, args.candidate)
+    else:
+        RUNNERS[args.stage](pipeline)
     log.info("%s -> %s", args.stage, run.folder)
     return 0
 

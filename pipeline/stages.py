@@ -174,8 +174,9 @@ class Pipeline:
             stamp=self.stamp,
             track=track,
         )
-        there = [name for name in EVIDENCE if (self.run.folder / name).is_file()]  # none without a comparison
-        return ["gridsearch.csv", "confusion.csv", "winner.json", "probe.npz", "predictions.npz",
+        optional = ("probe.npz", *EVIDENCE)  # no probe of a user's classifier, no evidence without a comparison
+        there = [name for name in optional if (self.run.folder / name).is_file()]
+        return ["gridsearch.csv", "confusion.csv", "winner.json", "predictions.npz",
                 "predictions_gridsearch.csv", *there]  # fmt: skip
 
     def finetune(self) -> None:

@@ -12,7 +12,7 @@ from typing import Literal, TypeGuard, get_args
 import numpy as np
 import numpy.typing as npt
 
-from search.arrays import read_arrays, write_arrays
+from search.arrays import Arrays, read_arrays, write_arrays
 
 Kind = Literal["linear", "pairwise", "neighbours"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -141,8 +141,11 @@ class Probe:
 
     def save(self, path: Path) -> None:
         """Write the probe as .npz without pickle; the file appears whole."""
-        values = {name: np.asarray(getattr(self, name)) for name in _FIELDS}
-        write_arrays(path, values | {"format": np.asarray(FORMAT)})
+        write_arrays(path, self.arrays() | {"format": np.asarray(FORMAT)})
+
+    def arrays(self) -> Arrays:
+        """Return the fields by name, as arrays."""
+        return {name: np.asarray(getattr(self, name)) for name in _FIELDS}
 
     @classmethod
     def load(cls, path: Path) -> "Probe":

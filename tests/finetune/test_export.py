@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import sys
+import zlib
 
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 import torch
+from sklearn.ensemble import RandomForestClassifier
 from transformers import AutoModelForSequenceClassification, pipeline
 
 from features.corpus import Corpus
+from features.encoder.files import EncoderError
 from features.encoder.tokens import tokenise
 from features.store import FeatureStore
 from finetune.evaluation import compute_logits
-from finetune.export import ExportInputs, calibrate, export, fold
+from finetune.export import ExportInputs, export, fold, read_chosen
 from finetune.model import count_votes
+from finetune.predict import label_texts
 from finetune.saved import load_model
 from pipeline.cli import main
+from pipeline.export import file_name
 from search.examples import Examples
 from search.probe import Probe, decide_pairwise
 
 LABELS = ("cancel", "human", "refund")
+SMALL = {"knn": "knn={n_neighbors=3}", "mlp": "mlp={hidden_layer_sizes=4}"}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +57,8 @@ def exported(project, monkeypatch):
     monkeypatch.chdir(project)
 
     def make(classifier, corpus="three", *overrides):
-        run = "-".join([classifier, corpus, *overrides]).replace("=", "-")
+        run = re.sub(r"[^A-Za-z0-9]+", "-", "-".join([classifier, corpus, *overrides]))
+        run = f"{run[:60]}-{zlib.crc32(repr(overrides).encode()):x}"
         settings = [f"gridsearch.classifiers=['{classifier}']", f"corpus.path={corpus}.csv", *overrides]
         status = main(["export", "--config", "mine.toml", "--run", run, *settings])
         return status, project / "results/runs" / run
@@ -56,11 +66,14 @@ def exported(project, monkeypatch):
     return make
 
 
-def cached(folder):
+def store_of(folder):
     digest = json.loads((folder / "cache.json").read_text())["digest"]
-    store = FeatureStore.open(folder.parents[2] / "cache" / digest)
+    return FeatureStore.open(folder.parents[2] / "cache" / digest)
+
+
+def cached(folder):
     probe = Probe.load(folder / "probe.npz")
-    return probe, store.states(layers=probe.layers, pooling=probe.pooling).astype(np.float64)
+    return probe, store_of(folder).states(layers=probe.layers, pooling=probe.pooling).astype(np.float64)
 
 
 @pytest.mark.parametrize("corpus", ["two", "three"])
@@ -127,13 +140,156 @@ def test_export_is_made_once_and_again_when_it_is_gone(exported, caplog):
     assert weights.is_file()
 
 
-def test_neighbours_are_refused_with_what_to_do(exported, capsys):
-    status, folder = exported("knn")
+@pytest.mark.parametrize(("classifier", "kind"), [("knn", "KNeighborsClassifier"), ("mlp", "MLPClassifier")])
+def test_what_is_no_head_of_weights_is_kept_by_skops_and_decides_as_the_cache_did(exported, classifier, kind):
+    status, folder = exported(classifier, "three", f"gridsearch.params={{{SMALL[classifier]}}}")
+    assert status == 0
+    assert not (folder / "models/probe").exists()
+    saved = load_model(str(folder / "models/probe-skops"))
+    assert type(saved.estimator.fitted[-1]).__name__ == kind
+    texts = Corpus.read(folder / "texts.csv")
+    frame, _ = label_texts(saved, list(zip(texts.table["text"], texts.table["text_pair"], strict=True)))
+    winners = pd.read_csv(folder / "predictions_gridsearch.csv").set_index("id")["predicted"]
+    mine = pd.Series(frame["label"].to_numpy(), index=texts.table["id"])
+    assert len(set(winners)) == len(texts.labels)
+    assert (mine[winners.index] == winners).all()
+    shares = frame[[f"probability_{label}" for label in texts.labels]].to_numpy()
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    record = json.loads((folder / "winner.json").read_text())
+    states = store_of(folder).states(layers=record["layers"], pooling=record["pooling"])
+    np.testing.assert_allclose(saved.estimator.fitted.predict_proba(states), shares, atol=1e-4)
+    card = (folder / "models/probe-skops/README.md").read_text()
+    assert "model.skops" in card
+    assert "predict_proba of the classifier, its own" in card
+
+
+@pytest.mark.parametrize("corpus", ["two", "three"])
+def test_a_user_s_classifier_without_probabilities_gets_a_temperature(exported, corpus):
+    status, folder = exported("mine", corpus, "gridsearch.factories={mine='sklearn.svm:LinearSVC'}")
+    assert status == 0
+    saved = load_model(str(folder / "models/probe-skops"))
+    assert saved.temperature != 1
+    assert "softmax(decision_function / " in (folder / "models/probe-skops/README.md").read_text()
+    frame, _ = label_texts(saved, [("where is my money", ""), ("cancel it", "")])
+    shares = frame[[f"probability_{label}" for label in saved.labels]].to_numpy()
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    assert frame["label"].tolist() == [saved.labels[code] for code in shares.argmax(axis=1)]
+    assert frame["label"].nunique() == 2
+
+
+def test_a_type_that_would_have_to_be_trusted_is_refused_with_what_to_do(exported, capsys):
+    """A tree of scikit-learn restores its memory from bytes that nothing checks."""
+    overrides = ("gridsearch.factories={forest='sklearn.ensemble:RandomForestClassifier'}",)
+    overrides += ("gridsearch.params={forest={n_estimators=5}}", "gridsearch.protocol=last")
+    status, folder = exported("forest','ridge", "three", *overrides)
     assert status == 2
-    err = capsys.readouterr().err
-    assert "winner.json: classifier: got 'knn', which decides by neighbours" in err
-    assert "leave it out of gridsearch.classifiers" in err
+    err = capsys.readouterr().err.splitlines()[-1]
+    assert "got a sklearn.tree._tree.Tree" in err
+    assert "the best that is a head of weights is 3-cls-ridge-alpha=1000.0: export it by --candidate 2" in err
     assert not (folder / "models").exists()
+
+
+def test_without_skops_it_is_said_what_to_install_and_what_does_without(exported, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "skops", None)
+    monkeypatch.setitem(sys.modules, "skops.io", None)
+    status, folder = exported("knn", "three", "gridsearch.params={knn={n_neighbors=4}}")
+    assert status == 2
+    err = capsys.readouterr().err.splitlines()[-1]
+    assert "needs skops, which is not installed: pip install 'mcbert[skops]'" in err
+    assert "no candidate is a head of weights; search with one of logistic_regression" in err
+    assert not (folder / "models").exists()
+
+
+@pytest.mark.parametrize("by", ["id", "rank"])
+def test_another_candidate_is_exported_by_its_id_or_rank(project, monkeypatch, capsys, by):
+    monkeypatch.chdir(project)
+    command = ["--config", "mine.toml", "--run", "others", "gridsearch.params={knn={n_neighbors=3}}"]
+    assert main(["export", *command]) == 0
+    folder = project / "results/runs/others"
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    frame = pd.read_csv(folder / "gridsearch.csv").set_index("candidate_id")
+    name = frame.index[frame["classifier"].eq("lda" if by == "id" else "linear_svm")][-1]
+    given = name if by == "id" else str(frame.loc[name, "rank"])
+    assert main(["export", *command, "--candidate", given]) == 0
+    texts = Corpus.read(folder / "texts.csv")
+    saved = load_model(str(folder / "models" / name))
+    labelled, _ = label_texts(saved, list(zip(texts.table["text"], texts.table["text_pair"], strict=True)))
+    groups = [texts.table["split"], texts.table["language"]]
+    for (split, language), share in (
+        (labelled["label"] == texts.table["label"]).groupby(groups).mean().items()
+    ):
+        if split != "train":
+            assert share == pytest.approx(frame.loc[name, f"{split}_f1_{language}"])
+    assert (
+        f"number {frame.loc[name, 'rank']} by the protocol"
+        in (folder / "models" / name / "README.md").read_text()
+    )
+    assert {p: p.read_bytes() for p in before} == before
+    capsys.readouterr()
+    assert main(["export", *command, "--candidate", given]) == 0
+    assert "up to date" in capsys.readouterr().err.splitlines()[-2]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("0", "--candidate: got '0', accepted: a candidate_id of"),
+        ("999", "or a rank, 1 to "),
+        ("1-max-ridge-alpha=100.0", "(nearest: 1-max-ridge-alpha=1000.0)"),
+    ],
+)
+def test_a_candidate_that_is_not_there(exported, project, capsys, given, said):
+    _, folder = exported("ridge")
+    overrides = ["gridsearch.classifiers=['ridge']", "corpus.path=three.csv", "--candidate", given]
+    assert main(["export", "--config", "mine.toml", "--run", folder.name, *overrides]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_failed_candidate_is_refused_with_its_reason(project, monkeypatch, capsys):
+    monkeypatch.chdir(project)
+    command = ["--config", "mine.toml", "--run", "failed", "gridsearch.layers=[0,1]"]
+    command += ["gridsearch.classifiers=['ridge']"]
+    assert main(["gridsearch", *command]) == 0
+    assert main(["export", *command, "--candidate", "0-cls-ridge-alpha=1000.0"]) == 2
+    assert "0-cls-ridge-alpha=1000.0 failed: ValueError: constant features" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["1-max-svm-kernel='a/b'", "1-max-x-" + "y" * 300, "../../x"])
+def test_an_id_that_is_no_folder_s_name_is_made_one(name):
+    made = file_name(name)
+    assert len(made) < 140
+    assert "/" not in made
+    assert made != file_name(name + "z")
+    assert file_name("6+8-max+cls-ridge-alpha=1000.0") == "6+8-max+cls-ridge-alpha=1000.0"
+
+
+def damaged(folder, tmp_path, change):
+    shutil.copytree(folder / "models/probe-skops", tmp_path / "model")
+    path = tmp_path / "model/model.skops"
+    change(path)
+    with pytest.raises(EncoderError) as caught:
+        load_model(str(tmp_path / "model"))
+    return str(caught.value)
+
+
+def test_a_classifier_s_file_that_is_damaged_or_holds_other_types_is_refused(exported, tmp_path):
+    import skops.io
+
+    _, folder = exported("knn", "three", "gridsearch.params={knn={n_neighbors=3}}", "gridsearch.layers=[1]")
+    said = damaged(folder, tmp_path / "a", lambda path: path.write_bytes(path.read_bytes()[:200]))
+    assert "model.skops: not a classifier that export wrote (" in said
+    forest = RandomForestClassifier(2).fit(np.eye(4), [0, 1, 0, 1])
+    said = damaged(folder, tmp_path / "b", lambda path: skops.io.dump(forest, path))
+    assert "model.skops: got a sklearn.tree._tree.Tree, accepted: types of scikit-learn" in said
+
+
+def test_another_version_of_scikit_learn_is_warned_of(exported, tmp_path, capsys):
+    _, folder = exported("knn", "three", "gridsearch.params={knn={n_neighbors=3}}", "gridsearch.layers=[1]")
+    shutil.copytree(folder / "models/probe-skops", tmp_path / "model")
+    config = tmp_path / "model/config.json"
+    config.write_text(config.read_text().replace(sklearn.__version__, "1.0"))
+    load_model(str(tmp_path / "model"))
+    assert "made with scikit-learn 1.0, this is" in capsys.readouterr().err
 
 
 def test_states_without_special_tokens_are_refused(exported, capsys):
@@ -154,12 +310,12 @@ def test_a_damaged_probe_is_named(exported, tmp_path):
         encoder_name=json.loads((folder / "winner.json").read_text())["encoder"],
         max_length=16,
     )
+    read = (inputs.winner, inputs.corpus, inputs.encoder_name)
     with pytest.raises(ValueError, match=r"probe.npz: not a probe of gridsearch"):
-        export(inputs, tmp_path)
+        read_chosen(*read)
     (tmp_path / "probe.npz").unlink()
     with pytest.raises(ValueError, match=r"probe.npz: not a probe of gridsearch \(.*No such file"):
-        export(inputs, tmp_path)
-    assert not (tmp_path / "models").exists()
+        read_chosen(*read)
 
 
 def test_folding_gives_the_scores_of_standardised_states():
@@ -181,17 +337,6 @@ def test_votes_are_counted_as_the_probe_counts_them():
     votes = count_votes(torch.from_numpy(scores), 5).numpy()
     np.testing.assert_array_equal(votes.sum(axis=1), 10)
     np.testing.assert_array_equal(votes.argmax(axis=1), decide_pairwise(scores))
-
-
-def test_calibration_finds_the_temperature_that_labels_were_drawn_with():
-    rng = np.random.default_rng(0)
-    logits = rng.normal(size=(20_000, 3))
-    shares = np.exp(logits / 0.5)
-    shares /= shares.sum(axis=1, keepdims=True)
-    y = (rng.random((len(logits), 1)) > shares.cumsum(axis=1)).sum(axis=1)
-    assert calibrate(logits, y) == pytest.approx(0.5, rel=0.05)
-    certain = calibrate(10 * np.eye(3)[y], y)
-    assert 0.1 < certain < 10  # finite, though the logits are right everywhere
 
 
 def test_a_winner_with_a_pooling_for_each_layer_is_exported(exported, tmp_path):
@@ -223,17 +368,15 @@ def test_a_winner_with_a_pooling_for_each_layer_is_exported(exported, tmp_path):
     winner = json.loads((folder / "winner.json").read_text())
     mixed = {"layers": [1, 3, 3], "pooling": "cls+max+mean", "candidate_id": candidate.id}
     (tmp_path / "winner.json").write_text(json.dumps(winner | mixed))
-    export(
-        ExportInputs(
-            winner=tmp_path / "winner.json",
-            store=store.folder,
-            corpus=texts,
-            encoder=folder.parents[2] / "encoder",
-            encoder_name=winner["encoder"],
-            max_length=16,
-        ),
-        tmp_path,
+    inputs = ExportInputs(
+        winner=tmp_path / "winner.json",
+        store=store.folder,
+        corpus=texts,
+        encoder=folder.parents[2] / "encoder",
+        encoder_name=winner["encoder"],
+        max_length=16,
     )
+    export(inputs, read_chosen(inputs.winner, texts, inputs.encoder_name), tmp_path / "models/probe")
     saved = load_model(str(tmp_path / "models/probe"))
     pairs = list(zip(texts.table["text"], texts.table["text_pair"], strict=True))
     logits = compute_logits(saved.model, saved.tokenizer, tokenise(saved.tokenizer, pairs, saved.max_length))

@@ -16,7 +16,7 @@ from transformers import (
 
 from features.encoder.pooled import PooledEncoder
 from features.encoder.tokens import load_tokenizer
-from finetune.model import MCBertConfig, MCBertForSequenceClassification, build_baseline
+from finetune.model import MCBertConfig, MCBertForSequenceClassification
 
 LABELS = ("cancel", "refund", "other")
 SMALL = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2,

@@ -16,7 +16,9 @@ def folder(encoder_folder, tmp_path):
     model = MCBertForSequenceClassification.from_encoder(
         encoder_folder, (1, 3), pooling="max", dropout=0.1, labels=["no", "yes"]
     )
-    save_model(model, load_tokenizer(encoder_folder), tmp_path / "model", max_length=12, card="# It")
+    save_model(
+        model, load_tokenizer(encoder_folder), tmp_path / "model", max_length=12, extra={"README.md": b"# It"}
+    )
     return tmp_path / "model"
 
 

@@ -1,0 +1,51 @@
+"""The plain baseline: the encoder's own classification head on its [CLS] state.
+
+python -m pytest tests/finetune/test_model.py
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+
+from features.encoder.trust import trusts
+from finetune.model import label_names
+
+log = logging.getLogger(__name__)
+
+DROPOUT_NAMES = ("classifier_dropout", "seq_classif_dropout", "summary_last_dropout", "cls_dropout")
+
+
+def build_baseline(
+    folder: Path, *, dropout: float, labels: Sequence[str]
+) -> tuple[PreTrainedModel, frozenset[str]]:
+    """Build the encoder's own classification head on its [CLS] state.
+
+    Returns
+    -------
+    model : PreTrainedModel
+        float32, whole depth.
+    fresh : frozenset of str
+        Names of the parameters that the encoder's files lack; they start random.
+    """
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=trusts(folder), **label_names(labels))
+    for name in DROPOUT_NAMES:
+        if hasattr(config, name):
+            setattr(config, name, dropout)
+    model, report = AutoModelForSequenceClassification.from_pretrained(
+        folder,
+        config=config,
+        dtype=torch.float32,
+        trust_remote_code=trusts(folder),
+        use_safetensors=True,
+        output_loading_info=True,
+    )
+    fresh = frozenset(report["missing_keys"])
+    inner = sorted(name for name in fresh if name.startswith(f"{model.base_model_prefix}."))
+    if inner:
+        log.info("baseline: the encoder has no %s; these weights start random", ", ".join(inner))
+    return model, fresh

@@ -1,0 +1,174 @@
+"""Fit one candidate of a finished search again: `python -m pipeline export --candidate ID`.
+
+Reads gridsearch.csv, winner.json and examples.npz of the run and the feature cache. Fits are deterministic,
+so what comes out labels texts as the candidate's row says.
+"""
+
+import difflib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+
+from features.store import FeatureStore
+from results.schema import GRIDSEARCH
+from results.tables import read
+from search.artifacts import make_probe
+from search.examples import Examples
+from search.factories import classifier
+from search.kernels import Source
+from search.mixture import close, represent
+from search.probe import Probe
+from search.representation import Representation
+from search.routes import plain
+from search.space import Candidate, GridsearchSettings, Space
+from search.task import fit, one_thread
+
+LINEAR = ("logistic_regression", "linear_svm", "ridge", "lda")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refitted:
+    """A candidate, fitted again.
+
+    Attributes
+    ----------
+    record : dict
+        What winner.json would hold, were it the winner, and its `rank`.
+    probe : Probe or None
+        Of a linear or pairwise one.
+    estimator : scikit-learn Pipeline or None
+        Of any other: standardisation, then the classifier; takes raw states.
+    """
+
+    record: dict[str, Any]
+    probe: Probe | None
+    estimator: Any
+
+
+def find(name: str, out: Path) -> "pd.Series[Any]":
+    """Return a candidate's row of gridsearch.csv.
+
+    Parameters
+    ----------
+    name : str
+        Its candidate_id, or its rank.
+    out : Path
+        The run's folder.
+
+    Raises
+    ------
+    ValueError
+        There is no such candidate, or it failed.
+    """
+    frame = read(GRIDSEARCH, out / "gridsearch.csv")
+    chosen = frame[frame["rank"].eq(int(name)) if name.isdecimal() else frame["candidate_id"].eq(name)]
+    if chosen.empty:
+        near = difflib.get_close_matches(name, frame["candidate_id"].tolist(), n=1)
+        hint = f" (nearest: {near[0]})" if near else ""
+        raise ValueError(
+            f"--candidate: got {name!r}, accepted: a candidate_id of {out / 'gridsearch.csv'}, "
+            f"or a rank, 1 to {frame['rank'].max()}{hint}"
+        )
+    row = chosen.iloc[0]
+    if row["status"] != "ok":
+        raise ValueError(f"--candidate: {row['candidate_id']} failed: {row['message']}")
+    return row
+
+
+def best_linear(out: Path) -> str:
+    """Say which candidate that is a head of weights ranks first, and how to export it."""
+    frame = read(GRIDSEARCH, out / "gridsearch.csv")
+    linear = frame[frame["classifier"].isin(LINEAR) & frame["rank"].notna()]
+    if linear.empty:
+        return f"no candidate is a head of weights; search with one of {', '.join(LINEAR)}"
+    row = linear.iloc[0]
+    return (
+        f"the best that is a head of weights is {row['candidate_id']}: export it by --candidate {row['rank']}"
+    )
+
+
+def refit(row: "pd.Series[Any]", settings: GridsearchSettings, *, store: Path, out: Path) -> Refitted:
+    """Fit a candidate again.
+
+    Parameters
+    ----------
+    row : Series
+        What `find` returned.
+    settings : GridsearchSettings
+        What was searched.
+    store : Path
+        Folder of the feature cache.
+    out : Path
+        The run's folder.
+
+    Raises
+    ------
+    ValueError
+        The row is of no candidate of these settings.
+    """
+    record = json.loads((out / "winner.json").read_text(encoding="utf-8"))
+    candidate = _candidate(row, settings, out)
+    cache, examples = FeatureStore.open(store), Examples.read(out / "examples.npz")
+    source = Source(
+        store=store,
+        examples=out / "examples.npz",
+        languages=(record["source_language"], *record["target_languages"]),
+        digests=(cache.digest, examples.digest),
+    )
+    with one_thread():
+        representation = represent(source, (candidate.layers, candidate.pooling))
+        fitted = fit(representation, candidate)
+        if fitted.kind == "neighbours":
+            entry = classifier(candidate.classifier, candidate.factory)
+            fitted = plain(representation, entry.factory(**dict(candidate.params)))
+        probe = make_probe(representation, fitted, candidate, examples.labels)
+        estimator = None if probe else _pipeline(representation, fitted.estimator)
+    close()
+    return Refitted(record=record | _described(row, candidate), probe=probe, estimator=estimator)
+
+
+def _candidate(row: "pd.Series[Any]", settings: GridsearchSettings, out: Path) -> Candidate:
+    layers = tuple(int(layer) for layer in row["layers"].split("+"))
+    for candidate in Space(settings).models(layers, row["pooling"]):
+        if candidate.id == row["candidate_id"]:
+            return candidate
+    raise ValueError(f"{out / 'gridsearch.csv'}: {row['candidate_id']}: got no candidate of these settings")
+
+
+def _pipeline(representation: Representation, estimator: Any) -> Pipeline:
+    """Put the standardisation that the search made before a classifier of standardised columns."""
+    scaler = StandardScaler()
+    mean = np.concatenate([block.mean for block in representation.blocks])
+    scale = np.concatenate([block.scale for block in representation.blocks])
+    fitted = {"mean_": mean, "scale_": scale, "var_": scale**2, "n_features_in_": len(scale)}
+    vars(scaler).update(fitted, n_samples_seen_=len(representation.rows.train_y))
+    return Pipeline([("standardise", scaler), ("classify", estimator)])
+
+
+def _described(row: "pd.Series[Any]", candidate: Candidate) -> dict[str, Any]:
+    scores = {
+        f"{split}_f1": {
+            str(name).removeprefix(f"{split}_f1_"): float(row[name])
+            for name in row.index
+            if str(name).startswith(f"{split}_f1_")
+            and str(name) != f"{split}_f1_mean"
+            and pd.notna(row[name])
+        }
+        for split in ("dev", "test")
+    }
+    return {
+        "candidate_id": candidate.id,
+        "rank": int(row["rank"]),
+        "layers": list(candidate.layers),
+        "pooling": candidate.pooling,
+        "classifier": candidate.classifier,
+        "params": dict(candidate.params),
+        "seed": candidate.seed,
+        "scores": scores,
+    }
