@@ -174,7 +174,10 @@ class Pipeline:
             stamp=self.stamp,
             track=track,
         )
-        optional = ("probe.npz", *EVIDENCE)  # no probe of a user's classifier, no evidence without a comparison
+        optional = (
+            "probe.npz",
+            *EVIDENCE,
+        )  # no probe of a user's classifier, no evidence without a comparison
         there = [name for name in optional if (self.run.folder / name).is_file()]
         return ["gridsearch.csv", "confusion.csv", "winner.json", "predictions.npz",
                 "predictions_gridsearch.csv", *there]  # fmt: skip

@@ -106,12 +106,18 @@ def protocol_rows(sample: Sample, chosen: Mapping[str, str | None]) -> list[Row]
             "candidate_id": made.get(protocol, ""),
             "split": sample.split,
             "language": name,
-            **_ends("score", found[place][name]),
+            **_ends("score", _within(found[place][name])),
             **_ends("versus_oracle", unknown if oracle is None else found[len(names) + place][name]),
         }
         for place, protocol in enumerate(names)
         for name in sample.names
     ]
+
+
+def _within(score: Interval) -> Interval:
+    """Keep a score in 0 to 1: with 1 / n as each one's weight, the mean over all candidates rounds beyond."""
+    low, value, high = np.clip([score.low, score.difference, score.high], 0.0, 1.0).tolist()
+    return Interval(value, low, high)
 
 
 def _ends(name: str, interval: Interval) -> Row:
