@@ -24,8 +24,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from features.corpus import Corpus
 from features.encoder.tokens import load_tokenizer, tokenise
-from finetune.callback import Texts, Training, Watch
 from finetune.baseline import build_baseline
+from finetune.callback import Texts, Training, Watch
 from finetune.evaluation import Evaluation, Score, compute_logits, score_languages
 from finetune.freezing import Schedule, scheduled
 from finetune.model import MCBertForSequenceClassification

@@ -16,7 +16,7 @@ from transformers import (
 
 from features.encoder.pooled import PooledEncoder
 from features.encoder.tokens import load_tokenizer
-from finetune.model import MCBertConfig, MCBertForSequenceClassification
+from finetune.model import MCBertConfig, MCBertForSequenceClassification, MCBertModel
 
 LABELS = ("cancel", "refund", "other")
 SMALL = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2,
@@ -152,19 +152,16 @@ def test_a_pipeline_names_the_labels(encoder, tmp_path):
     assert sum(answer["score"] for answer in answers[1]) == pytest.approx(1.0, abs=1e-5)
 
 
-def test_the_baseline_says_what_starts_random(encoder, caplog):
-    with caplog.at_level("INFO", logger="finetune.model"):
-        model, fresh = build_baseline(encoder, dropout=0.3, labels=LABELS)
-    assert fresh == {
-        "classifier.weight",
-        "classifier.bias",
-        "bert.pooler.dense.weight",
-        "bert.pooler.dense.bias",
-    }
-    assert "bert.pooler.dense.weight; these weights start random" in caplog.text
-    assert model.dropout.p == 0.3
-    assert model(**BATCH).logits.shape == (2, 3)
-    assert model.dtype == torch.float32
+def test_without_a_head_the_model_returns_what_is_pooled(encoder):
+    model = MCBertModel.from_encoder(encoder, (1, 3), pooling="max+cls", dropout=0.0, labels=LABELS).eval()
+    assert not [name for name in model.state_dict() if not name.startswith("encoder.")]
+    with torch.no_grad():
+        states = model(**BATCH).pooler_output
+        hidden = model.encoder(**BATCH, output_hidden_states=True).hidden_states
+    torch.testing.assert_close(states[:, 32:], hidden[3][:, 0])
+    assert states.shape == (2, 64)
+    with pytest.raises(ValueError, match="got neither input_ids nor inputs_embeds"):
+        model()
 
 
 def test_the_config_is_plain_json(encoder, tmp_path):
