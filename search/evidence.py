@@ -5,7 +5,7 @@ protocols.csv, which set the choice against chance (`search.comparisons`).
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,12 @@ from search.effects import effects
 from search.intervals import Sample
 from search.kernels import Ints, Rows
 from search.predictions import Predictions, decode
-from search.scoring import accuracy, macro_f1, micro_f1
+from search.scoring import scores
 from search.space import PROTOCOLS, Candidate
 from search.task import one_thread
 
 LOG = logging.getLogger(__name__)
 SPLITS = ("dev", "test")
-METRICS: dict[str, Callable[[Ints], float]] = {
-    "micro_f1": lambda matrix: float(micro_f1(matrix)),
-    "macro_f1": macro_f1,
-    "accuracy": accuracy,
-}
 
 
 def write_evidence(outcome: Outcome, ranking: Ranking, rows: Rows, out: Path) -> None:
@@ -51,18 +46,18 @@ def write_evidence(outcome: Outcome, ranking: Ranking, rows: Rows, out: Path) ->
     candidates = [candidate for candidate, _ in ranking]
     predictions = gather(outcome, candidates, rows)
     predictions.save(out / "predictions.npz")
-    _write(SCORES, score_rows(outcome, candidates), outcome, out)
+    _write(SCORES, score_table(outcome, candidates), outcome, out)
     samples = [sample for split in SPLITS if (sample := Sample.of(predictions, split)) is not None]
     protocol, found = outcome.settings.protocol, effects(candidates)
     chosen: dict[str, str | None] = {name: _first(outcome.ranking(name)) for name in PROTOCOLS}
     with one_thread():  # the last digits of a sum must not depend on how many processors there are
-        top = [row for sample in samples for row in top_rows(sample, outcome.settings.top)]
-        sizes = [row for sample in samples for row in effect_rows(sample, found)]
-        price = [row for sample in samples for row in protocol_rows(sample, chosen)]
-    _write(TOP, [row | {"protocol": protocol} for row in top], outcome, out)
+        top = pd.DataFrame([row for sample in samples for row in top_rows(sample, outcome.settings.top)])
+        sizes = pd.DataFrame([row for sample in samples for row in effect_rows(sample, found)])
+        price = pd.DataFrame([row for sample in samples for row in protocol_rows(sample, chosen)])
+    _write(TOP, top.assign(protocol=protocol), outcome, out)
     _write(EFFECTS, sizes, outcome, out)
-    _write(PROTOCOL_CHOICES, [row | {"used": row["protocol"] == protocol} for row in price], outcome, out)
-    _warn(near_chance(pd.DataFrame(top), outcome.languages[0]))
+    _write(PROTOCOL_CHOICES, price.assign(used=price["protocol"] == protocol), outcome, out)
+    _warn(near_chance(top, outcome.languages[0]))
 
 
 def gather(outcome: Outcome, candidates: Sequence[Candidate], rows: Rows) -> Predictions:
@@ -82,40 +77,41 @@ def gather(outcome: Outcome, candidates: Sequence[Candidate], rows: Rows) -> Pre
     )
 
 
-def score_rows(outcome: Outcome, candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
-    """Score candidates by language and split: columns of table SCORES."""
-    return [
-        {"candidate_id": candidate.id, "split": split, **row}
-        for candidate in candidates
-        for split in SPLITS
-        for row in _scores(outcome, candidate, split)
-    ]
+def score_table(outcome: Outcome, candidates: Sequence[Candidate]) -> pd.DataFrame:
+    """Score candidates that did not fail by split and language: columns of table SCORES but the stamp."""
+    parts = []
+    for split in SPLITS:
+        matrices = [outcome.matrices(candidate, split) for candidate in candidates]
+        means = [outcome.mean_f1(candidate, split) for candidate in candidates]
+        by_language = {name: _scores([m[name] for m in matrices]) for name in matrices[0]}
+        if means[0] is not None:  # all candidates have the same languages
+            by_language[MEAN] = _means([by_language[name] for name in outcome.languages[1:]], means)
+        parts += [frame.assign(split=split, language=name) for name, frame in by_language.items()]
+    ids = [candidate.id for candidate in candidates]
+    whole = pd.concat([frame.assign(candidate_id=ids) for frame in parts])
+    return whole.sort_index(kind="stable").reset_index(drop=True)
 
 
-def _scores(outcome: Outcome, candidate: Candidate, split: str) -> list[dict[str, Any]]:
-    matrices = outcome.matrices(candidate, split)
-    scored: list[dict[str, Any]] = [
-        {"language": language, "n_texts": int(matrix.sum())}
-        | {name: metric(matrix) for name, metric in METRICS.items()}
-        for language, matrix in matrices.items()
-    ]
-    micro = outcome.mean_f1(candidate, split)
-    if micro is None:
-        return scored
-    targets = [row for row in scored if row["language"] != outcome.languages[0]]
-    means = {name: sum(row[name] for row in targets) / len(targets) for name in METRICS}
-    n_texts = sum(row["n_texts"] for row in targets)
-    exact = {"micro_f1": micro, "accuracy": micro}
-    return [*scored, {"language": MEAN, "n_texts": n_texts} | means | exact]
+def _scores(matrices: Sequence[Ints]) -> pd.DataFrame:
+    """Score one language's matrices, a row for each candidate."""
+    stacked = np.stack(matrices)
+    return pd.DataFrame({"n_texts": stacked.sum(axis=(1, 2)), **scores(stacked)})
 
 
-def _write(table: Table, rows: Sequence[dict[str, Any]], outcome: Outcome, out: Path) -> None:
+def _means(targets: Sequence[pd.DataFrame], micro_f1: Sequence[float | None]) -> pd.DataFrame:
+    """Average the target languages; their texts are summed, and the ranking's own mean is kept."""
+    macro_f1 = sum(frame["macro_f1"] for frame in targets) / len(targets)
+    exact = np.asarray(micro_f1, dtype=np.float64)
+    n_texts = sum(frame["n_texts"] for frame in targets)
+    return pd.DataFrame({"n_texts": n_texts, "micro_f1": exact, "macro_f1": macro_f1, "accuracy": exact})
+
+
+def _write(table: Table, frame: pd.DataFrame, outcome: Outcome, out: Path) -> None:
     path = out / table.file_name
-    if not rows:
+    if frame.empty:
         path.unlink(missing_ok=True)
         return
-    frame = pd.DataFrame(rows).assign(**dict[str, Any](outcome.stamp))
-    write(table, frame, path)
+    write(table, frame.assign(**dict[str, Any](outcome.stamp)), path)
 
 
 def _first(ranking: Ranking) -> str | None:

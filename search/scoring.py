@@ -3,6 +3,7 @@
 A confusion matrix is int64 of shape (n_classes, n_classes), true labels in rows, predictions in columns.
 """
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -30,10 +31,10 @@ def confusion_matrices(y: Ints, predicted: Ints, *, group: Ints, n_groups: int, 
 
 
 def _f1_parts(matrix: Ints) -> tuple[Ints, Ints]:
-    """Return 2 TP and 2 TP + FP + FN of each class."""
-    true_positives = np.diagonal(matrix)
-    false_positives = matrix.sum(axis=0) - true_positives
-    false_negatives = matrix.sum(axis=1) - true_positives
+    """Return 2 TP and 2 TP + FP + FN of each class; of each matrix where there are several."""
+    true_positives = np.diagonal(matrix, axis1=-2, axis2=-1)
+    false_positives = matrix.sum(axis=-2) - true_positives
+    false_negatives = matrix.sum(axis=-1) - true_positives
     return 2 * true_positives, 2 * true_positives + false_positives + false_negatives
 
 
@@ -44,17 +45,6 @@ def micro_f1(matrix: Ints) -> Fraction:
     return Fraction(int(numerators.sum()), whole) if whole else Fraction(0)
 
 
-def macro_f1(matrix: Ints) -> float:
-    """Mean of the classes' F1; a class with neither examples nor predictions counts 0."""
-    numerators, denominators = _f1_parts(matrix)
-    return float(np.mean(numerators / np.maximum(denominators, 1)))
-
-
-def accuracy(matrix: Ints) -> float:
-    """Share of rows on the diagonal; 0 for an empty matrix. One label per text: the same as micro-F1."""
-    return int(np.trace(matrix)) / max(int(matrix.sum()), 1)
-
-
 def mean_micro_f1(matrices: Sequence[Ints]) -> float:
     """Mean of several languages' micro-F1, rounded once at the end, so that equal scores are equal numbers.
 
@@ -62,4 +52,30 @@ def mean_micro_f1(matrices: Sequence[Ints]) -> float:
     """
     if not matrices:
         return float("nan")
-    return float(sum((micro_f1(matrix) for matrix in matrices), start=Fraction(0)) / len(matrices))
+    parts = [micro_f1(matrix).as_integer_ratio() for matrix in matrices]
+    whole = math.lcm(*(denominator for _, denominator in parts))
+    total = sum(numerator * (whole // denominator) for numerator, denominator in parts)
+    return total / (whole * len(parts))  # Python rounds a quotient of whole numbers once
+
+
+def scores(matrices: Ints) -> dict[str, npt.NDArray[np.float64]]:
+    """Score many confusion matrices at once.
+
+    Parameters
+    ----------
+    matrices : int64 array of shape (n, n_classes, n_classes)
+        None of them empty.
+
+    Returns
+    -------
+    dict of str to float64 array of shape (n,)
+        `micro_f1`; `macro_f1`, the mean of the classes' F1, where a class with neither examples nor
+        predictions counts 0; `accuracy`, which equals micro-F1 where a text has one label, as here.
+    """
+    numerators, denominators = _f1_parts(matrices)  # (n, n_classes)
+    right = np.trace(matrices, axis1=-2, axis2=-1)
+    return {
+        "micro_f1": numerators.sum(axis=-1) / denominators.sum(axis=-1),
+        "macro_f1": np.mean(numerators / np.maximum(denominators, 1), axis=-1),
+        "accuracy": right / matrices.sum(axis=(-2, -1)),
+    }

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
-from search.scoring import accuracy, confusion_matrices, macro_f1, mean_micro_f1, micro_f1
+from search.scoring import confusion_matrices, mean_micro_f1, micro_f1, scores
 
 ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=60)
 
@@ -26,7 +26,10 @@ def test_matrices_and_scores_are_scikit_learns_in_every_group(rows):
         if len(mine):
             labels = {"labels": range(4), "zero_division": 0}
             assert float(micro_f1(matrix)) == pytest.approx(f1_score(mine, theirs, average="micro", **labels))
-            assert macro_f1(matrix) == pytest.approx(f1_score(mine, theirs, average="macro", **labels))
+            found = scores(matrix[None])
+            assert found["macro_f1"][0] == pytest.approx(f1_score(mine, theirs, average="macro", **labels))
+            assert found["micro_f1"][0] == float(micro_f1(matrix))
+            assert found["accuracy"][0] == accuracy_score(mine, theirs)
 
 
 @given(ROWS)
@@ -34,7 +37,7 @@ def test_micro_f1_of_single_label_data_is_accuracy(rows):
     y, predicted, _ = np.array(rows, dtype=np.int64).T
     group = np.zeros_like(y)
     matrix = confusion_matrices(y, predicted, group=group, n_groups=1, n_classes=4)[0]
-    assert float(micro_f1(matrix)) == accuracy(matrix) == accuracy_score(y, predicted)
+    assert float(micro_f1(matrix)) == accuracy_score(y, predicted)
 
 
 def test_micro_f1_is_computed_from_its_parts():
@@ -55,5 +58,17 @@ def test_equal_means_are_equal_numbers():
     assert np.isnan(mean_micro_f1([]))
 
 
-def test_nothing_scored_is_no_accuracy():
-    assert accuracy(np.zeros((3, 3), dtype=np.int64)) == 0
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 50)), min_size=1, max_size=15))
+def test_the_mean_is_rounded_once(parts):
+    matrices = [np.array([[min(right, n), max(n - right, 0)], [0, 0]]) for right, n in parts]
+    exact = sum((micro_f1(matrix) for matrix in matrices), start=Fraction(0)) / len(parts)
+    assert mean_micro_f1(matrices) == float(exact)
+
+
+def test_many_matrices_are_scored_as_each_alone():
+    matrices = np.random.default_rng(0).integers(9, size=(20, 5, 5))
+    together = scores(matrices)
+    for number, matrix in enumerate(matrices):
+        assert {name: values[number] for name, values in together.items()} == {
+            name: values[0] for name, values in scores(matrix[None]).items()
+        }
