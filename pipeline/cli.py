@@ -32,13 +32,23 @@ STAGES = {
     "report": "the run's CSVs -> report.html",
 }
 
+ENCODING = ("extract_workers", "processes that encode, one per GPU or a share of the processors each")
+FITTING = ("workers", "processes that search and train; 0 is one per processor")
+WORKERS = dict.fromkeys(("gridsearch", "export", "finetune", "report"), FITTING)  # of other stages: ENCODING
 CLUSTER = {
-    "workers": ("extract_workers", "processes that encode, one per GPU or a share of the processors each"),
     "scheduler": ("scheduler", "a running dask scheduler: tls://host:port, or tcp:// on this machine"),
     "tls-ca": ("tls_ca", "certificate authority of the scheduler, PEM"),
     "tls-cert": ("tls_cert", "this client's certificate, PEM"),
     "tls-key": ("tls_key", "this client's private key, PEM"),
     "wait": ("lock_wait", "seconds to wait for another extraction of the same cache"),
+}
+FLAGS = {
+    "insecure": (
+        "plain_tcp=true",
+        "allow tcp:// to another machine: whoever reaches its port runs code on it",
+    ),
+    "dask": ("backend=dask", "search and train on dask; without --scheduler, on a cluster of this machine"),
+    "retry-errors": ("retry_errors=true", "run the candidates again that failed in an earlier search"),
 }
 
 
@@ -90,7 +100,7 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("--run", help="name of the run (default: the configuration's name)")
         command.add_argument("--runs", type=Path, default=Path("results/runs"), help="folder of all runs")
         command.add_argument("--cache", type=Path, default=Path("cache"), help="folder of all feature caches")
-        _add_cluster(command)
+        _add_cluster(command, name)
         command.set_defaults(command=_stage, stage=name)
     commands.choices["export"].add_argument(
         "--candidate", metavar="ID|RANK", help="another than the winner, as gridsearch.csv names or ranks it"
@@ -115,16 +125,31 @@ def _add_config(command: argparse.ArgumentParser) -> None:
     command.add_argument("--debug", action="store_true", help="log more and show tracebacks")
 
 
-def _add_cluster(command: argparse.ArgumentParser) -> None:
+def _add_cluster(command: argparse.ArgumentParser, stage: str) -> None:
     """Declare the options that stand for a setting of the section `cluster`."""
     group = command.add_argument_group("where it runs (results do not depend on it)")
-    for name, (setting, text) in CLUSTER.items():
-        group.add_argument(f"--{name}", metavar=setting.upper(), help=f"{text} (cluster.{setting})")
+    for name, (setting, text) in {"workers": WORKERS.get(stage, ENCODING), **CLUSTER}.items():
+        group.add_argument(
+            f"--{name}",
+            dest="cluster",
+            action="append",
+            type=f"{setting}={{}}".format,
+            metavar=setting.upper(),
+            help=f"{text} (cluster.{setting})",
+        )
+    for name, (setting, text) in FLAGS.items():
+        if name == "insecure" or stage in WORKERS:
+            group.add_argument(
+                f"--{name}",
+                dest="cluster",
+                action="append_const",
+                const=setting,
+                help=f"{text} (cluster.{setting})",
+            )
 
 
 def _config(args: argparse.Namespace) -> Config:
-    given = {setting: getattr(args, name.replace("-", "_"), None) for name, (setting, _) in CLUSTER.items()}
-    options = [f"cluster.{setting}={value}" for setting, value in given.items() if value is not None]
+    options = [f"cluster.{option}" for option in getattr(args, "cluster", None) or ()]
     return load(args.config, [*args.overrides, *options])
 
 

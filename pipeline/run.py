@@ -45,7 +45,13 @@ class Run:
         self._stages = self.folder / "stages"
 
     def stage(
-        self, stage: str, inputs: Mapping[str, Any], work: Callable[[], list[str]], *, replace: bool = False
+        self,
+        stage: str,
+        inputs: Mapping[str, Any],
+        work: Callable[[], list[str]],
+        *,
+        replace: bool = False,
+        again: bool = False,
     ) -> None:
         """Run `work` unless the stage has run with these inputs already.
 
@@ -57,6 +63,8 @@ class Run:
             Does the stage; returns the names of the files it wrote in the run's folder.
         replace : bool
             Whether results from other inputs may be replaced (only for what is derived and cheap).
+        again : bool
+            Whether to run `work` though the stage has run with these inputs.
 
         Raises
         ------
@@ -67,6 +75,8 @@ class Run:
         done = self._stages / f"{stage}.json"
         if done.is_file() and not replace:
             self._require_same(stage, read_json(done, RECORD)["inputs"], wanted)
+        if again:
+            done.unlink(missing_ok=True)  # a kill from here on leaves a stage that has not run
         if done.is_file() and self._intact(done, stage, wanted):
             log.info("%s: up to date", stage)
             return

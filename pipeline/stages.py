@@ -8,6 +8,7 @@ Tatoeba pairs -> retrieval -> cache/<digest>/, tatoeba.csv
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,8 @@ from pipeline.extraction import cached, shown
 from pipeline.interruption import Interruption
 from pipeline.progress import track
 from pipeline.run import Run, read_json, sha256
+
+log = logging.getLogger(__name__)
 
 EVIDENCE = ("scores.csv", "top.csv", "effects.csv", "protocols.csv")
 TABLES = ("corpus.csv", "gridsearch.csv", "confusion.csv", *EVIDENCE, "predictions_gridsearch.csv",
@@ -145,12 +148,13 @@ class Pipeline:
             "cache": sha256(self.run.folder / "cache.json"),
             "texts": sha256(self.texts),
         }
-        self.run.stage("gridsearch", inputs, self._gridsearch)
+        self.run.stage("gridsearch", inputs, self._gridsearch, again=self.config.cluster.retry_errors)
 
     def _gridsearch(self) -> list[str]:
         from pipeline.caches import open_cache
         from search import examples
         from search.gridsearch import gridsearch
+        from search.ledger import retry_errors
 
         corpus = self._corpus()
         split = corpus.table["split"].to_numpy(dtype=object)
@@ -165,6 +169,9 @@ class Pipeline:
             source_language=corpus.source_language,
             ids=corpus.table["id"].tolist(),
         )
+        if self.config.cluster.retry_errors:
+            n_failed = retry_errors(self.run.folder / "gridsearch.jsonl")
+            log.info("gridsearch: %d candidates failed earlier and are run again", n_failed)
         gridsearch(
             self.config.gridsearch,
             store=self._cache_folder(),

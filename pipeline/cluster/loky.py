@@ -7,6 +7,9 @@ each in a process of its own, before the next pool starts: whoever dies alone tw
 from __future__ import annotations
 
 import logging
+import os
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -25,6 +28,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+LOOK_SECONDS = 1.0
 LIVES = 2  # deaths alone before a task is to blame: the first may be the machine's (no memory, a kill)
 
 
@@ -72,13 +76,26 @@ def _together(
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Yield a pool; when the work ends early, by Ctrl-C say, its workers do too, in the middle of a task."""
-    pool = ProcessPoolExecutor(max_workers=workers, env=ONE_THREAD)
+    pool = ProcessPoolExecutor(
+        max_workers=workers, env=ONE_THREAD, initializer=_follow, initargs=(os.getpid(),)
+    )
     done = False
     try:
         yield pool
         done = True
     finally:
         pool.shutdown(wait=True, kill_workers=not done)
+
+
+def _follow(driver: int) -> None:
+    """End this worker soon after its driver is gone; of itself it would only look between two tasks."""
+
+    def watch() -> None:
+        while os.getppid() == driver:
+            time.sleep(LOOK_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _outcome(task: T, future: Future[R]) -> Triple[T, R]:

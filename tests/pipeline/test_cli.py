@@ -14,7 +14,8 @@ import time
 import pandas as pd
 import pytest
 
-from pipeline.cli import main
+from pipeline.cli import _config, build_parser, main
+from pipeline.cluster import ClusterSettings
 from pipeline.config import CHECKOUT
 
 
@@ -73,6 +74,68 @@ def test_report_runs_every_stage_once_and_its_tables_validate(project, capsys, c
     before = {p: p.stat().st_mtime_ns for p in folder.glob("*.csv")}
     assert run("report", "--config", "mine.toml", "gridsearch.top=3") == 0
     assert {p: p.stat().st_mtime_ns for p in folder.glob("*.csv")} == before
+
+
+@pytest.mark.parametrize(
+    ("args", "settings"),
+    [
+        (["gridsearch", "--workers", "2"], {"workers": 2}),
+        (["finetune", "--workers", "2", "--dask"], {"workers": 2, "backend": "dask"}),
+        (["extract", "--workers", "2", "--wait", "3"], {"extract_workers": 2, "lock_wait": 3.0}),
+        (["retrieval", "--workers", "2"], {"extract_workers": 2}),
+        (["gridsearch", "--retry-errors"], {"retry_errors": True}),
+        (
+            ["extract", "--scheduler", "tcp://10.0.0.7:8786", "--insecure"],
+            {"scheduler": "tcp://10.0.0.7:8786", "plain_tcp": True},
+        ),
+        (
+            ["report", "--scheduler", "tls://h:1", "--tls-ca", "a", "--tls-cert", "b", "--tls-key", "c"],
+            {"scheduler": "tls://h:1", "tls_ca": "a", "tls_cert": "b", "tls_key": "c"},
+        ),
+    ],
+)
+def test_options_stand_for_settings_of_the_cluster(args, settings):
+    assert _config(build_parser().parse_args(args)).cluster == ClusterSettings(**settings)
+
+
+@pytest.mark.parametrize("option", ["--dask", "--retry-errors"])
+def test_a_stage_has_no_option_that_would_do_nothing(option, capsys):
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["extract", option])
+    assert f"unrecognized arguments: {option}" in capsys.readouterr().err
+
+
+FUSSY = """
+from pathlib import Path
+from sklearn.linear_model import RidgeClassifier
+
+class Fussy(RidgeClassifier):
+    def fit(self, X, y):
+        if Path("full").exists():
+            raise OSError("the disk is full")
+        return super().fit(X, y)
+"""
+
+
+@pytest.mark.slow
+def test_failed_candidates_run_again_when_told_and_only_then(project):
+    (project / "fussy.py").write_text(FUSSY)
+    (project / "full").touch()
+    failed = []
+    for options in ((), (), ("--retry-errors",)):
+        factory = 'gridsearch.factories={fussy = "fussy:Fussy"}'
+        done = subprocess.run(
+            [sys.executable, "-m", "pipeline", "gridsearch", "--config", "mine.toml", *options,
+             'gridsearch.classifiers=["ridge", "fussy"]', factory],
+            env=os.environ | {"PYTHONPATH": f"{CHECKOUT}:{project}"},
+            check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        table = pd.read_csv("results/runs/mine/gridsearch.csv")
+        assert len(table) == 7 * 3 * 2
+        failed.append(table.loc[table["status"] == "error", "classifier"].unique().tolist())
+        (project / "full").unlink(missing_ok=True)
+    assert failed == [["fussy"], ["fussy"], []]
 
 
 @pytest.mark.slow
@@ -245,7 +308,8 @@ def slow(*args):
     time.sleep(0.3)
     encode_into(*args)
 PooledEncoder.encode_into = slow
-from pipeline.cli import main
+from pipeline.cli import _config, build_parser, main
+from pipeline.cluster import ClusterSettings
 sys.exit(main(sys.argv[1:]))
 """
 

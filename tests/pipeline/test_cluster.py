@@ -1,10 +1,12 @@
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipeline.cluster import executor, serial
@@ -44,19 +46,6 @@ def test_one_triple_a_task_and_errors_stay_with_their_task(backend):
     assert [e for _, _, e in triples if e is not None] == ["ValueError: no 7 of that"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", ["loky", "dask"])
-def test_a_task_that_kills_its_worker_takes_no_neighbour_with_it(backend, tmp_path):
-    tasks = [("ok", k) for k in range(12)]
-    tasks[3:3] = [("die", 0), ("die once", str(tmp_path / "marker"))]
-    triples = run(backend, tasks)
-    assert len(triples) == len(tasks)
-    failed = [(t, e) for t, _, e in triples if e is not None]
-    assert [t for t, _ in failed] == [("die", 0)]
-    assert "killed" in failed[0][1].lower()
-    assert next(r for t, r, _ in triples if t[0] == "die once") == -1
-
-
 def test_workers_use_one_thread():
     assert {r for _, r, _ in executor(ClusterSettings(backend="loky", workers=2))(threads, range(4))} == {"1"}
 
@@ -65,33 +54,119 @@ def test_one_worker_is_this_process():
     assert executor(ClusterSettings(backend="loky", workers=1)) is serial
 
 
+def tasks_that_kill(folder):
+    """200 tasks: five kill their worker once, two always; with the results that the rest must have."""
+    tasks = [("ok", k) for k in range(193)]
+    for k, position in enumerate((0, 40, 41, 90, 150)):
+        tasks.insert(position, ("die once", str(folder / f"marker{k}")))
+    for value, position in ((-1, 60), (-2, 199)):
+        tasks.insert(position, ("die", value))
+    return tasks
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["loky", "dask"])
+def test_of_200_tasks_seven_kill_workers_and_two_are_errors_and_none_is_lost_or_twice(backend, tmp_path):
+    tasks = tasks_that_kill(tmp_path)
+    triples = run(backend, tasks)
+    assert len(triples) == len(tasks) == 200
+    assert sorted(t for t, _, _ in triples) == sorted(tasks)
+    assert len(list(tmp_path.iterdir())) == 5
+    errors = {task: error for task, _, error in triples if error is not None}
+    assert sorted(errors) == [("die", -2), ("die", -1)]
+    assert all(re.match(r"the task killed its worker \d times, alone: ", e) for e in errors.values()), errors
+    fine = [task for task in tasks if task[0] != "die"]
+    expected = dict(
+        (task, result) for task, result, _ in serial(square, fine)
+    )  # markers exist: none dies now
+    assert {task: result for task, result, error in triples if error is None} == expected
+
+
 LISTENING = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from pathlib import Path
-from pipeline.cluster import executor
-from pipeline.cluster.settings import ClusterSettings
+import psutil
+from pipeline.cluster import ClusterSettings, executor
 
-def listening(_):
-    tables = [Path(f"/proc/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
-    rows = [line.split() for table in tables for line in table]
-    return {row[1].rpartition(":")[0] for row in rows if row[3] == "0A"}
+def wait_a_little(_):
+    import time
+    time.sleep(0.5)
 
 if __name__ == "__main__":
-    before = listening(None)
-    (_, during, error), = executor(ClusterSettings(backend="dask", workers=1))(listening, [0])
-    assert error is None, error
-    print(sorted(during - before) or sorted(during))
+    settings = ClusterSettings(backend=sys.argv[2], workers=2)
+    for _ in executor(settings)(wait_a_little, [0, 1]):
+        family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+        ports = [c.laddr for p in family for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+    print(len(family), sorted(ports))
 """
 
 
-@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads Linux's table of sockets")
-def test_dask_listens_on_loopback_only(tmp_path):
+@pytest.mark.parametrize(("backend", "least"), [("dask", 6), ("loky", 0)])
+def test_whatever_is_started_here_listens_on_loopback_only(tmp_path, backend, least):
+    """Scheduler and its dashboard, two nannies, two workers and their dashboards; loky listens to nobody."""
     script = tmp_path / "listening.py"
     script.write_text(LISTENING)
-    root = str(Path(__file__).parents[2])
-    out = subprocess.run(
-        [sys.executable, str(script), root], capture_output=True, text=True, check=True
-    ).stdout
-    loopback = socket.inet_aton("127.0.0.1")[::-1].hex().upper()
-    assert eval(out, {}) == [loopback]  # a list of strings that the script above printed
+    command = [sys.executable, str(script), str(Path(__file__).parents[2]), backend]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    n_processes, _, ports = done.stdout.partition(" ")
+    addresses = re.findall(r"ip='([^']*)'", ports)
+    assert int(n_processes) >= 3
+    assert len(addresses) >= least
+    assert set(addresses) <= {"127.0.0.1"}
+
+
+def test_the_address_of_the_dashboard_is_told(caplog):
+    with caplog.at_level("INFO", "pipeline.cluster.dask"):
+        run("dask", [("ok", 1)], workers=1)
+    assert re.search(r"dask: 1 workers, dashboard http://127\.0\.0\.1:\d+/status", caplog.text)
+
+
+SLOW = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from pipeline.cluster import ClusterSettings, executor
+
+def task(seconds):
+    import time
+    time.sleep(seconds)
+
+if __name__ == "__main__":
+    for triple in executor(ClusterSettings(backend=sys.argv[2], workers=2))(task, [0, 600, 600]):
+        print("going", flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("to", ["driver", "group"])
+@pytest.mark.parametrize("backend", ["serial", "loky", "dask"])
+def test_an_interrupt_ends_it_and_its_workers_within_seconds(tmp_path, backend, to):
+    script = tmp_path / "slow.py"
+    script.write_text(SLOW)
+    command = [sys.executable, str(script), str(Path(__file__).parents[2]), backend]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout.readline() == "going\n"
+        family = psutil.Process(process.pid).children(recursive=True)
+        began = time.monotonic()
+        os.kill(process.pid if to == "driver" else -process.pid, signal.SIGINT)
+        assert process.wait(timeout=10) != 0
+        assert time.monotonic() - began < 10
+        _, alive = psutil.wait_procs(family, timeout=5)
+        assert not alive
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["loky", "dask"])
+def test_workers_die_with_a_driver_that_is_killed(tmp_path, backend):
+    script = tmp_path / "slow.py"
+    script.write_text(SLOW)
+    command = [sys.executable, str(script), str(Path(__file__).parents[2]), backend]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout.readline() == "going\n"
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        _, alive = psutil.wait_procs(family, timeout=20)
+        for one in alive:
+            one.kill()
+        assert not alive
