@@ -102,6 +102,12 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("--cache", type=Path, default=Path("cache"), help="folder of all feature caches")
         _add_cluster(command, name)
         command.set_defaults(command=_stage, stage=name)
+    commands.choices["gridsearch"].add_argument(
+        "--budget",
+        type=_budget,
+        metavar="N|SECONDSs",
+        help="most candidates (500), or seconds of this run (90s): gridsearch.budget, budget_seconds",
+    )
     commands.choices["export"].add_argument(
         "--candidate", metavar="ID|RANK", help="another than the winner, as gridsearch.csv names or ranks it"
     )
@@ -115,6 +121,12 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_command(commands.add_parser)
     caches.add_commands(commands.add_parser)
     return parser
+
+
+def _budget(text: str) -> str:
+    """Turn 500 and 90s into the settings that they stand for."""
+    name, value = ("budget_seconds", text[:-1]) if text.endswith("s") else ("budget", text)
+    return f"gridsearch.{name}={value}"
 
 
 def _add_config(command: argparse.ArgumentParser) -> None:
@@ -150,7 +162,8 @@ def _add_cluster(command: argparse.ArgumentParser, stage: str) -> None:
 
 def _config(args: argparse.Namespace) -> Config:
     options = [f"cluster.{option}" for option in getattr(args, "cluster", None) or ()]
-    return load(args.config, [*args.overrides, *options])
+    budget = [args.budget] if getattr(args, "budget", None) else []
+    return load(args.config, [*args.overrides, *options, *budget])
 
 
 def _stage(args: argparse.Namespace, interruption: Interruption) -> int:

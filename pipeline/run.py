@@ -14,7 +14,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ class Run:
         inputs: Mapping[str, Any],
         work: Callable[[], list[str]],
         *,
-        replace: bool = False,
+        replace: bool | Collection[str] = False,
         again: bool = False,
     ) -> None:
         """Run `work` unless the stage has run with these inputs already.
@@ -61,8 +61,9 @@ class Run:
             Everything the stage's result depends on, JSON-able.
         work : callable
             Does the stage; returns the names of the files it wrote in the run's folder.
-        replace : bool
-            Whether results from other inputs may be replaced (only for what is derived and cheap).
+        replace : bool or collection of str
+            Whether results from other inputs may be replaced (only for what is derived and cheap); names of
+            inputs: if these alone differ.
         again : bool
             Whether to run `work` though the stage has run with these inputs.
 
@@ -73,23 +74,27 @@ class Run:
         """
         wanted = json.loads(json.dumps(inputs, sort_keys=True))
         done = self._stages / f"{stage}.json"
-        if done.is_file() and not replace:
-            self._require_same(stage, read_json(done, RECORD)["inputs"], wanted)
-        if again:
-            done.unlink(missing_ok=True)  # a kill from here on leaves a stage that has not run
-        if done.is_file() and self._intact(done, stage, wanted):
+        if done.is_file() and replace is not True:
+            found = read_json(done, RECORD)["inputs"]
+            self._require_same(stage, found, wanted, replace or ())
+        if not again and done.is_file() and self._intact(done, stage, wanted):
             log.info("%s: up to date", stage)
             return
         self._stages.mkdir(parents=True, exist_ok=True)
+        done.unlink(missing_ok=True)  # a kill from here on leaves a stage that has not run
         began = time.monotonic()
         outputs = {name: sha256(self.folder / name) for name in work()}
         seconds = time.monotonic() - began
         write_json(done, {"inputs": wanted, "outputs": outputs, "seconds": round(seconds, 2)})
         log.info("%s: done in %.1f s", stage, seconds)
 
-    def _require_same(self, stage: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    def _require_same(
+        self, stage: str, found: Mapping[str, Any], wanted: Mapping[str, Any], free: Collection[str]
+    ) -> None:
         differing = [
-            f"{key}: {_short(a)} -> {_short(b)}" for key, (a, b) in _flat_differences(found, wanted).items()
+            f"{key}: {_short(a)} -> {_short(b)}"
+            for key, (a, b) in _flat_differences(found, wanted).items()
+            if key.partition(".")[0] not in free
         ]
         if differing:
             raise ValueError(

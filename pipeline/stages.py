@@ -143,12 +143,15 @@ class Pipeline:
     def gridsearch(self) -> None:
         """Search layer subset x pooling x classifier over the cache."""
         self.extract()
+        settings = dataclasses.asdict(self.config.gridsearch)
         inputs = {
-            "gridsearch": dataclasses.asdict(self.config.gridsearch),
+            "budget": {name: settings.pop(name) for name in ("budget", "budget_seconds")},
+            "gridsearch": settings,
             "cache": sha256(self.run.folder / "cache.json"),
             "texts": sha256(self.texts),
         }
-        self.run.stage("gridsearch", inputs, self._gridsearch, again=self.config.cluster.retry_errors)
+        again = self.config.cluster.retry_errors
+        self.run.stage("gridsearch", inputs, self._gridsearch, replace=("budget",), again=again)
 
     def _gridsearch(self) -> list[str]:
         from pipeline.caches import open_cache

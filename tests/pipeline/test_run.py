@@ -39,6 +39,24 @@ def test_another_configuration_is_refused_by_name_and_nothing_changes(run):
     assert (run.folder / "out.csv").read_text() == "x"
 
 
+def test_results_of_another_budget_are_replaced_and_of_another_configuration_are_not(run):
+    calls = []
+    for budget in (10, 20, 20, 10):
+        run.stage("s", {"budget": {"n": budget}, "a": 1}, work(run, calls, str(budget)), replace=("budget",))
+    assert calls == ["10", "20", "10"]
+    with pytest.raises(ValueError, match=r"\(a: 1 -> 2\); choose another run name"):
+        run.stage("s", {"budget": {"n": 10}, "a": 2}, work(run, calls), replace=("budget",))
+
+    def killed():
+        (run.folder / "out.csv").write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.stage("s", {"budget": {"n": 30}, "a": 1}, killed, replace=("budget",))
+    run.stage("s", {"budget": {"n": 10}, "a": 1}, work(run, calls, "10"), replace=("budget",))
+    assert calls == ["10", "20", "10", "10"]
+
+
 def test_a_stage_that_failed_may_be_run_again_with_a_mended_configuration(run):
     def fails():
         raise ValueError("layer 99")

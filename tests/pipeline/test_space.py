@@ -1,0 +1,120 @@
+"""The space of the search from the command line: a budget, a user's classifiers in workers, mixed pooling."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipeline.cli import main
+
+MINE = """
+from sklearn.linear_model import SGDClassifier
+
+def make(alpha):
+    return SGDClassifier(alpha=alpha)
+"""
+
+
+@pytest.fixture
+def search(tmp_path, encoder_folder, texts_table, monkeypatch):
+    """Run the gridsearch stage with overrides; return its status and its table."""
+    monkeypatch.chdir(tmp_path)
+    texts_table.drop(columns="text_pair").to_csv("texts.csv", index=False)
+    shutil.copytree(encoder_folder, "encoder")
+    (tmp_path / "mine.toml").write_text(
+        '[corpus]\npath = "texts.csv"\n[encoder]\npath = "encoder"\nmax_length = 16\n'
+        '[gridsearch]\nlayers = [0, 2]\n[cluster]\nbackend = "serial"\n'
+    )
+
+    def run(*args, name="mine"):
+        status = main(["gridsearch", "--config", "mine.toml", "--run", name, *args])
+        path = tmp_path / "results/runs" / name / "gridsearch.csv"
+        return status, pd.read_csv(path) if path.is_file() else None
+
+    return run
+
+
+def untimed(frame):
+    return frame.drop(columns=["fit_seconds", "score_seconds", "run", "config_digest"])
+
+
+def test_a_budget_is_seen_by_the_stage_and_a_larger_one_goes_on(search, capsys):
+    _, whole = search(name="whole")
+    assert len(whole) == 3 * 3 * 5
+    status, first = search("--budget", "12")
+    assert (status, len(first)) == (0, 12)
+    assert "the budget is spent: 12 of 45 candidates" in capsys.readouterr().err
+    assert len(search("--budget", "12")[1]) == 12
+    assert "gridsearch: up to date" in capsys.readouterr().err
+    assert len(search("--budget", "20")[1]) == 20
+    status, found = search()
+    assert status == 0
+    pd.testing.assert_frame_equal(untimed(found), untimed(whole))
+    record = json.loads(Path("results/runs/mine/stages/gridsearch.json").read_text())
+    assert record["inputs"]["budget"] == {"budget": 0, "budget_seconds": 0.0}
+    status, found = search("--budget", "100s", name="seconds")
+    assert (status, len(found)) == (0, 45)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("-3", "gridsearch.budget: got -3, accepted: a whole number from 0"),
+        ("many", "gridsearch.budget: got 'many', accepted: a whole number"),
+        ("-1s", "gridsearch.budget_seconds: got -1.0, accepted: a number from 0"),
+        ("minutes", "gridsearch.budget_seconds: got 'minute', accepted: a number"),
+    ],
+)
+def test_a_budget_that_is_none(search, capsys, given, said):
+    assert search(f"--budget={given}")[0] == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    (tmp_path / "mine_in_workers.py").write_text(MINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(tmp_path), *os.environ.get("PYTHONPATH", "").split()])
+    )
+    return [
+        "gridsearch.classifiers=['ridge', 'mine']",
+        "gridsearch.factories.mine=mine_in_workers:make",
+        "gridsearch.params.mine.alpha=[0.001, 0.1]",
+        "gridsearch.seeds=[1, 2]",
+        "gridsearch.poolings=['max']",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["loky", "dask"])
+def test_workers_import_a_users_classifier_by_name(search, mine, backend):
+    status, here = search(*mine, name="serial")
+    assert status == 0
+    assert len(here) == 3 * (1 + 2 * 2)
+    assert (here["status"] == "ok").all()
+    status, there = search(*mine, f"cluster.backend={backend}", "cluster.workers=2", name=backend)
+    assert status == 0
+    pd.testing.assert_frame_equal(untimed(there), untimed(here))
+
+
+def test_a_mistyped_factory_is_one_line(search, mine, capsys):
+    assert search(*mine, "gridsearch.factories.mine=mine_in_workers:mak")[0] == 2
+    said = "gridsearch.factories.mine: callable of module 'mine_in_workers': got 'mak', accepted: "
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_tables_of_a_mixed_search_are_valid(search):
+    status, found = search(
+        "gridsearch.mixed=beam",
+        "gridsearch.beam_width=20",
+        "gridsearch.layers=[1, 2]",
+        "gridsearch.classifiers=['ridge']",
+    )
+    assert status == 0
+    assert found["pooling"].str.contains("+", regex=False).sum() == 2**6 - 1 - 9
+    assert main(["validate", "results/runs/mine"]) == 0
