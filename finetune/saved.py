@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -28,6 +29,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+import finetune.model  # noqa: F401  registers the classes
 from features.encoder import hardware
 from features.encoder.blocks import quiet
 from features.encoder.files import EncoderError, resolve
@@ -116,7 +118,7 @@ def load_model(name: str, *, key: str = "--model") -> SavedModel:
         No such model; one without a trained classification head.
     """
     folder = resolve(name, key=key)
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    config = _config(folder, f"{key}: {name}")
     estimating = (folder / FILE).is_file()
     kind = AutoModel if estimating else AutoModelForSequenceClassification
     model = _load(kind, folder, config, f"{key}: {name}")
@@ -124,7 +126,7 @@ def load_model(name: str, *, key: str = "--model") -> SavedModel:
     version = str(getattr(config, "scikit_learn", ""))
     module: nn.Module = model
     module.eval().to(hardware.device())
-    tokenizer = load_tokenizer(folder)
+    tokenizer = _tokenizer(folder, f"{key}: {name}")
     return SavedModel(
         model=model,
         tokenizer=tokenizer,
@@ -133,6 +135,25 @@ def load_model(name: str, *, key: str = "--model") -> SavedModel:
         temperature=temperature,
         estimator=read_estimator(folder, temperature=temperature, version=version) if estimating else None,
     )
+
+
+def _config(folder: Path, where: str) -> Any:
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        raise EncoderError(f"{where}: config.json: of no model that is known ({_first(error)})") from error
+
+
+def _tokenizer(folder: Path, where: str) -> PreTrainedTokenizerBase:
+    try:
+        return load_tokenizer(folder)
+    except (ValueError, OSError, KeyError, TypeError, ImportError) as error:
+        raise EncoderError(f"{where}: its tokenizer cannot be read ({_first(error)})") from error
+
+
+def _first(error: Exception) -> str:
+    """Return an error's first sentence: the library follows it with advice of its own."""
+    return " ".join(str(error).split()).partition(". ")[0][:200]
 
 
 def _load(kind: Any, folder: Path, config: PreTrainedConfig, where: str) -> PreTrainedModel:
@@ -147,7 +168,9 @@ def _load(kind: Any, folder: Path, config: PreTrainedConfig, where: str) -> PreT
                 output_loading_info=True,
             )
     except ValueError as error:
-        raise EncoderError(f"{where}: not a classifier of texts: {error}") from error
+        raise EncoderError(f"{where}: not a classifier of texts: {_first(error)}") from error
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise EncoderError(f"{where}: its weights cannot be read ({_first(error)})") from error
     missing = sorted(report["missing_keys"])
     if missing:
         raise EncoderError(

@@ -22,6 +22,13 @@ log = logging.getLogger(__name__)
 BLOCK = 2048
 """Texts held at once."""
 
+PROBABILITIES = (
+    "Texts may be in any language that the encoder knows. Probabilities are the classifier's own where it has "
+    "some (logistic regression, LDA, k-NN, MLP, fine-tuned models); for ridge, SVM and others they are "
+    "softmax(scores / temperature), the temperature fitted to the source language's dev texts: in other "
+    "languages they may be too sure. The output appears whole or not at all; memory does not grow with rows."
+)
+
 SETTINGS = {
     'corpus.on_bad = "skip"': "--on-bad skip",
     "corpus.columns maps names": "--column text=NAME maps names",
@@ -34,7 +41,7 @@ SETTINGS = {
 def add_command(add: Callable[..., argparse.ArgumentParser]) -> None:
     """Declare the command with `add`, the command line's `add_parser`."""
     text = "table of texts + saved model -> CSV of labels and probabilities"
-    command = add("predict", help=text, description=text)
+    command = add("predict", help=text, description=f"{text}. {PROBABILITIES}")
     command.add_argument("--model", required=True, help="folder that finetune or export wrote, or a hub name")
     command.add_argument(
         "--input",
@@ -95,6 +102,8 @@ def _predict(args: argparse.Namespace, *_: object) -> int:
 
 def _require_output(args: argparse.Namespace) -> None:
     output: Path = args.output
+    if output.suffix.lower() != ".csv":
+        raise ValueError(f"--output: got {output.name!r}, accepted: a name that ends in .csv")
     if output.exists() and (not args.replace or output.is_dir()):
         kind = "a folder" if output.is_dir() else "there already"
         raise ValueError(f"--output: {output}: it is {kind}; accepted: a new file, or --replace")

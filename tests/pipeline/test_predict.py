@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from finetune.predict import label_texts
 from pipeline import predict
 from pipeline.cli import main
 from results import tables
 from results.schema import LABELS
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +158,95 @@ def test_models_that_are_none(folder, label, capsys):
     assert "--model" in capsys.readouterr().err
     assert label(model="../../../encoder") == 2
     assert "not a trained classifier" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("config.json", None, "no config.json there"),
+        ("config.json", b"{", "config.json: of no model that is known (It looks like the config file at"),
+        ("config.json", b'{"model_type": "nothing"}', "config.json: of no model that is known (The"),
+        ("model.safetensors", None, "no safetensors weights there"),
+        ("model.safetensors", b"PK", "its weights cannot be read (Error while deserializing header"),
+        ("tokenizer.json", b"{", "its tokenizer cannot be read ("),
+    ],
+)
+def test_a_damaged_model_is_told_in_a_line(folder, label, tmp_path, capsys, name, content, said):
+    shutil.copytree(folder / "runs/mine/models/probe", tmp_path / "model")
+    (tmp_path / "model" / name).unlink()
+    if content is not None:
+        (tmp_path / "model" / name).write_bytes(content)
+    capsys.readouterr()
+    assert label(model=tmp_path / "model") == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if "mcbert: error" in line]
+    assert len(lines) == 1
+    assert f"--model: {tmp_path / 'model'}: {said}" in lines[0]
+    assert not (tmp_path / "labels.csv").exists()
+
+
+def test_a_process_of_its_own_knows_the_models(folder, tmp_path):
+    """What another module has imported may not be needed."""
+    paths = ["--input", str(folder / "texts.csv"), "--output", str(tmp_path / "labels.csv")]
+    command = [sys.executable, "-m", "pipeline", "predict", "--model", str(folder / "runs/mine/models/probe")]
+    subprocess.run([*command, *paths], cwd=ROOT, check=True)
+    assert len(tables.read(LABELS, tmp_path / "labels.csv")) > 40
+
+
+def test_an_output_that_would_be_no_csv_is_refused(folder, tmp_path, capsys):
+    paths = ["--input", str(folder / "texts.csv"), "--output", str(tmp_path / "labels.parquet")]
+    assert main(["predict", "--model", "m", *paths]) == 2
+    assert "--output: got 'labels.parquet', accepted: a name that ends in .csv" in capsys.readouterr().err
+
+
+def test_a_failure_in_the_middle_leaves_the_earlier_output(folder, label, tmp_path, monkeypatch, capsys):
+    (tmp_path / "labels.csv").write_text("mine")
+    monkeypatch.setattr(predict, "BLOCK", 7)
+    blocks = []
+
+    def failing(saved, texts):
+        blocks.append(len(texts))
+        if len(blocks) == 3:
+            raise RuntimeError("no memory")
+        return label_texts(saved, texts)
+
+    monkeypatch.setattr("finetune.predict.label_texts", failing)
+    assert label(folder / "texts.csv", "--replace") == 1
+    assert "mcbert: failed: no memory" in capsys.readouterr().err
+    assert (tmp_path / "labels.csv").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["labels.csv"]
+
+
+def test_parquet_is_read(label, tmp_path):
+    pd.DataFrame({"text": ["money", "cancel"], "id": ["a", "b"]}).to_parquet(tmp_path / "t.parquet")
+    assert label(tmp_path / "t.parquet") == 0
+    assert tables.read(LABELS, tmp_path / "labels.csv")["id"].tolist() == ["a", "b"]
+
+
+def test_help_says_where_probabilities_come_from(capsys):
+    with pytest.raises(SystemExit):
+        main(["predict", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "softmax(scores / temperature), the temperature fitted to the source language's dev texts" in said
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_rows(folder, tmp_path):
+    """Ten times the rows cost less than 20 MB more."""
+    peaks = []
+    for n in (4_096, 40_960):
+        table = tmp_path / f"t{n}.csv"
+        table.write_text("text\n" + "where is my money\n" * n)
+        output = tmp_path / f"labels{n}.csv"
+        arguments = ["predict", "--model", str(folder / "runs/mine/models/probe"), "--input", str(table)]
+        code = (
+            "import resource, sys; from pipeline.cli import main; status = main(sys.argv[1:]); "
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(status)"
+        )
+        command = [sys.executable, "-c", code, *arguments, "--output", str(output)]
+        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+        peaks.append(int(done.stdout.split()[-1]) / 1024)
+        assert sum(1 for _ in output.open()) == n + 1
+    assert peaks[1] - peaks[0] < 20, peaks
 
 
 def test_an_output_without_a_folder(folder, capsys):
