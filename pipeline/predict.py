@@ -23,8 +23,8 @@ BLOCK = 2048
 """Texts held at once."""
 
 PROBABILITIES = (
-    "Texts may be in any language that the encoder knows. Probabilities are the classifier's own where it has "
-    "some (logistic regression, LDA, k-NN, MLP, fine-tuned models); for ridge, SVM and others they are "
+    "Texts may be in any language that the encoder knows. Probabilities are the classifier's own where it "
+    "has some (logistic regression, LDA, k-NN, MLP, fine-tuned models); for ridge, SVM and others they are "
     "softmax(scores / temperature), the temperature fitted to the source language's dev texts: in other "
     "languages they may be too sure. The output appears whole or not at all; memory does not grow with rows."
 )
