@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.linalg import LinAlgError
 
-from search.coordinates import ColumnCoordinates, TextCoordinates, _factor
+from search.coordinates import ColumnCoordinates, TextCoordinates, _solver
 from search.kernels import Block
 
 
@@ -58,9 +58,9 @@ def test_counts_weigh_nothing_over_texts(both):
 def test_singular_matrix_is_raised_as_little_as_works_and_an_indefinite_one_refused():
     half = np.random.default_rng(0).normal(size=(6, 3))
     gram = half @ half.T  # rank 3 of 6
-    solve = _factor(gram.copy(order="F"), 0.0, 0.0)
+    solve = _solver(gram.copy(order="F"), 0.0, 0.0)
     right = gram @ np.arange(6.0)
     np.testing.assert_allclose(gram @ solve(right[None, :])[0], right, atol=1e-4)
-    np.testing.assert_allclose(_factor(np.zeros((2, 2), order="F"), 0.0, 0.0)(np.ones((1, 2))), 1e10)
+    np.testing.assert_allclose(_solver(np.zeros((2, 2), order="F"), 0.0, 0.0)(np.ones((1, 2))), 1e10)
     with pytest.raises(LinAlgError, match="not positive semidefinite"):
-        _factor(-np.eye(3, order="F"), 0.0, 0.0)
+        _solver(-np.eye(3, order="F"), 0.0, 0.0)
