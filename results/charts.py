@@ -70,33 +70,47 @@ def heat_map(cells: pd.DataFrame, domain: tuple[float, float], *, digits: int = 
     return _finish([_tiles(base), _numbers(base, f".{digits}f", "percent:Q"), frame_of_best], 34)
 
 
-def effects(rows: pd.DataFrame, title: str) -> alt.LayerChart:
-    """Draw one factor's main effects: a dot for the mean difference, a bar from quartile to quartile.
+def effects(rows: pd.DataFrame, title: str, *, legend: bool) -> alt.LayerChart:
+    """Draw one factor's main effects: for each level and split a mark with its 95% interval.
 
     Parameters
     ----------
     rows : DataFrame
-        Rows of one factor from `results.summaries.main_effects`.
+        Rows of one factor from `results.summaries.effects`.
     title : str
         What the levels are.
+    legend : bool
+        Whether to name the splits.
     """
     frame = rows.assign(points=rows["effect"] * 100, left=rows["low"] * 100, right=rows["high"] * 100)
+    splits = [split for split in ("dev", "test") if split in set(frame["split"])]
     base = alt.Chart(frame).encode(
-        y=alt.Y("level:N", title=None, sort=frame["level"].tolist()),
+        y=alt.Y("level:N", title=None, sort=frame["level"].drop_duplicates().tolist()),
+        yOffset=alt.YOffset("split:N", sort=splits),
         tooltip=[
             alt.Tooltip("level:N", title=title),
-            alt.Tooltip("points:Q", title="mean difference, points", format="+.2f"),
-            alt.Tooltip("left:Q", title="lower quartile", format="+.2f"),
-            alt.Tooltip("right:Q", title="upper quartile", format="+.2f"),
+            alt.Tooltip("split:N"),
+            alt.Tooltip("points:Q", title="effect, points", format="+.2f"),
+            alt.Tooltip("left:Q", title="95% interval from", format="+.2f"),
+            alt.Tooltip("right:Q", title="to", format="+.2f"),
             alt.Tooltip("n:Q", title="comparisons", format=",d"),
         ],
     )
     signed = alt.Axis(format="+.3~f", tickCount=5, labelExpr="datum.value == 0 ? '0' : datum.label")
-    axis = alt.X("left:Q", title="points of dev micro-F1", axis=signed)
-    bars = base.mark_rule(color=_MID_BLUE, strokeWidth=5, opacity=0.6).encode(x=axis, x2="right:Q")
-    dots = base.mark_point(filled=True, size=60, color=_INK, opacity=1).encode(x="points:Q")
+    axis = alt.X("left:Q", title="points of micro-F1", axis=signed)
+    shown = _symbol_legend() if legend else None
+    colours = {"dev": _COLOURS[2], "test": _MID_BLUE}
+    colour = alt.Color(
+        "split:N", scale=alt.Scale(domain=splits, range=[colours[split] for split in splits]), legend=shown
+    )
+    forms = {"dev": "circle", "test": "square"}
+    shape = alt.Shape(
+        "split:N", scale=alt.Scale(domain=splits, range=[forms[split] for split in splits]), legend=shown
+    )
+    bars = base.mark_rule(strokeWidth=2, opacity=0.85).encode(x=axis, x2="right:Q", color=colour)
+    dots = base.mark_point(filled=True, size=45, opacity=1).encode(x="points:Q", color=colour, shape=shape)
     zero = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(color=_INK, opacity=0.6).encode(x="zero:Q")
-    return _finish([zero, bars, dots], 22)
+    return _finish([zero, bars, dots], 28)
 
 
 def by_n_layers(rows: pd.DataFrame) -> alt.LayerChart:
@@ -169,10 +183,7 @@ def curves(rows: pd.DataFrame, events: pd.DataFrame, *, legend: bool) -> alt.Lay
         worst=rows["low"] * 100,
         most=rows["high"] * 100,
     )
-    legend_of_shapes = alt.Legend(
-        orient="top", title=None, labelLimit=0, symbolSize=80, symbolOpacity=1, symbolStrokeWidth=0
-    )
-    shown = legend_of_shapes if legend else None
+    shown = _symbol_legend() if legend else None
     base = alt.Chart(frame).encode(
         x=_epochs(rows),
         color=alt.Color("name:N", scale=alt.Scale(domain=_TUNED, range=_COLOURS), legend=shown),
@@ -195,6 +206,12 @@ def curves(rows: pd.DataFrame, events: pd.DataFrame, *, legend: bool) -> alt.Lay
     points = base.mark_point(filled=True, size=45, opacity=1).encode(y="percent:Q", shape=shape)
     layers = [band, *_event_layers(events, named=legend), line, points]
     return _finish(layers, None, height=260 if legend else 150)
+
+
+def _symbol_legend() -> alt.Legend:
+    return alt.Legend(
+        orient="top", title=None, labelLimit=0, symbolSize=80, symbolOpacity=1, symbolStrokeWidth=0
+    )
 
 
 def _epochs(rows: pd.DataFrame) -> alt.X:
@@ -239,7 +256,7 @@ def _numbers(base: alt.Chart, number_format: str, field: str) -> alt.Chart:
 def _finish(layers: list[alt.Chart], step: int | None, *, height: int = 220) -> alt.LayerChart:
     """Fit a chart to its container, `step` pixels for each row or a fixed height, in the page's ink."""
     sized = alt.LayerChart(layer=layers).properties(
-        width="container", height=alt.Step(step) if step else height
+        width="container", height=alt.Step(step, **{"for": "position"}) if step else height
     )
     finished: alt.LayerChart = sized.configure(
         background="transparent",

@@ -18,17 +18,21 @@ import pandas as pd
 import vl_convert
 from markupsafe import Markup
 
-from results import files, sections, tables
+from results import files, search_sections, sections, tables
 from results.charts import SYSTEM_NAMES
 from results.schema import (
     CONFUSION,
     CORPUS,
+    EFFECTS,
     FINETUNE,
     FREEZING,
     GRIDSEARCH,
     PREDICTIONS,
+    PROTOCOL_CHOICES,
+    SCORES,
     STAMP,
     TABLE1,
+    TOP,
 )
 
 log = logging.getLogger(__name__)
@@ -38,6 +42,9 @@ TABLES = {
     "corpus": CORPUS,
     "gridsearch": GRIDSEARCH,
     "confusion": CONFUSION,
+    "top": TOP,
+    "effects": EFFECTS,
+    "protocols": PROTOCOL_CHOICES,
     "finetune": FINETUNE,
     "freezing": FREEZING,
     "table1": TABLE1,
@@ -114,7 +121,7 @@ def provenance(run_dir: Path, run: sections.Run) -> dict[str, Any]:
     for frame in run.tables.values():
         for name in STAMP:
             stamps[name] += [value for value in frame[name].unique() if value and value not in stamps[name]]
-    listed = [table.file_name for table in (*TABLES.values(), PREDICTIONS)]
+    listed = [table.file_name for table in (*TABLES.values(), SCORES, PREDICTIONS)]
     found = sorted({path for pattern in listed for path in run_dir.glob(pattern)})
     return {
         "stamps": stamps,
@@ -152,8 +159,8 @@ def render(run: sections.Run, origin: dict[str, Any]) -> str:
     shown = {
         "run": run,
         "headline": sections.headline(run),
-        "search": sections.search(run, add),
-        "protocols": sections.protocols(run),
+        "search": search_sections.search(run, add),
+        "protocols": search_sections.protocols(run),
         "confusion": sections.confusion(run, add),
         "training": sections.training(run, add),
         "table1": sections.table1(run),

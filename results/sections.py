@@ -13,15 +13,10 @@ from typing import Any
 import pandas as pd
 
 from results import charts, summaries
+from results.chance import NEAR, near_chance
 from results.charts import SYSTEM_NAMES
-from results.schema import PROTOCOLS, SYSTEMS
+from results.schema import SYSTEMS
 from results.table1 import BASELINE, MEAN, ordered_languages
-
-N_BEST = 20
-"""Candidates in the report's table."""
-
-NEAR_CHANCE = 0.03
-"""A language this close to the score of always giving its most frequent label is named as near chance."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +43,11 @@ def percent(value: float, digits: int = 1) -> str:
     return "\u2013" if value is None or math.isnan(value) else f"{value * 100:.{digits}f}"
 
 
-def points(value: float) -> str:
+def points(value: float, digits: int = 1) -> str:
     """Write a difference of shares in percentage points, with a real minus sign."""
-    return "\u2013" if value is None or math.isnan(value) else f"{value * 100:+.1f}".replace("-", "\u2212")
+    if value is None or math.isnan(value):
+        return "\u2013"
+    return f"{value * 100:+.{digits}f}".replace("-", "\u2212")
 
 
 def verdict(low: float, high: float) -> str:
@@ -77,32 +74,7 @@ def headline(run: Run) -> dict[str, Any]:
         "systems": measured,
         "best": max(challengers or measured, key=lambda row: row["accuracy"], default=None),
         "targets": _targets(run),
-    }
-
-
-def search(run: Run, add: Add) -> dict[str, Any] | None:
-    """Heat maps, main effects, scores by number of layers, the best candidates and the failures."""
-    gridsearch = run.table("gridsearch")
-    if gridsearch is None:
-        return None
-    languages = [*summaries.languages(gridsearch, run.source_language)]
-    cells = {language: summaries.layer_by_pooling(gridsearch, language) for language in [MEAN, *languages]}
-    cells = {language: frame for language, frame in cells.items() if not frame.empty}
-    effects = summaries.main_effects(gridsearch)
-    sizes = summaries.by_n_layers(gridsearch)
-    failed = gridsearch[gridsearch["status"] == "error"]
-    return {
-        "heat": _heat_maps(cells, add),
-        "effects": [
-            (factor, add(f"effect-{factor}", charts.effects(rows, str(factor))))
-            for factor, rows in effects.groupby("factor", sort=False)
-        ],
-        "sizes": add("sizes", charts.by_n_layers(sizes)) if sizes["n_layers"].nunique() > 1 else None,
-        "best": _records(summaries.finished(gridsearch).head(N_BEST)),
-        "languages": languages,
-        "n_failed": len(failed),
-        "failures": failed["message"].value_counts().head(5).to_dict(),
-        "protocol": gridsearch["protocol"].iloc[0],
+        "alarms": _alarms(run),
     }
 
 
@@ -112,12 +84,12 @@ def confusion(run: Run, add: Add) -> list[dict[str, Any]] | None:
     cells = None if table is None else summaries.confusion_of(table)
     if cells is None or cells.empty:
         return None
-    scores = {row["language"]: row for row in _records(summaries.accuracies(cells).reset_index())}
+    scores = {row["language"]: row for row in records(summaries.accuracies(cells).reset_index())}
     return [
         scores[language]
         | {
             "chart": add(f"confusion-{language}", charts.confusion(cells[cells["language"] == language])),
-            "near_chance": scores[language]["accuracy"] < scores[language]["majority"] + NEAR_CHANCE,
+            "near_chance": scores[language]["accuracy"] < scores[language]["majority"] + NEAR,
         }
         for language in ordered_languages(set(cells["language"]), run.source_language)
     ]
@@ -142,7 +114,7 @@ def training(run: Run, add: Add) -> dict[str, Any] | None:
     return {
         "first": panels[0],
         "panels": panels[1:],
-        "events": [event | {"name": SYSTEM_NAMES[event["system"]]} for event in _records(events)],
+        "events": [event | {"name": SYSTEM_NAMES[event["system"]]} for event in records(events)],
         "n_seeds": int(rows["n_seeds"].max()),
         "starts_at": int(plotted["epoch"].min()),
         "rows": _curve_rows(rows[rows["language"] == shown[0]]),
@@ -158,7 +130,7 @@ def table1(run: Run) -> dict[str, Any] | None:
     groups: dict[str, list[dict[str, Any]]] = {"measured": [], "published": []}
     keys = ["source", "system", "casing", "protocol", "corpus", "citation"]
     for values, part in rows.groupby(keys, sort=False, dropna=False):
-        cells = {cell["language"]: cell for cell in _records(part)}
+        cells = {cell["language"]: cell for cell in records(part)}
         system: dict[str, Any] = dict(zip(keys, values, strict=True))
         system |= {"name": SYSTEM_NAMES.get(system["system"], system["system"]), "cells": cells}
         groups[system["source"]].append(system)
@@ -172,23 +144,6 @@ def table1(run: Run) -> dict[str, Any] | None:
     }
 
 
-def protocols(run: Run) -> list[dict[str, Any]] | None:
-    """List what each protocol would have chosen and its test score, the run's own protocol marked."""
-    gridsearch = run.table("gridsearch")
-    chosen = run.winner.get("by_protocol")
-    if gridsearch is None or not isinstance(chosen, Mapping):
-        return None
-    candidates = {row["candidate_id"]: row for row in _records(gridsearch)}
-    used = gridsearch["protocol"].iloc[0]
-    rows = []
-    for protocol in sorted(chosen, key=lambda name: (*PROTOCOLS, name).index(name)):
-        entry = chosen[protocol]
-        entry = entry if isinstance(entry, Mapping) else {}
-        row = {**candidates.get(entry.get("candidate_id"), {})}
-        rows.append(row | {"protocol": protocol, "used": protocol == used, "found": bool(row)})
-    return rows
-
-
 def corpus(run: Run) -> dict[str, Any] | None:
     """Corpus counts by language and split, with the texts of each label."""
     table = run.table("corpus")
@@ -196,36 +151,25 @@ def corpus(run: Run) -> dict[str, Any] | None:
         return None
     counts = summaries.corpus_counts(table, run.source_language)
     labels = sorted(table["label"].unique())
-    return {"rows": _records(counts.fillna(0)), "labels": labels}
+    return {"rows": records(counts.fillna(0)), "labels": labels}
 
 
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Give the rows of a frame as plain values for a template."""
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
-def _heat_maps(cells: Mapping[str, pd.DataFrame], add: Add) -> list[tuple[str, str]]:
-    """Draw the mean on its own scale and the languages on one of theirs."""
-    spans = {MEAN: cells[MEAN]["f1"]} if MEAN in cells else {}
-    others = [frame["f1"] for language, frame in cells.items() if language != MEAN]
-    shared = pd.concat(others) if others else pd.Series(dtype="float64")
-    return [
-        (
-            language,
-            add(
-                f"heat-{language}",
-                charts.heat_map(
-                    frame,
-                    (spans.get(language, shared).min(), spans.get(language, shared).max()),
-                    digits=1 if language == MEAN else 0,
-                ),
-            ),
-        )
-        for language, frame in cells.items()
-    ]
+def _alarms(run: Run) -> list[dict[str, Any]]:
+    """List the languages near chance, by the winner's test rows or, without them, its dev rows."""
+    top = run.table("top")
+    if top is None:
+        return []
+    split = "test" if "test" in set(top["split"]) else "dev"
+    return records(near_chance(top[top["split"] == split], run.source_language))
 
 
 def _measured_means(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    means = _records(rows[(rows["source"] == "measured") & (rows["language"] == MEAN)])
+    means = records(rows[(rows["source"] == "measured") & (rows["language"] == MEAN)])
     means.sort(key=lambda row: SYSTEMS.index(row["system"]) if row["system"] in SYSTEMS else len(SYSTEMS))
     return [
         row

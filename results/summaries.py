@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from results.schema import CLASSIFIERS, GRIDSEARCH, POOLINGS
+from results.schema import GRIDSEARCH
 from results.table1 import MEAN, ordered_languages
 
 _DEV_F1 = "dev_f1_"
@@ -57,42 +57,44 @@ def layer_by_pooling(gridsearch: pd.DataFrame, language: str) -> pd.DataFrame:
     return cells.sort_values(["layer", "pooling"]).reset_index(drop=True)
 
 
-def main_effects(gridsearch: pd.DataFrame) -> pd.DataFrame:
-    """Tell what each layer, pooling and classifier adds to the mean dev micro-F1, all else being equal.
+def shown_language(table: pd.DataFrame, source_language: str) -> str:
+    """Give the language that sums up a tidy table: `mean`, or the source where there is no target."""
+    return MEAN if MEAN in set(table["language"]) else source_language
 
-    A layer's effect compares every candidate that has it with the same candidate without it. A pooling's or
-    classifier's compares every candidate with the mean over all poolings (classifiers), the rest being equal.
+
+def effects(table: pd.DataFrame, source_language: str) -> pd.DataFrame:
+    """Take the effects on the mean of the target languages, and tell which of them chance alone explains.
 
     Parameters
     ----------
-    gridsearch : DataFrame
-        Rows of table GRIDSEARCH.
+    table : DataFrame
+        Rows of table EFFECTS.
+    source_language : str
+        The language shown where there are no target languages.
 
     Returns
     -------
     DataFrame
-        Columns factor (layer, pooling, classifier), level (text), effect (mean of the differences), low and
-        high (their quartiles), n (comparisons). Levels without a comparison have no row.
+        The rows of that language with a column sign: 1 or -1 where the interval leaves out 0, else 0.
     """
-    rows = finished(gridsearch).dropna(subset=["dev_f1_mean"])
-    effects = [("layer", level, values) for level, values in _layer_differences(rows).items()]
-    for factor, levels, others in (
-        ("pooling", POOLINGS, ["layers", "classifier", "seed"]),
-        ("classifier", _classifiers(rows), ["layers", "pooling", "seed"]),
-    ):
-        group = rows.groupby(others)["dev_f1_mean"]
-        differences = (rows["dev_f1_mean"] - group.transform("mean"))[group.transform("size") > 1]
-        effects += [(factor, level, differences[rows[factor] == level].tolist()) for level in levels]
-    return pd.DataFrame(
-        [_effect(factor, level, pd.Series(values)) for factor, level, values in effects if values],
-        columns=["factor", "level", "effect", "low", "high", "n"],
-    )
+    rows = table[table["language"] == shown_language(table, source_language)]
+    sign = (rows["low"] > 0).astype("int64") - (rows["high"] < 0).astype("int64")
+    return rows.assign(sign=sign).reset_index(drop=True)
 
 
-def _classifiers(rows: pd.DataFrame) -> list[str]:
-    """List the classifiers of the rows, a user's own after the others."""
-    found = rows["classifier"].unique().tolist()
-    return [*(name for name in CLASSIFIERS if name in found), *sorted({*found} - {*CLASSIFIERS})]
+def against_winner(top: pd.DataFrame, source_language: str) -> dict[str, dict[str, dict[str, object]]]:
+    """Look up the rows of table TOP that sum up a candidate, by candidate id and split."""
+    rows = top[top["language"] == shown_language(top, source_language)]
+    found: dict[str, dict[str, dict[str, object]]] = {}
+    for row in rows.to_dict("records"):
+        found.setdefault(row["candidate_id"], {})[row["split"]] = {str(k): v for k, v in row.items()}
+    return found
+
+
+def differing(top: pd.DataFrame, split: str) -> set[tuple[str, str]]:
+    """Give each (candidate id, language) of table TOP that differs from the winner by more than chance."""
+    rows = top[(top["split"] == split) & ~top["tied"] & (top["language"] != MEAN)]
+    return set(zip(rows["candidate_id"], rows["language"], strict=True))
 
 
 def by_n_layers(gridsearch: pd.DataFrame) -> pd.DataFrame:
@@ -190,29 +192,3 @@ def corpus_counts(corpus: pd.DataFrame, source_language: str) -> pd.DataFrame:
         rows.append(row)
     rows.sort(key=lambda row: (row["language"] != source_language, row["language"], order[str(row["split"])]))
     return pd.DataFrame(rows)
-
-
-def _layer_differences(rows: pd.DataFrame) -> dict[str, list[float]]:
-    """Compare every candidate with the one that lacks a layer of it, by layer in ascending order."""
-    columns = ["layers", "pooling", "classifier", "params", "seed", "dev_f1_mean"]
-    records = list(rows[columns].itertuples(index=False, name=None))
-    scores = {(frozenset(layers.split("+")), *rest[:-1]): rest[-1] for layers, *rest in records}
-    differences: dict[str, list[float]] = {}
-    for (layers, *rest), score in scores.items():
-        for layer in layers:
-            without = scores.get((layers - {layer}, *rest))
-            if without is not None:
-                differences.setdefault(layer, []).append(score - without)
-    return dict(sorted(differences.items(), key=lambda item: int(item[0])))
-
-
-def _effect(factor: str, level: str, values: pd.Series) -> dict[str, object]:
-    low, high = values.quantile([0.25, 0.75])
-    return {
-        "factor": factor,
-        "level": level,
-        "effect": values.mean(),
-        "low": low,
-        "high": high,
-        "n": len(values),
-    }

@@ -14,6 +14,11 @@ import numpy as np
 import pandas as pd
 
 from results import schema, table1, tables
+from search.comparisons import effect_rows, protocol_rows, top_rows
+from search.effects import effects
+from search.intervals import Sample
+from search.space import Candidate
+from tests.search.answers import make_predictions
 
 STAMP = {
     "run": "demo",
@@ -207,13 +212,46 @@ def winner() -> dict[str, object]:
     return {"layers": [6, 8, 11], "pooling": "max", "source_language": "en", "by_protocol": by_protocol}
 
 
+def evidence(candidates: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Make the tables that set a search against chance, with texts as easy as the candidates' scores say."""
+    fine = candidates[candidates["status"] == "ok"]
+    right = fine[[f"test_f1_{language}" for language in LANGUAGES]].to_numpy()
+    names = fine["candidate_id"].tolist()
+    predictions = make_predictions(right, languages=LANGUAGES, names=names)
+    found = effects(
+        [
+            Candidate(
+                layers=tuple(int(layer) for layer in row["layers"].split("+")),
+                pooling=row["pooling"],
+                classifier=row["classifier"],
+                params=tuple(json.loads(row["params"]).items()),
+            )
+            for row in fine.to_dict("records")
+        ]
+    )
+    chosen = {"source-dev": names[3], "target-dev": names[0], "last": None}
+    rows: dict[str, list[dict[str, object]]] = {"top": [], "effects": [], "protocols": []}
+    for split in ("dev", "test"):
+        sample = Sample.of(predictions, split)
+        rows["top"] += [row | {"protocol": "target-dev"} for row in top_rows(sample, 20)]
+        rows["effects"] += effect_rows(sample, found)
+        rows["protocols"] += [
+            row | {"used": row["protocol"] == "target-dev"} for row in protocol_rows(sample, chosen)
+        ]
+    return {name: stamped(part) for name, part in rows.items()}
+
+
+EVIDENCE = {"top": schema.TOP, "effects": schema.EFFECTS, "protocols": schema.PROTOCOL_CHOICES}
+
+
 def write_run(folder: Path, candidates: pd.DataFrame | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     curves, events = finetune()
     systems = predictions()
-    tables.write(
-        schema.GRIDSEARCH, gridsearch() if candidates is None else candidates, folder / "gridsearch.csv"
-    )
+    searched = gridsearch() if candidates is None else candidates
+    tables.write(schema.GRIDSEARCH, searched, folder / "gridsearch.csv")
+    for name, frame in evidence(searched).items():
+        tables.write(EVIDENCE[name], frame, folder / f"{name}.csv")
     tables.write(schema.CONFUSION, confusion(), folder / "confusion.csv")
     tables.write(schema.FINETUNE, curves, folder / "finetune.csv")
     tables.write(schema.FREEZING, events, folder / "freezing.csv")

@@ -10,13 +10,14 @@ from tests.results import synthetic
 def drawn():
     gridsearch = synthetic.gridsearch()
     finetune, freezing = synthetic.finetune()
-    effects = summaries.main_effects(gridsearch)
+    effects = summaries.effects(synthetic.evidence(gridsearch)["effects"], "en")
     curves = summaries.training_curves(finetune, "en").query("language == 'zh'")
     events = summaries.freeze_events(freezing)
     cells = summaries.confusion_of(synthetic.confusion()).query("language == 'zh'")
     return {
         "heat_map": charts.heat_map(summaries.layer_by_pooling(gridsearch, "mean"), (0.5, 0.9)),
-        "effects": charts.effects(effects[effects["factor"] == "layer"], "layer"),
+        "effects": charts.effects(effects[effects["factor"] == "layer"], "layer", legend=True),
+        "quiet effects": charts.effects(effects[effects["factor"] == "pooling"], "pooling", legend=False),
         "by_n_layers": charts.by_n_layers(summaries.by_n_layers(gridsearch)),
         "confusion": charts.confusion(cells),
         "curves": charts.curves(curves, events, legend=True),
@@ -58,6 +59,29 @@ def test_heat_map_shades_from_faint_to_strong_within_the_domain():
 
 def marks(chart):
     return [layer["mark"]["type"] for layer in chart.to_dict()["layer"]]
+
+
+def test_effects_show_both_splits_by_colour_and_shape_and_name_them_once():
+    bars, dots = CHARTS["effects"].to_dict()["layer"][1:]
+    assert bars["mark"]["type"] == "rule"
+    for name in ("color", "shape"):
+        assert dots["encoding"][name]["scale"]["domain"] == ["dev", "test"]
+        assert len(set(dots["encoding"][name]["scale"]["range"])) == 2
+    assert dots["encoding"]["color"]["legend"]
+    assert CHARTS["quiet effects"].to_dict()["layer"][2]["encoding"]["color"]["legend"] is None
+    drawn = [row for row in values(CHARTS["effects"]) if "level" in row]
+    assert {(row["level"], row["split"]) for row in drawn} == {
+        (level, split) for level in ("6", "8", "11") for split in ("dev", "test")
+    }
+    assert all(row["left"] <= row["points"] <= row["right"] for row in drawn)
+
+
+def test_effects_of_one_split_alone():
+    rows = pd.DataFrame(
+        {"level": ["max"], "split": ["dev"], "effect": [0.01], "low": [0.0], "high": [0.02], "n": [3]}
+    )
+    dots = charts.effects(rows, "pooling", legend=True).to_dict()["layer"][2]
+    assert dots["encoding"]["color"]["scale"]["domain"] == ["dev"]
 
 
 def test_freeze_events_are_vertical_rules_with_their_layers():

@@ -67,6 +67,26 @@ def test_every_section_is_there_and_every_table_has_a_caption(html):
     assert page.tags.count("h1") == 1
 
 
+def test_an_alarm_stands_in_the_headline(run_dir, tmp_path):
+    tables.write(schema.GRIDSEARCH, synthetic.gridsearch(), tmp_path / "gridsearch.csv")
+    top = tables.read(schema.TOP, run_dir / "top.csv")
+    ur = (top["rank"] == 1) & (top["language"] == "ur")
+    tables.write(schema.TOP, top.assign(score=top["score"].where(~ur, top["chance"])), tmp_path / "top.csv")
+    headline = report.build(tmp_path).read_text(encoding="utf-8").split("</section>")[0]
+    assert headline.count('role="alert"') == 1
+    assert "Near chance: ur" in headline
+    assert "it is the transfer to ur that failed" in headline
+
+
+def test_ties_and_prices_are_in_the_tables(html):
+    best = html.split('aria-label="Best candidates"')[1].split("</table>")[0]
+    assert best.count(">winner<") == 2  # dev and test
+    assert best.count(">tied<") > 0
+    price = html.split('aria-label="Choices by protocol"')[1].split("</table>")[0]
+    assert "mean over all candidates" in price
+    assert "no choice: the dev texts it chooses by are missing" in price
+
+
 def test_provenance_lists_every_file_with_its_checksum(html, run_dir):
     for path in run_dir.glob("*.csv"):
         assert path.name in html
@@ -149,4 +169,4 @@ def test_in_a_browser_all_figures_are_drawn_and_the_page_fits(width, html, tmp_p
     assert failure == ""
     assert inner == width
     assert scroll <= inner
-    assert drawn == places == 8 + 4 + 7 + 8
+    assert drawn == places == 8 + 5 + 7 + 8

@@ -37,14 +37,6 @@ def test_headline_names_winner_and_best_system(run):
     assert [row["system"] for row in headline["systems"]] == ["probe", "baseline", "mcbert", "mcbert_wf"]
 
 
-def test_protocols_come_from_the_winner_file(run):
-    by_name = {row["protocol"]: row for row in sections.protocols(run)}
-    assert list(by_name) == ["source-dev", "target-dev", "last"]
-    assert by_name["target-dev"]["used"]
-    assert by_name["source-dev"]["layers"] == "8+11"
-    assert not by_name["last"]["found"]
-
-
 def test_languages_near_chance_are_named(run):
     table = run.tables["confusion"]
     table = table.assign(
@@ -55,11 +47,24 @@ def test_languages_near_chance_are_named(run):
     assert panels[0]["language"] == "en"
 
 
+def test_an_alarm_is_of_the_test_rows_where_there_are_any(run):
+    top = run.tables["top"]
+    ur = (top["language"] == "ur") & (top["rank"] == 1)
+    failed = top.assign(score=top["score"].where(~ur, top["chance"]))
+
+    def alarms(table):
+        return sections.headline(sections.Run("x", {"top": table}, {}, "en"))["alarms"]
+
+    assert alarms(top) == []
+    assert [(row["language"], row["split"], row["alarm"]) for row in alarms(failed)] == [("ur", "test", True)]
+    assert [row["split"] for row in alarms(failed[failed["split"] == "dev"])] == ["dev"]
+
+
 def test_absent_tables_are_none():
     empty = sections.Run("x", {}, {}, "en")
-    parts = [sections.search(empty, add), sections.confusion(empty, add), sections.training(empty, add)]
-    parts += [sections.table1(empty), sections.protocols(empty), sections.corpus(empty)]
-    assert parts == [None] * 6
+    parts = [sections.confusion(empty, add), sections.training(empty, add)]
+    parts += [sections.table1(empty), sections.corpus(empty)]
+    assert parts == [None] * 4
 
 
 def test_table1_keeps_measured_and_published_apart(run):

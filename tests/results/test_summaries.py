@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from results import schema, summaries
+from results import summaries
 from tests.results import synthetic
 
 
@@ -24,32 +24,42 @@ def test_failed_candidates_do_not_count(gridsearch):
     assert len(summaries.finished(gridsearch)) == len(gridsearch) - 1
 
 
-def test_main_effect_of_a_layer_compares_like_with_like(gridsearch):
-    effects = summaries.main_effects(gridsearch).set_index(["factor", "level"])
-    score = gridsearch.set_index("candidate_id")["dev_f1_mean"]
-    pairs = [
-        score[f"{with_it}-{pooling}-{classifier}"] - score[f"{without}-{pooling}-{classifier}"]
-        for with_it, without in (("6+8", "8"), ("6+8+11", "8+11"))
-        for pooling in schema.POOLINGS
-        for classifier in ("logistic_regression", "knn")
-    ]
-    expected = pd.Series(pairs).dropna()
-    assert effects.loc[("layer", "6"), "effect"] == pytest.approx(expected.mean())
-    assert effects.loc[("layer", "6"), "n"] == len(expected)
+def effect_table(*rows):
+    columns = ["factor", "level", "split", "language", "effect", "low", "high"]
+    return pd.DataFrame(list(rows), columns=columns)
 
 
-def test_main_effects_of_poolings_find_what_was_put_in():
-    rows = synthetic.gridsearch(synthetic.all_subsets(range(6, 10)), schema.CLASSIFIERS, n_errors=0)
-    effects = summaries.main_effects(rows).set_index(["factor", "level"])["effect"]
-    assert effects["pooling"].to_dict() == pytest.approx(synthetic.POOLING_GAIN, abs=0.004)
-    assert effects["pooling"].sum() == pytest.approx(0)
-    assert effects["layer"]["8"] == effects["layer"].max()
+def test_an_effect_is_more_than_chance_where_its_interval_leaves_out_0():
+    table = effect_table(
+        ("pooling", "max", "test", "mean", 0.02, 0.01, 0.03),
+        ("pooling", "mean", "test", "mean", 0.01, -0.01, 0.03),
+        ("pooling", "cls", "test", "mean", -0.03, -0.04, -0.02),
+        ("pooling", "max", "test", "de", 0.03, 0.01, 0.05),
+    )
+    rows = summaries.effects(table, "en").set_index("level")
+    assert rows["sign"].to_dict() == {"max": 1, "mean": 0, "cls": -1}
+    assert set(rows["language"]) == {"mean"}
 
 
-def test_no_effect_without_a_comparison(gridsearch):
-    alone = gridsearch[gridsearch["candidate_id"] == "8-max-knn"]
-    assert summaries.main_effects(alone).empty
-    assert list(summaries.main_effects(alone).columns) == ["factor", "level", "effect", "low", "high", "n"]
+def test_without_targets_the_source_language_is_shown():
+    table = effect_table(("pooling", "max", "dev", "en", 0.02, 0.01, 0.03))
+    assert summaries.shown_language(table, "en") == "en"
+    assert summaries.effects(table, "en")["level"].tolist() == ["max"]
+
+
+def test_who_differs_from_the_winner_is_told_by_language_and_split():
+    columns = ["candidate_id", "split", "language", "tied"]
+    top = pd.DataFrame(
+        [
+            ("a", "test", "de", True), ("b", "test", "de", False), ("b", "dev", "zh", False),
+            ("b", "test", "mean", False), ("a", "test", "mean", True),
+        ],
+        columns=columns,
+    )  # fmt: skip
+    assert summaries.differing(top, "test") == {("b", "de")}
+    by_id = summaries.against_winner(top, "en")
+    assert {name: row["test"]["tied"] for name, row in by_id.items()} == {"a": True, "b": False}
+    assert set(by_id["b"]) == {"test"}
 
 
 def test_confusion_shares_add_up_by_true_label():
