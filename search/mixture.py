@@ -3,7 +3,8 @@
 A worker of the search keeps one pooling's blocks and kernels. In a mixed search it keeps those of all
 poolings, three times the memory: for n distinct train texts and m evaluation texts of hidden size H about
 4 H (n + m) + 8 n^2 + 4 n m bytes for each layer under each pooling. For the paper's 24 blocks of hidden size
-768 with 1,500 train and 4,000 evaluation texts that is 1.4 GB.
+768 with 1,500 train and 4,000 evaluation texts that is 1.4 GB. Where texts outnumber columns there are the
+products of all pairs of blocks too, 8 H^2 bytes each, the same again for the paper's 300 pairs.
 """
 
 from collections.abc import Mapping

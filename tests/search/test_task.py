@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_info
 from search.classifiers import CLASSIFIERS
 from search.gridsearch import tasks_left
 from search.kernels import open_pooling
+from search.mixture import represent
 from search.space import GridsearchSettings, Space
 from search.task import Task, Unreadable, error_rows, run
 
@@ -131,3 +132,27 @@ def test_known_candidates_are_left_out_of_tasks(tasks):
     assert [task.layers for task in left] == [(2,), (1, 2)]
     assert [len(task.candidates) for task in left] == [4, 5]
     assert isinstance(left[0], Task)
+
+
+def test_many_values_of_the_parameters_share_the_sums_of_their_feature_set(
+    make_search, source_of, monkeypatch
+):
+    made = []
+
+    def spy(*args, **kwargs):
+        made.append(represent(*args, **kwargs))
+        return made[-1]
+
+    monkeypatch.setattr("search.task.represent", spy)
+    several = {
+        "ridge": {"alpha": [1, 10, 100]},
+        "knn": {"n_neighbors": [1, 5, 9]},
+        "linear_svm": {"C": [1, 2]},
+    }
+    settings = replace(SETTINGS, layers=(1,), classifiers=tuple(several), params=several)
+    (task,) = tasks_left(Space(settings), source_of(make_search()), set())
+    rows = run(task)
+    assert [row["status"] for row in rows] == ["ok"] * 8
+    assert len(made) == 1
+    assert made[0].gram is made[0].gram
+    assert made[0].cross is made[0].cross
