@@ -47,7 +47,8 @@ def points(value: float, digits: int = 1) -> str:
     """Write a difference of shares in percentage points, with a real minus sign."""
     if value is None or math.isnan(value):
         return "\u2013"
-    return f"{value * 100:+.{digits}f}".replace("-", "\u2212")
+    rounded = round(value * 100, digits) + 0.0  # no minus sign before a zero
+    return f"{rounded:+.{digits}f}".replace("-", "\u2212") if rounded else f"{rounded:.{digits}f}"
 
 
 def verdict(low: float, high: float) -> str:

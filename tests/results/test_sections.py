@@ -26,6 +26,8 @@ def test_numbers_are_rounded_once_and_say_when_unknown():
     assert sections.percent(0.6645) == "66.5"
     assert sections.points(-0.0131) == "\u22121.3"
     assert sections.points(0.02) == "+2.0"
+    assert sections.points(0.0123, 2) == "+1.23"
+    assert sections.points(-0.0001) == sections.points(0.0) == "0.0"
     assert sections.percent(math.nan) == sections.points(math.nan) == "\u2013"
 
 
