@@ -140,17 +140,13 @@ class Block:
     @cached_property
     def gram(self) -> Floats:
         """Inner products of the train texts, (n_texts, n_texts); float64 for its Cholesky factor."""
-        return self.make_gram()
+        train = self.train.astype(np.float64)
+        return train @ train.T
 
     @cached_property
     def cross(self) -> Singles:
         """Inner products of evaluation and train texts, (n_eval_texts, n_texts)."""
         return self.evaluation @ self.train.T
-
-    def make_gram(self) -> Floats:
-        """Compute `gram` and keep nothing."""
-        train = self.train.astype(np.float64)
-        return train @ train.T
 
     @cached_property
     def half_norms(self) -> Floats:

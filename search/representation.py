@@ -3,17 +3,16 @@
 With n distinct train texts and d columns, a model with an L2 penalty, or one defined by inner products, is
 fitted where the work is least. The rule:
 
-- n <= d and n <= `GRAM_TEXTS`: the Gram matrix of the texts, a sum over layers. Factoring it takes n^3 / 3
-  operations, one product with it n^2 entries.
+- n <= d and n^2 <= `KEPT_ENTRIES`: the Gram matrix of the texts, a sum over layers whose terms are kept.
+  Factoring it takes n^3 / 3 operations, one product with it n^2 entries.
 - else, for ridge, LDA and the preconditioner of logistic regression: the block covariance, one matrix over
   the columns of all layers of which a subset is a slice. Factoring takes d^3 / 3. Logistic regression passes
   over the columns themselves, 2 n d entries an iteration, and never over a copy of them.
 - the SVM takes the Gram matrix while n <= `GRAM_TEXTS`, whatever d, and the columns beyond: libsvm computes
-  a kernel's entry again and again, for d operations each.
-- k-NN and the scores of evaluation texts take the sum of the layers' cross kernels.
-
-A layer's kernels are kept, to be added up for each subset, while they are small (`KEPT_ENTRIES`); else the
-sums are made from the columns for each feature set.
+  a kernel's entry again and again, for d operations each. Where a layer's Gram matrix is too large to be
+  kept, that of the feature set is made from the columns in float32, n^2 d / 2 operations.
+- k-NN and the scores of evaluation texts take the sum of the layers' cross kernels while these can be kept
+  (n times the evaluation texts <= `KEPT_ENTRIES`), else the columns in blocks.
 """
 
 from collections.abc import Sequence
@@ -53,12 +52,13 @@ class Representation:
     ----------
     n_columns, n_texts : int
         The true number of columns, n_layers * hidden_size, and of distinct train texts.
+    keeps_gram, keeps_cross : bool
+        Whether the Gram matrix of the train texts, and the kernel of evaluation and train texts, are sums of
+        what is kept of each layer.
     has_gram : bool
-        Whether the Gram matrix of the train texts is small enough to be made.
+        Whether the Gram matrix is small enough to be made.
     by_gram : bool
-        Whether it is the cheaper one to fit linear models on.
-    keeps_cross : bool
-        Whether the kernel of evaluation and train texts is made once for all classifiers.
+        Whether linear models are fitted on it.
     """
 
     def __init__(self, blocks: Blocks[Key], layers: Sequence[Key]) -> None:
@@ -68,21 +68,23 @@ class Representation:
         self.n_columns = sum(block.train.shape[1] for block in self.blocks)
         self.n_texts = len(self.rows.train_rows)
         self.has_gram = self.n_texts <= GRAM_TEXTS
-        self.by_gram = self.has_gram and self.n_texts <= self.n_columns
+        self.keeps_gram = self.n_texts**2 <= KEPT_ENTRIES
+        self.by_gram = self.keeps_gram and self.n_texts <= self.n_columns
         self.keeps_cross = self.n_texts * len(self.rows.eval_rows) <= KEPT_ENTRIES
 
     def prepare(self) -> None:
         """Compute the sums that most classifiers share, so that none alone is charged for them."""
-        _ = self.has_gram and self.gram.size
+        _ = self.keeps_gram and self.gram.size
         _ = self.keeps_cross and self.cross.size
 
     @cached_property
     def gram(self) -> Floats:
         """Inner products of the distinct train texts, (n_texts, n_texts)."""
-        keep = self.n_texts**2 <= KEPT_ENTRIES
-        total = np.array(self.blocks[0].gram) if keep else self.blocks[0].make_gram()
+        if not self.keeps_gram:
+            return np.asarray(sum(block.train @ block.train.T for block in self.blocks), dtype=np.float64)
+        total = self.blocks[0].gram.copy()
         for block in self.blocks[1:]:
-            total += block.gram if keep else block.make_gram()
+            total += block.gram
         return total
 
     @cached_property
