@@ -16,7 +16,9 @@ import pytest
 
 from pipeline.cli import _config, build_parser, main
 from pipeline.cluster import ClusterSettings
+from pipeline.cluster.dask import LostClusterError
 from pipeline.config import CHECKOUT
+from pipeline.stages import STAGES
 
 
 @pytest.fixture
@@ -105,6 +107,17 @@ def test_a_stage_has_no_option_that_would_do_nothing(option, capsys):
     assert f"unrecognized arguments: {option}" in capsys.readouterr().err
 
 
+def test_a_lost_cluster_is_one_line_and_status_1(monkeypatch, capsys):
+    def lost(_):
+        raise LostClusterError("dask: the scheduler went away; run the same command again to go on")
+
+    monkeypatch.setitem(STAGES, "gridsearch", lost)
+    assert main(["gridsearch"]) == 1
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mcbert:")]
+    assert len(said) == 1
+    assert said[0].startswith("mcbert: failed: dask: the scheduler went away; run the same command again")
+
+
 FUSSY = """
 from pathlib import Path
 from sklearn.linear_model import RidgeClassifier
@@ -148,6 +161,12 @@ def test_executors_agree(project):
         tables[backend] = table.drop(columns=["fit_seconds", "score_seconds", "run"])
     pd.testing.assert_frame_equal(tables["serial"], tables["loky"])
     pd.testing.assert_frame_equal(tables["serial"], tables["dask"])
+    for name in ("predictions.npz", "scores.csv", "top.csv", "effects.csv", "protocols.csv"):
+        found = {
+            (Path("results/runs") / backend / name).read_bytes().replace(f",{backend},".encode(), b",run,")
+            for backend in tables
+        }
+        assert len(found) == 1, name
 
 
 @pytest.mark.slow
@@ -310,6 +329,7 @@ def slow(*args):
 PooledEncoder.encode_into = slow
 from pipeline.cli import _config, build_parser, main
 from pipeline.cluster import ClusterSettings
+from pipeline.cluster.dask import LostClusterError
 sys.exit(main(sys.argv[1:]))
 """
 
