@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -327,9 +328,7 @@ def slow(*args):
     time.sleep(0.3)
     encode_into(*args)
 PooledEncoder.encode_into = slow
-from pipeline.cli import _config, build_parser, main
-from pipeline.cluster import ClusterSettings
-from pipeline.cluster.dask import LostClusterError
+from pipeline.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 
