@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -164,7 +163,9 @@ def test_executors_agree(project):
     pd.testing.assert_frame_equal(tables["serial"], tables["dask"])
     for name in ("predictions.npz", "scores.csv", "top.csv", "effects.csv", "protocols.csv"):
         found = {
-            (Path("results/runs") / backend / name).read_bytes().replace(f",{backend},".encode(), b",run,")
+            (project / "results/runs" / backend / name)
+            .read_bytes()
+            .replace(f",{backend},".encode(), b",run,")
             for backend in tables
         }
         assert len(found) == 1, name
