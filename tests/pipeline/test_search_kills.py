@@ -1,0 +1,161 @@
+"""SIGKILL of the search's driver and workers at any moment: the same command ends with the same table."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+from tests.search.conftest import STAMP, Shape, make
+
+ROOT = Path(__file__).parents[2]
+N = 15 * 3 * 3
+DRIVER = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(ROOT)!r})
+from pipeline.cluster import ClusterSettings, executor
+from search.gridsearch import gridsearch
+from search.space import GridsearchSettings
+
+if __name__ == "__main__":
+    folder, place = Path(sys.argv[1]), sys.argv[2]
+    where = ClusterSettings(scheduler=place) if "://" in place else ClusterSettings(backend=place, workers=2)
+    gridsearch(
+        GridsearchSettings(layers=(1, 2, 3, 4), classifiers=("ridge", "knn", "lda")),
+        store=folder / "cache", examples=folder / "examples.npz", out=Path(sys.argv[3]),
+        execute=executor(where), stamp={STAMP!r},
+    )
+"""
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def search(tmp_path_factory):
+    """Starts the search of a small made cache, in a process of its own."""
+    folder = tmp_path_factory.mktemp("search")
+    make(folder, Shape(n_train=300, layers=(1, 2, 3, 4), poolings=("max", "mean", "cls"), hidden_size=24))
+    script = folder / "driver.py"
+    script.write_text(DRIVER)
+
+    def start(out, place):
+        out.mkdir(exist_ok=True)
+        command = [sys.executable, str(script), str(folder), place, str(out)]
+        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    return start
+
+
+def finish(process):
+    _, said = process.communicate(timeout=100)
+    assert process.returncode == 0, said
+
+
+def wait_for_rows(process, out, least):
+    """Wait until the ledger has that many rows, or the search is done."""
+    path = out / "gridsearch.jsonl"
+    while process.poll() is None and (not path.exists() or path.read_bytes().count(b"\n") <= least):
+        time.sleep(0.001)
+
+
+def ids(out):
+    lines = (out / "gridsearch.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)["row"]["candidate_id"] for line in lines[1:]]
+
+
+def table(out):
+    return pd.read_csv(out / "gridsearch.csv").drop(columns=["fit_seconds", "score_seconds"])
+
+
+@pytest.fixture(scope="module")
+def expected(search, tmp_path_factory):
+    out = tmp_path_factory.mktemp("serial")
+    finish(search(out, "serial"))
+    assert len(table(out)) == N
+    return table(out)
+
+
+def test_killed_twelve_times_on_three_backends_the_search_ends_the_same(search, expected, tmp_path):
+    draw = random.Random(0)
+    known = 0
+    for number in range(12):
+        process = search(tmp_path, ("loky", "serial", "dask")[number % 3])
+        if number in (4, 8):  # before, or while, it starts
+            time.sleep(draw.uniform(0, 1.5))
+        else:
+            wait_for_rows(process, tmp_path, known + draw.randrange(1, 8))
+            time.sleep(draw.uniform(0, 0.01))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert not (tmp_path / "gridsearch.csv").exists()
+        found = (tmp_path / "gridsearch.jsonl").read_bytes().count(b"\n")
+        assert found >= known
+        known = found
+    assert 12 < known < N
+    finish(search(tmp_path, "loky"))
+    assert sorted(ids(tmp_path)) == sorted(expected["candidate_id"])
+    pd.testing.assert_frame_equal(table(tmp_path), expected)
+
+
+@pytest.mark.parametrize("backend", ["loky", "dask"])
+def test_a_killed_worker_costs_no_row(search, expected, tmp_path, backend):
+    process = search(tmp_path, backend)
+    wait_for_rows(process, tmp_path, 10)
+    workers = [
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if "resource_tracker" not in " ".join(child.cmdline())
+    ]
+    assert len(workers) == 2
+    random.Random(0).choice(workers).kill()
+    finish(process)
+    assert sorted(ids(tmp_path)) == sorted(expected["candidate_id"])
+    pd.testing.assert_frame_equal(table(tmp_path), expected)
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A scheduler and a worker, as processes of their own; the address and the processes."""
+    dask = [sys.executable, "-m", "dask"]
+    loopback = ["--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0"]
+    file = tmp_path / "scheduler.json"
+    environment = {"env": os.environ | {"PYTHONPATH": str(ROOT)}, "stderr": subprocess.DEVNULL}
+    command = [*dask, "scheduler", "--port", "0", "--scheduler-file", str(file), *loopback]
+    with subprocess.Popen(command, **environment) as scheduler:
+        while not file.exists() or not file.read_text().endswith("}"):
+            assert scheduler.poll() is None
+            time.sleep(0.05)
+        address = json.loads(file.read_text())["address"]
+        with subprocess.Popen(
+            [*dask, "worker", address, "--nthreads", "1", *loopback], **environment
+        ) as worker:
+            yield address, scheduler
+            scheduler.kill()
+            worker.terminate()
+
+
+def test_a_lost_scheduler_ends_the_search_at_once_and_its_rows_stay(search, expected, tmp_path, cluster):
+    address, scheduler = cluster
+    out = tmp_path / "out"
+    process = search(out, address)
+    wait_for_rows(process, out, 10)
+    scheduler.kill()
+    began = time.monotonic()
+    _, said = process.communicate(timeout=60)
+    assert time.monotonic() - began < 30
+    assert process.returncode == 1
+    lost = "LostClusterError: dask: the scheduler went away; run the same command again to go on"
+    assert said.rstrip().endswith(lost)
+    known = ids(out)
+    assert 10 <= len(known) < N
+    finish(search(out, "serial"))
+    assert ids(out)[: len(known)] == known
+    assert sorted(ids(out)) == sorted(expected["candidate_id"])
+    pd.testing.assert_frame_equal(table(out), expected)
