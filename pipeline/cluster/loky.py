@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
-from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky import ProcessPoolExecutor, process_executor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from pipeline.cluster.tasks import IN_FLIGHT, Triple, message
@@ -77,7 +77,7 @@ def _together(
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Yield a pool; when the work ends early, by Ctrl-C say, its workers do too, in the middle of a task."""
     pool = ProcessPoolExecutor(
-        max_workers=workers, env=ONE_THREAD, initializer=_follow, initargs=(os.getpid(),)
+        max_workers=workers, env=ONE_THREAD, initializer=_begin, initargs=(os.getpid(),)
     )
     done = False
     try:
@@ -87,8 +87,13 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(wait=True, kill_workers=not done)
 
 
-def _follow(driver: int) -> None:
-    """End this worker soon after its driver is gone; of itself it would only look between two tasks."""
+def _begin(driver: int) -> None:
+    """Let this worker keep what tasks share, and end it soon after its driver is gone.
+
+    Of itself loky takes 300 MB of growth for a leak and starts the worker anew, which loses the kernels of a
+    pooling; and it looks for its driver only between two tasks.
+    """
+    process_executor._USE_PSUTIL = False
 
     def watch() -> None:
         while os.getppid() == driver:

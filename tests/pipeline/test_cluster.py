@@ -50,6 +50,22 @@ def test_workers_use_one_thread():
     assert {r for _, r, _ in executor(ClusterSettings(backend="loky", workers=2))(threads, range(4))} == {"1"}
 
 
+KEPT = []
+
+
+def keep(megabytes):
+    KEPT.append(bytearray(b"x") * (megabytes * 2**20))
+    time.sleep(0.6)
+    return os.getpid()
+
+
+def test_a_worker_that_keeps_much_memory_is_not_taken_for_leaking(recwarn):
+    execute = executor(ClusterSettings(backend="loky", workers=2))
+    pids = [pid for _, pid, _ in execute(keep, [1, 1, 400, 400, 1, 1, 1, 1, 1, 1])]
+    assert len(set(pids)) == 2
+    assert not [warning for warning in recwarn if "memory leak" in str(warning.message)]
+
+
 def test_one_worker_is_this_process():
     assert executor(ClusterSettings(backend="loky", workers=1)) is serial
 
