@@ -133,9 +133,11 @@ def stratify(sets: Sequence[FeatureSet], least: int) -> dict[tuple[int, str], tu
     groups: dict[tuple[int, str], list[FeatureSet]] = defaultdict(list)
     for layers, pooling in sets:
         groups[len(layers), pooling].append((layers, pooling))
+    shares = {key: least * len(members) / len(sets) for key, members in groups.items()}
+    short = sum(max(1, int(share)) for share in shares.values()) < least
     drawn = {}
     for key, members in groups.items():
-        n = min(len(members), max(1, int(np.ceil(least * len(members) / len(sets)))))
+        n = min(len(members), max(1, int(np.ceil(shares[key]) if short else shares[key])))
         picks = rng.choice(len(members), size=n, replace=False)
         drawn[key] = (len(members), [members[k] for k in sorted(picks)])
     return drawn
