@@ -133,7 +133,7 @@ class ColumnCoordinates:
         """Factor the scatter, put together from those of pairs of layers."""
         sizes = [block.train.shape[1] for block in self._blocks]
         ends = np.cumsum(sizes)
-        matrix = np.empty((ends[-1], ends[-1]), dtype=self._dtype, order="F")
+        matrix = np.zeros((ends[-1], ends[-1]), dtype=self._dtype, order="F")
         for j, (second, end) in enumerate(zip(self._blocks, ends, strict=True)):
             for first, top in zip(self._blocks[: j + 1], ends, strict=False):
                 part = first.scatter(second)  # below the diagonal is enough
