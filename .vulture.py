@@ -29,3 +29,4 @@ _.quick
 _.handle_starttag  # HTMLParser
 _.tell  # file objects that h5py writes to
 _.flush
+_._USE_PSUTIL  # loky
