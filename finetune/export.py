@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,18 +24,16 @@ from transformers import PreTrainedModel
 from features.corpus import Corpus
 from features.encoder.tokens import load_tokenizer
 from features.store import FeatureStore
-from finetune.calibration import calibrate
 from finetune.card import describe
 from finetune.estimator import FILE, Estimator, require_exportable
-from finetune.model import Decision, MCBertForSequenceClassification, MCBertModel, count_votes
+from finetune.model import MCBertForSequenceClassification, MCBertModel
+from finetune.probe import Head, fit_temperature, fold, read_probe
 from finetune.saved import save_model
 from finetune.winner import read_winner
 
 log = logging.getLogger(__name__)
 
-PROBE = ("kind", "mean", "scale", "weights", "intercept")
 PROBABILISTIC = ("logistic_regression", "lda")  # softmax of their scores is their own probability
-ROWS_AT_ONCE = 1024
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,30 +73,6 @@ class Chosen:
     """Of another: fitted on raw states, its standardisation the first step."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Head:
-    """A linear layer over raw pooled states.
-
-    Attributes
-    ----------
-    weights : float64 array of shape (d, n_scores)
-    bias : float64 array of shape (n_scores,)
-    decision : {"linear", "pairwise"}
-        Whether scores belong to labels or to pairs of labels.
-    """
-
-    weights: np.ndarray
-    bias: np.ndarray
-    decision: Decision
-
-    def logits(self, X: np.ndarray, n_labels: int) -> np.ndarray:
-        """Return float64 (n, n_labels) of states (n, d)."""
-        scores: np.ndarray = X.astype(np.float64) @ self.weights + self.bias
-        if self.decision == "linear":
-            return scores
-        return np.asarray(count_votes(torch.from_numpy(scores), n_labels).numpy())
-
-
 def read_chosen(path: Path, corpus: Corpus, encoder_name: str) -> Chosen:
     """Read the winner and its probe, which lies beside winner.json; nothing in the files is executed.
 
@@ -112,12 +85,7 @@ def read_chosen(path: Path, corpus: Corpus, encoder_name: str) -> Chosen:
     probe = path.with_name("probe.npz")
     if record.get("probe", probe.name) is None:
         return Chosen(record=record)
-    try:
-        with np.load(probe, allow_pickle=False) as archive:
-            found = {name: archive[name] for name in PROBE}
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{probe}: not a probe of gridsearch ({error})") from error
-    return Chosen(record=record, probe=found if str(found["kind"]) in ("linear", "pairwise") else None)
+    return Chosen(record=record, probe=read_probe(probe))
 
 
 def export(inputs: ExportInputs, chosen: Chosen, folder: Path) -> list[str]:
@@ -201,40 +169,10 @@ def _estimating(
     return model, {"README.md": card.encode(), FILE: content}
 
 
-def fold(probe: Mapping[str, np.ndarray]) -> Head:
-    """Make a head over raw states of a probe over standardised ones.
-
-    (x - mean) / scale @ W + b  =  x @ (W / scale) + (b - mean / scale @ W). The one machine of a binary SVM
-    becomes the score of its first label, that of the second being 0.
-
-    Parameters
-    ----------
-    probe : mapping
-        ``kind``, linear or pairwise, and ``mean`` (d,), ``scale`` (d,), ``weights`` (d, n_scores),
-        ``intercept`` (n_scores,).
-    """
-    weights = probe["weights"].astype(np.float64) / probe["scale"][:, None]
-    bias = probe["intercept"] - probe["mean"] @ weights
-    if str(probe["kind"]) == "linear":
-        return Head(weights, bias, "linear")
-    if weights.shape[1] > 1:
-        return Head(weights, bias, "pairwise")
-    return Head(np.hstack([weights, np.zeros_like(weights)]), np.append(bias, 0.0), "linear")
-
-
 def _temperature(
     scores: Callable[[np.ndarray], np.ndarray],
     store: FeatureStore,
     inputs: ExportInputs,
     record: Mapping[str, Any],
 ) -> float:
-    """Return the temperature of scores' probabilities, fitted to the source language's dev texts."""
-    corpus = inputs.corpus
-    rows = corpus.rows(split="dev", language=corpus.source_language)
-    rows = rows[store.index[rows] >= 0]
-    parts = [rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE)]
-    layers, pooling = record["layers"], record["pooling"]
-    return calibrate(
-        np.concatenate([scores(store.states(layers=layers, pooling=pooling, rows=part)) for part in parts]),
-        corpus.y[rows],
-    )
+    return fit_temperature(scores, store, inputs.corpus, layers=record["layers"], pooling=record["pooling"])

@@ -29,6 +29,7 @@ from finetune.callback import Texts, Training, Watch
 from finetune.evaluation import Evaluation, Score, compute_logits, score_languages
 from finetune.freezing import Schedule, scheduled
 from finetune.model import MCBertForSequenceClassification
+from finetune.probe import read_start
 from finetune.saved import save_model
 from finetune.settings import FinetuneSettings
 from finetune.trainer import train
@@ -154,7 +155,7 @@ def read_texts(path: Path, source_language: str) -> Corpus:
 
 
 def build(job: Job, labels: Sequence[str]) -> tuple[PreTrainedModel, frozenset[str]]:
-    """Build a system's model and name the parameters that start random."""
+    """Build a system's model and name the parameters of its head, or those that start random."""
     if job.system == "baseline":
         return build_baseline(job.encoder, dropout=job.settings.dropout, labels=labels)
     model = MCBertForSequenceClassification.from_encoder(
@@ -163,8 +164,12 @@ def build(job: Job, labels: Sequence[str]) -> tuple[PreTrainedModel, frozenset[s
         pooling=job.architecture.pooling,
         dropout=job.settings.dropout,
         labels=labels,
+        standardised=job.architecture.probe is not None,
+        head_layers=job.settings.head_layers,
     )
-    return model, frozenset(name for name, _ in model.named_parameters() if name.startswith("classifier."))
+    if job.architecture.probe is not None:
+        read_start(job.architecture.probe, model, job.architecture.temperature)
+    return model, frozenset(name for name, _ in model.named_parameters() if not name.startswith("encoder."))
 
 
 def tokenised(

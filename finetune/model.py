@@ -9,6 +9,7 @@ The encoder ends at the deepest layer used and has no pooler: what feeds nothing
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -46,6 +47,11 @@ class MCBertConfig(PreTrainedConfig):
     decision : {"linear", "pairwise"}
         ``linear``: the head has a score for each label, which are the logits. ``pairwise``: it has a machine
         for each pair of labels, (0, 1), (0, 2), ..., and the logits are their votes, as an SVM decides.
+    standardised : bool
+        Whether the head reads (states - feature_mean) / feature_scale: two buffers, fixed, saved with the
+        weights.
+    head_layers : int
+        Hidden layers before the linear one, each as wide as the encoder, with GELU and dropout.
     probability_temperature : float
         softmax(logits / temperature) are the probabilities; the logits themselves are not divided by it.
     """
@@ -60,8 +66,6 @@ class MCBertConfig(PreTrainedConfig):
         layers: Sequence[int] = (1,),
         pooling: str = "max",
         dropout: float = 0.1,
-        decision: Decision = "linear",
-        probability_temperature: float = 1.0,
         **kwargs: Any,
     ) -> None:
         if encoder_config is None:  # the library builds a config without arguments to find what differs
@@ -73,8 +77,10 @@ class MCBertConfig(PreTrainedConfig):
         self.pooling = pooling
         blocks_of(self.layers, pooling)
         self.dropout = dropout
-        self.decision = decision
-        self.probability_temperature = probability_temperature
+        self.decision: Decision = kwargs.pop("decision", "linear")
+        self.standardised: bool = kwargs.pop("standardised", False)
+        self.head_layers: int = kwargs.pop("head_layers", 0)
+        self.probability_temperature: float = kwargs.pop("probability_temperature", 1.0)
         super().__init__(**kwargs)
 
 
@@ -104,7 +110,7 @@ class _MCBert(PreTrainedModel):
         pooling: str,
         dropout: float,
         labels: Sequence[str],
-        decision: Decision = "linear",
+        **head: Any,
     ) -> Self:
         """Take a pretrained encoder; a head starts random.
 
@@ -116,8 +122,8 @@ class _MCBert(PreTrainedModel):
             Layers that feed the head; the encoder is cut after the deepest.
         labels : sequence of str
             Label names in the order of their codes.
-        decision : {"linear", "pairwise"}
-            What the head is, as in `MCBertConfig`.
+        head
+            ``decision``, ``standardised`` and ``head_layers`` of `MCBertConfig`.
         """
         encoder = load_encoder(folder, max(layers))
         config = MCBertConfig(
@@ -125,7 +131,7 @@ class _MCBert(PreTrainedModel):
             layers=layers,
             pooling=pooling,
             dropout=dropout,
-            decision=decision,
+            **head,
             **label_names(labels),
         )
         model = cls(config)
@@ -167,14 +173,22 @@ class MCBertModel(_MCBert):
 
 
 class MCBertForSequenceClassification(_MCBert):
-    """Pooled states of the chosen layers, concatenated, dropout, linear."""
+    """Pooled states of the chosen layers, concatenated, dropout, linear; hidden layers first by option."""
+
+    feature_mean: torch.Tensor
+    feature_scale: torch.Tensor
 
     def __init__(self, config: MCBertConfig) -> None:
         super().__init__(config)
         self.num_labels = config.num_labels or 0
         self.dropout = nn.Dropout(config.dropout)
+        if config.standardised:
+            self.register_buffer("feature_mean", torch.zeros(self.width))
+            self.register_buffer("feature_scale", torch.ones(self.width))
+        widths = [self.width, *[config.encoder_config.hidden_size] * config.head_layers]
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         n_pairs = self.num_labels * (self.num_labels - 1) // 2
-        self.classifier = nn.Linear(self.width, n_pairs if config.decision == "pairwise" else self.num_labels)
+        self.classifier = nn.Linear(widths[-1], n_pairs if config.decision == "pairwise" else self.num_labels)
         self.post_init()  # type: ignore[no-untyped-call]
 
     def forward(
@@ -211,8 +225,12 @@ class MCBertForSequenceClassification(_MCBert):
             raise ValueError("forward: labels: got some, but this model's logits are votes: it has no loss")
         given = input_ids if input_ids is not None else inputs_embeds
         kwargs |= {"input_ids": input_ids, "inputs_embeds": inputs_embeds, "token_type_ids": token_type_ids}
-        features = self.pooled(given, attention_mask, **kwargs).to(self.classifier.weight.dtype)
-        logits = self.classifier(self.dropout(features))  # (batch, n_labels), or (batch, n_pairs)
+        states = self.pooled(given, attention_mask, **kwargs).to(self.classifier.weight.dtype)
+        if self.config.standardised:
+            states = (states - self.feature_mean) / self.feature_scale
+        for layer in self.hidden:
+            states = nn.functional.gelu(layer(self.dropout(states)))  # (batch, hidden)
+        logits = self.classifier(self.dropout(states))  # (batch, n_labels), or (batch, n_pairs)
         if self.config.decision == "pairwise":
             logits = count_votes(logits, self.num_labels)
         loss = None if labels is None else nn.functional.cross_entropy(logits, labels)

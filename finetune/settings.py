@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from results.schema import POOLINGS, PROTOCOLS
 
 SYSTEMS = ("baseline", "mcbert", "mcbert_wf")
+Start = Literal["random", "probe"]
+STARTS: tuple[Start, ...] = get_args(Start)
 Protocol = Literal["source-dev", "target-dev", "last"]
 
 
@@ -61,6 +63,12 @@ class FinetuneSettings:
     pooling: str = ""
     """max, mean or cls; empty: the winner's."""
 
+    start: Start = "random"
+    """The head's first weights: random, or phase one's best classifier that has a score for each label."""
+
+    head_layers: int = 0
+    """Hidden layers of the head, as wide as the encoder; 0: a linear head. Not with `start` = "probe"."""
+
     freeze: dict[int, tuple[int, ...]] = dataclasses.field(default_factory=dict)
     """Layers to freeze once so many epochs are complete: ``{2: (9, 11)}``; layer 0 is the embeddings."""
 
@@ -91,6 +99,7 @@ class FinetuneSettings:
             _whole(name, getattr(self, name), 1)
         _whole("max_length", self.max_length or 3, 3)
         self._check_rates()
+        self._check_head()
         _require(self.pooling in ("", *POOLINGS), "pooling", self.pooling, ", ".join(POOLINGS))
         _require(self.protocol in PROTOCOLS, "protocol", self.protocol, ", ".join(PROTOCOLS))
         self._check_freeze()
@@ -105,6 +114,12 @@ class FinetuneSettings:
             _require(_number(value) and 0 <= value < 1, name, value, "a number from 0 to below 1")
         decay = self.weight_decay
         _require(_number(decay) and 0 <= decay <= 1, "weight_decay", decay, "a number from 0 to 1")
+
+    def _check_head(self) -> None:
+        _require(self.start in STARTS, "start", self.start, ", ".join(STARTS))
+        _whole("head_layers", self.head_layers, 0)
+        linear = self.start == "random" or self.head_layers == 0
+        _require(linear, "head_layers", self.head_layers, '0 with finetune.start = "probe", a linear head')
 
     def _check_freeze(self) -> None:
         _require(isinstance(self.freeze, Mapping), "freeze", self.freeze, "a table of epoch = [layers]")

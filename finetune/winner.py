@@ -30,7 +30,13 @@ class Architecture:
     """How phase one chose its winner; None where the settings name the layers and there is no winner."""
 
     protocol: str = "last"
-    """How layers and pooling were chosen: phase one's protocol; ``last`` where the settings name both."""
+    """How what the model starts from was chosen: phase one's; ``last`` where the settings name it all."""
+
+    probe: Path | None = None
+    """File of the classifier that the head starts from; None: the head starts random."""
+
+    temperature: float = 1.0
+    """What the classifier's scores are divided by."""
 
 
 def read_architecture(
@@ -68,8 +74,35 @@ def read_architecture(
         layers=layers,
         pooling=pooling,
         probe_protocol=found.get("protocol"),
-        protocol="last" if named else str(found.get("protocol", "last")),
+        protocol="last" if named and settings.start == "random" else str(found.get("protocol", "last")),
+        **_probe(settings, found, winner, (layers, pooling)),
     )
+
+
+def _probe(
+    settings: FinetuneSettings,
+    found: Mapping[str, Any],
+    winner: Path | None,
+    blocks: tuple[tuple[int, ...], str],
+) -> dict[str, Any]:
+    """Return the fields of the probe that training starts from, of the very layers and pooling."""
+    if settings.start == "random":
+        return {}
+    if winner is None or not found.get("probe"):
+        raise ValueError(
+            f"{winner or 'winner.json'}: probe: got none, accepted: a classifier with a score for each "
+            'label, or finetune.start = "random"'
+        )
+    own = tuple(found["layers"]), str(found["pooling"])
+    if own != blocks:
+        raise ValueError(
+            f"{winner}: got a classifier of layers {list(own[0])}, {own[1]!r}, accepted: one of "
+            f"finetune.layers and finetune.pooling, {list(blocks[0])}, {blocks[1]!r}"
+        )
+    return {
+        "probe": winner.with_name(str(found["probe"])),
+        "temperature": float(found.get("temperature", 1.0)),
+    }
 
 
 def _blocks(

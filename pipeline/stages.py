@@ -62,8 +62,9 @@ class Pipeline:
 
     @property
     def searches(self) -> bool:
-        """Whether phase two takes its layers and pooling from phase one's winner."""
-        return not (self.config.finetune.layers and self.config.finetune.pooling)
+        """Whether phase two takes something from phase one: layers, pooling, the head's start."""
+        settings = self.config.finetune
+        return settings.start == "probe" or not (settings.layers and settings.pooling)
 
     @cached_property
     def encoder(self) -> Path:
@@ -204,12 +205,16 @@ class Pipeline:
             "texts": sha256(self.texts),
             "winner": sha256(self.winner) if self.searches else None,
         }
+        if self.config.finetune.start == "probe":
+            inputs["gridsearch"] = sha256(self.run.folder / "gridsearch.csv")
         self.run.stage("finetune", inputs, self._finetune)
 
     def _finetune(self) -> list[str]:
         from finetune.finetune import Inputs, finetune
+        from pipeline import start
 
         settings = self.config.finetune
+        winner = start.starting_point(self) if settings.start == "probe" else self.winner
         if not settings.max_length:
             settings = dataclasses.replace(settings, max_length=self.config.encoder.max_length)
         finetune(
@@ -217,7 +222,7 @@ class Pipeline:
             Inputs(
                 corpus=self.texts,
                 source_language=self.config.corpus.source_language,
-                winner=self.winner if self.searches else None,
+                winner=winner if self.searches else None,
                 encoder=self.encoder,
                 out=self.run.folder,
             ),
@@ -225,7 +230,7 @@ class Pipeline:
             stamp=self.stamp,
             track=track,
         )
-        names = ("finetune.csv", "freezing.csv", "predictions_finetune.csv", "table1.csv")
+        names = ("finetune.csv", "freezing.csv", "predictions_finetune.csv", "table1.csv", *start.FILES)
         return [name for name in names if (self.run.folder / name).is_file()]  # no table1 without test texts
 
     def report(self) -> None:

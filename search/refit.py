@@ -6,6 +6,7 @@ so what comes out labels texts as the candidate's row says.
 
 import difflib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from search.mixture import close, represent
 from search.probe import Probe
 from search.representation import Representation
 from search.routes import plain
-from search.space import Candidate, GridsearchSettings, Space
+from search.space import Candidate, GridsearchSettings, Space, layers_text
 from search.task import fit, one_thread
 
 LINEAR = ("logistic_regression", "linear_svm", "ridge", "lda")
@@ -91,6 +92,44 @@ def best_linear(out: Path) -> str:
     return (
         f"the best that is a head of weights is {row['candidate_id']}: export it by --candidate {row['rank']}"
     )
+
+
+def find_linear(
+    out: Path, *, n_labels: int, layers: Sequence[int] = (), pooling: str = ""
+) -> "pd.Series[Any]":
+    """Return the row of the best candidate with a linear score for each label, by the search's protocol.
+
+    Parameters
+    ----------
+    out : Path
+        The run's folder.
+    n_labels : int
+        With more than two, an SVM is a machine for each pair of labels, whose votes are no such scores.
+    layers, pooling
+        Only candidates of these; empty: of any.
+
+    Raises
+    ------
+    ValueError
+        There is none.
+    """
+    frame = read(GRIDSEARCH, out / "gridsearch.csv")
+    names = [name for name in LINEAR if n_labels == 2 or name != "linear_svm"]
+    wanted = frame["classifier"].isin(names) & frame["rank"].notna()
+    text = layers_text(tuple(sorted(layers)))
+    for column, value in (("layers", text), ("pooling", pooling)):
+        wanted &= frame[column].eq(value) if value else True
+    if layers:  # a mixed candidate's layers mean nothing without its poolings
+        wanted &= ~frame["pooling"].str.contains("+", regex=False)
+    if not wanted.any():
+        among = "".join(
+            f", {name} {value}" for name, value in (("layers", text), ("pooling", pooling)) if value
+        )
+        raise ValueError(
+            f"{out / 'gridsearch.csv'}: got no candidate with a score for each label{among}; accepted: "
+            f"gridsearch.classifiers with one of {', '.join(names)}"
+        )
+    return frame[wanted].sort_values("rank").iloc[0]
 
 
 def refit(row: "pd.Series[Any]", settings: GridsearchSettings, *, store: Path, out: Path) -> Refitted:

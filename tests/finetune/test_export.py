@@ -21,9 +21,10 @@ from features.encoder.files import EncoderError
 from features.encoder.tokens import tokenise
 from features.store import FeatureStore
 from finetune.evaluation import compute_logits
-from finetune.export import ExportInputs, export, fold, read_chosen
+from finetune.export import ExportInputs, export, read_chosen
 from finetune.model import count_votes
 from finetune.predict import label_texts
+from finetune.probe import fold
 from finetune.saved import load_model
 from pipeline.cli import main
 from pipeline.export import file_name

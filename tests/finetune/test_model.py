@@ -1,6 +1,7 @@
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from transformers import (
@@ -17,6 +18,7 @@ from transformers import (
 from features.encoder.pooled import PooledEncoder
 from features.encoder.tokens import load_tokenizer
 from finetune.model import MCBertConfig, MCBertForSequenceClassification, MCBertModel
+from finetune.probe import fold, read_start
 
 LABELS = ("cancel", "refund", "other")
 SMALL = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2,
@@ -31,6 +33,7 @@ CONFIGS = {
     ),
     "electra": ElectraConfig(**SMALL, embedding_size=8),
 }  # fmt: skip
+BATCH_SMALL = {"input_ids": torch.tensor([[5, 6, 7]])}
 BATCH = {
     "input_ids": torch.tensor([[5, 6, 7, 8], [9, 10, 0, 0]]),
     "attention_mask": torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]]),
@@ -181,3 +184,73 @@ def test_votes_have_no_loss():
     assert model(input_ids=ids).logits.sum() == 3
     with pytest.raises(ValueError, match="labels: got some, but this model's logits are votes"):
         model(input_ids=ids, labels=torch.tensor([0]))
+
+
+def test_a_deeper_head_learns_what_a_linear_one_cannot(tmp_path):
+    """The label is whether two of four states differ: no line tells that."""
+    inner = BertConfig(vocab_size=10, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+    X = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]).repeat(1, 8)
+    y = torch.tensor([0, 1, 1, 0])
+    right = {}
+    for depth in (0, 1):
+        torch.manual_seed(0)
+        config = MCBertConfig(inner, layers=(1,), dropout=0.0, head_layers=depth, id2label={0: "a", 1: "b"})
+        model = MCBertForSequenceClassification(config)
+        model.pooled = lambda *args, **kwargs: X
+        head = [p for name, p in model.named_parameters() if not name.startswith("encoder.")]
+        assert len(head) == 2 * (depth + 1)
+        optimizer = torch.optim.Adam(head, lr=0.05)
+        for _ in range(150):
+            optimizer.zero_grad()
+            model(input_ids=torch.zeros(4, 1), labels=y).loss.backward()
+            optimizer.step()
+        right[depth] = (model(input_ids=torch.zeros(4, 1)).logits.argmax(dim=1) == y).sum().item()
+    assert right[0] < right[1] == 4
+    del model.pooled
+    model.save_pretrained(tmp_path)
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    assert again.config.head_layers == 1
+    assert torch.equal(again.eval()(**BATCH_SMALL).logits, model.eval()(**BATCH_SMALL).logits)
+
+
+def test_a_head_over_standardised_states_is_the_folded_one_over_raw_states(encoder, tmp_path):
+    rng = np.random.default_rng(0)
+    probe = {
+        "kind": np.asarray("linear"), "mean": rng.normal(size=64), "scale": rng.uniform(0.1, 3, size=64),
+        "weights": rng.normal(size=(64, 3)), "intercept": rng.normal(size=3),
+    }  # fmt: skip
+    np.savez(tmp_path / "probe.npz", **probe)
+    build = {"pooling": "mean", "dropout": 0.0, "labels": LABELS}
+    standardised = MCBertForSequenceClassification.from_encoder(encoder, (1, 3), standardised=True, **build)
+    read_start(tmp_path / "probe.npz", standardised, temperature=4.0)
+    raw = MCBertForSequenceClassification.from_encoder(encoder, (1, 3), **build)
+    head = fold(probe)
+    with torch.no_grad():
+        raw.classifier.weight.copy_(torch.from_numpy(head.weights.T))
+        raw.classifier.bias.copy_(torch.from_numpy(head.bias))
+    logits = standardised.eval()(**BATCH).logits
+    torch.testing.assert_close(4 * logits, raw.eval()(**BATCH).logits, atol=1e-4, rtol=1e-4)
+    assert not {"feature_mean", "feature_scale"} & {name for name, _ in standardised.named_parameters()}
+    standardised.save_pretrained(tmp_path / "saved")
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved").eval()
+    assert torch.equal(again(**BATCH).logits, logits)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"kind": np.asarray("pairwise")}, "it decides by votes, which have no gradient to train"),
+        ({"kind": np.asarray("neighbours")}, "it decides by votes"),
+        ({"weights": np.ones((63, 3))}, r"weights: got shape \(63, 3\), accepted: \(64, 3\)"),
+        ({"weights": np.ones((64, 2))}, r"weights: got shape \(64, 2\), accepted: \(64, 3\)"),
+    ],
+)
+def test_a_probe_that_is_no_start_is_refused(encoder, tmp_path, change, said):
+    probe = {"kind": np.asarray("linear"), "mean": np.zeros(64), "scale": np.ones(64),
+             "weights": np.ones((64, 3)), "intercept": np.zeros(3)}  # fmt: skip
+    np.savez(tmp_path / "probe.npz", **probe | change)
+    model = MCBertForSequenceClassification.from_encoder(
+        encoder, (1, 3), pooling="mean", dropout=0.0, labels=LABELS, standardised=True
+    )
+    with pytest.raises(ValueError, match=rf"probe\.npz: {said}"):
+        read_start(tmp_path / "probe.npz", model, 1.0)

@@ -33,6 +33,8 @@ def test_defaults_are_the_published_ones():
         ("pooling", "min", "finetune.pooling: got 'min', accepted: max, mean, cls"),
         ("protocol", "best", "finetune.protocol: got 'best', accepted: source-dev, target-dev, last"),
         ("threads", 0, "finetune.threads"),
+        ("start", "winner", "finetune.start: got 'winner', accepted: random, probe"),
+        ("head_layers", -1, "finetune.head_layers: got -1, accepted: whole numbers from 0"),
         ("freeze", {5: (1,)}, "finetune.freeze: got epoch 5, accepted: 0 to 4"),
         ("freeze", {"two": (1,)}, "finetune.freeze: got epoch 'two'"),
         ("freeze", {2: ()}, "finetune.freeze.2: got no layer"),

@@ -89,3 +89,33 @@ def test_a_winner_may_have_a_pooling_for_each_layer_and_the_settings_another_for
     assert (found.layers, found.pooling) == ((1, 3), "cls")
     with pytest.raises(ValueError, match=r"finetune\.layers: got \[2\] for a winner with a pooling for each"):
         read_architecture(winner, FinetuneSettings(layers=(2,)), **FITTING)
+
+
+def test_a_probe_to_start_from_lies_beside_the_winner(winner):
+    change(winner, probe="start.npz", temperature=0.25)
+    found = read_architecture(winner, FinetuneSettings(start="probe"), **FITTING)
+    assert (found.probe, found.temperature) == (winner.with_name("start.npz"), 0.25)
+    assert read_architecture(winner, FinetuneSettings(), **FITTING).probe is None
+    named = read_architecture(
+        winner, FinetuneSettings(start="probe", layers=(1, 3), pooling="max"), **FITTING
+    )
+    assert named.protocol == "target-dev"  # phase one chose the classifier, if not the layers
+
+
+@pytest.mark.parametrize(
+    ("values", "settings", "message"),
+    [
+        ({}, {}, r"winner\.json: probe: got none, accepted: a classifier with a score for each label"),
+        ({"probe": None}, {}, "probe: got none"),
+        ({"probe": "p.npz"}, {"layers": (2,)}, r"a classifier of layers \[1, 3\], 'max', accepted: .* \[2\]"),
+        (
+            {"probe": "p.npz"},
+            {"pooling": "cls"},
+            r"a classifier of layers \[1, 3\], 'max', accepted: .*'cls'",
+        ),
+    ],
+)
+def test_a_probe_of_something_else_is_refused(winner, values, settings, message):
+    change(winner, **values)
+    with pytest.raises(ValueError, match=message):
+        read_architecture(winner, FinetuneSettings(start="probe", **settings), **FITTING)

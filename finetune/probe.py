@@ -1,0 +1,152 @@
+"""The classifier of phase one as a layer of a model: over standardised states, or folded over raw ones.
+
+python -m pytest tests/finetune/test_probe.py
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from features.corpus import Corpus
+from features.store import FeatureStore
+from finetune.calibration import calibrate
+from finetune.model import Decision, MCBertForSequenceClassification, count_votes
+
+PROBE = ("kind", "mean", "scale", "weights", "intercept")
+ROWS_AT_ONCE = 1024
+
+Probe = Mapping[str, np.ndarray]
+"""``kind``, linear or pairwise, and arrays: mean, scale (d,), weights (d, n_scores), intercept."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """A linear layer over pooled states.
+
+    Attributes
+    ----------
+    weights : float64 array of shape (d, n_scores)
+    bias : float64 array of shape (n_scores,)
+    decision : {"linear", "pairwise"}
+        Whether scores belong to labels or to pairs of labels.
+    """
+
+    weights: np.ndarray
+    bias: np.ndarray
+    decision: Decision
+
+    def logits(self, X: np.ndarray, n_labels: int) -> np.ndarray:
+        """Return float64 (n, n_labels) of states (n, d)."""
+        scores: np.ndarray = X.astype(np.float64) @ self.weights + self.bias
+        if self.decision == "linear":
+            return scores
+        return np.asarray(count_votes(torch.from_numpy(scores), n_labels).numpy())
+
+
+def read_probe(path: Path) -> Probe | None:
+    """Read a probe that gridsearch wrote, None where it is no head of weights; nothing is executed.
+
+    Raises
+    ------
+    ValueError
+        The file is damaged or absent.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            found = {name: archive[name] for name in PROBE}
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: not a probe of gridsearch ({error})") from error
+    return found if str(found["kind"]) in ("linear", "pairwise") else None
+
+
+def standardised_head(probe: Probe) -> Head:
+    """Return a probe's layer over standardised states.
+
+    The one machine of a binary SVM becomes the score of its first label, that of the second being 0.
+    """
+    weights, bias = probe["weights"].astype(np.float64), probe["intercept"].astype(np.float64)
+    if str(probe["kind"]) == "linear":
+        return Head(weights, bias, "linear")
+    if weights.shape[1] > 1:
+        return Head(weights, bias, "pairwise")
+    return Head(np.hstack([weights, np.zeros_like(weights)]), np.append(bias, 0.0), "linear")
+
+
+def fold(probe: Probe) -> Head:
+    """Make a head over raw states of a probe over standardised ones.
+
+    (x - mean) / scale @ W + b  =  x @ (W / scale) + (b - mean / scale @ W).
+    """
+    head = standardised_head(probe)
+    weights = head.weights / probe["scale"][:, None]
+    return Head(weights, head.bias - probe["mean"] @ weights, head.decision)
+
+
+def read_start(path: Path, model: MCBertForSequenceClassification, temperature: float) -> None:
+    """Put a probe into a model whose config says ``standardised``: its head, mean and scale.
+
+    The head stays over standardised states, whose columns are of one size, so that one learning rate suits
+    them all. Its scores are divided by the temperature, which changes no label: ridge's and LDA's are no
+    log-odds, and the loss starts from what they say only when they are scaled to be.
+
+    Parameters
+    ----------
+    path : Path
+        The probe's file.
+    temperature : float
+        softmax(scores / temperature) are the probabilities.
+
+    Raises
+    ------
+    ValueError
+        A damaged probe; one of votes, which have no gradient; one for other columns or labels.
+    """
+    probe = read_probe(path)
+    head = None if probe is None else standardised_head(probe)
+    if probe is None or head is None or head.decision == "pairwise":
+        raise ValueError(
+            f"{path}: it decides by votes, which have no gradient to train; accepted: a probe with a "
+            "score for each label"
+        )
+    wanted = (model.classifier.in_features, model.classifier.out_features)
+    if head.weights.shape != wanted:
+        raise ValueError(f"{path}: weights: got shape {head.weights.shape}, accepted: {wanted}")
+    with torch.no_grad():
+        model.feature_mean.copy_(torch.from_numpy(probe["mean"]))
+        model.feature_scale.copy_(torch.from_numpy(probe["scale"]))
+        model.classifier.weight.copy_(torch.from_numpy(head.weights.T / temperature))
+        model.classifier.bias.copy_(torch.from_numpy(head.bias / temperature))
+
+
+def fit_temperature(
+    scores: Callable[[np.ndarray], np.ndarray],
+    store: FeatureStore,
+    corpus: Corpus,
+    *,
+    layers: Sequence[int],
+    pooling: str,
+) -> float:
+    """Return the temperature of scores' probabilities, fitted to the source language's dev texts.
+
+    Parameters
+    ----------
+    scores : callable
+        Raw states (n, d) -> (n, n_labels).
+    store : FeatureStore
+        The cache of the corpus's states; texts that it skipped take no part.
+    """
+    rows = corpus.rows(split="dev", language=corpus.source_language)
+    rows = rows[store.index[rows] >= 0]
+    parts = [rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE)]
+    if not parts:
+        return 1.0
+    return calibrate(
+        np.concatenate([scores(store.states(layers=layers, pooling=pooling, rows=part)) for part in parts]),
+        corpus.y[rows],
+    )
