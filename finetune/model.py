@@ -41,7 +41,7 @@ class MCBertConfig(PreTrainedConfig):
     layers : sequence of int
         Layers that feed the head, 0 (embeddings) to the encoder's depth.
     pooling : str
-        A key of `features.encoder.pooling.POOLINGS`, or one for each of `layers`, joined by + ("max+mean").
+        A key of `POOLINGS`, or one for each of `layers`, joined by + ("max+mean").
     dropout : float
         On the concatenated pooled states.
     decision : {"linear", "pairwise"}

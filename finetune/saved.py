@@ -2,17 +2,19 @@
 
     model = load_model(Path("results/runs/demo/models/mcbert"))
 
-A folder holds weights (safetensors), config with label names, tokenizer; the tokenizer's ``model_max_length``
+A folder holds weights (safetensors), config with label names, tokenizer, and of our own models the Python
+file that loads them where this project is not (`finetune.hub`); the tokenizer's ``model_max_length``
 is the length that the model was made with, so that every reader of the folder cuts texts there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +31,15 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-import finetune.model  # noqa: F401  registers the classes
 from features.encoder import hardware
 from features.encoder.blocks import quiet
 from features.encoder.files import EncoderError, resolve
 from features.encoder.tokens import load_tokenizer
+from finetune import hub
 from finetune.calibration import softmax
 from finetune.estimator import FILE, Estimator, read_estimator
 from finetune.evaluation import Tokens, compute_logits, compute_states
+from finetune.model import MCBertConfig
 
 LONGEST = 1_000_000  # tokens; the library's word for "no limit" is 1e30
 
@@ -88,18 +91,37 @@ def save_model(
     extra : mapping of file name to content, optional
         What else the folder shall hold.
     """
+    content = dict(extra or {})
+    if isinstance(model.config, MCBertConfig):
+        model.config.auto_map = dict(hub.AUTO_MAP)
+        content[hub.FILE] = hub.modelling_source().encode()
+    with whole_folder(folder) as partial:
+        with quiet():
+            model.save_pretrained(partial)
+        save_tokenizer(tokenizer, partial, max_length)
+        for name, written in content.items():
+            (partial / name).write_bytes(written)
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path, max_length: int) -> None:
+    """Save a tokenizer whose limit is the model's."""
+    limited = copy.deepcopy(tokenizer)
+    limited.model_max_length = max_length
+    limited.save_pretrained(folder)
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Give a folder to write in, which takes the place of `folder` when the block ends without error."""
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    with quiet():
-        model.save_pretrained(partial)
-    limited = copy.deepcopy(tokenizer)
-    limited.model_max_length = max_length
-    limited.save_pretrained(partial)
-    for name, content in (extra or {}).items():
-        (partial / name).write_bytes(content)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.replace(folder)
+    try:
+        yield partial
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.replace(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def load_model(name: str, *, key: str = "--model") -> SavedModel:
