@@ -14,7 +14,7 @@ MCBERT    = $(BIN)/python -m pipeline
 STAGE     = $(MCBERT) $(1) --config $(CONFIG) --run $(RUN) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo prepare extract gridsearch finetune report export retrieval test stress lint types validate bench bench-extract clean
+.PHONY: help setup demo prepare extract gridsearch finetune report export retrieval test stress lint types validate bench bench-extract bench-gridsearch clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ bench: setup ## the quality table of the samples (README quotes it)
 
 bench-extract: setup ## the speed of extraction against the plain ways, ARGS="--stsbenchmark DIR --tatoeba DIR"
 	$(BIN)/python benchmarks/extract.py $(ARGS)
+
+bench-gridsearch: setup ## the speed of the search against plain scikit-learn, ARGS="--growth" for its growth
+	$(BIN)/python benchmarks/gridsearch.py $(ARGS)
 
 clean: ## remove caches and build leftovers; .venv and results stay
 	rm -rf cache build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -8,4 +8,6 @@ import sys
 from pathlib import Path
 
 blocks = re.findall(r"```bash\n(.*?)```", Path(sys.argv[1]).read_text(encoding="utf-8"), flags=re.S)
-sys.exit(f"{sys.argv[1]}: no bash block") if not blocks else sys.stdout.write("\n".join(blocks))
+if not blocks:
+    sys.exit(f"{sys.argv[1]}: no bash block")
+sys.stdout.write("\n".join(blocks))
