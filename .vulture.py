@@ -2,9 +2,18 @@
 
 _.__post_init__
 _.on_train_begin  # TrainerCallback
+_.on_epoch_begin
 _.on_epoch_end
+_.on_step_end
 _.on_log
 _.should_log
+_.should_training_stop
+_.get_train_dataloader  # Trainer
+_._save_checkpoint
+_._load_from_checkpoint
+_._load_optimizer_and_scheduler
+_._load_scaler
+_._load_rng_state
 _.grad  # torch
 _.model_type  # PreTrainedConfig and PreTrainedModel
 _.sub_configs

@@ -1,4 +1,4 @@
-"""What happens in a training between epochs: evaluate every language, keep the best weights, freeze by rule.
+"""What happens in a training between steps: evaluate every language, keep the best weights, freeze by rule.
 
 python -m pytest tests/finetune/test_callback.py
 """
@@ -9,6 +9,7 @@ import dataclasses
 import logging
 import math
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,21 +23,25 @@ from transformers import (
     TrainingArguments,
 )
 
+from finetune.curves import write_evaluation
 from finetune.evaluation import (
     Evaluation,
     Tokens,
-    choose_epoch,
+    choose,
     compute_logits,
     score_languages,
     watched_score,
 )
 from finetune.freezing import FreezeEvent, Rule, freeze_layers, freeze_word_embeddings
+from finetune.gradients import LayerNorms
 from finetune.settings import FinetuneSettings
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 log = logging.getLogger(__name__)
+
+PREDICTED = "predicted dev codes"  # among the tensors, whose other names are the weights'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,22 +57,25 @@ class Texts:
     language: np.ndarray
     """Of each text, (n_texts,)."""
 
+    ids: tuple[str, ...] = ()
+    """Of each text, for messages."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Training:
-    """What a training decided and measured; the model holds the chosen epoch's weights."""
+    """What a training decided and measured; the model holds the weights of the chosen evaluation."""
 
     history: list[Evaluation]
-    """Dev scores of epoch 0 (before training) and every epoch."""
+    """Dev scores before training, after every epoch and every so many steps."""
 
     events: list[FreezeEvent]
     """What was frozen, and when."""
 
     chosen: int
-    """The epoch that the protocol takes."""
+    """The evaluation that the protocol takes: its place in `history`."""
 
     dev_predicted: np.ndarray
-    """Predicted label codes of the dev texts at the chosen epoch, int64 (n_dev,)."""
+    """Predicted label codes of the dev texts at the chosen evaluation, int64 (n_dev,)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,17 +86,20 @@ class Watch:
     """Says what to freeze after each evaluation."""
 
     protocol: str
-    """How the epoch is chosen."""
+    """How the evaluation is chosen whose weights are kept."""
 
     source_language: str
     """Language of the training texts."""
+
+    gradient_norms: bool = False
+    """Whether the rule looks at the evaluations' `gradient_norms`; they cost a pass over the gradients."""
 
     fresh: frozenset[str] = frozenset()
     """Names of the parameters that start random and take the head's learning rate."""
 
 
 class EpochCallback(TrainerCallback):
-    """Evaluate dev before training and after each epoch, then freeze what the rule says."""
+    """Evaluate dev before training, after each epoch and every so many steps, then freeze by rule."""
 
     def __init__(
         self,
@@ -101,13 +112,15 @@ class EpochCallback(TrainerCallback):
         writer: SummaryWriter | None,
     ) -> None:
         self.model, self.tokenizer, self.dev, self.watch = model, tokenizer, dev, watch
-        self.freeze_embeddings, self.writer = settings.freeze_embeddings, writer
+        self.settings, self.writer = settings, writer
         self.history: list[Evaluation] = []
         self.events: list[FreezeEvent] = []
-        self.predicted: list[np.ndarray] = []
+        self.norms = LayerNorms(model) if watch.gradient_norms else None
         self._began = time.monotonic()
-        self._best: tuple[float, dict[str, torch.Tensor]] | None = None
-        self._logged = (0, 0.0)  # step of the last log, sum of the epoch's training losses until then
+        self._predicted = np.empty(0, dtype=np.int64)
+        self._best_score = -math.inf
+        self._best: dict[str, torch.Tensor] = {}
+        self._logged = (0, 0.0)  # step of the last log, sum of the training losses since the last evaluation
 
     @property
     def frozen(self) -> tuple[int, ...]:
@@ -117,19 +130,51 @@ class EpochCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Score the untrained model; freeze what is frozen from the start."""
-        if self.freeze_embeddings:
-            freeze_word_embeddings(self.model, kwargs["optimizer"])
+        """Score the untrained model; freeze what is frozen from the start, or was when resumed."""
+        optimizer = kwargs["optimizer"]
+        if self.settings.freeze_embeddings:
+            freeze_word_embeddings(self.model, optimizer)
             log.info("freeze: word embeddings, from the start")
-        self._evaluate(0, state.global_step, kwargs["optimizer"])
+        if self.history:
+            freeze_layers(self.model, self.frozen, optimizer)
+        else:
+            self._evaluate(0, state.global_step, optimizer)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Score and save every so many steps; what falls on an epoch's end is done there."""
+        epoch = state.epoch or 0.0
+        if epoch.is_integer():
+            return
+        step, settings = state.global_step, self.settings
+        if settings.eval_steps and step % settings.eval_steps == 0:
+            self._evaluate(int(epoch), step, kwargs["optimizer"])
+            control.should_log = True
+        if settings.checkpoint_steps and step % settings.checkpoint_steps == 0:
+            control.should_log = control.should_save = True
+        self._stop_early(control)
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Score the epoch, then freeze; ask for a log so that the epoch's training loss is whole."""
-        self._evaluate(len(self.history), state.global_step, kwargs["optimizer"])
+        """Score the epoch, then freeze; ask for a log so that its training loss is whole, and for a save."""
+        epoch = state.epoch or 0.0
+        if not epoch.is_integer():  # stopped early, within the epoch
+            return
+        self._evaluate(int(epoch), state.global_step, kwargs["optimizer"])
         self._note_train_loss()
-        control.should_log = True  # unless the last step was logged already
+        control.should_log = control.should_save = True  # no log where the last step was logged already
+        self._stop_early(control)
+
+    def _stop_early(self, control: TrainerControl) -> None:
+        """Stop after `patience` evaluations without a better score, without a save: who resumes stops too."""
+        if self.settings.patience and len(self.history) > 1:
+            best = choose(self.history, self.watch.protocol, self.watch.source_language)
+            if len(self.history) - 1 - best >= self.settings.patience:
+                control.should_training_stop, control.should_save = True, False
+                log.info("finetune: stopped at step %d: no better for %d evaluations",
+                         self.history[-1].step, self.settings.patience)  # fmt: skip
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -143,10 +188,10 @@ class EpochCallback(TrainerCallback):
         self._note_train_loss()
 
     def _note_train_loss(self) -> None:
-        """Give the last evaluation its epoch's mean loss once all of the epoch's steps are logged."""
+        """Give the last evaluation the mean loss of its steps once all of them are logged."""
         last = self.history[-1]
         step, total = self._logged
-        if last.epoch > 0 and last.train_loss is None and step == last.step:
+        if last.step > 0 and last.train_loss is None and step == last.step:
             steps = last.step - self.history[-2].step
             self.history[-1] = dataclasses.replace(last, train_loss=total / steps)
             self._logged = (step, 0.0)
@@ -158,52 +203,76 @@ class EpochCallback(TrainerCallback):
                 f"finetune: epoch {epoch}, step {step}: the model's output is not finite; lower "
                 "finetune.learning_rate or finetune.head_learning_rate"
             )
-        scores = score_languages(logits, self.dev.y, self.dev.language)
-        seconds = time.monotonic() - self._began
-        self.history.append(
-            Evaluation(epoch=epoch, step=step, scores=scores, frozen=self.frozen, seconds=seconds)
+        evaluation = Evaluation(
+            epoch=epoch,
+            step=step,
+            scores=score_languages(logits, self.dev.y, self.dev.language),
+            frozen=self.frozen,
+            seconds=time.monotonic() - self._began,
+            gradient_norms=self.norms.mean() if self.norms else (),
         )
-        self.predicted.append(logits.argmax(axis=1).astype(np.int64))
-        self._keep_best()
+        self.history.append(evaluation)
+        self._keep_best(logits.argmax(axis=1).astype(np.int64))
         event = self.watch.rule(self.history)
         if event is not None:
             freeze_layers(self.model, event.layers, optimizer)
             self.events.append(event)
             log.info("freeze: epoch %d: layers %s (%s)", epoch, list(event.layers), event.reason)
-        self._write(event)
+        if self.writer is not None:
+            write_evaluation(self.writer, evaluation, event, self.frozen)
 
-    def _keep_best(self) -> None:
-        """Copy the weights of the best epoch so far; `last` needs no copy, it takes what is there."""
+    def _keep_best(self, predicted: np.ndarray) -> None:
+        """Copy the weights of the best evaluation; `last` needs no copy, it takes what is there."""
         now = self.history[-1]
-        if self.watch.protocol == "last" or now.epoch == 0:
+        if self.watch.protocol == "last":
+            self._predicted = predicted
+            return
+        if now.step == 0:
             return
         score = watched_score(now.scores, self.watch.protocol, self.watch.source_language)
-        if self._best is None or score > self._best[0]:
-            weights = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
-            self._best = (score, weights)
+        if score > self._best_score:
+            self._best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+            self._best_score, self._predicted = score, predicted
 
-    def _write(self, event: FreezeEvent | None) -> None:
-        if self.writer is None:
-            return
-        now = self.history[-1]
-        for language, score in now.scores.items():
-            self.writer.add_scalar(f"accuracy/{language}", score.accuracy, now.step)
-            self.writer.add_scalar(f"dev_loss/{language}", score.loss, now.step)
-        self.writer.add_text("frozen", ", ".join(map(str, self.frozen)) or "none", now.step)
-        if event is not None:
-            self.writer.add_text("freeze event", f"layers {list(event.layers)}: {event.reason}", now.step)
+    def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """Return all that a resumed training needs: what JSON holds, and tensors."""
+        plain = {
+            "history": [dataclasses.asdict(evaluation) for evaluation in self.history],
+            "events": [dataclasses.asdict(event) for event in self.events],
+            "seconds": time.monotonic() - self._began,
+            "best_score": self._best_score if self._best else None,
+            "logged": self._logged,
+            "norms": self.norms.state() if self.norms else None,
+        }
+        if self.writer is not None:
+            self.writer.flush()
+        return plain, self._best | {PREDICTED: torch.from_numpy(self._predicted)}
+
+    def restore(self, plain: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
+        """Go on from what `state` returned; the layers are frozen again when the training begins."""
+        self.history = [Evaluation.of(record) for record in plain["history"]]
+        self.events = [
+            FreezeEvent(**{**event, "layers": tuple(event["layers"])}) for event in plain["events"]
+        ]
+        self._began = time.monotonic() - plain["seconds"]
+        self._best = {name: tensor for name, tensor in tensors.items() if name != PREDICTED}
+        self._best_score = plain["best_score"] if self._best else -math.inf
+        self._predicted = tensors[PREDICTED].numpy()
+        self._logged = (plain["logged"][0], plain["logged"][1])
+        if self.norms:
+            self.norms.restore(plain["norms"])
 
     def finish(self) -> Training:
-        """Put the chosen epoch's weights into the model."""
+        """Put the weights of the chosen evaluation into the model."""
         for evaluation in self.history[1:]:
             if evaluation.train_loss is None or not math.isfinite(evaluation.train_loss):
                 raise ValueError(
                     f"finetune: epoch {evaluation.epoch}: the training loss is {evaluation.train_loss}; "
                     "lower finetune.learning_rate"
                 )
-        chosen = choose_epoch(self.history, self.watch.protocol, self.watch.source_language)
-        if self._best is not None:
-            self.model.load_state_dict(self._best[1])
+        chosen = choose(self.history, self.watch.protocol, self.watch.source_language)
+        if self._best:
+            self.model.load_state_dict(self._best)
         return Training(
-            history=self.history, events=self.events, chosen=chosen, dev_predicted=self.predicted[chosen]
+            history=self.history, events=self.events, chosen=chosen, dev_predicted=self._predicted
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -37,25 +38,39 @@ class Score:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The dev scores at the end of an epoch; a training's history is a list of these."""
+    """Dev scores at a moment of a training; a training's history is a list of these."""
 
     epoch: int
-    """Epochs trained; 0: before training."""
+    """Epochs completed."""
 
     step: int
-    """Optimiser steps made."""
+    """Optimiser steps made; 0: before training."""
 
     scores: Mapping[str, Score]
     """Per language."""
 
     frozen: tuple[int, ...] = ()
-    """Layers that were frozen while the epoch was trained."""
+    """Layers that were frozen while it was trained up to here."""
 
     seconds: float = 0.0
     """Since the start of the training."""
 
     train_loss: float | None = None
-    """Mean training loss of the epoch; None before training."""
+    """Mean training loss since the evaluation before; None before training."""
+
+    gradient_norms: tuple[float, ...] = ()
+    """Mean norm of the gradient of each layer, 0 (embeddings) to the deepest, over the steps since the
+    evaluation before, not clipped, 0 for frozen layers; empty before training and where no rule asks."""
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Self:
+        """Return the evaluation whose `dataclasses.asdict` went through JSON."""
+        restored: dict[str, Any] = {
+            "scores": {name: Score(**score) for name, score in record["scores"].items()},
+            "frozen": tuple(record["frozen"]),
+            "gradient_norms": tuple(record["gradient_norms"]),
+        }
+        return cls(**{**record, **restored})
 
 
 def compute_logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: Tokens) -> np.ndarray:
@@ -135,17 +150,22 @@ def watched_score(scores: Mapping[str, Score], protocol: str, source_language: s
     return float(np.mean([s.accuracy for name, s in scores.items() if name != source_language]))
 
 
-def choose_epoch(history: Sequence[Evaluation], protocol: str, source_language: str) -> int:
-    """Choose an epoch from dev scores alone.
+def choose(history: Sequence[Evaluation], protocol: str, source_language: str) -> int:
+    """Choose an evaluation, and so the weights of that moment, from dev scores alone.
 
     Parameters
     ----------
     history : sequence of Evaluation
         In order; the evaluation before training takes no part.
     protocol : str
-        ``last``: the last epoch; ``source-dev`` or ``target-dev``: the best, ties to the earlier one.
+        ``last``: the last; ``source-dev`` or ``target-dev``: the best, ties to the earlier one.
+
+    Returns
+    -------
+    int
+        Its place in `history`.
     """
-    trained = [evaluation for evaluation in history if evaluation.epoch > 0]
     if protocol == "last":
-        return trained[-1].epoch
-    return max(trained, key=lambda e: (watched_score(e.scores, protocol, source_language), -e.epoch)).epoch
+        return len(history) - 1
+    trained = range(1, len(history))
+    return max(trained, key=lambda k: (watched_score(history[k].scores, protocol, source_language), -k))

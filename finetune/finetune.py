@@ -8,10 +8,10 @@ Reads the corpus and the winner of phase one; writes ``finetune.csv``, ``freezin
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import logging
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -113,8 +113,7 @@ def finetune(
             failures.append(f"{job.name}: {error}")
     if failures:
         raise JobError(f"finetune: {len(failures)} of {len(todo)} trainings failed, first {failures[0]}")
-    with contextlib.suppress(OSError):
-        (inputs.out / "checkpoints").rmdir()  # each training emptied its own folder in it
+    shutil.rmtree(inputs.out / "checkpoints", ignore_errors=True)  # what a kill after a result left
     gather(jobs, architecture, casing=casing(inputs.encoder))
     log.info("finetune: %d trainings in %.1f s -> %s", len(todo), time.monotonic() - began, inputs.out)
 

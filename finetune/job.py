@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import json
 import logging
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,9 @@ import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from features.corpus import Corpus
+from features.encoder.blocks import quiet
 from features.encoder.tokens import load_tokenizer, tokenise
+from features.encoder.trust import encoder_identity
 from finetune.baseline import build_baseline
 from finetune.callback import Texts, Training, Watch
 from finetune.evaluation import Evaluation, Score, compute_logits, score_languages
@@ -32,7 +35,7 @@ from finetune.model import MCBertForSequenceClassification
 from finetune.probe import read_start
 from finetune.saved import save_model
 from finetune.settings import FinetuneSettings
-from finetune.trainer import train
+from finetune.trainer import Output, train, within_memory
 from finetune.winner import Architecture
 from results import files, tables
 from results.schema import TEXTS
@@ -89,6 +92,11 @@ class Job:
         """File that says what the training measured."""
         return self.out / "jobs" / f"{self.name}.json"
 
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of what a killed training goes on from; removed with the result's writing."""
+        return self.out / "checkpoints" / self.name
+
 
 def run_job(job: Job) -> str:
     """Train, choose the epoch, score test once with its weights, write the result.
@@ -122,9 +130,14 @@ def run_job(job: Job) -> str:
             seed=job.seed,
             texts=(texts["train"], texts["dev"]),
             watch=watch,
-            out=(job.out / "checkpoints" / job.name, job.out / "tensorboard" / job.name),
+            out=Output(
+                checkpoints=job.checkpoints,
+                log=job.out / "tensorboard" / job.name,
+                arguments=arguments_of(job),
+            ),
         )
-        test = compute_logits(model, tokenizer, texts["test"].tokens)
+        with within_memory(lambda: "the test texts"):
+            test = compute_logits(model, tokenizer, texts["test"].tokens)
         if job.save_model:
             save_model(model, tokenizer, job.out / "models" / job.system, max_length=job.settings.max_length)
     predicted = {"dev": training.dev_predicted, "test": test.argmax(axis=1)}
@@ -136,8 +149,28 @@ def run_job(job: Job) -> str:
     }
     job.result.parent.mkdir(parents=True, exist_ok=True)
     files.write_text(job.result, json.dumps(content, ensure_ascii=False) + "\n")
-    log.info("finetune: %s: %.1f s, epoch %d chosen", job.name, time.monotonic() - began, training.chosen)
+    shutil.rmtree(job.checkpoints, ignore_errors=True)
+    chosen = training.history[training.chosen]
+    log.info("finetune: %s: %.1f s, epoch %d, step %d chosen",
+             job.name, time.monotonic() - began, chosen.epoch, chosen.step)  # fmt: skip
     return str(job.result)
+
+
+def arguments_of(job: Job) -> dict[str, Any]:
+    """Return what a training depends on besides settings and seed; a checkpoint of others is refused."""
+    architecture = dataclasses.asdict(job.architecture)
+    return {
+        "system": job.system,
+        "architecture": {
+            name: files.sha256(value) if isinstance(value, Path) else value
+            for name, value in architecture.items()
+        },
+        "freeze": {str(epoch): list(layers) for epoch, layers in job.freeze.items()},
+        "corpus": files.sha256(job.corpus),
+        "source_language": job.source_language,
+        "encoder": encoder_identity(job.encoder),
+        "transformers": transformers.__version__,
+    }
 
 
 def protocol_of(job: Job) -> str:
@@ -182,15 +215,16 @@ def tokenised(
         tokens=tokenise(tokenizer, pairs, max_length),
         y=corpus.y[rows],
         language=table["language"].to_numpy(dtype=str),
+        ids=tuple(table["id"]),
     )
 
 
 def score_rows(job: Job, training: Training, test: Mapping[str, Score]) -> list[dict[str, Any]]:
-    """Return the rows of finetune.csv: dev of every epoch, test of the chosen one."""
+    """Return the rows of finetune.csv: dev of every evaluation, test of the chosen one."""
     chosen = training.history[training.chosen]
     scored = [("dev", evaluation) for evaluation in training.history]
     scored.append(("test", dataclasses.replace(chosen, scores=test)))
-    return [_score_row(job, e, split, language) | {"chosen": e.epoch == chosen.epoch}
+    return [_score_row(job, e, split, language) | {"chosen": e.step == chosen.step}
             for split, e in scored for language in e.scores]  # fmt: skip
 
 
@@ -248,21 +282,6 @@ def predictions(
 def layers_text(layers: Sequence[int]) -> str:
     """Return layers as the tables have them: ``6+8+11``."""
     return "+".join(map(str, sorted(layers)))
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the library's own reports and progress bars out of our log."""
-    verbosity = transformers.logging.get_verbosity()
-    bars = transformers.logging.is_progress_bar_enabled()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers.logging.set_verbosity(verbosity)
-        if bars:
-            transformers.logging.enable_progress_bar()
 
 
 @contextlib.contextmanager

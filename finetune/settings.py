@@ -6,6 +6,7 @@ python -m pipeline finetune --config demo finetune.epochs=3
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
@@ -15,6 +16,8 @@ SYSTEMS = ("baseline", "mcbert", "mcbert_wf")
 Start = Literal["random", "probe"]
 STARTS: tuple[Start, ...] = get_args(Start)
 Protocol = Literal["source-dev", "target-dev", "last"]
+Optimizer = Literal["adam", "adamw"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,13 +40,32 @@ class FinetuneSettings:
     """Passes over the training texts."""
 
     learning_rate: float = 2e-5
-    """Peak of AdamW's learning rate, reached after `warmup`, then linear to 0."""
+    """Peak of the optimizer's learning rate, reached after `warmup`, then linear to 0."""
 
     head_learning_rate: float | None = None
     """The same for weights that start random (head, a pooler the encoder lacks); None: `learning_rate`."""
 
+    lower_layer_decay: float = 1.0
+    """A layer learns at this share of the rate of the layer above it; the deepest at `learning_rate`."""
+
+    optimizer: Optimizer = "adamw"
+    """adamw: decay apart from the gradient; adam: decay added to it, as published with a decay of 0."""
+
     batch_size: int = 32
-    """Texts per optimiser step, padded to the longest of them."""
+    """Texts per optimizer step, of similar lengths."""
+
+    batch_tokens: int = 0
+    """Most tokens per optimizer step, padding included, instead of `batch_size` texts; 0: `batch_size`."""
+
+    gradient_accumulation: int = 1
+    """Parts that a step is computed in, each padded alone: less memory, the same gradient."""
+
+    max_gradient_norm: float = 1.0
+    """Longer gradients are scaled down to this norm; 0: never."""
+
+    precision: Precision = "auto"
+    """Of products in training and its dev scores: float32, bfloat16, float16 (GPU). auto: bfloat16 where the
+    hardware has it and layers are wide enough for it to pay. Weights are float32 always."""
 
     dropout: float = 0.1
     """Share of the pooled states dropped before the linear head."""
@@ -52,7 +74,7 @@ class FinetuneSettings:
     """Share of all steps in which the learning rate rises."""
 
     weight_decay: float = 0.01
-    """AdamW's decoupled decay; biases and LayerNorm are exempt."""
+    """The optimizer's decay of weights; biases and LayerNorm are exempt."""
 
     max_length: int = 0
     """Tokens kept of a text or pair, special tokens included; 0: `encoder.max_length`, as phase one."""
@@ -79,7 +101,16 @@ class FinetuneSettings:
     """Freeze the word embeddings from the start in every system (else only source-language ones move)."""
 
     protocol: Protocol = "last"
-    """How the epoch is chosen: the last, the best on source dev, or on target dev (mean; an oracle)."""
+    """How the weights are chosen: the last, the best on source dev, or on target dev (mean; an oracle)."""
+
+    eval_steps: int = 0
+    """Score dev every so many steps, besides every epoch's end; 0: there only."""
+
+    patience: int = 0
+    """Stop after so many evaluations without a better score of the protocol's; 0: never."""
+
+    checkpoint_steps: int = 0
+    """Save a checkpoint every so many steps, besides every epoch's end; 0: there only."""
 
     threads: int = 1
     """Threads of a training on the CPU; results are reproducible for one number of them."""
@@ -95,8 +126,11 @@ class FinetuneSettings:
         for name in ("seeds", "layers"):
             for value in getattr(self, name):
                 _whole(name, value, 0)
-        for name in ("epochs", "batch_size", "threads"):
+        for name in ("epochs", "batch_size", "gradient_accumulation", "threads"):
             _whole(name, getattr(self, name), 1)
+        for name in ("batch_tokens", "eval_steps", "patience", "checkpoint_steps"):
+            _whole(name, getattr(self, name), 0)
+        self._check_steps()
         _whole("max_length", self.max_length or 3, 3)
         self._check_rates()
         self._check_head()
@@ -114,6 +148,22 @@ class FinetuneSettings:
             _require(_number(value) and 0 <= value < 1, name, value, "a number from 0 to below 1")
         decay = self.weight_decay
         _require(_number(decay) and 0 <= decay <= 1, "weight_decay", decay, "a number from 0 to 1")
+        decay = self.lower_layer_decay
+        _require(_number(decay) and 0 < decay <= 1, "lower_layer_decay", decay, "a number above 0, at most 1")
+        norm = self.max_gradient_norm
+        _require(_number(norm) and 0 <= norm < math.inf, "max_gradient_norm", norm, "a number from 0")
+
+    def _check_steps(self) -> None:
+        for name, kind in (("optimizer", Optimizer), ("precision", Precision)):
+            accepted = ", ".join(get_args(kind))
+            _require(getattr(self, name) in get_args(kind), name, getattr(self, name), accepted)
+        parts = self.gradient_accumulation
+        divides = bool(self.batch_tokens) or self.batch_size % parts == 0
+        _require(divides, "gradient_accumulation", parts, f"a divisor of batch_size, {self.batch_size}")
+        waits = self.protocol != "last" or self.patience == 0
+        _require(
+            waits, "patience", self.patience, '0 with finetune.protocol = "last", which looks at no score'
+        )
 
     def _check_head(self) -> None:
         _require(self.start in STARTS, "start", self.start, ", ".join(STARTS))

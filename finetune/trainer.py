@@ -1,35 +1,57 @@
-"""One training: Hugging Face's Trainer plus one callback that evaluates every language and freezes by rule.
+"""One training: the library's Trainer plus one callback that evaluates every language and freezes by rule.
 
 python -m pytest tests/finetune/test_trainer.py
 """
 
 from __future__ import annotations
 
-import importlib.util
+import contextlib
+import dataclasses
 import math
-import shutil
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
+import numpy as np
 import torch
 from transformers import (
     DataCollatorWithPadding,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
-    Trainer,
     TrainingArguments,
 )
 from transformers.integrations.integration_utils import TensorBoardCallback
 
+from features.encoder import hardware
+from features.encoder.blocks import encoder_layers
+from finetune import checkpoints, curves
+from finetune.batches import EpochBatches
 from finetune.callback import EpochCallback, Texts, Training, Watch
+from finetune.freezing import layer_parameters
+from finetune.resumable import ResumableTrainer, Resumption, TrainingError, mean_loss
 from finetune.settings import FinetuneSettings
 
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
 LOGS_PER_EPOCH = 10
-MAX_GRADIENT_NORM = 1.0
+NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Output:
+    """Where a training writes."""
+
+    checkpoints: Path
+    """Folder of its checkpoints, which stays."""
+
+    log: Path
+    """Folder of TensorBoard's log."""
+
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What the training depends on besides settings and seed; a checkpoint of others is refused."""
 
 
 def train(
@@ -40,9 +62,9 @@ def train(
     seed: int,
     texts: tuple[Texts, Texts],
     watch: Watch,
-    out: tuple[Path, Path],
+    out: Output,
 ) -> Training:
-    """Train a model in place and leave the chosen epoch's weights in it.
+    """Train a model in place, from its newest checkpoint if there is one; leave the chosen weights in it.
 
     Parameters
     ----------
@@ -55,88 +77,159 @@ def train(
     texts : tuple of Texts
         Train and dev.
     watch : Watch
-        What decides the chosen epoch and the freezing.
-    out : tuple of Path
-        A scratch folder, removed at the end, and the folder of TensorBoard's log.
+        What decides the chosen weights and the freezing.
+    out : Output
+        Where checkpoints and log go.
 
     Raises
     ------
     ValueError
-        A loss that is not finite, naming the epoch.
+        A checkpoint of a training with other arguments.
+    TrainingError
+        A loss that is not finite; no memory.
     """
     train_texts, dev = texts
-    scratch, logs = out
-    shutil.rmtree(logs, ignore_errors=True)
-    arguments = _arguments(settings, seed, len(train_texts.y), scratch)
-    writer = _writer(logs)
+    arguments = {
+        "settings": relevant(settings), "seed": seed, "torch": torch.__version__,
+        "device": hardware.device().type, **out.arguments,
+    }  # fmt: skip
+    resumed = checkpoints.newest(out.checkpoints, arguments)
+    writer = curves.open_log(out.log, after=None if resumed is None else checkpoints.step_of(resumed))
     callback = EpochCallback(model, tokenizer, dev=dev, watch=watch, settings=settings, writer=writer)
     rows = [
         {**tokens, "label": int(code)} for tokens, code in zip(train_texts.tokens, train_texts.y, strict=True)
     ]
-    trainer = Trainer(
+    batches = EpochBatches(
+        np.array([len(tokens["input_ids"]) for tokens in train_texts.tokens], dtype=np.int64),
+        size=settings.batch_size,
+        tokens=settings.batch_tokens,
+        parts=settings.gradient_accumulation,
+        seed=seed,
+    )
+    trainer = ResumableTrainer(
         model=model,
-        args=arguments,
+        args=_arguments(settings, seed, batches, out.checkpoints, precision=precision_of(settings, model)),
         train_dataset=rows,
         data_collator=DataCollatorWithPadding(tokenizer),
+        compute_loss_func=mean_loss,
         callbacks=[callback] + ([TensorBoardCallback(writer)] if writer else []),
+        resumption=Resumption(
+            folder=out.checkpoints,
+            arguments=arguments,
+            callback=callback,
+            batches=batches,
+            ids=train_texts.ids,
+        ),
     )
     trainer.remove_callback(PrinterCallback)
     groups = parameter_groups(model, watch.fresh, settings)  # now that the model is on its device
-    trainer.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+    trainer.optimizer = OPTIMIZERS[settings.optimizer](groups, lr=settings.learning_rate, fused=True)
     try:
-        trainer.train()
+        with within_memory(trainer.where):
+            trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
         if writer:
             writer.close()
     return callback.finish()
+
+
+def relevant(settings: FinetuneSettings) -> dict[str, Any]:
+    """Return the settings that one training depends on."""
+    found = dataclasses.asdict(settings)
+    return {name: value for name, value in found.items() if name not in ("systems", "seeds")}
+
+
+@contextlib.contextmanager
+def within_memory(where: Callable[[], str]) -> Iterator[None]:
+    """Turn the ways in which memory runs out into one error that says what to lower."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, TrainingError) or not (
+            isinstance(error, (MemoryError, torch.OutOfMemoryError))
+            or any(words in str(error) for words in NO_MEMORY)
+        ):
+            raise
+        raise TrainingError(
+            f"finetune: {where()}: out of memory; lower finetune.max_length or finetune.batch_size, or raise "
+            "finetune.gradient_accumulation, which computes the same step in more parts"
+        ) from error
+
+
+def precision_of(settings: FinetuneSettings, model: PreTrainedModel) -> str:
+    """Return the precision to train in.
+
+    Raises
+    ------
+    ValueError
+        float16 without a GPU, where products of it are slow and small gradients vanish.
+    """
+    kind = hardware.device().type
+    if settings.precision == "float16" and kind == "cpu":
+        raise ValueError(
+            "finetune.precision: got 'float16' without a GPU, accepted here: auto, float32, bfloat16"
+        )
+    config = getattr(model.config, "encoder_config", model.config)
+    return hardware.compute_dtype(settings.precision, int(config.hidden_size), kind)
 
 
 def parameter_groups(
     model: PreTrainedModel, fresh: frozenset[str], settings: FinetuneSettings
 ) -> list[dict[str, Any]]:
     """Group parameters by learning rate and decay: biases and norms (one dimension) do not decay."""
-    rates = (settings.learning_rate, settings.head_learning_rate or settings.learning_rate)
-    groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
+    shares = layer_shares(model, settings.lower_layer_decay)
+    head = settings.head_learning_rate or settings.learning_rate
+    groups: dict[tuple[bool, float, bool], list[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        groups.setdefault((name in fresh, parameter.ndim >= 2), []).append(parameter)
+        key = (name in fresh, shares.get(parameter, 1.0), parameter.ndim >= 2)
+        groups.setdefault(key, []).append(parameter)
     return [
         {
             "params": groups[key],
-            "lr": rates[key[0]],
-            "weight_decay": settings.weight_decay if key[1] else 0.0,
+            "lr": (head if key[0] else settings.learning_rate) * key[1],
+            "weight_decay": settings.weight_decay if key[2] else 0.0,
         }
         for key in sorted(groups)
     ]
 
 
-def _arguments(settings: FinetuneSettings, seed: int, n_texts: int, scratch: Path) -> TrainingArguments:
-    steps = math.ceil(n_texts / settings.batch_size)
+def layer_shares(model: PreTrainedModel, decay: float) -> dict[torch.nn.Parameter, float]:
+    """Return the share of the learning rate of each parameter of a layer; without decay there is none."""
+    if decay == 1:
+        return {}
+    encoder = cast(PreTrainedModel, model.base_model)
+    deepest = len(encoder_layers(encoder))
+    return {
+        parameter: decay ** (deepest - layer)
+        for layer in range(deepest + 1)
+        for parameter in layer_parameters(model, layer)
+    }
+
+
+def _arguments(
+    settings: FinetuneSettings, seed: int, batches: EpochBatches, folder: Path, *, precision: str
+) -> TrainingArguments:
+    steps = math.ceil(len(batches) / settings.gradient_accumulation)
     return TrainingArguments(
-        output_dir=str(scratch),
+        output_dir=str(folder),
         num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size,
+        per_device_train_batch_size=settings.batch_size // settings.gradient_accumulation or 1,
+        gradient_accumulation_steps=settings.gradient_accumulation,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="linear",
         warmup_steps=settings.warmup,  # below 1: a share of all steps
-        max_grad_norm=MAX_GRADIENT_NORM,
+        max_grad_norm=settings.max_gradient_norm,
+        bf16=precision == "bfloat16",
+        fp16=precision == "float16",
         seed=seed,
         data_seed=seed,
-        train_sampling_strategy="group_by_length",
         logging_steps=max(1, steps // LOGS_PER_EPOCH),
         logging_nan_inf_filter=False,
-        save_strategy="no",
+        save_strategy="no",  # the callback asks for checkpoints
         report_to="none",
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=False,
         ddp_find_unused_parameters=True,  # freezing changes which parameters take part
     )
-
-
-def _writer(folder: Path) -> SummaryWriter | None:
-    if importlib.util.find_spec("tensorboard") is None:
-        return None
-    from torch.utils.tensorboard import SummaryWriter  # optional, and slow to import
-
-    return SummaryWriter(str(folder))

@@ -156,7 +156,9 @@ def training_curves(finetune: pd.DataFrame, source_language: str) -> pd.DataFram
         Columns system, epoch, language (also `mean`, over target languages), accuracy (mean over seeds), low,
         high (worst and best seed), n_seeds.
     """
-    dev = finetune[finetune["split"] == "dev"][["system", "seed", "epoch", "language", "accuracy"]]
+    first = finetune.groupby(["system", "seed", "epoch"])["step"].transform("min")  # the others are within
+    ends = finetune[(finetune["split"] == "dev") & (finetune["step"] == first)]
+    dev = ends[["system", "seed", "epoch", "language", "accuracy"]]
     targets = dev[dev["language"] != source_language]
     means = targets.groupby(["system", "seed", "epoch"], as_index=False)["accuracy"].mean()
     everything = pd.concat([dev, means.assign(language=MEAN)], ignore_index=True)

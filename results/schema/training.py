@@ -21,9 +21,9 @@ from results.schema.words import (
 
 FINETUNE = Table(
     file_name="finetune.csv",
-    meaning="Training curves. Test rows exist for the chosen epoch only: test is scored once, at the end.",
-    row="an epoch, language and split of a system's training with one seed",
-    key=("run", "system", "seed", "epoch", "language", "split"),
+    meaning="Training curves. Test rows exist for the chosen moment only: test is scored once, at the end.",
+    row="an evaluation, language and split of a system's training with one seed",
+    key=("run", "system", "seed", "epoch", "step", "language", "split"),
     columns=(
         SYSTEM,
         SEED,
@@ -38,9 +38,14 @@ FINETUNE = Table(
         poolings("pooling", "pooling over the tokens; empty for the baseline", nullable=True),
         layers("frozen_layers", "layers frozen at that moment; empty for none", nullable=True),
         PROTOCOL,
-        Column(name="chosen", dtype="bool", meaning="whether the protocol takes this epoch"),
+        Column(name="chosen", dtype="bool", meaning="whether the protocol takes the weights of this moment"),
         number("seconds", "time since the start of this training", "seconds", least=0),
-        number("train_loss", "mean training loss of the epoch; empty for epoch 0", "nats", nullable=True),
+        number(
+            "train_loss",
+            "mean training loss since the evaluation before; empty for step 0",
+            "nats",
+            nullable=True,
+        ),
         *stamp(),
     ),
 )

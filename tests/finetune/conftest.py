@@ -13,12 +13,13 @@ import transformers
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from features.corpus import Corpus
+from features.encoder.blocks import quiet
 from features.encoder.tokens import load_tokenizer
 from finetune.callback import Watch
 from finetune.freezing import scheduled
-from finetune.job import Job, build, quiet, tokenised
+from finetune.job import Job, build, tokenised
 from finetune.settings import FinetuneSettings
-from finetune.trainer import train
+from finetune.trainer import Output, train
 from finetune.winner import Architecture
 
 WORDS = {
@@ -133,7 +134,7 @@ def _train_job(job, tmp_path, on_event=None, tamper=None):
             seed=job.seed,
             texts=tuple(texts),
             watch=watch,
-            out=(tmp_path / "scratch", tmp_path / "logs"),
+            out=Output(checkpoints=tmp_path / "scratch", log=tmp_path / "logs"),
         )
     return model, training, texts[1], tokenizer
 

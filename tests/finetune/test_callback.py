@@ -10,7 +10,7 @@ from finetune.callback import EpochCallback, Watch
 from finetune.evaluation import compute_logits, score_languages
 from finetune.freezing import layer_parameters
 from finetune.job import build, tokenised
-from finetune.trainer import train
+from finetune.trainer import Output, train
 
 
 def bits(parameters):
@@ -60,12 +60,12 @@ def test_an_earlier_epoch_is_restored(make_job, train_job, tmp_path, monkeypatch
     """The best epoch is made the first one by force, so that the restoring cannot pass by luck."""
     scores = iter((0.0, 0.9, 0.1, 0.1))
     monkeypatch.setattr("finetune.callback.watched_score", lambda *_: next(scores))
-    monkeypatch.setattr("finetune.callback.choose_epoch", lambda *_: 1)
+    monkeypatch.setattr("finetune.callback.choose", lambda *_: 1)
     first = {}
     original = EpochCallback._keep_best
 
-    def keep_best(self):
-        original(self)
+    def keep_best(self, predicted):
+        original(self, predicted)
         if self.history[-1].epoch == 1:
             first.update({k: v.clone() for k, v in self.model.state_dict().items()})
 
@@ -82,13 +82,13 @@ def test_the_training_loss_of_an_epoch_is_the_mean_over_its_steps(make_job, trai
 
     def noted(*args, **kwargs):
         loss = original(*args, **kwargs)
-        losses.append(loss.item())
+        losses.append(loss.item() / len(args[1]))
         return loss
 
     monkeypatch.setattr(torch.nn.functional, "cross_entropy", noted)
     for batch_size, steps in ((8, 3), (1, 24)):  # one log a step; logs that do and do not end with the epoch
         losses.clear()
-        _, training, _, _ = train_job(make_job(batch_size=batch_size), tmp_path)
+        _, training, _, _ = train_job(make_job(batch_size=batch_size), tmp_path / str(steps))
         means = np.array(losses).reshape(3, steps).mean(axis=1)
         assert training.history[0].train_loss is None
         np.testing.assert_allclose([e.train_loss for e in training.history[1:]], means, rtol=1e-4)
@@ -103,7 +103,6 @@ def test_a_model_that_gives_nan_is_an_error(make_job, train_job, tmp_path):
         ValueError, match=r"epoch 0, step 0: the model's output is not finite; lower finetune\.learn"
     ):
         train_job(make_job(), tmp_path, tamper=tamper)
-    assert not (tmp_path / "scratch").exists()
 
 
 def test_tensorboard_holds_the_curves_and_the_frozen_set(make_job, train_job, tmp_path):
@@ -137,6 +136,6 @@ def test_the_rule_is_asked_once_an_evaluation_with_the_history_so_far(make_job, 
         seed=0,
         texts=texts,
         watch=watch,
-        out=(tmp_path / "a", tmp_path / "b"),
+        out=Output(checkpoints=tmp_path / "a", log=tmp_path / "b"),
     )
     assert lengths == [1, 2, 3, 4]

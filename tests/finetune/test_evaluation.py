@@ -6,7 +6,7 @@ from features.encoder.tokens import load_tokenizer
 from finetune.evaluation import (
     Evaluation,
     Score,
-    choose_epoch,
+    choose,
     compute_logits,
     score_languages,
     watched_score,
@@ -39,7 +39,7 @@ CURVE = history((0.9, 0.99, 0.99), (0.5, 0.2, 0.6), (0.7, 0.5, 0.1), (0.7, 0.4, 
 
 @pytest.mark.parametrize(("protocol", "epoch"), [("last", 4), ("source-dev", 2), ("target-dev", 1)])
 def test_the_epoch_by_protocol_ties_to_the_earlier_and_never_the_untrained(protocol, epoch):
-    assert choose_epoch(CURVE, protocol, "en") == epoch
+    assert choose(CURVE, protocol, "en") == epoch
 
 
 def test_watched_scores():

@@ -26,16 +26,15 @@ def test_nothing_is_printed(make_job, train_job, tmp_path, capfd):
     assert (captured.out, captured.err) == ("", "")
 
 
-def test_the_scratch_folder_is_gone_and_an_old_log_replaced(make_job, train_job, tmp_path):
+def test_an_old_log_is_replaced(make_job, train_job, tmp_path):
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "events.old").write_text("of an interrupted training", encoding="utf-8")
     train_job(make_job(), tmp_path)
-    assert not (tmp_path / "scratch").exists()
     assert not (tmp_path / "logs" / "events.old").exists()
 
 
 def test_it_trains_without_tensorboard(make_job, train_job, tmp_path, monkeypatch):
-    monkeypatch.setattr("finetune.trainer.importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr("finetune.curves.importlib.util.find_spec", lambda _: None)
     _, training, _, _ = train_job(make_job(), tmp_path)
     assert len(training.history) == 4
     assert not (tmp_path / "logs").exists()

@@ -1,0 +1,45 @@
+"""What a process that the tests kill runs; the fork server imports it once, so each starts in no time."""
+
+import os
+import signal
+from pathlib import Path
+
+import torch
+
+from finetune import checkpoints, job
+
+MOMENTS = {
+    "sync": (checkpoints, "_sync", False),  # a file of a checkpoint is on the disk
+    "rename": (Path, "replace", True),  # a checkpoint is complete but for its name, or a file of it is
+    "saved": (checkpoints, "write", False),
+    "step": (torch.optim.AdamW, "step", False),
+    "scored": (job, "compute_logits", False),  # test, at the end
+}
+
+
+def run(task):
+    """Run a training with one thread."""
+    torch.set_num_threads(1)
+    job.run_job(task)
+
+
+def run_until(task, moment, number):
+    """Run a training that is killed at the `number`-th time of a moment."""
+    holder, name, before = MOMENTS[moment]
+    function, seen = getattr(holder, name), [0]
+
+    def count():
+        seen[0] += 1
+        if seen[0] == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def counted(*args, **kwargs):
+        if before:
+            count()
+        result = function(*args, **kwargs)
+        if not before:
+            count()
+        return result
+
+    setattr(holder, name, counted)
+    run(task)

@@ -1,0 +1,114 @@
+"""SIGKILL at any moment of a training: the next run goes on from the newest checkpoint, bit for bit."""
+
+import dataclasses
+import hashlib
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import time
+
+import pytest
+
+from tests.finetune import killable
+
+KILLS = int(os.environ.get("MCBERT_KILLS", "6"))
+OPTIONS = {
+    "epochs": 3, "batch_size": 4, "eval_steps": 4, "checkpoint_steps": 2, "protocol": "target-dev",
+    "gradient_accumulation": 2, "head_learning_rate": 3e-3, "freeze_embeddings": True,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def context():
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([killable.__name__])
+    return context
+
+
+@pytest.fixture
+def job(make_job, tmp_path):
+    """A training of 18 steps that freezes layers after step 6, and saves every 2."""
+
+    def job(name, **options):
+        made = make_job("mcbert_wf", freeze={1: (1, 3)}, out=tmp_path / name, **{**OPTIONS, **options})
+        return dataclasses.replace(made, save_model=True)
+
+    return job
+
+
+def left(job):
+    """Weights, result and logged losses of a finished training, without seconds."""
+    result = json.loads(job.result.read_text(encoding="utf-8"))
+    for row in result["finetune"]:
+        del row["seconds"]
+    weights = (job.out / "models" / job.system / "model.safetensors").read_bytes()
+    assert not job.checkpoints.exists()
+    return result, hashlib.sha256(weights).hexdigest(), logged(job)
+
+
+def logged(job):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    log = events.EventAccumulator(str(job.out / "tensorboard" / job.name), size_guidance={"scalars": 0})
+    log.Reload()
+    tags = ("train/loss", "train/learning_rate", "train/grad_norm", "accuracy/de", "frozen_layers")
+    return {tag: [(event.step, event.value) for event in log.Scalars(tag)] for tag in tags}
+
+
+def start(context, function, *given):
+    process = context.Process(target=function, args=given)
+    process.start()
+    return process
+
+
+def finish(context, job):
+    process = start(context, killable.run, job)
+    process.join()
+    assert process.exitcode == 0
+    return left(job)
+
+
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [
+        ("step", 1),  # before there is a checkpoint
+        ("step", 6),  # just before the layers freeze
+        ("saved", 3),  # the checkpoint of the freeze event
+        ("step", 7),  # just after it
+        ("sync", 1),  # in the middle of the first save
+        ("sync", 20),  # and of the third, at the event
+        ("rename", 3),
+        ("rename", 8),
+        ("saved", 9),  # at the end of the training
+        ("scored", 1),
+    ],
+)
+def test_killed_at_a_moment_ends_bit_identical(context, job, moment, number):
+    expected = finish(context, job("whole"))
+    killed = job("killed")
+    process = start(context, killable.run_until, killed, moment, number)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert finish(context, killed) == expected
+
+
+@pytest.mark.timeout(60 + 10 * KILLS)
+def test_killed_at_random_moments_ends_bit_identical(context, job):
+    began = time.monotonic()
+    expected = finish(context, job("whole"))
+    lasts = time.monotonic() - began
+    moments, kills, killed = random.Random(0), 0, job("killed")
+    while kills < KILLS:
+        process = start(context, killable.run, killed)
+        process.join(moments.uniform(0, lasts))
+        if process.is_alive():
+            kills += 1
+            process.kill()
+            process.join()
+            continue
+        assert process.exitcode == 0
+        assert left(killed) == expected
+        shutil.rmtree(killed.out)
+    assert finish(context, killed) == expected
