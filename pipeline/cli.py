@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline import caches, predict
+from pipeline import caches, onnx, predict
 from pipeline._version import __version__
 from pipeline.config import Config, load, presets
 from pipeline.interruption import Interrupted, Interruption
@@ -119,6 +119,7 @@ def build_parser() -> argparse.ArgumentParser:
     validate.add_argument("--debug", action="store_true", help="show tracebacks")
     validate.set_defaults(command=_validate)
     predict.add_command(commands.add_parser)
+    onnx.add_command(commands.add_parser)
     caches.add_commands(commands.add_parser)
     return parser
 

@@ -4,35 +4,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from transformers import (
-    AutoModel,
-    AutoModelForSequenceClassification,
-    BertConfig,
-    DistilBertConfig,
-    ElectraConfig,
-    ModernBertConfig,
-    XLMRobertaConfig,
-    pipeline,
-)
+from transformers import AutoModelForSequenceClassification, BertConfig, pipeline
 
 from features.encoder.pooled import PooledEncoder
 from features.encoder.tokens import load_tokenizer
+from finetune.freezing import freeze_layers
 from finetune.model import MCBertConfig, MCBertForSequenceClassification, MCBertModel
 from finetune.probe import fold, read_start
+from finetune.saved import load_model, save_model
+from tests.finetune.families import FAMILIES, save_family
 
 LABELS = ("cancel", "refund", "other")
-SMALL = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2,
-         "intermediate_size": 24, "pad_token_id": 0}  # fmt: skip
-CONFIGS = {
-    "bert": BertConfig(**SMALL),
-    "xlm-roberta": XLMRobertaConfig(**SMALL, max_position_embeddings=40),
-    "distilbert": DistilBertConfig(vocab_size=60, dim=16, n_layers=3, n_heads=2, hidden_dim=24),
-    "modernbert": ModernBertConfig(
-        **SMALL, cls_token_id=1, sep_token_id=2, bos_token_id=1, eos_token_id=2, max_position_embeddings=40,
-        global_attn_every_n_layers=2, local_attention=8,
-    ),
-    "electra": ElectraConfig(**SMALL, embedding_size=8),
-}  # fmt: skip
 BATCH_SMALL = {"input_ids": torch.tensor([[5, 6, 7]])}
 BATCH = {
     "input_ids": torch.tensor([[5, 6, 7, 8], [9, 10, 0, 0]]),
@@ -40,11 +22,9 @@ BATCH = {
 }
 
 
-@pytest.fixture(params=list(CONFIGS))
+@pytest.fixture(params=list(FAMILIES))
 def folder(request, tmp_path):
-    torch.manual_seed(1)
-    AutoModel.from_config(CONFIGS[request.param]).save_pretrained(tmp_path / "encoder")
-    return tmp_path / "encoder"
+    return save_family(request.param, tmp_path / "encoder")
 
 
 @pytest.mark.parametrize("layers", [(0, 2), (1, 3)])
@@ -65,6 +45,32 @@ def test_any_encoder_gives_logits_and_comes_back_equal_from_disk(folder, tmp_pat
     assert again.config.id2label == dict(enumerate(LABELS))
     assert (again.config.layers, again.config.pooling, again.config.dropout) == (list(layers), "mean", 0.1)
     assert torch.equal(again.eval()(**BATCH).logits, out.logits)
+
+
+def test_any_encoder_trains_with_a_block_frozen_and_answers_in_a_pipeline(folder, tmp_path):
+    """Blocks below a frozen one still learn; what is frozen stays, to the bit."""
+    model = MCBertForSequenceClassification.from_encoder(
+        folder, (1, 3), pooling="max+mean", dropout=0.0, labels=LABELS
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    freeze_layers(model, [2], optimizer)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    for _ in range(2):
+        optimizer.zero_grad()
+        model(**BATCH, labels=torch.tensor([0, 2])).loss.backward()
+        optimizer.step()
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    assert frozen
+    assert all(".1." in name for name in frozen)
+    moved = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+    assert not moved & frozen
+    for part in (".0.", ".2.", "embeddings", "classifier."):
+        assert any(part in name for name in moved), part
+    save_model(model.eval(), load_tokenizer(folder), tmp_path / "saved", max_length=12)
+    saved = load_model(str(tmp_path / "saved"))
+    assert torch.equal(saved.model(**BATCH).logits, model(**BATCH).logits)
+    answer = pipeline("text-classification", model=str(tmp_path / "saved"))("where is my money")[0]
+    assert answer["label"] in LABELS
 
 
 def test_the_features_are_those_of_phase_one(folder, monkeypatch):
