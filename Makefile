@@ -7,6 +7,7 @@ VENV        ?= .venv
 CONFIG      ?= demo
 RUN         ?= $(basename $(notdir $(CONFIG)))
 ARGS        ?=
+AT_ONCE     ?= 2
 
 PACKAGES := pipeline features search finetune results
 BIN      := $(VENV)/bin
@@ -54,8 +55,8 @@ retrieval: setup ## Tatoeba pairs -> tatoeba.csv, ARGS="retrieval.tatoeba=FOLDER
 validate: setup ## check the run's CSVs against the schema
 	$(MCBERT) validate results/runs/$(RUN)
 
-test: setup ## run the tests
-	$(BIN)/python -m pytest $(ARGS)
+test: setup ## run the tests, AT_ONCE=2 modules at a time
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile $(ARGS)
 
 stress: setup ## 500 kills of the cache writer and of the extraction instead of 25
 	MCBERT_KILLS=500 $(BIN)/python -m pytest tests/features/store tests/features/extraction/test_kill.py -k kill
