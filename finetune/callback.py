@@ -32,8 +32,9 @@ from finetune.evaluation import (
     score_languages,
     watched_score,
 )
-from finetune.freezing import FreezeEvent, Rule, freeze_layers, freeze_word_embeddings
+from finetune.freezing import freeze_layers, freeze_word_embeddings
 from finetune.gradients import LayerNorms
+from finetune.rules import FreezeEvent, Rule
 from finetune.settings import FinetuneSettings
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune.evaluation import Evaluation
-from finetune.freezing import FreezeEvent
+from finetune.rules import FreezeEvent
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

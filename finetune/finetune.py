@@ -24,9 +24,9 @@ from features.corpus import Corpus
 from features.encoder.blocks import n_layers
 from features.encoder.tokens import load_tokenizer
 from features.encoder.trust import trusts
-from finetune.freezing import Schedule, require_feeding
 from finetune.job import Job, protocol_of, read_texts, run_job
-from finetune.settings import FinetuneSettings
+from finetune.rules import Schedule, plan_freezing
+from finetune.settings import WATCHING, FinetuneSettings
 from finetune.winner import Architecture, read_architecture
 from results import table1, tables
 from results.columns import Table
@@ -134,19 +134,8 @@ def plan(
     """
     freeze: Schedule = {}
     if "mcbert_wf" in settings.systems:
-        if not settings.freeze:
-            raise ValueError(
-                "finetune.freeze: got nothing, but finetune.systems names mcbert_wf; accepted: "
-                "epoch = [layers], such as {2 = [9, 11]}"
-            )
-        deepest = max(architecture.layers)
-        freeze = require_feeding(settings.freeze, deepest, ignore=settings.ignore_unused_frozen)
-        if not freeze:
-            raise ValueError(
-                f"finetune.freeze: every layer is deeper than {deepest}, the deepest layer used, so nothing "
-                f"would freeze; accepted: layers from 0 to {deepest}"
-            )
-    elif settings.freeze:
+        freeze = plan_freezing(settings, max(architecture.layers))
+    elif settings.freeze or settings.freeze_rule != "schedule":
         log.info("finetune.freeze has no effect: finetune.systems does not name mcbert_wf")
     return [
         Job(
@@ -168,16 +157,21 @@ def plan(
 
 
 def require_protocol(settings: FinetuneSettings, corpus: Corpus) -> None:
-    """Raise when the protocol looks at dev rows that are not there."""
-    if settings.protocol != "target-dev":
+    """Raise when the protocol, or the rule that freezes, looks at dev rows that are not there."""
+    watches = "mcbert_wf" in settings.systems and settings.freeze_rule in WATCHING
+    if settings.protocol == "target-dev":
+        field, accepted = "protocol", "last, source-dev"
+    elif watches and settings.freeze_watch == "target-dev":
+        field, accepted = "freeze_watch", "source-dev"
+    else:
         return
     if not corpus.target_languages:
-        raise ValueError("finetune.protocol: got target-dev, but the corpus has the source language only")
+        raise ValueError(f"finetune.{field}: got target-dev, but the corpus has the source language only")
     for language in corpus.target_languages:
         if not len(corpus.rows(split="dev", language=language)):
             raise ValueError(
-                f"finetune.protocol: got target-dev, but the corpus has no dev rows of {language!r}; "
-                "accepted: last, source-dev"
+                f"finetune.{field}: got target-dev, but the corpus has no dev rows of {language!r}; "
+                f"accepted: {accepted}"
             )
 
 

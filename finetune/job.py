@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import json
 import logging
 import shutil
@@ -30,11 +29,11 @@ from features.encoder.trust import encoder_identity
 from finetune.baseline import build_baseline
 from finetune.callback import Texts, Training, Watch
 from finetune.evaluation import Evaluation, Score, compute_logits, score_languages
-from finetune.freezing import Schedule, scheduled
 from finetune.model import MCBertForSequenceClassification
 from finetune.probe import read_start
+from finetune.rules import Schedule, rule_of
 from finetune.saved import save_model
-from finetune.settings import FinetuneSettings
+from finetune.settings import WATCHING, FinetuneSettings
 from finetune.trainer import Output, train, within_memory
 from finetune.winner import Architecture
 from results import files, tables
@@ -62,7 +61,7 @@ class Job:
     """What to train."""
 
     freeze: Schedule
-    """Epochs trained -> layers; empty for systems without freezing."""
+    """What the settings' rule may freeze, by epoch or turn; empty for systems without freezing."""
 
     corpus: Path
     """Table of the texts."""
@@ -113,9 +112,10 @@ def run_job(job: Job) -> str:
         transformers.set_seed(job.seed)
         model, fresh = build(job, corpus.labels)
         watch = Watch(
-            rule=functools.partial(scheduled, freeze=job.freeze),
+            rule=rule_of(job.settings, job.freeze, job.source_language),
             protocol=job.settings.protocol,
             source_language=job.source_language,
+            gradient_norms=bool(job.freeze) and job.settings.freeze_rule == "gradient",
             fresh=fresh,
         )
         rows = {split: corpus.rows(split=split) for split in ("train", "dev", "test")}
@@ -176,9 +176,12 @@ def arguments_of(job: Job) -> dict[str, Any]:
 def protocol_of(job: Job) -> str:
     """Return the protocol that a system's results are stamped with: of its choices, the one that saw most.
 
-    The baseline chooses an epoch only; the others also have layers and pooling that phase one chose.
+    The baseline chooses an epoch only; the others also have layers and pooling that phase one chose, and
+    one that freezes by dev scores the moment.
     """
     chosen = [job.settings.protocol] + ([] if job.system == "baseline" else [job.architecture.protocol])
+    if job.freeze and job.settings.freeze_rule in WATCHING:
+        chosen.append(job.settings.freeze_watch)
     return max(chosen, key=SEES.index)
 
 

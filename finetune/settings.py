@@ -16,6 +16,9 @@ SYSTEMS = ("baseline", "mcbert", "mcbert_wf")
 Start = Literal["random", "probe"]
 STARTS: tuple[Start, ...] = get_args(Start)
 Protocol = Literal["source-dev", "target-dev", "last"]
+FreezeRule = Literal["schedule", "record", "decline", "gradient"]
+FreezeWatch = Literal["source-dev", "target-dev"]
+WATCHING = ("record", "decline")  # rules that look at dev scores
 Optimizer = Literal["adam", "adamw"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -94,8 +97,27 @@ class FinetuneSettings:
     freeze: dict[int, tuple[int, ...]] = dataclasses.field(default_factory=dict)
     """Layers to freeze once so many epochs are complete: ``{2: (9, 11)}``; layer 0 is the embeddings."""
 
+    freeze_rule: FreezeRule = "schedule"
+    """What decides when layers freeze: schedule: `freeze`; record, decline: dev scores, group by group of
+    `freeze_groups`; gradient: how the gradient of each layer changes, from the bottom (docs/freezing.md)."""
+
+    freeze_groups: tuple[tuple[int, ...], ...] = ()
+    """Layers that record and decline freeze together, in turn: ``[[11], [9, 10]]``."""
+
+    freeze_watch: FreezeWatch = "source-dev"
+    """Dev accuracy that record and decline look at; target-dev (mean) is an oracle and stamped as one."""
+
+    freeze_patience: int = 1
+    """record: freeze once the best score has stood for so many evaluations."""
+
+    freeze_window: int = 3
+    """decline: freeze when the score's least-squares line over so many evaluations falls."""
+
+    freeze_percentile: float = 50.0
+    """gradient: layers from the bottom freeze whose change is below this percentile of the changes."""
+
     ignore_unused_frozen: bool = False
-    """Skip, with a log line, layers of `freeze` that feed nothing; without it they are an error."""
+    """Skip, with a log line, layers to freeze that feed nothing; without it they are an error."""
 
     freeze_embeddings: bool = False
     """Freeze the word embeddings from the start in every system (else only source-language ones move)."""
@@ -137,6 +159,7 @@ class FinetuneSettings:
         _require(self.pooling in ("", *POOLINGS), "pooling", self.pooling, ", ".join(POOLINGS))
         _require(self.protocol in PROTOCOLS, "protocol", self.protocol, ", ".join(PROTOCOLS))
         self._check_freeze()
+        self._check_rule()
 
     def _check_rates(self) -> None:
         for name in ("learning_rate", "head_learning_rate"):
@@ -187,6 +210,26 @@ class FinetuneSettings:
             once = layer not in everything[:position]
             _require(once, "freeze", f"layer {layer} twice", "each layer once; it stays frozen")
         object.__setattr__(self, "freeze", {epoch: freeze[epoch] for epoch in sorted(freeze)})
+
+    def _check_rule(self) -> None:
+        for name, kind in (("freeze_rule", FreezeRule), ("freeze_watch", FreezeWatch)):
+            accepted = ", ".join(get_args(kind))
+            _require(getattr(self, name) in get_args(kind), name, getattr(self, name), accepted)
+        _whole("freeze_patience", self.freeze_patience, 1)
+        _whole("freeze_window", self.freeze_window, 2)
+        percentile = self.freeze_percentile
+        in_range = _number(percentile) and 0 <= percentile <= 100
+        _require(in_range, "freeze_percentile", percentile, "a number from 0 to 100")
+        groups = _distinct("freeze_groups", self.freeze_groups)
+        groups = tuple(_distinct("freeze_groups", group) for group in groups)
+        _require(all(groups), "freeze_groups", "a group without layers", "at least one layer each")
+        for layer in _distinct("freeze_groups", [layer for group in groups for layer in group]):
+            _whole("freeze_groups", layer, 0)
+        object.__setattr__(self, "freeze_groups", groups)
+        for name, rules in (("freeze", ("schedule",)), ("freeze_groups", WATCHING)):
+            acts = not getattr(self, name) or self.freeze_rule in rules
+            accepted = f'nothing with finetune.freeze_rule = "{self.freeze_rule}", which does not look at it'
+            _require(acts, name, getattr(self, name), accepted)
 
 
 def _distinct(name: str, value: Any) -> tuple[Any, ...]:

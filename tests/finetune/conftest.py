@@ -16,8 +16,8 @@ from features.corpus import Corpus
 from features.encoder.blocks import quiet
 from features.encoder.tokens import load_tokenizer
 from finetune.callback import Watch
-from finetune.freezing import scheduled
 from finetune.job import Job, build, tokenised
+from finetune.rules import rule_of
 from finetune.settings import FinetuneSettings
 from finetune.trainer import Output, train
 from finetune.winner import Architecture
@@ -119,13 +119,22 @@ def _train_job(job, tmp_path, on_event=None, tamper=None):
     if tamper:
         tamper(model)
 
+    decide = rule_of(job.settings, job.freeze, "en")
+
     def rule(history):
-        event = scheduled(history, job.freeze)
+        event = decide(history)
         if on_event and event:
             on_event(model, event)
         return event
 
-    watch = Watch(rule=rule, protocol=job.settings.protocol, source_language="en", fresh=fresh)
+    norms = job.settings.freeze_rule == "gradient"
+    watch = Watch(
+        rule=rule,
+        protocol=job.settings.protocol,
+        source_language="en",
+        gradient_norms=norms,
+        fresh=fresh,
+    )
     with quiet():
         training = train(
             model,

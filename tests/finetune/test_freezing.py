@@ -1,49 +1,15 @@
-import logging
-
 import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-from finetune.evaluation import Evaluation
+from features.encoder.blocks import encoder_layers
 from finetune.freezing import (
-    FreezeEvent,
     freeze_layers,
     freeze_word_embeddings,
+    frozen_prefix,
     layer_parameters,
-    require_feeding,
-    scheduled,
 )
 from finetune.model import MCBertForSequenceClassification
-
-FREEZE = {0: (1,), 2: (11, 9)}
-
-
-@pytest.mark.parametrize(
-    ("epoch", "frozen", "layers"),
-    [(0, (), (1,)), (1, (1,), None), (2, (1,), (9, 11)), (2, (9,), (11,)), (2, (9, 11), None), (3, (), None)],
-)
-def test_the_schedule_from_a_table(epoch, frozen, layers):
-    past = Evaluation(epoch=0, step=0, scores={})
-    event = scheduled([past, Evaluation(epoch=epoch, step=7 * epoch, scores={}, frozen=frozen)], FREEZE)
-    if layers is None:
-        assert event is None
-    else:
-        assert event == FreezeEvent(
-            epoch=epoch, step=7 * epoch, layers=layers, reason=f"schedule: after epoch {epoch}"
-        )
-
-
-def test_a_layer_that_feeds_nothing_is_refused():
-    with pytest.raises(
-        ValueError, match=r"finetune\.freeze: epoch 2: layer 12 feeds nothing, .* is 11; accepted"
-    ):
-        require_feeding({2: (9, 11, 12)}, 11, ignore=False)
-
-
-def test_or_left_out_and_logged(caplog):
-    with caplog.at_level(logging.INFO):
-        assert require_feeding({2: (9, 11, 12), 3: (12,)}, 11, ignore=True) == {2: (9, 11)}
-    assert "layer 12 feeds nothing" in caplog.text
 
 
 def tiny(encoder):
@@ -67,11 +33,13 @@ def copies(parameters):
 @pytest.mark.parametrize(
     "optimizer_class",
     [
+        lambda p: torch.optim.Adam(p, lr=1e-2, weight_decay=0.5),
+        lambda p: torch.optim.Adam(p, lr=1e-2, weight_decay=0.5, fused=True),
         lambda p: torch.optim.AdamW(p, lr=1e-2, weight_decay=0.5),
         lambda p: torch.optim.AdamW(p, lr=1e-2, weight_decay=0.5, fused=True),
         lambda p: torch.optim.SGD(p, lr=1e-2, weight_decay=0.5, momentum=0.9),
     ],
-    ids=["adamw", "fused", "sgd"],
+    ids=["adam", "adam fused", "adamw", "adamw fused", "sgd"],
 )
 def test_frozen_is_bit_identical_whatever_momentum_and_decay(encoder, optimizer_class):
     model = tiny(encoder)
@@ -101,6 +69,61 @@ def test_gradient_flows_through_a_frozen_layer_to_those_below(encoder):
     for layer in (0, 1, 2):
         gradients = [p.grad for p in layer_parameters(model, layer)]
         assert any(g is not None and bool(g.abs().sum() > 0) for g in gradients)
+
+
+def backward_passes(model):
+    """Return which blocks the gradient of a loss passes, counted by hooks on their outputs."""
+    passed, hooks = [], []
+    for layer, block in enumerate(encoder_layers(model.encoder), 1):
+
+        def watch(_module, _inputs, output, layer=layer):
+            states = output[0] if isinstance(output, tuple) else output
+            if states.requires_grad:
+                states.register_hook(lambda _: passed.append(layer))
+
+        hooks.append(block.register_forward_hook(watch))
+    model(input_ids=torch.tensor([[5, 6, 7]]), labels=torch.tensor([0])).loss.backward()
+    for hook in hooks:
+        hook.remove()
+    return sorted(set(passed))
+
+
+@pytest.mark.parametrize(
+    ("layers", "prefix", "passed"),
+    [
+        ((), 0, [1, 2, 3]),
+        ((0,), 1, [1, 2, 3]),
+        ((0, 1), 2, [2, 3]),
+        ((0, 1, 2), 3, [3]),
+        ((0, 1, 2, 3), 4, []),
+        ((1, 2), 0, [1, 2, 3]),  # the embeddings train: backward passes through all that is above
+        ((0, 2), 1, [1, 2, 3]),
+    ],
+)
+def test_backward_stops_above_a_frozen_prefix_and_nowhere_else(encoder, layers, prefix, passed):
+    model = tiny(encoder)
+    freeze_layers(model, layers)
+    assert frozen_prefix(model) == prefix
+    assert backward_passes(model) == passed
+
+
+def test_frozen_words_alone_are_no_frozen_prefix(encoder):
+    model = tiny(encoder)
+    freeze_word_embeddings(model)
+    assert frozen_prefix(model) == 0
+    freeze_layers(model, (0,))
+    assert frozen_prefix(model) == 1
+
+
+def test_a_frozen_layer_keeps_its_dropout(encoder):
+    model = tiny(encoder)
+    freeze_layers(model, range(4))
+    ids = torch.tensor([[5, 6, 7]])
+    first, second = (model(input_ids=ids).logits for _ in range(2))
+    assert not torch.equal(first, second)
+    model.eval()
+    first, second = (model(input_ids=ids).logits for _ in range(2))
+    assert torch.equal(first, second)
 
 
 def test_layers_are_disjoint_and_cover_the_encoder(encoder):

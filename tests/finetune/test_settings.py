@@ -41,6 +41,17 @@ def test_defaults_are_the_published_ones():
         ("freeze", {2: (-1,)}, "finetune.freeze.2: got -1"),
         ("freeze", {1: (3,), 2: (3,)}, "finetune.freeze: got layer 3 twice"),
         ("freeze", [9], "finetune.freeze"),
+        ("freeze_rule", "plateau", "finetune.freeze_rule: got 'plateau', accepted: schedule, record, "),
+        ("freeze_watch", "last", "finetune.freeze_watch: got 'last', accepted: source-dev, target-dev"),
+        ("freeze_groups", ((9,), (11, 9)), "finetune.freeze_groups: got .9. twice"),
+        ("freeze_groups", ((),), "finetune.freeze_groups: got a group without layers"),
+        ("freeze_groups", (9,), "finetune.freeze_groups: got 9, accepted: a list"),
+        ("freeze_groups", ((-1,),), "finetune.freeze_groups: got -1"),
+        ("freeze_groups", ((9,),), 'nothing with finetune.freeze_rule = "schedule"'),
+        ("freeze_patience", 0, "finetune.freeze_patience: got 0, accepted: whole numbers from 1"),
+        ("freeze_window", 1, "finetune.freeze_window: got 1, accepted: whole numbers from 2"),
+        ("freeze_percentile", 101, "finetune.freeze_percentile: got 101, accepted: a number from 0 to 100"),
+        ("freeze_percentile", float("nan"), "finetune.freeze_percentile: got nan"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_names_its_field(field, value, message):
@@ -54,3 +65,17 @@ def test_the_keys_and_lists_of_a_toml_table_become_epochs_and_tuples():
     assert list(settings.freeze) == [0, 2]
     assert settings.layers == (6, 8)
     assert dataclasses.replace(settings, seeds=(4,)).freeze == settings.freeze
+
+
+@pytest.mark.parametrize("rule", ["record", "decline", "gradient"])
+def test_layers_of_another_rule_are_refused_not_ignored(rule):
+    with pytest.raises(ValueError, match=f'finetune.freeze: .* nothing with finetune.freeze_rule = "{rule}"'):
+        FinetuneSettings(freeze={1: (9,)}, freeze_rule=rule)
+    if rule == "gradient":
+        with pytest.raises(ValueError, match="finetune.freeze_groups: .* which does not look at it"):
+            FinetuneSettings(freeze_groups=((9,),), freeze_rule=rule)
+    else:
+        assert FinetuneSettings(freeze_groups=[[11], [9, 10]], freeze_rule=rule).freeze_groups == (
+            (11,),
+            (9, 10),
+        )
