@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -31,6 +32,8 @@ from finetune.callback import EpochCallback, Texts, Training, Watch
 from finetune.freezing import layer_parameters
 from finetune.resumable import ResumableTrainer, Resumption, TrainingError, mean_loss
 from finetune.settings import FinetuneSettings
+
+log = logging.getLogger(__name__)
 
 LOGS_PER_EPOCH = 10
 NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
@@ -94,6 +97,8 @@ def train(
         "device": hardware.device().type, **out.arguments,
     }  # fmt: skip
     resumed = checkpoints.newest(out.checkpoints, arguments)
+    if resumed is not None:
+        log.info("finetune: resumed at step %d, from %s", checkpoints.step_of(resumed), resumed)
     writer = curves.open_log(out.log, after=None if resumed is None else checkpoints.step_of(resumed))
     callback = EpochCallback(model, tokenizer, dev=dev, watch=watch, settings=settings, writer=writer)
     rows = [
@@ -220,6 +225,7 @@ def _arguments(
         lr_scheduler_type="linear",
         warmup_steps=settings.warmup,  # below 1: a share of all steps
         max_grad_norm=settings.max_gradient_norm,
+        use_cpu=hardware.device().type == "cpu",
         bf16=precision == "bfloat16",
         fp16=precision == "float16",
         seed=seed,

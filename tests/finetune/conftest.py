@@ -110,7 +110,7 @@ def make_job(encoder, corpus, tmp_path):
     return make
 
 
-def _train_job(job, tmp_path, on_event=None, tamper=None):
+def _train_job(job, tmp_path, on_event=None, tamper=None, **watched):
     """Train a job's model; `on_event(model, event)` is called when something freezes."""
     corpus, tokenizer = Corpus.read(job.corpus), load_tokenizer(job.encoder)
     texts = [tokenised(corpus, corpus.rows(split=s), tokenizer, max_length=32) for s in ("train", "dev")]
@@ -132,8 +132,8 @@ def _train_job(job, tmp_path, on_event=None, tamper=None):
         rule=rule,
         protocol=job.settings.protocol,
         source_language="en",
-        gradient_norms=norms,
         fresh=fresh,
+        **({"gradient_norms": norms} | watched),
     )
     with quiet():
         training = train(

@@ -1,12 +1,16 @@
 """What a process that the tests kill runs; the fork server imports it once, so each starts in no time."""
 
+import dataclasses
 import os
 import signal
+import sys
 from pathlib import Path
 
 import torch
 
 from finetune import checkpoints, job
+from pipeline.cluster import ClusterSettings, executor
+from pipeline.interruption import Interrupted, Interruption
 
 MOMENTS = {
     "sync": (checkpoints, "_sync", False),  # a file of a checkpoint is on the disk
@@ -43,3 +47,13 @@ def run_until(task, moment, number):
 
     setattr(holder, name, counted)
     run(task)
+
+
+def command(task, backend):
+    """Run two trainings as the command line does, and leave with its status when a signal comes."""
+    settings = ClusterSettings(backend=backend, workers=2)
+    try:
+        with Interruption():
+            list(executor(settings)(job.run_job, [task, dataclasses.replace(task, seed=1)]))
+    except Interrupted as error:
+        sys.exit(error.status)

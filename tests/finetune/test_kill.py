@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from finetune import checkpoints
 from tests.finetune import killable
 
 KILLS = int(os.environ.get("MCBERT_KILLS", "6"))
@@ -112,3 +113,25 @@ def test_killed_at_random_moments_ends_bit_identical(context, job):
         assert left(killed) == expected
         shutil.rmtree(killed.out)
     assert finish(context, killed) == expected
+
+
+@pytest.mark.parametrize("backend", ["serial", "loky"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_within_ten_seconds_and_the_next_run_goes_on(context, job, backend, number):
+    stopped = job("stopped", epochs=2000)
+    process = start(context, killable.command, stopped, backend)
+    while not list(stopped.checkpoints.glob("step-*")):
+        assert process.is_alive()
+        time.sleep(0.05)
+    began = time.monotonic()
+    os.kill(process.pid, number)
+    process.join(10)
+    assert process.exitcode == 128 + number
+    assert time.monotonic() - began < 10
+    time.sleep(0.5)
+    steps = [path.name for path in checkpoints.numbered(stopped.checkpoints)]
+    assert len(steps) >= 1
+    time.sleep(1.5)
+    assert [path.name for path in checkpoints.numbered(stopped.checkpoints)] == steps  # no worker goes on
+    with pytest.raises(ValueError, match="a checkpoint of another training"):
+        checkpoints.newest(stopped.checkpoints, {"settings": {"epochs": 3}})  # whole, of that training
