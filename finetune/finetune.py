@@ -27,6 +27,7 @@ from features.encoder.trust import trusts
 from finetune.job import Job, protocol_of, read_texts, run_job
 from finetune.rules import Schedule, plan_freezing
 from finetune.settings import WATCHING, FinetuneSettings
+from finetune.trained_card import write_cards
 from finetune.winner import Architecture, read_architecture
 from results import table1, tables
 from results.columns import Table
@@ -115,6 +116,7 @@ def finetune(
         raise JobError(f"finetune: {len(failures)} of {len(todo)} trainings failed, first {failures[0]}")
     shutil.rmtree(inputs.out / "checkpoints", ignore_errors=True)  # what a kill after a result left
     gather(jobs, architecture, casing=casing(inputs.encoder))
+    write_cards(jobs, texts)
     log.info("finetune: %d trainings in %.1f s -> %s", len(todo), time.monotonic() - began, inputs.out)
 
 

@@ -38,6 +38,9 @@ class Architecture:
     temperature: float = 1.0
     """What the classifier's scores are divided by."""
 
+    start: str = ""
+    """The classifier's candidate_id in gridsearch.csv."""
+
 
 def read_architecture(
     winner: Path | None, settings: FinetuneSettings, *, labels: Sequence[str], encoder: str, n_layers: int
@@ -102,6 +105,7 @@ def _probe(
     return {
         "probe": winner.with_name(str(found["probe"])),
         "temperature": float(found.get("temperature", 1.0)),
+        "start": str(found.get("candidate_id", "")),
     }
 
 
