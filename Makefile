@@ -15,7 +15,7 @@ MCBERT    = $(BIN)/python -m pipeline
 STAGE     = $(MCBERT) $(1) --config $(CONFIG) --run $(RUN) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo prepare extract gridsearch finetune report export retrieval test stress lint types validate bench bench-extract bench-gridsearch clean
+.PHONY: help setup demo prepare extract gridsearch knobs finetune report export retrieval test stress lint types validate bench bench-extract bench-gridsearch clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ extract: setup ## texts.csv -> feature cache (every layer x pooling, HDF5)
 
 gridsearch: setup ## feature cache -> gridsearch.csv, winner.json
 	$(call STAGE,gridsearch)
+
+knobs: setup ## the settings of finetune, tried on dev -> knobs.csv, ARGS="knobs.values.epochs=[2,3]"
+	$(call STAGE,knobs)
 
 finetune: setup ## texts.csv + winner -> finetune.csv, table1.csv, models/
 	$(call STAGE,finetune)

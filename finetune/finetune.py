@@ -24,7 +24,8 @@ from features.corpus import Corpus
 from features.encoder.blocks import n_layers
 from features.encoder.tokens import load_tokenizer
 from features.encoder.trust import trusts
-from finetune.job import Job, protocol_of, read_texts, run_job
+from finetune.job import Job, read_texts, run_job
+from finetune.rows import protocol_of
 from finetune.rules import Schedule, plan_freezing
 from finetune.settings import WATCHING, FinetuneSettings
 from finetune.trained_card import write_cards

@@ -28,20 +28,19 @@ from features.encoder.tokens import load_tokenizer, tokenise
 from features.encoder.trust import encoder_identity
 from finetune.baseline import build_baseline
 from finetune.callback import Texts, Training, Watch
-from finetune.evaluation import Evaluation, Score, compute_logits, score_languages
+from finetune.evaluation import compute_logits, score_languages
 from finetune.model import MCBertForSequenceClassification
 from finetune.probe import read_start
+from finetune.rows import freeze_rows, predictions, score_rows
 from finetune.rules import Schedule, rule_of
 from finetune.saved import save_model
-from finetune.settings import WATCHING, FinetuneSettings
+from finetune.settings import FinetuneSettings
 from finetune.trainer import Output, train, within_memory
 from finetune.winner import Architecture
 from results import files, tables
 from results.schema import TEXTS
 
 log = logging.getLogger(__name__)
-
-SEES = ("last", "source-dev", "target-dev")  # protocols by what they look at, the least first
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,6 +96,29 @@ class Job:
         return self.out / "checkpoints" / self.name
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Start:
+    """What a training begins with."""
+
+    corpus: Corpus
+    """All texts."""
+
+    tokenizer: PreTrainedTokenizerBase
+    """The encoder's."""
+
+    model: PreTrainedModel
+    """Not trained yet."""
+
+    fresh: frozenset[str]
+    """Names of the parameters that take the head's learning rate."""
+
+    rows: Mapping[str, np.ndarray]
+    """Rows of the corpus, by split."""
+
+    texts: Mapping[str, Texts]
+    """These texts, tokenised."""
+
+
 def run_job(job: Job) -> str:
     """Train, choose the epoch, score test once with its weights, write the result.
 
@@ -107,35 +129,14 @@ def run_job(job: Job) -> str:
     """
     began = time.monotonic()
     with quiet(), torch_threads(job.settings.threads):
-        corpus = read_texts(job.corpus, job.source_language)
-        tokenizer = load_tokenizer(job.encoder)
-        transformers.set_seed(job.seed)
-        model, fresh = build(job, corpus.labels)
-        watch = Watch(
-            rule=rule_of(job.settings, job.freeze, job.source_language),
-            protocol=job.settings.protocol,
-            source_language=job.source_language,
-            gradient_norms=bool(job.freeze) and job.settings.freeze_rule == "gradient",
-            fresh=fresh,
+        start = prepared(job, ("train", "dev", "test"))
+        model, tokenizer, texts = start.model, start.tokenizer, start.texts
+        out = Output(
+            checkpoints=job.checkpoints,
+            log=job.out / "tensorboard" / job.name,
+            arguments=arguments_of(job),
         )
-        rows = {split: corpus.rows(split=split) for split in ("train", "dev", "test")}
-        texts = {
-            split: tokenised(corpus, rows[split], tokenizer, max_length=job.settings.max_length)
-            for split in rows
-        }
-        training = train(
-            model,
-            tokenizer,
-            settings=job.settings,
-            seed=job.seed,
-            texts=(texts["train"], texts["dev"]),
-            watch=watch,
-            out=Output(
-                checkpoints=job.checkpoints,
-                log=job.out / "tensorboard" / job.name,
-                arguments=arguments_of(job),
-            ),
-        )
+        training = trained(job, start, out)
         with within_memory(lambda: "the test texts"):
             test = compute_logits(model, tokenizer, texts["test"].tokens)
         if job.save_model:
@@ -145,7 +146,7 @@ def run_job(job: Job) -> str:
         "stamp": dict(job.stamp),
         "finetune": score_rows(job, training, score_languages(test, texts["test"].y, texts["test"].language)),
         "freezing": freeze_rows(job, training),
-        "predictions": predictions(job, corpus, rows, predicted),
+        "predictions": predictions(job, start.corpus, start.rows, predicted),
     }
     job.result.parent.mkdir(parents=True, exist_ok=True)
     files.write_text(job.result, json.dumps(content, ensure_ascii=False) + "\n")
@@ -156,15 +157,44 @@ def run_job(job: Job) -> str:
     return str(job.result)
 
 
+def prepared(job: Job, splits: Sequence[str]) -> Start:
+    """Read the corpus, tokenise splits of it and build the model, its head drawn by the job's seed."""
+    corpus = read_texts(job.corpus, job.source_language)
+    tokenizer = load_tokenizer(job.encoder)
+    transformers.set_seed(job.seed)
+    model, fresh = build(job, corpus.labels)
+    rows = {split: corpus.rows(split=split) for split in splits}
+    texts = {
+        split: tokenised(corpus, rows[split], tokenizer, max_length=job.settings.max_length) for split in rows
+    }
+    return Start(corpus=corpus, tokenizer=tokenizer, model=model, fresh=fresh, rows=rows, texts=texts)
+
+
+def trained(job: Job, start: Start, out: Output) -> Training:
+    """Train the model that a job starts with, in place, and return what the training measured on dev."""
+    watch = Watch(
+        rule=rule_of(job.settings, job.freeze, job.source_language),
+        protocol=job.settings.protocol,
+        source_language=job.source_language,
+        gradient_norms=bool(job.freeze) and job.settings.freeze_rule == "gradient",
+        fresh=start.fresh,
+    )
+    return train(
+        start.model,
+        start.tokenizer,
+        settings=job.settings,
+        seed=job.seed,
+        texts=(start.texts["train"], start.texts["dev"]),
+        watch=watch,
+        out=out,
+    )
+
+
 def arguments_of(job: Job) -> dict[str, Any]:
     """Return what a training depends on besides settings and seed; a checkpoint of others is refused."""
-    architecture = dataclasses.asdict(job.architecture)
     return {
         "system": job.system,
-        "architecture": {
-            name: files.sha256(value) if isinstance(value, Path) else value
-            for name, value in architecture.items()
-        },
+        "architecture": described(job.architecture),
         "freeze": {str(epoch): list(layers) for epoch, layers in job.freeze.items()},
         "corpus": files.sha256(job.corpus),
         "source_language": job.source_language,
@@ -173,16 +203,12 @@ def arguments_of(job: Job) -> dict[str, Any]:
     }
 
 
-def protocol_of(job: Job) -> str:
-    """Return the protocol that a system's results are stamped with: of its choices, the one that saw most.
-
-    The baseline chooses an epoch only; the others also have layers and pooling that phase one chose, and
-    one that freezes by dev scores the moment.
-    """
-    chosen = [job.settings.protocol] + ([] if job.system == "baseline" else [job.architecture.protocol])
-    if job.freeze and job.settings.freeze_rule in WATCHING:
-        chosen.append(job.settings.freeze_watch)
-    return max(chosen, key=SEES.index)
+def described(architecture: Architecture) -> dict[str, Any]:
+    """Return an architecture as JSON holds it, files by their checksum."""
+    return {
+        name: files.sha256(value) if isinstance(value, Path) else value
+        for name, value in dataclasses.asdict(architecture).items()
+    }
 
 
 def read_texts(path: Path, source_language: str) -> Corpus:
@@ -220,71 +246,6 @@ def tokenised(
         language=table["language"].to_numpy(dtype=str),
         ids=tuple(table["id"]),
     )
-
-
-def score_rows(job: Job, training: Training, test: Mapping[str, Score]) -> list[dict[str, Any]]:
-    """Return the rows of finetune.csv: dev of every evaluation, test of the chosen one."""
-    chosen = training.history[training.chosen]
-    scored = [("dev", evaluation) for evaluation in training.history]
-    scored.append(("test", dataclasses.replace(chosen, scores=test)))
-    return [_score_row(job, e, split, language) | {"chosen": e.step == chosen.step}
-            for split, e in scored for language in e.scores]  # fmt: skip
-
-
-def _score_row(job: Job, evaluation: Evaluation, split: str, language: str) -> dict[str, Any]:
-    is_baseline = job.system == "baseline"
-    return {
-        "system": job.system,
-        "seed": job.seed,
-        "epoch": evaluation.epoch,
-        "step": evaluation.step,
-        "language": language,
-        "split": split,
-        **dataclasses.asdict(evaluation.scores[language]),
-        "layers": "" if is_baseline else layers_text(job.architecture.layers),
-        "pooling": "" if is_baseline else job.architecture.pooling,
-        "frozen_layers": layers_text(evaluation.frozen),
-        "protocol": protocol_of(job),
-        "seconds": evaluation.seconds,
-        "train_loss": evaluation.train_loss,
-    }
-
-
-def freeze_rows(job: Job, training: Training) -> list[dict[str, Any]]:
-    """Return the rows of freezing.csv."""
-    return [
-        {
-            **dataclasses.asdict(event),
-            "system": job.system,
-            "seed": job.seed,
-            "layers": layers_text(event.layers),
-        }
-        for event in training.events
-    ]
-
-
-def predictions(
-    job: Job, corpus: Corpus, rows: Mapping[str, np.ndarray], predicted: Mapping[str, np.ndarray]
-) -> list[dict[str, Any]]:
-    """Return the rows of predictions_finetune.csv: dev and test at the chosen epoch."""
-    return [
-        {
-            "system": job.system,
-            "seed": job.seed,
-            "id": row.id,
-            "language": row.language,
-            "split": split,
-            "label": row.label,
-            "predicted": corpus.labels[code],
-        }
-        for split, codes in predicted.items()
-        for row, code in zip(corpus.table.iloc[rows[split]].itertuples(), codes, strict=True)
-    ]
-
-
-def layers_text(layers: Sequence[int]) -> str:
-    """Return layers as the tables have them: ``6+8+11``."""
-    return "+".join(map(str, sorted(layers)))
 
 
 @contextlib.contextmanager

@@ -42,8 +42,8 @@ class TrainingError(RuntimeError):
 class Resumption:
     """What belongs to a training beside the model."""
 
-    folder: Path
-    """Of its checkpoints."""
+    folder: Path | None
+    """Of its checkpoints; None: it saves none."""
 
     arguments: Mapping[str, Any]
     """All that the training depends on."""
@@ -116,21 +116,25 @@ class ResumableTrainer(Trainer):
         """Say which step failed, over which texts, and what is left to go on from."""
         step = self.state.global_step
         ids = [self.resumption.ids[row] for row in self.resumption.batches.rows_of_step(step)]
-        last = next(iter(checkpoints.numbered(self.resumption.folder)), None)
+        folder = self.resumption.folder
+        last = next(iter(checkpoints.numbered(folder)), None) if folder else None
         good = f"last good checkpoint {last}" if last else "no checkpoint yet"
         return f"step {step + 1}, texts {' '.join(ids)}, {good}"
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Write a checkpoint, whole or not at all."""
+        folder = self.resumption.folder
+        if folder is None:
+            return
         generators = gather_object([_random_state()])
         if not self.args.should_save:
             return
         self.store_flos()
         checkpoints.write(
-            self.resumption.folder,
+            folder,
             self.state.global_step,
             self.resumption.arguments,
-            lambda folder: self._fill(folder, generators),
+            lambda beside: self._fill(beside, generators),
         )
 
     def _fill(self, folder: Path, generators: list[tuple[Any, Tensors]]) -> None:

@@ -47,11 +47,11 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 class Output:
     """Where a training writes."""
 
-    checkpoints: Path
-    """Folder of its checkpoints, which stays."""
+    checkpoints: Path | None = None
+    """Folder of its checkpoints, which stays; None: it saves none, and a killed one begins anew."""
 
-    log: Path
-    """Folder of TensorBoard's log."""
+    log: Path | None = None
+    """Folder of TensorBoard's log; None: there is none."""
 
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """What the training depends on besides settings and seed; a checkpoint of others is refused."""
@@ -96,10 +96,12 @@ def train(
         "settings": relevant(settings), "seed": seed, "torch": torch.__version__,
         "device": hardware.device().type, **out.arguments,
     }  # fmt: skip
-    resumed = checkpoints.newest(out.checkpoints, arguments)
+    folder = out.checkpoints
+    resumed = checkpoints.newest(folder, arguments) if folder else None
+    after = None if resumed is None else checkpoints.step_of(resumed)
     if resumed is not None:
         log.info("finetune: resumed at step %d, from %s", checkpoints.step_of(resumed), resumed)
-    writer = curves.open_log(out.log, after=None if resumed is None else checkpoints.step_of(resumed))
+    writer = curves.open_log(out.log, after=after) if out.log else None
     callback = EpochCallback(model, tokenizer, dev=dev, watch=watch, settings=settings, writer=writer)
     rows = [
         {**tokens, "label": int(code)} for tokens, code in zip(train_texts.tokens, train_texts.y, strict=True)
@@ -113,13 +115,13 @@ def train(
     )
     trainer = ResumableTrainer(
         model=model,
-        args=_arguments(settings, seed, batches, out.checkpoints, precision=precision_of(settings, model)),
+        args=_arguments(settings, seed, batches, folder or Path(), precision=precision_of(settings, model)),
         train_dataset=rows,
         data_collator=DataCollatorWithPadding(tokenizer),
         compute_loss_func=mean_loss,
         callbacks=[callback] + ([TensorBoardCallback(writer)] if writer else []),
         resumption=Resumption(
-            folder=out.checkpoints,
+            folder=folder,
             arguments=arguments,
             callback=callback,
             batches=batches,

@@ -27,6 +27,7 @@ STAGES = {
     "gridsearch": "feature cache -> gridsearch.csv, confusion.csv, winner.json, probe.npz",
     "export": "winner -> models/probe: the winner as a Hugging Face model, frozen encoder and linear head; "
     "a winner that is no head of weights -> models/probe-skops; another candidate -> models/ID",
+    "knobs": "texts.csv + winner -> knobs.csv: the settings of finetune, tried on dev; prints the best",
     "finetune": "texts.csv + winner -> finetune.csv, table1.csv, models/, TensorBoard log",
     "retrieval": "Tatoeba pairs -> tatoeba.csv: translations found, every layer x pooling, both directions",
     "report": "the run's CSVs -> report.html",
@@ -34,7 +35,9 @@ STAGES = {
 
 ENCODING = ("extract_workers", "processes that encode, one per GPU or a share of the processors each")
 FITTING = ("workers", "processes that search and train; 0 is one per processor")
-WORKERS = dict.fromkeys(("gridsearch", "export", "finetune", "report"), FITTING)  # of other stages: ENCODING
+WORKERS = dict.fromkeys(
+    ("gridsearch", "export", "knobs", "finetune", "report"), FITTING
+)  # of other stages: ENCODING
 CLUSTER = {
     "scheduler": ("scheduler", "a running dask scheduler: tls://host:port, or tcp:// on this machine"),
     "tls-ca": ("tls_ca", "certificate authority of the scheduler, PEM"),

@@ -18,6 +18,7 @@ from typing import Any
 
 from features.corpus import CorpusSettings, PrepareSettings
 from features.settings import EncoderSettings, ExtractSettings
+from finetune.knobs.settings import KnobsSettings
 from finetune.settings import FinetuneSettings
 from pipeline.cluster.settings import ClusterSettings
 from search.retrieval import RetrievalSettings
@@ -48,6 +49,9 @@ class Config:
 
     finetune: FinetuneSettings = dataclasses.field(default_factory=FinetuneSettings)
     """How to train the winner."""
+
+    knobs: KnobsSettings = dataclasses.field(default_factory=KnobsSettings)
+    """Which of these settings to try on dev; not used by the other stages."""
 
     retrieval: RetrievalSettings = dataclasses.field(default_factory=RetrievalSettings)
     """Which sentences to search for their translations; not used by the other stages."""

@@ -63,8 +63,9 @@ class Pipeline:
     @property
     def searches(self) -> bool:
         """Whether phase two takes something from phase one: layers, pooling, the head's start."""
-        settings = self.config.finetune
-        return settings.start == "probe" or not (settings.layers and settings.pooling)
+        from pipeline.start import searches
+
+        return searches(self.config.finetune)
 
     @cached_property
     def encoder(self) -> Path:
@@ -155,10 +156,10 @@ class Pipeline:
         self.run.stage("gridsearch", inputs, self._gridsearch, replace=("budget",), again=again)
 
     def _gridsearch(self) -> list[str]:
+        from features.store.ledger import retry_errors
         from pipeline.caches import open_cache
         from search import examples
         from search.gridsearch import gridsearch
-        from search.ledger import retry_errors
 
         corpus = self._corpus()
         split = corpus.table["split"].to_numpy(dtype=object)
@@ -214,7 +215,9 @@ class Pipeline:
         from pipeline import start
 
         settings = self.config.finetune
-        winner = start.starting_point(self) if settings.start == "probe" else self.winner
+        winner = self.winner
+        if settings.start == "probe":
+            winner = start.starting_point(self, settings, self.run.folder)
         if not settings.max_length:
             settings = dataclasses.replace(settings, max_length=self.config.encoder.max_length)
         finetune(
@@ -268,6 +271,12 @@ def _retrieval(pipeline: Pipeline) -> None:
     retrieval(pipeline)
 
 
+def _knobs(pipeline: Pipeline) -> None:
+    from pipeline.knobs import knobs
+
+    knobs(pipeline)
+
+
 def _export(pipeline: Pipeline) -> None:
     from pipeline.export import export
 
@@ -279,6 +288,7 @@ STAGES: dict[str, Callable[[Pipeline], None]] = {
     "extract": Pipeline.extract,
     "gridsearch": Pipeline.gridsearch,
     "export": _export,
+    "knobs": _knobs,
     "finetune": Pipeline.finetune,
     "retrieval": _retrieval,
     "report": Pipeline.report,

@@ -14,6 +14,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from finetune.settings import FinetuneSettings
 from pipeline.run import write_json
 
 if TYPE_CHECKING:
@@ -24,8 +25,13 @@ log = logging.getLogger(__name__)
 FILES = ("start.json", "start.npz")
 
 
-def starting_point(pipeline: Pipeline) -> Path:
-    """Fit the classifier again, calibrate it, write it, and return the path of start.json.
+def searches(settings: FinetuneSettings) -> bool:
+    """Tell whether phase two takes something from phase one: layers, pooling, the head's start."""
+    return settings.start == "probe" or not (settings.layers and settings.pooling)
+
+
+def starting_point(pipeline: Pipeline, settings: FinetuneSettings, into: Path) -> Path:
+    """Fit the classifier again, calibrate it, write it into a folder, and return the path of start.json.
 
     Raises
     ------
@@ -41,7 +47,7 @@ def starting_point(pipeline: Pipeline) -> Path:
             'finetune.start: got "probe" with extract.special_tokens = "exclude", but a model pools over the '
             'special tokens too; accepted: "include", or finetune.start = "random"'
         )
-    out, corpus, settings = pipeline.run.folder, pipeline._corpus(), pipeline.config.finetune
+    out, corpus = pipeline.run.folder, pipeline._corpus()
     row = find_linear(out, n_labels=len(corpus.labels), layers=settings.layers, pooling=settings.pooling)
     store = pipeline._cache_folder()
     found = refit(row, pipeline.config.gridsearch, store=store, out=out)
@@ -55,7 +61,8 @@ def starting_point(pipeline: Pipeline) -> Path:
         layers=found.probe.layers,
         pooling=found.probe.pooling,
     )
-    found.probe.save(out / FILES[1])
-    write_json(out / FILES[0], found.record | {"probe": FILES[1], "temperature": temperature})
+    into.mkdir(parents=True, exist_ok=True)
+    found.probe.save(into / FILES[1])
+    write_json(into / FILES[0], found.record | {"probe": FILES[1], "temperature": temperature})
     log.info("finetune: the head starts from %s, rank %d", row["candidate_id"], row["rank"])
-    return out / FILES[0]
+    return into / FILES[0]

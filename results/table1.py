@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -78,13 +79,13 @@ def build(
         )
     correct = {system: correctness(test[test["system"] == system]) for system in systems}
     fixed = {"source": "measured", "citation": "", "corpus": corpus, "casing": casing, **stamp}
-    measured = [
+    ours = [
         row | fixed | {"system": system, "protocol": protocols[system]}
         for system in systems
-        for row in _measured(system, correct, source_language)
+        for row in _versus_baseline(system, correct, source_language)
     ]
     quoted = _published(read_published() if published is None else published, source_language)
-    rows = pd.DataFrame([*measured, *quoted], columns=TABLE1.order(c.name for c in TABLE1.columns))
+    rows = pd.DataFrame([*ours, *quoted], columns=TABLE1.order(c.name for c in TABLE1.columns))
     return rows.astype({"n_seeds": "Int64"})
 
 
@@ -115,27 +116,42 @@ def ordered_languages(languages: set[str], source_language: str) -> list[str]:
     return sorted(languages, key=lambda language: (language != source_language, language))
 
 
-def _measured(
-    system: str, correct: Mapping[str, pd.DataFrame], source_language: str
-) -> list[dict[str, object]]:
-    """Make the rows of one system: each language, then the mean over target languages."""
-    frame = correct[system]
-    seeds = sorted(frame.columns.get_level_values("seed").unique())
-    languages = ordered_languages(set(frame.columns.get_level_values("language")), source_language)
+def measured(
+    correct: pd.DataFrame, reference: pd.DataFrame | None, source_language: str
+) -> list[dict[str, Any]]:
+    """Sum up what a system labelled rightly: each language, then the mean over target languages.
+
+    Parameters
+    ----------
+    correct : DataFrame
+        What `correctness` returned for the system.
+    reference : DataFrame or None
+        The same for the system that it is compared with, on the same texts; None: compared with none.
+    source_language : str
+        The language that comes first and does not enter the mean.
+
+    Returns
+    -------
+    list of dict
+        language, accuracy, sd and n_seeds (over seeds), difference, low and high (95%, paired over texts);
+        NaN where there is nothing to say.
+    """
+    seeds = sorted(correct.columns.get_level_values("seed").unique())
+    languages = ordered_languages(set(correct.columns.get_level_values("language")), source_language)
     by_seed = pd.DataFrame(
-        {language: [frame[(language, seed)].mean() for seed in seeds] for language in languages}
+        {language: [correct[(language, seed)].mean() for seed in seeds] for language in languages}
     )
     targets = [language for language in languages if language != source_language]
     if targets:
         by_seed[MEAN] = by_seed[targets].mean(axis=1)
-    intervals = {} if system == BASELINE else _versus_baseline(system, correct, source_language)
+    intervals = {} if reference is None else _differences(correct, reference, source_language)
     return [
         {
             "language": language,
             "accuracy": float(accuracies.mean()),
             "sd": float(accuracies.std(ddof=1)) if len(seeds) > 1 else np.nan,
             "n_seeds": len(seeds),
-            "versus_baseline": interval.difference if (interval := intervals.get(str(language))) else np.nan,
+            "difference": interval.difference if (interval := intervals.get(str(language))) else np.nan,
             "low": interval.low if interval else np.nan,
             "high": interval.high if interval else np.nan,
         }
@@ -145,24 +161,35 @@ def _measured(
 
 def _versus_baseline(
     system: str, correct: Mapping[str, pd.DataFrame], source_language: str
+) -> list[dict[str, Any]]:
+    """Make the rows of one system, compared with the baseline where there is one."""
+    reference = None if system == BASELINE else correct.get(BASELINE)
+    if reference is not None:
+        _require_same_texts(system, *(_over_seeds(frame) for frame in (correct[system], reference)))
+    rows = measured(correct[system], reference, source_language)
+    return [{**row, "versus_baseline": row["difference"]} for row in rows]
+
+
+def _over_seeds(correct: pd.DataFrame) -> pd.DataFrame:
+    return correct.T.groupby(level="language").mean().T
+
+
+def _differences(
+    correct: pd.DataFrame, reference: pd.DataFrame, source_language: str
 ) -> dict[str, statistics.Interval]:
-    """Compare a system with the baseline, per language and over the targets, on the same resampled texts."""
-    if BASELINE not in correct:
-        return {}
-    a, b = (correct[name].T.groupby(level="language").mean().T for name in (system, BASELINE))
-    _require_same_texts(system, a, b)
-    differences = a - b
+    """Compare two systems, per language and over the targets, on the same resampled texts."""
+    differences = _over_seeds(correct) - _over_seeds(reference)
     resampled = pd.DataFrame(
         statistics.resampled_means(differences.to_numpy(dtype=np.float64)), columns=differences.columns
     )
-    measured = differences.mean()
+    difference = differences.mean()
     targets = [language for language in differences.columns if language != source_language]
     if targets:
         resampled[MEAN] = resampled[targets].mean(axis=1)
-        measured[MEAN] = measured[targets].mean()
+        difference[MEAN] = difference[targets].mean()
     return {
         str(language): statistics.percentile_interval(
-            float(measured[language]), resampled[language].to_numpy()
+            float(difference[language]), resampled[language].to_numpy()
         )
         for language in resampled.columns
     }

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import sklearn
 
 from features.store import FeatureStore, StoreError
+from features.store.ledger import Ledger
 from search import artifacts, routes
 from search.artifacts import Outcome
 from search.best import Best
@@ -26,7 +27,6 @@ from search.evidence import write_evidence
 from search.examples import Examples
 from search.factories import identities
 from search.kernels import Source, open_rows
-from search.ledger import Ledger
 from search.mixed import Place
 from search.mixture import close, represent
 from search.rounds import Rounds

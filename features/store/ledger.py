@@ -1,6 +1,8 @@
-"""The ledger by which a killed `python -m pipeline gridsearch` goes on where it was.
+"""The ledger by which a killed search goes on where it was: of candidates, of trainings.
 
-A journal whose first record says which search this is, and whose others are one candidate each.
+A journal whose first record says which search this is, and whose others are one piece of work each.
+
+    python -m pytest tests/features/store/test_ledger.py
 """
 
 import json
@@ -11,11 +13,12 @@ from typing import Any
 from features.store.journal import Journal
 
 FORMAT = 1
+KEY = "candidate_id"
 RETRY = {"retry": "error"}  # a record: the rows before it with this status count no more
 
 
 class Ledger:
-    """Rows by candidate id, on disk and in `rows`.
+    """Rows by their key, on disk and in `rows`.
 
     Parameters
     ----------
@@ -23,11 +26,13 @@ class Ledger:
         The file; made when it is not there.
     identity : mapping of str to JSON values
         What the rows depend on. A ledger of another identity is refused.
+    key : str
+        The field of a row that names it.
 
     Attributes
     ----------
     rows : dict of str to dict
-        The rows by their `candidate_id`, those of an earlier, killed search included.
+        The rows by their key, those of an earlier, killed search included.
 
     Raises
     ------
@@ -35,8 +40,9 @@ class Ledger:
         If the file is no ledger, belongs to another search, or is being written by another process.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, identity: Mapping[str, Any], key: str = KEY) -> None:
         self._journal = Journal(path)
+        self._key = key
         head = {"format": FORMAT, "identity": json.loads(json.dumps(identity))}  # tuples become lists
         if not self._journal.records:
             self._journal.append(head)
@@ -45,18 +51,18 @@ class Ledger:
         except ValueError:
             self._journal.close()
             raise
-        self.rows = _rows(self._journal.records)
+        self.rows = _rows(self._journal.records, key)
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write the rows of a finished task; they are on the disk when this returns.
 
-        A candidate that has a row keeps it: a backend may run a task twice. Syncing each task took 0.13 ms on
+        What has a row keeps it: a backend may run a task twice. Syncing each task took 0.13 ms on
         the disk tried, 0.03% of a task at the paper's size, and the workers go on meanwhile.
         """
         for row in rows:
-            if row["candidate_id"] not in self.rows:
+            if row[self._key] not in self.rows:
                 self._journal.append(row, sync=False)
-                self.rows[row["candidate_id"]] = self._journal.records[-1]
+                self.rows[row[self._key]] = self._journal.records[-1]
         self._journal.sync()
 
     def __enter__(self) -> "Ledger":
@@ -80,28 +86,30 @@ class Ledger:
                 )
 
 
-def retry_errors(path: Path) -> int:
-    """Have the candidates that failed run again by the next search; return how many there are.
+def retry_errors(path: Path, key: str = KEY) -> int:
+    """Have what failed run again by the next search; return how many there are.
 
     The file is only ever appended to: killed at any moment, the next search goes on from here.
     """
     if not path.exists():
         return 0
     with Journal(path) as journal:
-        n_failed = len([row for row in _rows(journal.records).values() if row["status"] == RETRY["retry"]])
+        n_failed = len(
+            [row for row in _rows(journal.records, key).values() if row["status"] == RETRY["retry"]]
+        )
         if n_failed:
             journal.append(RETRY)
     return n_failed
 
 
-def _rows(records: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the rows that count, by candidate: the first of each since it was last to be run again."""
+def _rows(records: Sequence[dict[str, Any]], key: str) -> dict[str, dict[str, Any]]:
+    """Return the rows that count, by key: the first of each since it was last to be run again."""
     rows: dict[str, dict[str, Any]] = {}
     for record in records[1:]:
         if record == RETRY:
             rows = {name: row for name, row in rows.items() if row["status"] != RETRY["retry"]}
         else:
-            rows.setdefault(record["candidate_id"], record)
+            rows.setdefault(record[key], record)
     return rows
 
 

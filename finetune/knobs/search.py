@@ -1,0 +1,213 @@
+"""Try combinations of phase two's settings on dev: `python -m pipeline knobs`.
+
+Reads the corpus and what phase one chose; writes knobs.csv, and no model. knobs.jsonl is the ledger, a
+training a line: with it, a killed search goes on where it was, and another list of values trains only what
+is new. Test labels take no part.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from features.corpus import Corpus
+from features.encoder import hardware
+from features.encoder.blocks import n_layers
+from features.encoder.trust import encoder_identity
+from features.store.ledger import Ledger
+from finetune.finetune import Inputs, JobError, Track, require_length, require_protocol
+from finetune.job import Job, described, read_texts
+from finetune.knobs.settings import KnobsSettings
+from finetune.knobs.table import Outcome, Searched, best_by, write_knobs
+from finetune.knobs.training import KEY, run_training
+from finetune.knobs.trials import Trial, freezes, plan_trials
+from finetune.rules import plan_freezing
+from finetune.settings import FinetuneSettings
+from finetune.trainer import relevant
+from finetune.winner import Architecture, read_architecture
+from results import files
+
+log = logging.getLogger(__name__)
+
+VERSION = 1  # of a training's record: raise it when a change alters them
+LEDGER = "knobs.jsonl"
+
+Row = dict[str, Any]
+Execute = Callable[[Callable[[Job], Row], Iterable[Job]], Iterator[tuple[Job, Row | None, str | None]]]
+WinnerOf = Callable[[FinetuneSettings], Path | None]
+
+
+def search_knobs(
+    knobs: KnobsSettings,
+    base: FinetuneSettings,
+    inputs: Inputs,
+    *,
+    winner_of: WinnerOf,
+    execute: Execute,
+    stamp: Mapping[str, object],
+    track: Track = lambda items, _total, _description: items,
+) -> None:
+    """Train every combination with every seed, and write what dev says of them.
+
+    Parameters
+    ----------
+    knobs : KnobsSettings
+        What is tried.
+    base : FinetuneSettings
+        What stays as it is.
+    inputs : Inputs
+        What is read, and where results go; its `winner` is not looked at.
+    winner_of : callable
+        Returns what phase one chose for a trial's settings: ``winner.json``, ``start.json`` or None.
+    execute : callable
+        Runs the trainings, here or elsewhere.
+    stamp : mapping
+        A value for each of ``results.schema.STAMP``.
+    track : callable
+        Progress display.
+
+    Raises
+    ------
+    ValueError
+        No values, no dev texts for the protocol, a ledger of other texts or another encoder.
+    JobError
+        Every trial failed.
+    """
+    began = time.monotonic()
+    trials = plan_trials(knobs, base)
+    corpus = read_texts(inputs.corpus, inputs.source_language)
+    require_dev(knobs.protocol, corpus)
+    build = _Builder(knobs, corpus, inputs, winner_of, stamp)
+    planned = [build.searched(trial) for trial in trials]
+    jobs = {key_of(job): job for searched in planned for job in searched.jobs}
+    with Ledger(inputs.out / LEDGER, _identity(inputs), KEY) as ledger:
+        todo = [job for key, job in jobs.items() if key not in ledger.rows]
+        log.info("knobs: %d trials, %d trainings, %d to do", len(trials), len(jobs), len(todo))
+        for job, row, error in track(execute(run_training, todo), len(todo), "knobs (trainings)"):
+            ledger.append([{KEY: key_of(job), **(row or _failed(error))}])
+        rows = dict(ledger.rows)
+    outcomes = [
+        Outcome(searched=searched, rows=[rows[key_of(job)] for job in searched.jobs]) for searched in planned
+    ]
+    write_knobs(outcomes, knobs, corpus, stamp=stamp, path=inputs.out)
+    _report(outcomes, knobs, inputs.source_language)
+    log.info("knobs: %d trainings in %.1f s -> %s", len(todo), time.monotonic() - began, inputs.out)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Builder:
+    """Makes the trainings of a trial."""
+
+    knobs: KnobsSettings
+    corpus: Corpus
+    inputs: Inputs
+    winner_of: WinnerOf
+    stamp: Mapping[str, object]
+
+    def searched(self, trial: Trial) -> Searched:
+        """Return a trial with its trainings, or with the reason why there are none."""
+        if trial.settings is None:
+            return Searched(trial=trial, message=trial.message)
+        try:
+            return Searched(trial=trial, jobs=self._jobs(trial.settings))
+        except ValueError as error:
+            if trial.number == 0:  # the configuration itself
+                raise
+            return Searched(trial=trial, message=str(error))
+
+    def _jobs(self, settings: FinetuneSettings) -> tuple[Job, ...]:
+        require_protocol(settings, self.corpus)
+        require_length(settings, self.inputs.encoder)
+        architecture: Architecture = read_architecture(
+            self.winner_of(settings),
+            settings,
+            labels=self.corpus.labels,
+            encoder=str(self.stamp["encoder"]),
+            n_layers=n_layers(self.inputs.encoder),
+        )
+        system: str = self.knobs.system
+        freeze = {}
+        if system == "mcbert" and freezes(settings):
+            system, freeze = "mcbert_wf", plan_freezing(settings, max(architecture.layers))
+        return tuple(
+            Job(
+                system=system,
+                seed=seed,
+                settings=settings,
+                architecture=architecture,
+                freeze=freeze,
+                corpus=self.inputs.corpus,
+                encoder=self.inputs.encoder,
+                out=self.inputs.out,
+                source_language=self.inputs.source_language,
+                stamp=dict(self.stamp),
+            )
+            for seed in self.knobs.seeds
+        )
+
+
+def require_dev(protocol: str, corpus: Corpus) -> None:
+    """Raise when the protocol looks at dev rows that are not there; a corpus has those of its source."""
+    if protocol == "source-dev":
+        return
+    if not corpus.target_languages:
+        raise ValueError("knobs.protocol: got target-dev, but the corpus has the source language only")
+    for language in corpus.target_languages:
+        if not len(corpus.rows(split="dev", language=language)):
+            raise ValueError(
+                f"knobs.protocol: got target-dev, but the corpus has no dev rows of {language!r}; accepted: "
+                "source-dev"
+            )
+
+
+def key_of(job: Job) -> str:
+    """Return the name of a training in the ledger: the same for the same training in every search."""
+    content = {
+        "system": job.system,
+        "seed": job.seed,
+        "settings": relevant(job.settings),
+        "freeze": {str(epoch): list(layers) for epoch, layers in job.freeze.items()},
+        "architecture": described(job.architecture),
+    }
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _identity(inputs: Inputs) -> dict[str, Any]:
+    """Return all that the trainings of one ledger share."""
+    return {
+        "version": VERSION,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "device": hardware.device().type,
+        "corpus": files.sha256(inputs.corpus),
+        "source_language": inputs.source_language,
+        "encoder": encoder_identity(inputs.encoder),
+    }
+
+
+def _failed(error: str | None) -> Row:
+    log.error("knobs: a training failed: %s", error)
+    return {"status": "error", "message": error or "no result", "right": "", "seconds": 0.0}
+
+
+def _report(outcomes: Sequence[Outcome], knobs: KnobsSettings, source_language: str) -> None:
+    """Log what each protocol would take; raise where there is nothing to take."""
+    failed = [outcome for outcome in outcomes if outcome.status == "error"]
+    if failed:
+        log.warning("knobs: %d of %d trials failed, first %s", len(failed), len(outcomes), failed[0].message)
+    if len(failed) == len(outcomes):
+        raise JobError(f"knobs: all {len(failed)} trials failed, first {failed[0].message}")
+    for protocol in ("source-dev", "target-dev"):
+        if protocol == knobs.protocol or protocol == "source-dev":
+            best = best_by(protocol, outcomes, source_language)
+            log.info("knobs: %s takes trial %d: %s", protocol, best.number, json.dumps(dict(best.knobs)))

@@ -1,0 +1,142 @@
+"""Which settings are tried: a trial is a combination of values over the settings as they are.
+
+python -m pytest tests/finetune/knobs/test_trials.py
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from finetune.knobs.settings import KnobsSettings
+from finetune.settings import FinetuneSettings
+
+NONE = "none"  # how a configuration spells the absence of a number
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A combination of values to be tried."""
+
+    number: int
+    """In the order of the plan; 0 changes nothing."""
+
+    knobs: Mapping[str, Any]
+    """The settings that differ from `FinetuneSettings` as given, with their values."""
+
+    settings: FinetuneSettings | None
+    """All settings; None where they do not go together."""
+
+    message: str = ""
+    """Why they do not."""
+
+
+def plan_trials(knobs: KnobsSettings, base: FinetuneSettings) -> list[Trial]:
+    """Return the trials: first the settings as they are, then each new combination.
+
+    Parameters
+    ----------
+    knobs : KnobsSettings
+        Values and how they are combined.
+    base : FinetuneSettings
+        The settings that the values replace.
+
+    Returns
+    -------
+    list of Trial
+        With settings None where a combination is refused, because its values do not go together.
+
+    Raises
+    ------
+    ValueError
+        There are no values, or every combination is refused.
+    """
+    if not knobs.values:
+        raise ValueError(
+            "knobs.values: got nothing, accepted: lists of values, such as knobs.values.learning_rate = "
+            "[5e-5, 1e-4]"
+        )
+    trials = [Trial(number=0, knobs={}, settings=base)]
+    for combination in _combinations(knobs):
+        trial = _trial(len(trials), combination, base)
+        if trial.settings is None or trial.settings not in [known.settings for known in trials]:
+            trials.append(trial)
+    refused = [trial for trial in trials if trial.settings is None]
+    if refused and len(refused) == len(trials) - 1:
+        raise ValueError(f"knobs.values: all {len(refused)} combinations are refused: {refused[0].message}")
+    return trials
+
+
+def _combinations(knobs: KnobsSettings) -> Iterable[dict[str, Any]]:
+    """Yield combinations in the order of the grid, the last setting changing fastest."""
+    numbers: Sequence[int] = range(knobs.combinations)
+    if knobs.method == "random":
+        numbers = sorted(random.Random(knobs.seed).sample(numbers, knobs.trials))
+    for number in numbers:
+        combination = {}
+        rest = number
+        for name, values in reversed(knobs.values.items()):
+            rest, place = divmod(rest, len(values))
+            combination[name] = values[place]
+        yield {name: combination[name] for name in knobs.values}
+
+
+def _trial(number: int, combination: Mapping[str, Any], base: FinetuneSettings) -> Trial:
+    given = _given(combination)
+    try:
+        settings = dataclasses.replace(base, **given)
+    except ValueError as error:
+        return Trial(number=number, knobs=_plain(combination), settings=None, message=str(error))
+    changed = {name for name in given if getattr(settings, name) != getattr(base, name)}
+    kept = {name: value for name, value in combination.items() if name in changed}
+    return Trial(number=number, knobs=_plain(kept), settings=settings)
+
+
+def _given(knobs: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: None if value == NONE else value for name, value in knobs.items()}
+
+
+def _plain(knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values as JSON gives them back."""
+    plain: dict[str, Any] = json.loads(json.dumps(knobs))
+    return plain
+
+
+def freezes(settings: FinetuneSettings) -> bool:
+    """Tell whether the settings freeze anything during training."""
+    return bool(settings.freeze) or settings.freeze_rule != "schedule"
+
+
+def overrides(knobs: Mapping[str, Any], base: FinetuneSettings) -> list[str]:
+    """Return what to add to ``mcbert finetune`` for the settings of a trial: ``finetune.key=value``.
+
+    Parameters
+    ----------
+    knobs : mapping
+        Of a trial, or its cell of knobs.csv.
+    base : FinetuneSettings
+        The settings that the trial replaced values of.
+    """
+    freezing = freezes(dataclasses.replace(base, **_given(knobs)))
+    systems = tuple(name for name in base.systems if freezing or name != "mcbert_wf")
+    if freezing and "mcbert_wf" not in systems:
+        systems = (*systems, "mcbert_wf")
+    everything = dict(knobs) if systems == base.systems else {**knobs, "systems": list(systems)}
+    return [f"finetune.{name}={toml(value)}" for name, value in everything.items()]
+
+
+def toml(value: Any) -> str:
+    """Spell a value of JSON as TOML does.
+
+    >>> toml({"0": [1, 2]}), toml(True), toml("probe")
+    ('{ 0 = [1, 2] }', 'true', '"probe"')
+    """
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{key} = {toml(entry)}" for key, entry in value.items())
+        return f"{{ {inner} }}" if inner else "{}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(toml, value))}]"
+    return json.dumps(value)

@@ -1,0 +1,99 @@
+"""What a training measured, as rows of finetune.csv, freezing.csv and predictions_finetune.csv.
+
+python -m pytest tests/finetune/test_job.py
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from features.corpus import Corpus
+from finetune.callback import Training
+from finetune.evaluation import Evaluation, Score
+from finetune.settings import WATCHING
+
+if TYPE_CHECKING:
+    from finetune.job import Job
+
+SEES = ("last", "source-dev", "target-dev")  # protocols by what they look at, the least first
+
+
+def protocol_of(job: Job) -> str:
+    """Return the protocol that a system's results are stamped with: of its choices, the one that saw most.
+
+    The baseline chooses an epoch only; the others also have layers and pooling that phase one chose, and
+    one that freezes by dev scores the moment.
+    """
+    chosen = [job.settings.protocol] + ([] if job.system == "baseline" else [job.architecture.protocol])
+    if job.freeze and job.settings.freeze_rule in WATCHING:
+        chosen.append(job.settings.freeze_watch)
+    return max(chosen, key=SEES.index)
+
+
+def score_rows(job: Job, training: Training, test: Mapping[str, Score]) -> list[dict[str, Any]]:
+    """Return the rows of finetune.csv: dev of every evaluation, test of the chosen one."""
+    chosen = training.history[training.chosen]
+    scored = [("dev", evaluation) for evaluation in training.history]
+    scored.append(("test", dataclasses.replace(chosen, scores=test)))
+    return [_score_row(job, e, split, language) | {"chosen": e.step == chosen.step}
+            for split, e in scored for language in e.scores]  # fmt: skip
+
+
+def _score_row(job: Job, evaluation: Evaluation, split: str, language: str) -> dict[str, Any]:
+    is_baseline = job.system == "baseline"
+    return {
+        "system": job.system,
+        "seed": job.seed,
+        "epoch": evaluation.epoch,
+        "step": evaluation.step,
+        "language": language,
+        "split": split,
+        **dataclasses.asdict(evaluation.scores[language]),
+        "layers": "" if is_baseline else layers_text(job.architecture.layers),
+        "pooling": "" if is_baseline else job.architecture.pooling,
+        "frozen_layers": layers_text(evaluation.frozen),
+        "protocol": protocol_of(job),
+        "seconds": evaluation.seconds,
+        "train_loss": evaluation.train_loss,
+    }
+
+
+def freeze_rows(job: Job, training: Training) -> list[dict[str, Any]]:
+    """Return the rows of freezing.csv."""
+    return [
+        {
+            **dataclasses.asdict(event),
+            "system": job.system,
+            "seed": job.seed,
+            "layers": layers_text(event.layers),
+        }
+        for event in training.events
+    ]
+
+
+def predictions(
+    job: Job, corpus: Corpus, rows: Mapping[str, np.ndarray], predicted: Mapping[str, np.ndarray]
+) -> list[dict[str, Any]]:
+    """Return the rows of predictions_finetune.csv: dev and test at the chosen epoch."""
+    return [
+        {
+            "system": job.system,
+            "seed": job.seed,
+            "id": row.id,
+            "language": row.language,
+            "split": split,
+            "label": row.label,
+            "predicted": corpus.labels[code],
+        }
+        for split, codes in predicted.items()
+        for row, code in zip(corpus.table.iloc[rows[split]].itertuples(), codes, strict=True)
+    ]
+
+
+def layers_text(layers: Sequence[int]) -> str:
+    """Return layers as the tables have them: ``6+8+11``."""
+    return "+".join(map(str, sorted(layers)))

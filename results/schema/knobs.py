@@ -1,0 +1,47 @@
+"""The table of the search over phase two's own settings.
+
+python -m results.dictionary > results/README.md
+"""
+
+from __future__ import annotations
+
+from results.columns import Table
+from results.kinds import count, difference, layers, number, poolings, share, stamp, text
+from results.schema.words import LANGUAGE, PROTOCOL, SYSTEM
+
+KNOBS = Table(
+    file_name="knobs.csv",
+    meaning="Phase two's own settings, tried on dev: combinations of values, best first. The best of many is "
+    "the luckiest too: what it gains here, it gains on dev.",
+    row="a trial (a combination of values) and language; language `mean` is the mean over the target "
+    "languages; a failed trial has one row, without accuracy",
+    key=("trial", "language"),
+    columns=(
+        count("rank", "place by the accuracy that `ranked_by` names, ties to the lower trial; empty for a "
+              "failed trial", least=1, nullable=True),
+        count("trial", "number of the combination; 0: the settings as they are"),
+        LANGUAGE,
+        share("accuracy", "dev accuracy, mean over the seeds", nullable=True),
+        number(
+            "sd", "standard deviation over the seeds; empty for single ones", "share 0-1", 0, nullable=True
+        ),
+        count("n_seeds", "trainings averaged", nullable=True),
+        difference("versus_default", "accuracy minus that of trial 0; empty for trial 0"),
+        difference("low", "lower end of the paired 95% bootstrap interval of that difference"),
+        difference("high", "upper end of it"),
+        text("knobs", "the settings of `finetune` that differ from trial 0, with their values, as JSON"),
+        SYSTEM,
+        layers("layers", "layers whose pooled states feed the head; empty for the baseline", nullable=True),
+        poolings("pooling", "pooling over the tokens; empty for the baseline", nullable=True),
+        text(
+            "ranked_by",
+            "dev accuracy that ranks: the source language's, or the mean over the target languages",
+            ("source-dev", "target-dev"),
+        ),
+        PROTOCOL,
+        text("status", "whether every training went through", ("ok", "error")),
+        text("message", "what went wrong first; empty for ok", nullable=True),
+        number("seconds", "mean time of a training", "seconds", least=0),
+        *stamp(),
+    ),
+)  # fmt: skip

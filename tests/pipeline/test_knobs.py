@@ -1,0 +1,92 @@
+"""The stage `knobs`: from a configuration to knobs.csv and to words that `finetune` takes."""
+
+import shlex
+import shutil
+
+import pandas as pd
+import pytest
+
+from pipeline.cli import main
+from pipeline.config import load
+
+SETTINGS = """
+[corpus]
+path = "texts.csv"
+[encoder]
+path = "encoder"
+max_length = 16
+[extract]
+storage_dtype = "float32"
+[gridsearch]
+layers = [1, 3]
+poolings = ["max"]
+classifiers = ["ridge"]
+[finetune]
+systems = ["mcbert", "mcbert_wf"]
+seeds = [0]
+epochs = 1
+batch_size = 8
+learning_rate = 1e-3
+freeze = { 0 = [0] }
+[knobs]
+seeds = [0]
+[knobs.values]
+start = ["probe"]
+learning_rate = [1e-4]
+freeze = [{}, { 0 = [0, 1] }]
+[cluster]
+backend = "serial"
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, encoder_folder, texts_table):
+    folder = tmp_path_factory.mktemp("project")
+    shutil.copytree(encoder_folder, folder / "encoder")
+    texts_table.drop(columns="text_pair").to_csv(folder / "texts.csv", index=False)
+    (folder / "mine.toml").write_text(SETTINGS)
+    return folder
+
+
+def test_the_best_settings_are_printed_as_finetune_takes_them(project, monkeypatch, capsys):
+    monkeypatch.chdir(project)
+    assert main(["knobs", "--config", "mine.toml"]) == 0
+    printed = capsys.readouterr().out
+    folder = project / "results/runs/mine"
+    table = pd.read_csv(folder / "knobs.csv")
+    assert set(table["trial"]) == {0, 1, 2}
+    assert table.query("language == 'mean'")["status"].tolist() == ["ok"] * 3
+    best = table.query("rank == 1").iloc[0]["trial"]
+    words = shlex.split(printed)
+    base, chosen = (load("mine.toml", given).finetune for given in ([], words))
+    if best == 0:
+        assert chosen == base
+    else:
+        assert (chosen.start, chosen.learning_rate) == ("probe", 1e-4)
+        assert chosen.freeze == ({} if best == 1 else {0: (0, 1)})
+        assert ("mcbert_wf" in chosen.systems) == bool(chosen.freeze)
+    assert not (folder / "models").exists()
+    assert not (folder / "checkpoints").exists()
+    assert not (folder / "tensorboard").exists()
+    before = (folder / "knobs.jsonl").read_bytes()
+    assert main(["knobs", "--config", "mine.toml"]) == 0
+    assert capsys.readouterr().out == printed
+    assert main(["knobs", "--config", "mine.toml", "knobs.protocol=target-dev"]) == 0
+    assert (folder / "knobs.jsonl").read_bytes() == before
+    assert set(pd.read_csv(folder / "knobs.csv")["ranked_by"]) == {"target-dev"}
+    assert main(["validate", str(folder)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("knobs.values={}", "knobs.values: got nothing, accepted: lists of values"),
+        ("knobs.values.lerning_rate=[1]", "knobs.values: got 'lerning_rate', accepted: epochs"),
+        ("knobs.values.epochs=3", "knobs.values: got 3, accepted: a list"),
+        ("knobs.trials=3", "knobs.trials: got 3, accepted: 0 with"),
+    ],
+)
+def test_bad_knobs_are_one_line(project, monkeypatch, capsys, override, message):
+    monkeypatch.chdir(project)
+    assert main(["knobs", "--config", "mine.toml", "--run", "bad", override]) == 2
+    assert message in capsys.readouterr().err
