@@ -15,7 +15,7 @@ MCBERT    = $(BIN)/python -m pipeline
 STAGE     = $(MCBERT) $(1) --config $(CONFIG) --run $(RUN) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo prepare extract gridsearch knobs finetune report export retrieval test stress lint types validate bench bench-extract bench-gridsearch clean
+.PHONY: help setup demo prepare extract gridsearch knobs finetune report export retrieval test stress lint types validate bench bench-extract bench-gridsearch bench-finetune clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +80,9 @@ bench-extract: setup ## the speed of extraction against the plain ways, ARGS="--
 
 bench-gridsearch: setup ## the speed of the search against plain scikit-learn, ARGS="--growth" for its growth
 	$(BIN)/python benchmarks/gridsearch.py $(ARGS)
+
+bench-finetune: setup ## the speed of fine-tuning against the library's plain recipe, and of frozen layers
+	$(BIN)/python benchmarks/finetune.py $(ARGS)
 
 clean: ## remove caches and build leftovers; .venv and results stay
 	rm -rf cache build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -29,6 +29,7 @@ from features.encoder.blocks import encoder_layers
 from finetune import checkpoints, curves
 from finetune.batches import EpochBatches
 from finetune.callback import EpochCallback, Texts, Training, Watch
+from finetune.dropout import suited_to
 from finetune.freezing import layer_parameters
 from finetune.resumable import ResumableTrainer, Resumption, TrainingError, mean_loss
 from finetune.settings import FinetuneSettings
@@ -102,6 +103,7 @@ def train(
     if resumed is not None:
         log.info("finetune: resumed at step %d, from %s", checkpoints.step_of(resumed), resumed)
     writer = curves.open_log(out.log, after=after) if out.log else None
+    precision = precision_of(settings, model)
     callback = EpochCallback(model, tokenizer, dev=dev, watch=watch, settings=settings, writer=writer)
     rows = [
         {**tokens, "label": int(code)} for tokens, code in zip(train_texts.tokens, train_texts.y, strict=True)
@@ -115,7 +117,7 @@ def train(
     )
     trainer = ResumableTrainer(
         model=model,
-        args=_arguments(settings, seed, batches, folder or Path(), precision=precision_of(settings, model)),
+        args=_arguments(settings, seed, batches, folder or Path(), precision=precision),
         train_dataset=rows,
         data_collator=DataCollatorWithPadding(tokenizer),
         compute_loss_func=mean_loss,
@@ -132,7 +134,7 @@ def train(
     groups = parameter_groups(model, watch.fresh, settings)  # now that the model is on its device
     trainer.optimizer = OPTIMIZERS[settings.optimizer](groups, lr=settings.learning_rate, fused=True)
     try:
-        with within_memory(trainer.where):
+        with within_memory(trainer.where), suited_to(model, precision):
             trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
     finally:
         trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)

@@ -1,0 +1,345 @@
+"""Fine-tuning against the library's plain recipe on the same texts, and what frozen layers save; in one run.
+
+    python benchmarks/finetune.py
+
+Ways: (a) padded128: AutoModelForSequenceClassification under the library's Trainer with its defaults, 32
+texts a step in random order, padded to 128, float32; (b) longest: the same padded to the longest of the
+batch; (c) ours: the same network, this project's baseline, trained with the default settings; (d) mcbert:
+layers 6, 8 and 11 pooled, cut after 11. Each way in turn, several rounds, with the sample encoder and with
+one of M-BERT's size (12 x 768, random weights); `vs_` compares (c), the same network as (a) and (b). A few
+steps are timed, from the first batch to the beginning of the batch after the last, without evaluation and
+checkpoints, and extrapolated to an epoch; (c) and (d) begin an epoch with its longest batch, which counts
+once.
+
+Frozen: one training, all texts cut or repeated to one length, freezes the embeddings, then blocks 1 and 2,
+3 and 4, ... up to 10 of 12, and times the steps between. Of a block forward costs 1 and backward 2, one for
+the gradient of its input, one for that of its weights; below the lowest layer that trains there is no
+backward. What is done once for each parameter that trains (clipping, optimizer, dropping the gradients) is
+timed apart. With F and P the seconds of these two with only the embeddings frozen, a step after freezing k
+blocks of L is expected to take F (3 L - 2 k) / (3 L) + P (share of the parameters that still train).
+`frozen_step_ratio` is measured by expected, of the k where it is furthest from 1. Freezing the embeddings
+has no such expectation: what their gradient costs depends on their number; it is printed. The last line is
+JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import gc
+import json
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+from extract import mbert_sized
+from transformers import (
+    AutoModelForSequenceClassification,
+    DataCollatorWithPadding,
+    PreTrainedModel,
+    Trainer,
+    TrainingArguments,
+)
+from transformers.utils import logging as hf_logging
+
+from features.encoder.tokens import load_tokenizer, tokenise
+from finetune.baseline import build_baseline
+from finetune.callback import Texts, Watch
+from finetune.freezing import layer_parameters
+from finetune.model import MCBertForSequenceClassification
+from finetune.rules import FreezeEvent
+from finetune.settings import FinetuneSettings
+from finetune.trainer import Output, precision_of, train
+
+SAMPLES = Path(__file__).resolve().parents[1] / "samples"
+MAX_LENGTH = 128
+BATCH = 32
+LAYERS = (6, 8, 11)
+FROZEN = (0, 2, 4, 6, 8, 10)  # blocks of 12, the embeddings below them too
+PER_STAGE = 6  # steps between freezings; the first and the last of them are not counted
+
+
+@dataclasses.dataclass
+class Clock:
+    """When steps of a training began, and how long their forward and backward took, in seconds."""
+
+    limit: int
+    """Steps to make."""
+
+    began: list[float] = dataclasses.field(default_factory=list)
+    """One more than steps."""
+
+    computed: list[float] = dataclasses.field(default_factory=list)
+    """Of each step."""
+
+    @property
+    def took(self) -> list[float]:
+        """Seconds of each step, to the beginning of the next."""
+        return [after - before for before, after in zip(self.began, self.began[1:], strict=False)]
+
+
+class EnoughError(Exception):
+    """All steps that were wanted are made."""
+
+
+@contextmanager
+def clocked(limit: int) -> Iterator[Clock]:
+    """Time the steps of whatever trains within; stop it after `limit` steps."""
+    clock, step = Clock(limit), Trainer.training_step
+
+    def training_step(*args: Any, **kwargs: Any) -> torch.Tensor:
+        clock.began.append(now())
+        if len(clock.began) > limit:
+            raise EnoughError
+        loss = step(*args, **kwargs)
+        clock.computed.append(now() - clock.began[-1])
+        return loss
+
+    with mock.patch.object(Trainer, "training_step", training_step):
+        try:
+            yield clock
+        except EnoughError:
+            gc.collect()  # trainers refer to themselves
+
+
+def now() -> float:
+    """Return the time once the device has done what it was told."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def main() -> None:
+    """Measure, print tables, print the figures as JSON."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--texts", type=Path, help="CSV with columns text and label; samples/intents")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=8, help="of (b), (c) and (d) a round; of (a) a quarter")
+    parser.add_argument("--length", type=int, default=MAX_LENGTH, help="tokens of a text where layers freeze")
+    parser.add_argument("--encoders", nargs="+", default=["sample", "mbert"], choices=["sample", "mbert"])
+    parser.add_argument("--only", choices=["ways", "frozen"], help="leave the other out, for development")
+    parser.add_argument("--quick", action="store_true", help="sample encoder, one round, for CI")
+    args = parser.parse_args()
+    if args.quick:
+        args.encoders, args.rounds = ["sample"], 1
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    figures: dict[str, Any] = {"machine": machine()}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in args.encoders:
+            folder = SAMPLES / "encoder" if name == "sample" else mbert_sized(Path(scratch) / "mbert")
+            bench = Bench(folder, read_texts(args.texts or SAMPLES / "intents" / "raw.csv"), Path(scratch))
+            print(f"\n{name}: {bench.summary()}", flush=True)
+            figures[name] = {"precision": bench.precision}
+            if args.only != "frozen":
+                figures[name] |= compare(bench, rounds=args.rounds, steps=args.steps)
+            if args.only != "ways":
+                figures[name] |= freeze(bench, rounds=args.rounds, length=args.length)
+    shown = figures.get("mbert", figures.get("sample"))
+    keys = ("vs_padded128", "vs_longest", "frozen_step_ratio")
+    print(json.dumps(figures | {key: shown[key] for key in keys if key in shown}))
+
+
+def machine() -> str:
+    """Name the device and the threads that products run on."""
+    if torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return f"{platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def read_texts(path: Path) -> list[tuple[str, str]]:
+    """Return (text, label) of each row."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [(row["text"], row["label"]) for row in csv.DictReader(file)]
+
+
+class Bench:
+    """An encoder, its texts as tokens, and the ways to train on them."""
+
+    def __init__(self, folder: Path, texts: Sequence[tuple[str, str]], scratch: Path) -> None:
+        self.folder, self.scratch = folder, scratch
+        self.labels = sorted({label for _, label in texts})
+        self.tokenizer = load_tokenizer(folder)
+        self.tokens = tokenise(self.tokenizer, [(text, "") for text, _ in texts], MAX_LENGTH)
+        self.y = np.array([self.labels.index(label) for _, label in texts], dtype=np.int64)
+        self.lengths = np.array([len(row["input_ids"]) for row in self.tokens])
+        self.settings = FinetuneSettings(epochs=1)
+        self.precision = precision_of(self.settings, self.baseline())
+
+    def summary(self) -> str:
+        """Describe the texts and the precision of our way."""
+        return f"{len(self.y)} texts, {self.lengths.mean():.1f} tokens in the mean, ours in {self.precision}"
+
+    def plain_model(self) -> PreTrainedModel:
+        """Return the library's own classifier."""
+        model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
+            self.folder, num_labels=len(self.labels), dtype=torch.float32
+        )
+        return model
+
+    def baseline(self) -> PreTrainedModel:
+        """Return the same network as this project builds it."""
+        return build_baseline(self.folder, dropout=0.1, labels=self.labels)[0]
+
+    def mcbert(self, layers: Sequence[int] = LAYERS) -> PreTrainedModel:
+        """Return pooled layers and a linear head."""
+        return MCBertForSequenceClassification.from_encoder(
+            self.folder, layers, pooling="max", dropout=0.1, labels=self.labels
+        )
+
+    def plain(self, model: PreTrainedModel, steps: int, padding: str) -> Clock:
+        """Make steps as the tutorials do."""
+        with clocked(steps) as clock:
+            Trainer(
+                model=model,
+                args=TrainingArguments(
+                    output_dir=str(self.scratch / "plain"),
+                    per_device_train_batch_size=BATCH,
+                    num_train_epochs=1,
+                    report_to="none",
+                    disable_tqdm=True,
+                    save_strategy="no",
+                ),
+                train_dataset=[
+                    {**tokens, "label": int(code)} for tokens, code in zip(self.tokens, self.y, strict=True)
+                ],
+                data_collator=DataCollatorWithPadding(self.tokenizer, padding=padding, max_length=MAX_LENGTH),
+            ).train()
+        return clock
+
+    def ours(
+        self,
+        model: PreTrainedModel,
+        steps: int,
+        *,
+        texts: Texts | None = None,
+        eval_steps: int = 0,
+        rule: Callable[..., FreezeEvent | None] = lambda _: None,
+    ) -> Clock:
+        """Make steps of this project's training."""
+        language = np.array(["en"])
+        texts = texts or Texts(tokens=self.tokens, y=self.y, language=language.repeat(len(self.y)))
+        dev = Texts(tokens=self.tokens[:1], y=self.y[:1], language=language)
+        with clocked(steps) as clock, tempfile.TemporaryDirectory(dir=self.scratch) as out:
+            train(
+                model,
+                self.tokenizer,
+                settings=dataclasses.replace(self.settings, eval_steps=eval_steps),
+                seed=0,
+                texts=(texts, dev),
+                watch=Watch(rule=rule, protocol="last", source_language="en"),
+                out=Output(checkpoints=Path(out) / "checkpoints", log=Path(out) / "log"),
+            )
+        return clock
+
+
+def compare(bench: Bench, *, rounds: int, steps: int) -> dict[str, Any]:
+    """Train every way in turn, `rounds` times after a warm-up; print and return what they took."""
+    plain, ours, mcbert = bench.plain_model(), bench.baseline(), bench.mcbert()
+    few = max(2, steps // 4)  # all batches of (a) have one shape
+    ways: dict[str, Callable[[int], Clock]] = {
+        "padded128": lambda n: bench.plain(plain, min(n, few), "max_length"),
+        "longest": lambda n: bench.plain(plain, n, "longest"),
+        "ours": lambda n: bench.ours(ours, n),
+        "mcbert": lambda n: bench.ours(mcbert, n),
+    }
+    for way in ways.values():
+        way(1)
+    per_epoch = -(-len(bench.y) // BATCH)
+    took: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            first, *rest = way(min(steps, per_epoch - 1)).took
+            took[name].append(first + statistics.mean(rest) * (per_epoch - 1))
+    print(f"\n| way | s an epoch of {per_epoch} steps, median (range) | texts/s | ours is faster |")
+    print("|---|---|---|---|")
+    medians = {name: statistics.median(seconds) for name, seconds in took.items()}
+    for name, seconds in took.items():
+        s = medians[name]
+        spread = f"{s:.2f} ({min(seconds):.2f}-{max(seconds):.2f})"
+        print(f"| {name} | {spread} | {len(bench.y) / s:.1f} | {s / medians['ours']:.2f} |")
+    print(f"extrapolated from {steps} steps, of padded128 from {min(steps, few)}", flush=True)
+    figures = {f"vs_{way}": round(medians[way] / medians["ours"], 2) for way in ("padded128", "longest")}
+    faster = {
+        f"mcbert_vs_{way}": round(medians[way] / medians["mcbert"], 2) for way in ways if way != "mcbert"
+    }
+    return figures | faster | {"seconds_an_epoch": took, "steps_timed": steps}
+
+
+def freeze(bench: Bench, *, rounds: int, length: int) -> dict[str, Any]:
+    """Freeze from the bottom within a training, `rounds` times; print and return the steps' seconds."""
+    stages = (-1, *FROZEN)  # blocks frozen; -1: not even the embeddings
+    n_steps = len(stages) * PER_STAGE
+    rows = np.resize(np.arange(len(bench.y)), n_steps * BATCH + 1)
+    texts = Texts(
+        tokens=[{key: np.resize(v, length).tolist() for key, v in bench.tokens[r].items()} for r in rows],
+        y=bench.y[rows],
+        language=np.array(["en"]).repeat(len(rows)),
+    )
+    found: dict[int, list[tuple[float, float]]] = {stage: [] for stage in stages}
+    trains: list[int] = []
+    for _ in range(rounds):
+        model = bench.mcbert(layers=(6, 8, 12))
+        trains = trainable(model)
+        clock = bench.ours(model, n_steps, texts=texts, eval_steps=PER_STAGE, rule=next_prefix)
+        for place, stage in enumerate(stages):
+            steps = slice(place * PER_STAGE + 1, (place + 1) * PER_STAGE - 1)
+            took, computed = (statistics.median(s[steps]) for s in (clock.took, clock.computed))
+            found[stage].append((took, computed))
+    return against_expectation(found, trains, length)
+
+
+def next_prefix(history: Sequence[Any]) -> FreezeEvent | None:
+    """Freeze the embeddings first, then two more blocks after each evaluation."""
+    stage = len(history) - 2  # the first evaluation is before training
+    if not 0 <= stage < len(FROZEN):
+        return None
+    layers = (0,) if stage == 0 else tuple(range(FROZEN[stage - 1] + 1, FROZEN[stage] + 1))
+    now = history[-1]
+    return FreezeEvent(epoch=now.epoch, step=now.step, layers=layers, reason="benchmark")
+
+
+def trainable(model: PreTrainedModel) -> list[int]:
+    """Return how many parameters train with the embeddings and so many blocks frozen, 0 to 12."""
+    blocks = [sum(p.numel() for p in layer_parameters(model, layer)) for layer in range(13)]
+    head = sum(p.numel() for p in model.parameters()) - sum(blocks)
+    return [sum(blocks[k + 1 :]) + head for k in range(13)]
+
+
+def against_expectation(
+    found: dict[int, list[tuple[float, float]]], trains: Sequence[int], length: int
+) -> dict[str, Any]:
+    """Print what steps took beside what arithmetic expects; return it."""
+    base, computed = (statistics.median(column) for column in zip(*found[0], strict=True))
+    print(f"\n| blocks frozen | s a step of {BATCH} x {length} tokens, median (range) | expected | ratio |")
+    print("|---|---|---|---|")
+    ratios, seconds = {}, {}
+    for k, pairs in found.items():
+        took = [step for step, _ in pairs]
+        seconds[k] = statistics.median(took)
+        expected = computed * (36 - 2 * k) / 36 + (base - computed) * trains[k] / trains[0] if k > 0 else None
+        cells = ["none, nor embeddings" if k < 0 else str(k)]
+        cells.append(f"{seconds[k]:.3f} ({min(took):.3f}-{max(took):.3f})")
+        if expected:
+            ratios[k] = round(seconds[k] / expected, 3)
+            cells += [f"{expected:.3f}", f"{ratios[k]:.2f}"]
+        print("| " + " | ".join(cells + [""] * (4 - len(cells))) + " |")
+    print(f"forward and backward with the embeddings frozen {computed:.3f} s, once a parameter "
+          f"{base - computed:.3f} s for {trains[0] / 1e6:.0f} million")  # fmt: skip
+    worst = max(ratios.values(), key=lambda ratio: abs(ratio - 1))
+    return {"frozen_step_ratio": worst, "frozen_step_ratios": ratios, "frozen_step_seconds": seconds}
+
+
+if __name__ == "__main__":
+    main()
