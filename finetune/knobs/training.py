@@ -1,6 +1,6 @@
 """One training of the search, scored on dev; the unit of work that an executor runs.
 
-python -m pytest tests/finetune/knobs/test_training.py
+python -m pytest tests/finetune/knobs/test_search.py
 """
 
 from __future__ import annotations
