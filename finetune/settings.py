@@ -16,10 +16,10 @@ SYSTEMS = ("baseline", "mcbert", "mcbert_wf")
 Start = Literal["random", "probe"]
 STARTS: tuple[Start, ...] = get_args(Start)
 Protocol = Literal["source-dev", "target-dev", "last"]
+Optimizer = Literal["adam", "adamw"]
 FreezeRule = Literal["schedule", "record", "decline", "gradient"]
 FreezeWatch = Literal["source-dev", "target-dev"]
 WATCHING = ("record", "decline")  # rules that look at dev scores
-Optimizer = Literal["adam", "adamw"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -23,6 +24,16 @@ from transformers import (
     XLMRobertaConfig,
     XLMRobertaModel,
 )
+
+
+@pytest.fixture(autouse=True)
+def log_of_its_own():
+    """Take away the log handlers that a test's command line set up: their stream ends with the test."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+
 
 WORDS = (
     "where is my money order the a parcel please cancel it now late human wo ist mein geld bestellung".split()
