@@ -2,9 +2,9 @@
 
     python -m pytest tests/finetune/test_dropout.py
 
-Forward and backward of 4 x 768 at 32 x 128 tokens took 1.3 s without it and 0.85 with it (one run, 2 cores with
-bfloat16 tiles): fused attention has a slow backward there, and torch draws the numbers of dropout one at a
-time, a third of forward.
+Forward and backward of 4 x 768 at 32 x 128 tokens took 1.3 s without it and 0.85 with it (one run, 2 cores
+with bfloat16 tiles): fused attention has a slow backward there, and torch draws the numbers of dropout one at
+a time, a third of forward.
 """
 
 from __future__ import annotations
