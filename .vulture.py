@@ -34,6 +34,7 @@ _.storage_dtype
 _.tokens_per_batch
 _._offline  # fixtures
 _._one_thread
+_.log_of_its_own
 _.quick
 _.handle_starttag  # HTMLParser
 _.tell  # file objects that h5py writes to
