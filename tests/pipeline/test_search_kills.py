@@ -16,7 +16,7 @@ import pytest
 from tests.search.conftest import STAMP, Shape, make
 
 ROOT = Path(__file__).parents[2]
-N = 15 * 3 * 3
+N = 63 * 3 * 3
 DRIVER = f"""
 import sys
 from pathlib import Path
@@ -29,7 +29,7 @@ if __name__ == "__main__":
     folder, place = Path(sys.argv[1]), sys.argv[2]
     where = ClusterSettings(scheduler=place) if "://" in place else ClusterSettings(backend=place, workers=2)
     gridsearch(
-        GridsearchSettings(layers=(1, 2, 3, 4), classifiers=("ridge", "knn", "lda")),
+        GridsearchSettings(layers=(1, 2, 3, 4, 5, 6), classifiers=("ridge", "knn", "lda")),
         store=folder / "cache", examples=folder / "examples.npz", out=Path(sys.argv[3]),
         execute=executor(where), stamp={STAMP!r},
     )
@@ -41,7 +41,8 @@ pytestmark = pytest.mark.slow
 def search(tmp_path_factory):
     """Starts the search of a small made cache, in a process of its own."""
     folder = tmp_path_factory.mktemp("search")
-    make(folder, Shape(n_train=300, layers=(1, 2, 3, 4), poolings=("max", "mean", "cls"), hidden_size=24))
+    layers, poolings = (1, 2, 3, 4, 5, 6), ("max", "mean", "cls")
+    make(folder, Shape(n_train=300, layers=layers, poolings=poolings, hidden_size=24))
     script = folder / "driver.py"
     script.write_text(DRIVER)
 
@@ -88,7 +89,7 @@ def test_killed_twelve_times_on_three_backends_the_search_ends_the_same(search, 
     for number in range(12):
         process = search(tmp_path, ("loky", "serial", "dask")[number % 3])
         if number in (4, 8):  # before, or while, it starts
-            time.sleep(draw.uniform(0, 1.5))
+            time.sleep(draw.uniform(0, 0.5))
         else:
             wait_for_rows(process, tmp_path, known + draw.randrange(1, 8))
             time.sleep(draw.uniform(0, 0.01))

@@ -147,10 +147,10 @@ def test_official_nli_files_with_the_published_machine_translations(project):
 
 def test_training_on_one_language_alone(project):
     options = ["prepare.transfer=translate-train", "prepare.train_language=fr"]
-    assert run("gridsearch", "french", *options) == 0
+    assert run("extract", "french", *options) == 0
     texts = table("french")
     assert set(texts.loc[texts["split"] == "train", "language"]) == {"fr"}
-    assert set(table("french", "gridsearch")["transfer"]) == {"translate-train-fr"}
+    assert set(table("french", "corpus")["transfer"]) == {"translate-train-fr"}
 
 
 def test_another_model_is_another_configuration(project, models, capsys):
