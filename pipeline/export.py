@@ -70,7 +70,7 @@ def _refitted(pipeline: Pipeline, name: str) -> Chosen:
 
     out = pipeline.run.folder
     row = find(name, out)
-    found = refit(row, pipeline.config.gridsearch, store=pipeline._cache_folder(), out=out)
+    found = refit(row, pipeline.config.gridsearch, store=pipeline.cache_folder(), out=out)
     arrays = None if found.probe is None else found.probe.arrays()
     return Chosen(record=found.record, probe=arrays, estimator=found.estimator)
 
@@ -94,8 +94,8 @@ def _inputs(pipeline: Pipeline) -> ExportInputs:
 
     return ExportInputs(
         winner=pipeline.winner,
-        store=pipeline._cache_folder(),
-        corpus=pipeline._corpus(),
+        store=pipeline.cache_folder(),
+        corpus=pipeline.corpus(),
         encoder=pipeline.encoder,
         encoder_name=pipeline.stamp["encoder"],
         max_length=pipeline.config.encoder.max_length,

@@ -137,7 +137,7 @@ class Pipeline:
             Rows(TEXTS, self.texts, ("id", "text", "text_pair")),
             self.config.prepare.raw or self.config.corpus.path,
         )
-        rows = corpus_statistics(self._corpus(), self.encoder, self.config.encoder.max_length, track=track)
+        rows = corpus_statistics(self.corpus(), self.encoder, self.config.encoder.max_length, track=track)
         write(CORPUS, rows.assign(**self.stamp), self.run.folder / "corpus.csv")
         write_json(self.run.folder / "cache.json", {"digest": target.name})
         return ["corpus.csv", "cache.json"]
@@ -161,9 +161,9 @@ class Pipeline:
         from search import examples
         from search.gridsearch import gridsearch
 
-        corpus = self._corpus()
+        corpus = self.corpus()
         split = corpus.table["split"].to_numpy(dtype=object)
-        split[open_cache(self._cache_folder()).skipped_rows] = examples.SKIPPED
+        split[open_cache(self.cache_folder()).skipped_rows] = examples.SKIPPED
         path = self.run.folder / "examples.npz"
         examples.write(
             path,
@@ -179,18 +179,15 @@ class Pipeline:
             log.info("gridsearch: %d candidates failed earlier and are run again", n_failed)
         gridsearch(
             self.config.gridsearch,
-            store=self._cache_folder(),
+            store=self.cache_folder(),
             examples=path,
             out=self.run.folder,
             execute=executor(self.config.cluster),
             stamp=self.stamp,
             track=track,
         )
-        optional = (
-            "probe.npz",
-            *EVIDENCE,
-        )  # no probe of a user's classifier, no evidence without a comparison
-        there = [name for name in optional if (self.run.folder / name).is_file()]
+        # no probe of a user's classifier, no evidence without a comparison
+        there = [name for name in ("probe.npz", *EVIDENCE) if (self.run.folder / name).is_file()]
         return ["gridsearch.csv", "confusion.csv", "winner.json", "predictions.npz",
                 "predictions_gridsearch.csv", *there]  # fmt: skip
 
@@ -249,20 +246,22 @@ class Pipeline:
 
         return [build(self.run.folder).name]
 
-    def _corpus(self) -> Any:
+    def corpus(self) -> Any:
+        """Read the run's texts.csv as a `features.corpus.Corpus`."""
         from features.corpus import Corpus
         from results.schema import TEXTS
         from results.tables import read
 
         return Corpus.of(read(TEXTS, self.texts), self.config.corpus.source_language, str(self.texts))
 
-    def _cache_folder(self) -> Path:
+    def cache_folder(self) -> Path:
+        """Return the folder of the feature cache that the run's extraction made or found."""
         record = read_json(self.run.folder / "cache.json", ("digest",))
         return self.cache / str(record["digest"])
 
     def _cache_there(self) -> bool:
         path = self.run.folder / "cache.json"
-        return path.is_file() and (self._cache_folder() / "manifest.json").is_file()
+        return path.is_file() and (self.cache_folder() / "manifest.json").is_file()
 
 
 def _retrieval(pipeline: Pipeline) -> None:

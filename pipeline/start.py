@@ -47,9 +47,9 @@ def starting_point(pipeline: Pipeline, settings: FinetuneSettings, into: Path) -
             'finetune.start: got "probe" with extract.special_tokens = "exclude", but a model pools over the '
             'special tokens too; accepted: "include", or finetune.start = "random"'
         )
-    out, corpus = pipeline.run.folder, pipeline._corpus()
+    out, corpus = pipeline.run.folder, pipeline.corpus()
     row = find_linear(out, n_labels=len(corpus.labels), layers=settings.layers, pooling=settings.pooling)
-    store = pipeline._cache_folder()
+    store = pipeline.cache_folder()
     found = refit(row, pipeline.config.gridsearch, store=store, out=out)
     if found.probe is None:
         raise ValueError(f"finetune.start: {row['candidate_id']} has no weights; accepted: random")
