@@ -12,6 +12,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +25,7 @@ from finetune.saved import SavedModel, load_model, save_tokenizer, whole_folder
 log = logging.getLogger(__name__)
 
 FILE = "model.onnx"
+NEEDED = ("onnx", "onnxscript", "onnxruntime")  # the last runs what the others write
 OPSET = 20
 OUTPUTS = ("logits", "probabilities")
 SHAPES = ((1, 1), (1, 5), (3, 8), (5, 2), (2, 33))  # (batch, tokens) compared
@@ -157,14 +159,11 @@ def _metadata(saved: SavedModel) -> dict[str, str]:
 
 def _runtime(name: str) -> Any:
     try:
-        import onnx  # noqa: F401
-        import onnxruntime
-        import onnxscript  # noqa: F401
+        return [import_module(needed) for needed in NEEDED][-1]
     except ImportError as error:
         raise ValueError(
             f"{name}: needs {error.name}, which is not installed: pip install 'mcbert[onnx]'"
         ) from error
-    return onnxruntime
 
 
 @contextmanager

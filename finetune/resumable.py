@@ -206,7 +206,8 @@ class ResumableTrainer(Trainer):
         }
         torch.set_rng_state(mine["torch"])
         keys = mine["numpy"].numpy().view(np.uint32)
-        np.random.set_state(("MT19937", keys, *_content(Path(checkpoint))["random"][rank]["numpy"]))  # noqa: NPY002
+        rest = _content(Path(checkpoint))["random"][rank]["numpy"]
+        np.random.set_state(("MT19937", keys, *rest))  # noqa: NPY002  libraries draw from it
         if "cuda" in mine:
             torch.cuda.set_rng_state(mine["cuda"])
 
