@@ -18,15 +18,29 @@ from transformers import PreTrainedModel
 
 from features.encoder.blocks import encoder_layers
 
-EMBEDDING_MODULES = ("embeddings", "embeddings_project")  # the second: ELECTRA
+BESIDE_BLOCKS = {
+    # ELECTRA has the second; DeBERTa and MPNet positions that every block reads
+    0: ("embeddings", "embeddings_project", "encoder.rel_embeddings", "encoder.relative_attention_bias"),
+    1: ("encoder.conv",),  # DeBERTa: added to the output of block 1
+}
+"""Modules of an encoder that belong to a layer without being its block."""
+
+RELATIVE, RELATIVE_NORM = "encoder.rel_embeddings", "encoder.LayerNorm"  # alone, the second is a last norm
 
 
 def layer_parameters(model: PreTrainedModel, layer: int) -> list[nn.Parameter]:
-    """Return the parameters of a layer: 0 is all of the embeddings, k is block k."""
+    """Return the parameters of a layer: 0 is all of the embeddings, k is block k.
+
+    Relative positions that all blocks read, as DeBERTa's, are embeddings: while they train, backward passes
+    every block.
+    """
     encoder = cast(PreTrainedModel, model.base_model)
-    if layer > 0:
-        return list(encoder_layers(encoder)[layer - 1].parameters())
-    found = [getattr(encoder, name) for name in EMBEDDING_MODULES if hasattr(encoder, name)]
+    modules = dict(encoder.named_modules())
+    names = BESIDE_BLOCKS.get(layer, ())
+    if layer == 0 and RELATIVE in modules:
+        names += (RELATIVE_NORM,)
+    found = [] if layer == 0 else [encoder_layers(encoder)[layer - 1]]
+    found += [modules[name] for name in names if name in modules]
     if not found:
         raise ValueError(f"finetune.freeze: layer 0: {type(encoder).__name__} has no module `embeddings`")
     return [parameter for module in found for parameter in module.parameters()]

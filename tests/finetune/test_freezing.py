@@ -1,6 +1,8 @@
+import copy
+
 import pytest
 import torch
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertConfig, BertForSequenceClassification, DebertaV2Config, MPNetConfig
 
 from features.encoder.blocks import encoder_layers
 from finetune.freezing import (
@@ -9,7 +11,8 @@ from finetune.freezing import (
     frozen_prefix,
     layer_parameters,
 )
-from finetune.model import MCBertForSequenceClassification
+from finetune.model import MCBertConfig, MCBertForSequenceClassification
+from tests.finetune.families import FAMILIES, SMALL
 
 
 def tiny(encoder):
@@ -147,3 +150,67 @@ def test_layers_of_a_plain_classifier_are_found():
     model = BertForSequenceClassification(config)
     assert layer_parameters(model, 2)[0] is next(model.bert.encoder.layer[1].parameters())
     assert layer_parameters(model, 0)[0] is model.bert.embeddings.word_embeddings.weight
+
+
+FAMILY_CONFIGS = {
+    **FAMILIES,
+    "deberta-v2 with a convolution": DebertaV2Config(
+        **FAMILIES["deberta-v2"].to_diff_dict() | {"conv_kernel_size": 3, "conv_act": "gelu"}
+    ),
+    "mpnet": MPNetConfig(**SMALL),
+}
+
+
+@pytest.fixture(params=list(FAMILY_CONFIGS))
+def of_a_family(request):
+    """A model over layers 1 and 3 of a random encoder of three blocks."""
+    inner = copy.deepcopy(FAMILY_CONFIGS[request.param])
+    inner.tie_last_hidden_states = False
+    torch.manual_seed(0)
+    return MCBertForSequenceClassification(
+        MCBertConfig(inner, layers=(1, 3), dropout=0.0, id2label={0: "a", 1: "b"})
+    )
+
+
+def gradients(model):
+    """Return the names of what gets a gradient that is not zero."""
+    model(input_ids=torch.tensor([[5, 6, 7, 8]]), labels=torch.tensor([0])).loss.backward()
+    return {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+
+
+def test_of_any_family_what_learns_is_of_one_layer_or_of_the_head(of_a_family):
+    ids = [id(p) for layer in range(4) for p in layer_parameters(of_a_family, layer)]
+    assert len(ids) == len(set(ids))
+    learning = gradients(of_a_family)
+    outside = {name for name, p in of_a_family.named_parameters() if id(p) not in ids}
+    assert outside & learning == {"classifier.weight", "classifier.bias"}
+    assert all(learning & names_of(of_a_family, layer) for layer in range(4))
+
+
+def names_of(model, layer):
+    ids = {id(p) for p in layer_parameters(model, layer)}
+    return {name for name, p in model.named_parameters() if id(p) in ids}
+
+
+@pytest.mark.parametrize("frozen", [1, 2, 3])
+def test_of_any_family_backward_stops_above_a_frozen_prefix(of_a_family, frozen):
+    freeze_layers(of_a_family, range(frozen))
+    assert frozen_prefix(of_a_family) == frozen
+    assert backward_passes(of_a_family) == list(range(max(frozen, 1), 4))
+    of_a_family.zero_grad()
+    learning = gradients(of_a_family)
+    for layer in range(4):
+        assert bool(learning & names_of(of_a_family, layer)) == (layer >= frozen)
+    assert all(p.grad is None for layer in range(frozen) for p in layer_parameters(of_a_family, layer))
+
+
+def test_relative_positions_that_all_blocks_read_are_of_the_embeddings():
+    config = FAMILY_CONFIGS["deberta-v2 with a convolution"]
+    model = MCBertForSequenceClassification(MCBertConfig(copy.deepcopy(config), layers=(3,), dropout=0.0))
+    shared = {f"encoder.encoder.{name}" for name in ("rel_embeddings.weight", "LayerNorm.weight")}
+    assert shared < names_of(model, 0)
+    assert "encoder.encoder.conv.conv.weight" in names_of(model, 1)
+    freeze_layers(model, (1, 2))
+    assert frozen_prefix(model) == 0
+    assert backward_passes(model) == [1, 2, 3]
+    assert shared < gradients(model)  # frozen blocks pass it on to them
