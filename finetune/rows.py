@@ -70,6 +70,7 @@ def freeze_rows(job: Job, training: Training) -> list[dict[str, Any]]:
             "system": job.system,
             "seed": job.seed,
             "layers": layers_text(event.layers),
+            "protocol": protocol_of(job),
         }
         for event in training.events
     ]

@@ -15,7 +15,7 @@ import pandas as pd
 from results import statistics, tables
 from results.schema import NOT_STATED, PUBLISHED, STAMP, SYSTEMS, TABLE1
 
-BASELINE = "baseline"
+BASELINE, UNFROZEN = "baseline", "mcbert"
 MEAN = "mean"
 """The language of rows that average a system's target languages."""
 
@@ -66,7 +66,7 @@ def build(
     ------
     ValueError
         If a measured system has no protocol, no test rows are there, or a system was tested on other texts
-        than the baseline.
+        than the baseline, or than mcbert.
     """
     test = predictions[predictions["split"] == "test"]
     if test.empty:
@@ -78,11 +78,12 @@ def build(
             f"{TABLE1.file_name}: protocols: no entry for {absent[0]!r}; accepted: one per system"
         )
     correct = {system: correctness(test[test["system"] == system]) for system in systems}
+    _require_same_texts(correct)
     fixed = {"source": "measured", "citation": "", "corpus": corpus, "casing": casing, **stamp}
     ours = [
         row | fixed | {"system": system, "protocol": protocols[system]}
         for system in systems
-        for row in _versus_baseline(system, correct, source_language)
+        for row in _compared(system, correct, source_language)
     ]
     quoted = _published(read_published() if published is None else published, source_language)
     rows = pd.DataFrame([*ours, *quoted], columns=TABLE1.order(c.name for c in TABLE1.columns))
@@ -159,15 +160,24 @@ def measured(
     ]
 
 
-def _versus_baseline(
-    system: str, correct: Mapping[str, pd.DataFrame], source_language: str
-) -> list[dict[str, Any]]:
-    """Make the rows of one system, compared with the baseline where there is one."""
+def _compared(system: str, correct: Mapping[str, pd.DataFrame], source_language: str) -> list[dict[str, Any]]:
+    """Make the rows of one system, compared with the baseline and with mcbert where they are there."""
     reference = None if system == BASELINE else correct.get(BASELINE)
-    if reference is not None:
-        _require_same_texts(system, *(_over_seeds(frame) for frame in (correct[system], reference)))
     rows = measured(correct[system], reference, source_language)
-    return [{**row, "versus_baseline": row["difference"]} for row in rows]
+    unfrozen = None if system in (BASELINE, UNFROZEN) else correct.get(UNFROZEN)
+    besides: list[dict[str, Any]] = [{}] * len(rows)
+    if unfrozen is not None:
+        besides = measured(correct[system], unfrozen, source_language)
+    return [
+        {
+            **row,
+            "versus_baseline": row["difference"],
+            "versus_mcbert": beside.get("difference", np.nan),
+            "low_mcbert": beside.get("low", np.nan),
+            "high_mcbert": beside.get("high", np.nan),
+        }
+        for row, beside in zip(rows, besides, strict=True)
+    ]
 
 
 def _over_seeds(correct: pd.DataFrame) -> pd.DataFrame:
@@ -195,17 +205,20 @@ def _differences(
     }
 
 
-def _require_same_texts(system: str, a: pd.DataFrame, b: pd.DataFrame) -> None:
-    same = (
-        a.index.equals(b.index)
-        and a.columns.equals(b.columns)
-        and bool((a.isna() == b.isna()).all(axis=None))
-    )
-    if not same:
-        raise ValueError(
-            f"{TABLE1.file_name}: {system} and {BASELINE} were tested on different texts; "
-            "accepted: the same texts and languages, so that the comparison is paired"
-        )
+def _require_same_texts(correct: Mapping[str, pd.DataFrame]) -> None:
+    """Raise where a system was tested on other texts than those it is compared with."""
+    other = next((name for name in (BASELINE, UNFROZEN) if name in correct), None)
+    if other is None:
+        return
+    b = _over_seeds(correct[other])
+    for system, frame in correct.items():
+        a = _over_seeds(frame)
+        same = a.index.equals(b.index) and a.columns.equals(b.columns)
+        if not (same and bool((a.isna() == b.isna()).all(axis=None))):
+            raise ValueError(
+                f"{TABLE1.file_name}: {system} and {other} were tested on different texts; "
+                "accepted: the same texts and languages, so that the comparison is paired"
+            )
 
 
 def _published(published: pd.DataFrame, source_language: str) -> list[dict[str, object]]:

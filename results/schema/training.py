@@ -62,6 +62,7 @@ FREEZING = Table(
         STEP,
         layers("layers", "layers frozen by the event"),
         text("reason", "why then"),
+        PROTOCOL,
         *stamp(),
     ),
 )
@@ -87,6 +88,13 @@ TABLE1 = Table(
         difference("versus_baseline", "accuracy minus the measured baseline's; empty where there is none"),
         difference("low", "lower end of the paired 95% bootstrap interval of that difference"),
         difference("high", "upper end of it"),
+        difference(
+            "versus_mcbert",
+            "accuracy minus measured mcbert's, on the same texts: of mcbert_wf what freezing adds, of the "
+            "probe what training takes; empty for baseline and mcbert, and where there is no mcbert",
+        ),
+        difference("low_mcbert", "lower end of the paired 95% bootstrap interval of that difference"),
+        difference("high_mcbert", "upper end of it"),
         *stamp(nullable=True),
     ),
 )

@@ -9,7 +9,10 @@ from features.encoder.tokens import load_tokenizer
 from finetune.callback import EpochCallback, Watch
 from finetune.evaluation import compute_logits, score_languages
 from finetune.freezing import layer_parameters
+from finetune.gradients import LayerNorms
 from finetune.job import build, tokenised
+from finetune.rules import Watched, plan_freezing
+from finetune.settings import FinetuneSettings
 from finetune.trainer import Output, train
 
 
@@ -45,6 +48,62 @@ def test_word_embeddings_frozen_from_the_start_do_not_move(make_job, train_job, 
     ]
     assert moved[0] is False  # the word vectors
     assert all(moved[1:])
+
+
+def bits_of(model):
+    return {layer: bits(layer_parameters(model, layer)) for layer in range(4)}
+
+
+def falling(monkeypatch):
+    monkeypatch.setattr(Watched, "__call__", lambda _, evaluation: 1 - evaluation.step / 100)
+
+
+def settling_below_the_deepest(monkeypatch):
+    """Let the norms of the deepest layer grow tenfold from one evaluation to the next."""
+    original, factors = LayerNorms.mean, iter((1.0, 1.0, 10.0, 100.0))
+
+    def mean(self):
+        found = original(self)
+        factor = next(factors)
+        return (*found[:-1], factor * found[-1]) if found else found
+
+    monkeypatch.setattr(LayerNorms, "mean", mean)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+@pytest.mark.parametrize(
+    ("rule", "options", "force", "expected"),
+    [
+        # at such a rate no score changes: the first stands, and is the record
+        ("record", {"freeze_groups": ((2,), (0, 1)), "learning_rate": 1e-6}, None, [(1, (2,)), (2, (0, 1))]),
+        ("decline", {"freeze_groups": ((3,), (1,)), "freeze_window": 2}, falling, [(1, (3,)), (2, (1,))]),
+        ("gradient", {"freeze_percentile": 100.0}, settling_below_the_deepest, [(2, (0, 1, 2))]),
+    ],
+)
+def test_what_a_rule_froze_in_a_training_is_bit_identical_from_then_on(
+    make_job, train_job, tmp_path, monkeypatch, rule, options, force, expected, optimizer
+):
+    if force:
+        force(monkeypatch)
+    settings = {"freeze_rule": rule, "optimizer": optimizer} | options
+    freeze = plan_freezing(FinetuneSettings(**settings), 3)
+    kept = []
+    model, training, _, _ = train_job(
+        make_job("mcbert_wf", freeze=freeze, **settings),
+        tmp_path,
+        lambda model, event: kept.append((event.layers, bits_of(model))),
+    )
+    assert [(event.epoch, event.layers) for event in training.events] == expected
+    assert all(event.reason.startswith(f"{rule}: ") for event in training.events)
+    frozen = set()
+    for layers, at in kept:
+        frozen |= set(layers)
+        for layer in range(4):
+            same = [torch.equal(a, b) for a, b in zip(at[layer], layer_parameters(model, layer), strict=True)]
+            assert all(same) if layer in frozen else not any(same), layer
+    trainable = {layer for layer in range(4) if all(p.requires_grad for p in layer_parameters(model, layer))}
+    assert trainable == set(range(4)) - frozen
+    assert [set(e.frozen) for e in training.history][-1] == frozen
 
 
 @pytest.mark.parametrize("protocol", ["source-dev", "target-dev", "last"])
@@ -105,17 +164,37 @@ def test_a_model_that_gives_nan_is_an_error(make_job, train_job, tmp_path):
         train_job(make_job(), tmp_path, tamper=tamper)
 
 
-def test_tensorboard_holds_the_curves_and_the_frozen_set(make_job, train_job, tmp_path):
+def test_tensorboard_holds_curves_of_each_language_the_frozen_set_and_a_marker_at_each_event(
+    make_job, train_job, tmp_path
+):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    _, training, _, _ = train_job(make_job("mcbert_wf", freeze={1: (3,)}), tmp_path)
-    log = events.EventAccumulator(str(tmp_path / "logs"))
+    job = make_job("mcbert_wf", freeze={1: (3,), 2: (0, 1)}, warmup=0.0, head_learning_rate=1e-3)
+    _, training, _, _ = train_job(job, tmp_path)
+    log = events.EventAccumulator(str(tmp_path / "logs"), size_guidance={"scalars": 0, "tensors": 0})
     log.Reload()
-    tags = log.Tags()
-    assert {"train/loss", "train/learning_rate", "accuracy/en", "accuracy/de"} <= set(tags["scalars"])
-    curve = [(e.step, e.value) for e in log.Scalars("accuracy/zh")]
-    assert curve == [(e.step, pytest.approx(e.scores["zh"].accuracy)) for e in training.history]
-    texts = [e.tensor_proto.string_val[0].decode() for e in log.Tensors("frozen/text_summary")]
-    assert texts == ["none", "3", "3", "3"]
+
+    def texts(tag):
+        return [(e.step, e.tensor_proto.string_val[0].decode()) for e in log.Tensors(f"{tag}/text_summary")]
+
+    for language in ("en", "de", "zh"):
+        for tag, field in ((f"accuracy/{language}", "accuracy"), (f"dev_loss/{language}", "loss")):
+            curve = [(e.step, getattr(e.scores[language], field)) for e in training.history]
+            found = [(e.step, e.value) for e in log.Scalars(tag)]
+            assert found == [(step, pytest.approx(value)) for step, value in curve]
+    assert texts("frozen") == [(0, "none"), (3, "3"), (6, "0, 1, 3"), (9, "0, 1, 3")]
+    assert texts("freeze event") == [
+        (3, "layers [3]: schedule: after epoch 1"),
+        (6, "layers [0, 1]: schedule: after epoch 2"),
+    ]
+    assert [(e.step, e.value) for e in log.Scalars("frozen_layers")] == [(0, 0), (3, 1), (6, 3), (9, 3)]
+    # nine steps from 1e-3 to 0 in a line, logged at each: the rate that the next step takes, or took
+    rates = {e.step: e.value for e in log.Scalars("train/learning_rate")}
+    assert sorted(rates) == list(range(1, 10))
+    falls = np.diff([rates[step] for step in range(1, 10)])
+    np.testing.assert_allclose(falls, -1e-3 / 9, rtol=1e-4)
+    means = [np.mean([e.value for e in log.Scalars("train/loss") if e.step in steps])
+             for steps in (range(1, 4), range(4, 7), range(7, 10))]  # fmt: skip
+    np.testing.assert_allclose(means, [e.train_loss for e in training.history[1:]], rtol=1e-3)
 
 
 def test_the_rule_is_asked_once_an_evaluation_with_the_history_so_far(make_job, train_job, tmp_path):

@@ -94,7 +94,7 @@ def test_no_event_gives_an_empty_table_with_its_header(run):
     assert (
         (out / "freezing.csv")
         .read_text(encoding="utf-8")
-        .startswith("system,seed,epoch,step,layers,reason,run")
+        .startswith("system,seed,epoch,step,layers,reason,protocol,run")
     )
     assert len(tables.read(FREEZING, out / "freezing.csv")) == 0
 

@@ -175,7 +175,7 @@ def finetune(epochs=5, seeds=(0, 1, 2)) -> tuple[pd.DataFrame, pd.DataFrame]:
             )
         if system == "mcbert_wf":
             event = {"system": system, "seed": seed, "epoch": 2, "step": 80, "layers": "9+11"}
-            events.append({**event, "reason": "schedule: after epoch 2"})
+            events.append({**event, "reason": "schedule: after epoch 2", "protocol": "last"})
     return stamped(rows), stamped(events)
 
 

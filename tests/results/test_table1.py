@@ -72,10 +72,33 @@ def test_the_baseline_has_no_difference_to_itself(rows):
     assert np.isnan(pick(rows, "baseline", "mean")["versus_baseline"])
 
 
+@pytest.mark.parametrize("language", ["en", *synthetic.TARGETS, "mean"])
+def test_what_freezing_adds_is_paired_in_every_language(predictions, rows, language):
+    """As if mcbert were the baseline: the same texts are resampled."""
+    names = {"mcbert": "baseline", "baseline": "mcbert"}
+    swapped = predictions.assign(system=predictions["system"].replace(names))
+    expected = pick(table1.build(swapped, synthetic.STAMP, protocols=PROTOCOLS), "mcbert_wf", language)
+    row = pick(rows, "mcbert_wf", language)
+    assert row["versus_mcbert"] == pytest.approx(row["accuracy"] - pick(rows, "mcbert", language)["accuracy"])
+    for mine, theirs in (
+        ("versus_mcbert", "versus_baseline"),
+        ("low_mcbert", "low"),
+        ("high_mcbert", "high"),
+    ):
+        assert row[mine] == expected[theirs]
+    assert row["low_mcbert"] < row["versus_mcbert"] < row["high_mcbert"]
+    assert row["low"] < row["versus_baseline"] < row["high"]
+    for system in ("baseline", "mcbert"):
+        assert np.isnan(
+            [pick(rows, system, language)[f"{x}_mcbert"] for x in ("versus", "low", "high")]
+        ).all()
+
+
 def test_without_a_baseline_nothing_is_compared(predictions):
     only = predictions[predictions["system"] != "baseline"]
     rows = table1.build(only, synthetic.STAMP, protocols=PROTOCOLS)
     assert rows["low"].isna().all()
+    assert not np.isnan(pick(rows, "mcbert_wf", "mean")["low_mcbert"])
     assert set(rows.loc[rows["source"] == "measured", "system"]) == {"probe", "mcbert", "mcbert_wf"}
 
 
@@ -121,6 +144,9 @@ def test_other_texts_than_the_baselines_are_refused(predictions):
     lost = lost[~((lost["system"] == "mcbert") & (lost["id"] == "t5-de"))]
     with pytest.raises(ValueError, match="mcbert and baseline were tested on different texts"):
         table1.build(lost, synthetic.STAMP, protocols=PROTOCOLS)
+    without = lost[lost["system"] != "baseline"]
+    with pytest.raises(ValueError, match="probe and mcbert were tested on different texts"):
+        table1.build(without, synthetic.STAMP, protocols=PROTOCOLS)
 
 
 def test_a_system_without_protocol_and_no_test_rows_are_refused(predictions):

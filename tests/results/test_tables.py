@@ -23,7 +23,8 @@ def texts(rows):
 
 
 def freezing(**changes):
-    row = {"system": "mcbert_wf", "seed": 0, "epoch": 2, "step": 80, "layers": "9+11", "reason": "schedule"}
+    row = {"system": "mcbert_wf", "seed": 0, "epoch": 2, "step": 80, "layers": "9+11"}
+    row |= {"reason": "schedule", "protocol": "last"}
     # object: with pyarrow a column of dtype str cannot hold a lone surrogate in the first place
     return pd.DataFrame([row | synthetic.STAMP | changes], dtype=object)
 
@@ -153,13 +154,13 @@ def test_validate_lists_five_cases_and_counts_the_rest(tmp_path):
         (lambda text: "", "the file is empty"),
         (lambda text: text.replace("reason", "why", 1), "column reason: missing"),
         (lambda text: text.replace("seed", "system", 1), "column system: given twice"),
-        (lambda text: text + "\n", "row 10 (line 20): 0 fields; accepted: 11"),
+        (lambda text: text + "\n", "row 10 (line 20): 0 fields; accepted: 12"),
         (
             lambda text: text.replace("wf,0,", "wf,0,0,"),
-            "row 1 (line 2): 12 fields; accepted: 11, as in the header",
+            "row 1 (line 2): 13 fields; accepted: 12, as in the header",
         ),
         (lambda text: text + '"open', "line 20: unexpected end of data; accepted: RFC 4180 quoting"),
-        (lambda text: text.replace("demo", "d\udcffmo", 1), "line 3: byte 115 is not UTF-8"),
+        (lambda text: text.replace("demo", "d\udcffmo", 1), "line 3: byte 129 is not UTF-8"),
         (lambda text: text.replace("wf,1,", "wf,0,"), "row 2 (line 4), column run, system"),
     ],
 )
