@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from transformers import PreTrainedModel
 
-from finetune.callback import Texts
 from finetune.freezing import layer_parameters
 from finetune.rules import FreezeEvent
+from finetune.tasks import Texts
 
 if TYPE_CHECKING:
     from training_steps import Bench

@@ -46,10 +46,11 @@ from transformers.utils import logging as hf_logging
 
 from features.encoder.tokens import load_tokenizer, tokenise
 from finetune.baseline import build_baseline
-from finetune.callback import Texts, Watch
+from finetune.callback import Watch
 from finetune.model import MCBertForSequenceClassification
 from finetune.rules import FreezeEvent
 from finetune.settings import FinetuneSettings
+from finetune.tasks import Texts
 from finetune.trainer import Output, precision_of, train
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"

@@ -9,14 +9,13 @@ import dataclasses
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from transformers import (
     PreTrainedModel,
-    PreTrainedTokenizerBase,
     TrainerCallback,
     TrainerControl,
     TrainerState,
@@ -24,18 +23,11 @@ from transformers import (
 )
 
 from finetune.curves import write_evaluation
-from finetune.evaluation import (
-    Evaluation,
-    Tokens,
-    choose,
-    compute_logits,
-    score_languages,
-    watched_score,
-)
+from finetune.evaluation import Evaluation, Score, choose, watched_score
 from finetune.freezing import freeze_layers, freeze_word_embeddings
 from finetune.gradients import LayerNorms
 from finetune.rules import FreezeEvent, Rule
-from finetune.settings import FinetuneSettings
+from finetune.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -45,21 +37,10 @@ log = logging.getLogger(__name__)
 PREDICTED = "predicted dev codes"  # among the tensors, whose other names are the weights'
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Texts:
-    """Tokenised texts with their labels and languages."""
+Evaluate = Callable[[PreTrainedModel], tuple[Mapping[str, Score], np.ndarray]]
+"""Scores dev with a model as it is: a score per language, and what it predicts of each, int64 (n_dev,).
 
-    tokens: Tokens
-    """Not padded."""
-
-    y: np.ndarray
-    """Label codes, int64 (n_texts,)."""
-
-    language: np.ndarray
-    """Of each text, (n_texts,)."""
-
-    ids: tuple[str, ...] = ()
-    """Of each text, for messages."""
+FloatingPointError: the model's output is not finite."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,7 +57,7 @@ class Training:
     """The evaluation that the protocol takes: its place in `history`."""
 
     dev_predicted: np.ndarray
-    """Predicted label codes of the dev texts at the chosen evaluation, int64 (n_dev,)."""
+    """What `Evaluate` predicted at the chosen evaluation, int64 (n_dev,): of texts their label codes."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,6 +79,9 @@ class Watch:
     fresh: frozenset[str] = frozenset()
     """Names of the parameters that start random and take the head's learning rate."""
 
+    frozen: tuple[int, ...] = ()
+    """Layers that are frozen from the start, ascending."""
+
 
 class EpochCallback(TrainerCallback):
     """Evaluate dev before training, after each epoch and every so many steps, then freeze by rule."""
@@ -105,14 +89,13 @@ class EpochCallback(TrainerCallback):
     def __init__(
         self,
         model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
+        evaluate: Evaluate,
         *,
-        dev: Texts,
         watch: Watch,
-        settings: FinetuneSettings,
+        settings: TrainingSettings,
         writer: SummaryWriter | None,
     ) -> None:
-        self.model, self.tokenizer, self.dev, self.watch = model, tokenizer, dev, watch
+        self.model, self.evaluate, self.watch = model, evaluate, watch
         self.settings, self.writer = settings, writer
         self.history: list[Evaluation] = []
         self.events: list[FreezeEvent] = []
@@ -136,9 +119,11 @@ class EpochCallback(TrainerCallback):
         if self.settings.freeze_embeddings:
             freeze_word_embeddings(self.model, optimizer)
             log.info("freeze: word embeddings, from the start")
-        if self.history:
-            freeze_layers(self.model, self.frozen, optimizer)
-        else:
+        if not self.history and self.watch.frozen:
+            self.events = [FreezeEvent(epoch=0, step=0, layers=self.watch.frozen, reason="from the start")]
+            log.info("freeze: layers %s, from the start", list(self.watch.frozen))
+        freeze_layers(self.model, self.frozen, optimizer)
+        if not self.history:
             self._evaluate(0, state.global_step, optimizer)
 
     def on_step_end(
@@ -174,8 +159,8 @@ class EpochCallback(TrainerCallback):
             best = choose(self.history, self.watch.protocol, self.watch.source_language)
             if len(self.history) - 1 - best >= self.settings.patience:
                 control.should_training_stop, control.should_save = True, False
-                log.info("finetune: stopped at step %d: no better for %d evaluations",
-                         self.history[-1].step, self.settings.patience)  # fmt: skip
+                log.info("%s: stopped at step %d: no better for %d evaluations",
+                         self.settings.section, self.history[-1].step, self.settings.patience)  # fmt: skip
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -198,22 +183,24 @@ class EpochCallback(TrainerCallback):
             self._logged = (step, 0.0)
 
     def _evaluate(self, epoch: int, step: int, optimizer: torch.optim.Optimizer) -> None:
-        logits = compute_logits(self.model, self.tokenizer, self.dev.tokens)
-        if not np.isfinite(logits).all():
+        section = self.settings.section
+        try:
+            scores, predicted = self.evaluate(self.model)
+        except FloatingPointError as error:
             raise ValueError(
-                f"finetune: epoch {epoch}, step {step}: the model's output is not finite; lower "
-                "finetune.learning_rate or finetune.head_learning_rate"
-            )
+                f"{section}: epoch {epoch}, step {step}: {error}; lower {section}.learning_rate or "
+                f"{section}.head_learning_rate"
+            ) from error
         evaluation = Evaluation(
             epoch=epoch,
             step=step,
-            scores=score_languages(logits, self.dev.y, self.dev.language),
+            scores=scores,
             frozen=self.frozen,
             seconds=time.monotonic() - self._began,
             gradient_norms=self.norms.mean() if self.norms else (),
         )
         self.history.append(evaluation)
-        self._keep_best(logits.argmax(axis=1).astype(np.int64))
+        self._keep_best(predicted)
         event = self.watch.rule(self.history)
         if event is not None:
             freeze_layers(self.model, event.layers, optimizer)
@@ -268,8 +255,8 @@ class EpochCallback(TrainerCallback):
         for evaluation in self.history[1:]:
             if evaluation.train_loss is None or not math.isfinite(evaluation.train_loss):
                 raise ValueError(
-                    f"finetune: epoch {evaluation.epoch}: the training loss is {evaluation.train_loss}; "
-                    "lower finetune.learning_rate"
+                    f"{self.settings.section}: epoch {evaluation.epoch}: the training loss is "
+                    f"{evaluation.train_loss}; lower {self.settings.section}.learning_rate"
                 )
         chosen = choose(self.history, self.watch.protocol, self.watch.source_language)
         if self._best:

@@ -27,7 +27,7 @@ from features.encoder.blocks import quiet
 from features.encoder.tokens import load_tokenizer, tokenise
 from features.encoder.trust import encoder_identity
 from finetune.baseline import build_baseline
-from finetune.callback import Texts, Training, Watch
+from finetune.callback import Training, Watch
 from finetune.evaluation import compute_logits, score_languages
 from finetune.model import MCBertForSequenceClassification
 from finetune.probe import read_start
@@ -35,6 +35,7 @@ from finetune.rows import freeze_rows, predictions, score_rows
 from finetune.rules import Schedule, rule_of
 from finetune.saved import save_model
 from finetune.settings import FinetuneSettings
+from finetune.tasks import Texts
 from finetune.trainer import Output, train, within_memory
 from finetune.winner import Architecture
 from results import files, tables

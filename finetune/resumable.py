@@ -57,6 +57,9 @@ class Resumption:
     ids: tuple[str, ...]
     """Of the training texts."""
 
+    section: str
+    """Of the settings, for messages."""
+
 
 class ResumableTrainer(Trainer):
     """Save and restore model, optimizer, schedule, random state and callback; name what fails."""
@@ -107,9 +110,10 @@ class ResumableTrainer(Trainer):
 
     def _require_finite(self, value: Any, what: str) -> None:
         if not torch.isfinite(torch.as_tensor(value)):
+            section = self.resumption.section
             raise TrainingError(
-                f"finetune: {self.where()}: the {what} is {float(value)}; lower finetune.learning_rate, "
-                "finetune.head_learning_rate or finetune.max_gradient_norm"
+                f"{section}: {self.where()}: the {what} is {float(value)}; lower {section}.learning_rate, "
+                f"{section}.head_learning_rate or {section}.max_gradient_norm"
             )
 
     def where(self) -> str:

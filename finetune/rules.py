@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from finetune.evaluation import Evaluation, watched_score
-from finetune.settings import FinetuneSettings
+from finetune.settings import TrainingSettings
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +178,7 @@ def gradient(history: Sequence[Evaluation], freeze: Schedule, *, percentile: flo
     )
 
 
-def rule_of(settings: FinetuneSettings, freeze: Schedule, source_language: str) -> Rule:
+def rule_of(settings: TrainingSettings, freeze: Schedule, source_language: str) -> Rule:
     """Return the rule of the settings, over what `plan_freezing` returned; without layers, none acts."""
     if not freeze:
         return lambda _: None
@@ -195,8 +195,15 @@ def rule_of(settings: FinetuneSettings, freeze: Schedule, source_language: str) 
     return rules[settings.freeze_rule]
 
 
-def plan_freezing(settings: FinetuneSettings, deepest_layer: int) -> dict[int, tuple[int, ...]]:
+def plan_freezing(
+    settings: TrainingSettings, deepest_layer: int, *, asked_by: str = "finetune.systems names mcbert_wf"
+) -> dict[int, tuple[int, ...]]:
     """Return what the rule may freeze, by epoch or turn, without layers that feed nothing.
+
+    Parameters
+    ----------
+    asked_by : str
+        What asks for a rule that freezes, for messages.
 
     Raises
     ------
@@ -209,16 +216,17 @@ def plan_freezing(settings: FinetuneSettings, deepest_layer: int) -> dict[int, t
     wanted = settings.freeze if field == "freeze" else dict(enumerate(settings.freeze_groups))
     example = "epoch = [layers], such as {2 = [9, 11]}" if field == "freeze" else "lists such as [[11], [9]]"
     if not wanted:
-        raise ValueError(
-            f"finetune.{field}: got nothing, but finetune.systems names mcbert_wf; accepted: {example}"
-        )
+        raise ValueError(f"{settings.section}.{field}: got nothing, but {asked_by}; accepted: {example}")
     kept = require_feeding(
-        wanted, deepest_layer, ignore=settings.ignore_unused_frozen, where=f"finetune.{field}: {item}"
+        wanted,
+        deepest_layer,
+        ignore=settings.ignore_unused_frozen,
+        where=f"{settings.section}.{field}: {item}",
     )
     if not kept:
         raise ValueError(
-            f"finetune.{field}: every layer is deeper than {deepest_layer}, the deepest layer used: nothing "
-            f"would freeze; accepted: layers from 0 to {deepest_layer}"
+            f"{settings.section}.{field}: every layer is deeper than {deepest_layer}, the deepest layer "
+            f"used: nothing would freeze; accepted: layers from 0 to {deepest_layer}"
         )
     return kept
 
@@ -252,7 +260,7 @@ def require_feeding(
                 if not ignore:
                     raise ValueError(
                         f"{why}; accepted: layers from 0 to {deepest_layer}, or "
-                        "finetune.ignore_unused_frozen = true"
+                        f"{where.partition('.')[0]}.ignore_unused_frozen = true"
                     )
                 log.info("freeze: %s; it is left out", why)
         used = tuple(layer for layer in layers if layer <= deepest_layer)

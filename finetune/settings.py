@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from results.schema import POOLINGS, PROTOCOLS
 
@@ -24,17 +24,17 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FinetuneSettings:
-    """How the winner is trained, beside what, and how an epoch is chosen.
+class TrainingSettings:
+    """How a model is trained, and how an epoch is chosen: what every training has.
 
     Raises
     ------
     ValueError
-        From the constructor, naming the field as ``finetune.<field>``.
+        From the constructor, naming the field as ``<section>.<field>``.
     """
 
-    systems: tuple[str, ...] = SYSTEMS
-    """baseline: [CLS], pooler, linear; mcbert: the winner's layers; mcbert_wf: mcbert with `freeze`."""
+    section: ClassVar[str]
+    """Name of the settings in a configuration."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
     """One training per system and seed: the seed draws the head, the order of the texts and the dropout."""
@@ -88,12 +88,6 @@ class FinetuneSettings:
     pooling: str = ""
     """max, mean or cls; empty: the winner's."""
 
-    start: Start = "random"
-    """The head's first weights: random, or phase one's best classifier that has a score for each label."""
-
-    head_layers: int = 0
-    """Hidden layers of the head, as wide as the encoder; 0: a linear head. Not with `start` = "probe"."""
-
     freeze: dict[int, tuple[int, ...]] = dataclasses.field(default_factory=dict)
     """Layers to freeze once so many epochs are complete: ``{2: (9, 11)}``; layer 0 is the embeddings."""
 
@@ -139,25 +133,21 @@ class FinetuneSettings:
 
     def __post_init__(self) -> None:
         """Check every field, turn lists into tuples and text keys of `freeze` into epochs."""
-        for name in ("systems", "seeds", "layers"):
-            object.__setattr__(self, name, _distinct(name, getattr(self, name)))
-        for system in self.systems:
-            _require(system in SYSTEMS, "systems", system, ", ".join(SYSTEMS))
-        _require(len(self.systems) > 0, "systems", "nothing", ", ".join(SYSTEMS))
-        _require(len(self.seeds) > 0, "seeds", "nothing", "whole numbers from 0")
+        for name in ("seeds", "layers"):
+            object.__setattr__(self, name, self._distinct(name, getattr(self, name)))
+        self._require(len(self.seeds) > 0, "seeds", "nothing", "whole numbers from 0")
         for name in ("seeds", "layers"):
             for value in getattr(self, name):
-                _whole(name, value, 0)
+                self._whole(name, value, 0)
         for name in ("epochs", "batch_size", "gradient_accumulation", "threads"):
-            _whole(name, getattr(self, name), 1)
+            self._whole(name, getattr(self, name), 1)
         for name in ("batch_tokens", "eval_steps", "patience", "checkpoint_steps"):
-            _whole(name, getattr(self, name), 0)
+            self._whole(name, getattr(self, name), 0)
         self._check_steps()
-        _whole("max_length", self.max_length or 3, 3)
+        self._whole("max_length", self.max_length or 3, 3)
         self._check_rates()
-        self._check_head()
-        _require(self.pooling in ("", *POOLINGS), "pooling", self.pooling, ", ".join(POOLINGS))
-        _require(self.protocol in PROTOCOLS, "protocol", self.protocol, ", ".join(PROTOCOLS))
+        self._require(self.pooling in ("", *POOLINGS), "pooling", self.pooling, ", ".join(POOLINGS))
+        self._require(self.protocol in PROTOCOLS, "protocol", self.protocol, ", ".join(PROTOCOLS))
         self._check_freeze()
         self._check_rule()
 
@@ -165,78 +155,116 @@ class FinetuneSettings:
         for name in ("learning_rate", "head_learning_rate"):
             value = getattr(self, name)
             if value is not None or name == "learning_rate":
-                _require(_number(value) and 0 < value <= 1, name, value, "a number above 0, at most 1")
+                self._require(_number(value) and 0 < value <= 1, name, value, "a number above 0, at most 1")
         for name in ("dropout", "warmup"):
             value = getattr(self, name)
-            _require(_number(value) and 0 <= value < 1, name, value, "a number from 0 to below 1")
+            self._require(_number(value) and 0 <= value < 1, name, value, "a number from 0 to below 1")
         decay = self.weight_decay
-        _require(_number(decay) and 0 <= decay <= 1, "weight_decay", decay, "a number from 0 to 1")
+        self._require(_number(decay) and 0 <= decay <= 1, "weight_decay", decay, "a number from 0 to 1")
         decay = self.lower_layer_decay
-        _require(_number(decay) and 0 < decay <= 1, "lower_layer_decay", decay, "a number above 0, at most 1")
+        self._require(
+            _number(decay) and 0 < decay <= 1, "lower_layer_decay", decay, "a number above 0, at most 1"
+        )
         norm = self.max_gradient_norm
-        _require(_number(norm) and 0 <= norm < math.inf, "max_gradient_norm", norm, "a number from 0")
+        self._require(_number(norm) and 0 <= norm < math.inf, "max_gradient_norm", norm, "a number from 0")
 
     def _check_steps(self) -> None:
         for name, kind in (("optimizer", Optimizer), ("precision", Precision)):
             accepted = ", ".join(get_args(kind))
-            _require(getattr(self, name) in get_args(kind), name, getattr(self, name), accepted)
+            self._require(getattr(self, name) in get_args(kind), name, getattr(self, name), accepted)
         parts = self.gradient_accumulation
         divides = bool(self.batch_tokens) or self.batch_size % parts == 0
-        _require(divides, "gradient_accumulation", parts, f"a divisor of batch_size, {self.batch_size}")
+        self._require(divides, "gradient_accumulation", parts, f"a divisor of batch_size, {self.batch_size}")
         waits = self.protocol != "last" or self.patience == 0
-        _require(
-            waits, "patience", self.patience, '0 with finetune.protocol = "last", which looks at no score'
+        self._require(
+            waits,
+            "patience",
+            self.patience,
+            f'0 with {self.section}.protocol = "last", which looks at no score',
         )
 
-    def _check_head(self) -> None:
-        _require(self.start in STARTS, "start", self.start, ", ".join(STARTS))
-        _whole("head_layers", self.head_layers, 0)
-        linear = self.start == "random" or self.head_layers == 0
-        _require(linear, "head_layers", self.head_layers, '0 with finetune.start = "probe", a linear head')
-
     def _check_freeze(self) -> None:
-        _require(isinstance(self.freeze, Mapping), "freeze", self.freeze, "a table of epoch = [layers]")
+        self._require(isinstance(self.freeze, Mapping), "freeze", self.freeze, "a table of epoch = [layers]")
         freeze: dict[int, tuple[int, ...]] = {}
         for key, layers in self.freeze.items():
             epoch = _epoch(key)
             accepted = f"0 to {self.epochs - 1}, epochs after which training goes on"
-            _require(_is_whole(epoch) and 0 <= epoch < self.epochs, "freeze", f"epoch {key!r}", accepted)
-            freeze[epoch] = _distinct(f"freeze.{epoch}", layers)
-            _require(len(freeze[epoch]) > 0, f"freeze.{epoch}", "no layer", "at least one")
+            self._require(_is_whole(epoch) and 0 <= epoch < self.epochs, "freeze", f"epoch {key!r}", accepted)
+            freeze[epoch] = self._distinct(f"freeze.{epoch}", layers)
+            self._require(len(freeze[epoch]) > 0, f"freeze.{epoch}", "no layer", "at least one")
             for layer in freeze[epoch]:
-                _whole(f"freeze.{epoch}", layer, 0)
+                self._whole(f"freeze.{epoch}", layer, 0)
         everything = [layer for epoch in sorted(freeze) for layer in freeze[epoch]]
         for position, layer in enumerate(everything):
             once = layer not in everything[:position]
-            _require(once, "freeze", f"layer {layer} twice", "each layer once; it stays frozen")
+            self._require(once, "freeze", f"layer {layer} twice", "each layer once; it stays frozen")
         object.__setattr__(self, "freeze", {epoch: freeze[epoch] for epoch in sorted(freeze)})
 
     def _check_rule(self) -> None:
         for name, kind in (("freeze_rule", FreezeRule), ("freeze_watch", FreezeWatch)):
             accepted = ", ".join(get_args(kind))
-            _require(getattr(self, name) in get_args(kind), name, getattr(self, name), accepted)
-        _whole("freeze_patience", self.freeze_patience, 1)
-        _whole("freeze_window", self.freeze_window, 2)
+            self._require(getattr(self, name) in get_args(kind), name, getattr(self, name), accepted)
+        self._whole("freeze_patience", self.freeze_patience, 1)
+        self._whole("freeze_window", self.freeze_window, 2)
         percentile = self.freeze_percentile
         in_range = _number(percentile) and 0 <= percentile <= 100
-        _require(in_range, "freeze_percentile", percentile, "a number from 0 to 100")
-        groups = _distinct("freeze_groups", self.freeze_groups)
-        groups = tuple(_distinct("freeze_groups", group) for group in groups)
-        _require(all(groups), "freeze_groups", "a group without layers", "at least one layer each")
-        for layer in _distinct("freeze_groups", [layer for group in groups for layer in group]):
-            _whole("freeze_groups", layer, 0)
+        self._require(in_range, "freeze_percentile", percentile, "a number from 0 to 100")
+        groups = self._distinct("freeze_groups", self.freeze_groups)
+        groups = tuple(self._distinct("freeze_groups", group) for group in groups)
+        self._require(all(groups), "freeze_groups", "a group without layers", "at least one layer each")
+        for layer in self._distinct("freeze_groups", [layer for group in groups for layer in group]):
+            self._whole("freeze_groups", layer, 0)
         object.__setattr__(self, "freeze_groups", groups)
         for name, rules in (("freeze", ("schedule",)), ("freeze_groups", WATCHING)):
             acts = not getattr(self, name) or self.freeze_rule in rules
-            accepted = f'nothing with finetune.freeze_rule = "{self.freeze_rule}", which does not look at it'
-            _require(acts, name, getattr(self, name), accepted)
+            accepted = (
+                f'nothing with {self.section}.freeze_rule = "{self.freeze_rule}", which does not look at it'
+            )
+            self._require(acts, name, getattr(self, name), accepted)
+
+    def _distinct(self, name: str, value: Any) -> tuple[Any, ...]:
+        self._require(isinstance(value, (list, tuple)), name, value, "a list")
+        repeated = [item for position, item in enumerate(value) if item in value[:position]]
+        self._require(not repeated, name, f"{repeated[:1]} twice", "each entry once")
+        return tuple(value)
+
+    def _whole(self, name: str, value: Any, least: int) -> None:
+        self._require(_is_whole(value) and value >= least, name, value, f"whole numbers from {least}")
+
+    def _require(self, holds: bool, field: str, given: Any, accepted: str) -> None:
+        if not holds:
+            shown = given if isinstance(given, str) and " " in given else repr(given)
+            raise ValueError(f"{self.section}.{field}: got {shown}, accepted: {accepted}")
 
 
-def _distinct(name: str, value: Any) -> tuple[Any, ...]:
-    _require(isinstance(value, (list, tuple)), name, value, "a list")
-    repeated = [item for position, item in enumerate(value) if item in value[:position]]
-    _require(not repeated, name, f"{repeated[:1]} twice", "each entry once")
-    return tuple(value)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FinetuneSettings(TrainingSettings):
+    """How the winner is trained, beside what, and how an epoch is chosen."""
+
+    section: ClassVar[str] = "finetune"
+
+    systems: tuple[str, ...] = SYSTEMS
+    """baseline: [CLS], pooler, linear; mcbert: the winner's layers; mcbert_wf: mcbert with `freeze`."""
+
+    start: Start = "random"
+    """The head's first weights: random, or phase one's best classifier that has a score for each label."""
+
+    head_layers: int = 0
+    """Hidden layers of the head, as wide as the encoder; 0: a linear head. Not with `start` = "probe"."""
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        object.__setattr__(self, "systems", self._distinct("systems", self.systems))
+        for system in self.systems:
+            self._require(system in SYSTEMS, "systems", system, ", ".join(SYSTEMS))
+        self._require(len(self.systems) > 0, "systems", "nothing", ", ".join(SYSTEMS))
+        self._require(self.start in STARTS, "start", self.start, ", ".join(STARTS))
+        self._whole("head_layers", self.head_layers, 0)
+        linear = self.start == "random" or self.head_layers == 0
+        self._require(
+            linear, "head_layers", self.head_layers, '0 with finetune.start = "probe", a linear head'
+        )
+        super().__post_init__()
 
 
 def _epoch(key: Any) -> Any:
@@ -250,13 +278,3 @@ def _is_whole(value: Any) -> bool:
 
 def _number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _whole(name: str, value: Any, least: int) -> None:
-    _require(_is_whole(value) and value >= least, name, value, f"whole numbers from {least}")
-
-
-def _require(holds: bool, field: str, given: Any, accepted: str) -> None:
-    if not holds:
-        shown = given if isinstance(given, str) and " " in given else repr(given)
-        raise ValueError(f"finetune.{field}: got {shown}, accepted: {accepted}")

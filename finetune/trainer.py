@@ -13,26 +13,20 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
-from transformers import (
-    DataCollatorWithPadding,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    PrinterCallback,
-    TrainingArguments,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainingArguments
 from transformers.integrations.integration_utils import TensorBoardCallback
 
 from features.encoder import hardware
 from features.encoder.blocks import encoder_layers
 from finetune import checkpoints, curves
 from finetune.batches import EpochBatches
-from finetune.callback import EpochCallback, Texts, Training, Watch
+from finetune.callback import EpochCallback, Training, Watch
 from finetune.dropout import suited_to
 from finetune.freezing import layer_parameters
 from finetune.resumable import ResumableTrainer, Resumption, TrainingError, mean_loss
-from finetune.settings import FinetuneSettings
+from finetune.settings import TrainingSettings
+from finetune.tasks import Task, Texts, classification
 
 log = logging.getLogger(__name__)
 
@@ -62,9 +56,23 @@ def train(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     *,
-    settings: FinetuneSettings,
+    settings: TrainingSettings,
     seed: int,
     texts: tuple[Texts, Texts],
+    watch: Watch,
+    out: Output,
+) -> Training:
+    """Train a sequence classifier as `fit` does; `texts` are those of train and dev."""
+    task = classification(tokenizer, *texts)
+    return fit(model, task, settings=settings, seed=seed, watch=watch, out=out)
+
+
+def fit(
+    model: PreTrainedModel,
+    task: Task,
+    *,
+    settings: TrainingSettings,
+    seed: int,
     watch: Watch,
     out: Output,
 ) -> Training:
@@ -73,13 +81,13 @@ def train(
     Parameters
     ----------
     model : PreTrainedModel
-        A sequence classifier, everything trainable.
-    settings : FinetuneSettings
+        Everything trainable; its output has `logits`.
+    task : Task
+        What it learns from, and how dev is scored.
+    settings : TrainingSettings
         Rates, epochs and the like.
     seed : int
-        Of the order of the texts and the dropout.
-    texts : tuple of Texts
-        Train and dev.
+        Of the order of the examples and the dropout.
     watch : Watch
         What decides the chosen weights and the freezing.
     out : Output
@@ -92,7 +100,6 @@ def train(
     TrainingError
         A loss that is not finite; no memory.
     """
-    train_texts, dev = texts
     arguments = {
         "settings": relevant(settings), "seed": seed, "torch": torch.__version__,
         "device": hardware.device().type, **out.arguments,
@@ -101,15 +108,12 @@ def train(
     resumed = checkpoints.newest(folder, arguments) if folder else None
     after = None if resumed is None else checkpoints.step_of(resumed)
     if resumed is not None:
-        log.info("finetune: resumed at step %d, from %s", checkpoints.step_of(resumed), resumed)
+        log.info("%s: resumed at step %d, from %s", settings.section, checkpoints.step_of(resumed), resumed)
     writer = curves.open_log(out.log, after=after) if out.log else None
     precision = precision_of(settings, model)
-    callback = EpochCallback(model, tokenizer, dev=dev, watch=watch, settings=settings, writer=writer)
-    rows = [
-        {**tokens, "label": int(code)} for tokens, code in zip(train_texts.tokens, train_texts.y, strict=True)
-    ]
+    callback = EpochCallback(model, task.evaluate, watch=watch, settings=settings, writer=writer)
     batches = EpochBatches(
-        np.array([len(tokens["input_ids"]) for tokens in train_texts.tokens], dtype=np.int64),
+        task.lengths,
         size=settings.batch_size,
         tokens=settings.batch_tokens,
         parts=settings.gradient_accumulation,
@@ -118,8 +122,8 @@ def train(
     trainer = ResumableTrainer(
         model=model,
         args=_arguments(settings, seed, batches, folder or Path(), precision=precision),
-        train_dataset=rows,
-        data_collator=DataCollatorWithPadding(tokenizer),
+        train_dataset=cast(Any, task.rows),
+        data_collator=task.collate,
         compute_loss_func=mean_loss,
         callbacks=[callback] + ([TensorBoardCallback(writer)] if writer else []),
         resumption=Resumption(
@@ -127,14 +131,15 @@ def train(
             arguments=arguments,
             callback=callback,
             batches=batches,
-            ids=train_texts.ids,
+            ids=task.ids,
+            section=settings.section,
         ),
     )
     trainer.remove_callback(PrinterCallback)
     groups = parameter_groups(model, watch.fresh, settings)  # now that the model is on its device
     trainer.optimizer = OPTIMIZERS[settings.optimizer](groups, lr=settings.learning_rate, fused=True)
     try:
-        with within_memory(trainer.where), suited_to(model, precision):
+        with within_memory(trainer.where, settings.section), suited_to(model, precision):
             trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
     finally:
         trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
@@ -143,14 +148,14 @@ def train(
     return callback.finish()
 
 
-def relevant(settings: FinetuneSettings) -> dict[str, Any]:
+def relevant(settings: TrainingSettings) -> dict[str, Any]:
     """Return the settings that one training depends on."""
     found = dataclasses.asdict(settings)
     return {name: value for name, value in found.items() if name not in ("systems", "seeds")}
 
 
 @contextlib.contextmanager
-def within_memory(where: Callable[[], str]) -> Iterator[None]:
+def within_memory(where: Callable[[], str], section: str = "finetune") -> Iterator[None]:
     """Turn the ways in which memory runs out into one error that says what to lower."""
     try:
         yield
@@ -161,12 +166,12 @@ def within_memory(where: Callable[[], str]) -> Iterator[None]:
         ):
             raise
         raise TrainingError(
-            f"finetune: {where()}: out of memory; lower finetune.max_length or finetune.batch_size, or raise "
-            "finetune.gradient_accumulation, which computes the same step in more parts"
+            f"{section}: {where()}: out of memory; lower {section}.max_length or {section}.batch_size, or "
+            f"raise {section}.gradient_accumulation, which computes the same step in more parts"
         ) from error
 
 
-def precision_of(settings: FinetuneSettings, model: PreTrainedModel) -> str:
+def precision_of(settings: TrainingSettings, model: PreTrainedModel) -> str:
     """Return the precision to train in.
 
     Raises
@@ -177,14 +182,15 @@ def precision_of(settings: FinetuneSettings, model: PreTrainedModel) -> str:
     kind = hardware.device().type
     if settings.precision == "float16" and kind == "cpu":
         raise ValueError(
-            "finetune.precision: got 'float16' without a GPU, accepted here: auto, float32, bfloat16"
+            f"{settings.section}.precision: got 'float16' without a GPU, accepted here: auto, float32, "
+            "bfloat16"
         )
     config = getattr(model.config, "encoder_config", model.config)
     return hardware.compute_dtype(settings.precision, int(config.hidden_size), kind)
 
 
 def parameter_groups(
-    model: PreTrainedModel, fresh: frozenset[str], settings: FinetuneSettings
+    model: PreTrainedModel, fresh: frozenset[str], settings: TrainingSettings
 ) -> list[dict[str, Any]]:
     """Group parameters by learning rate and decay: biases and norms (one dimension) do not decay."""
     shares = layer_shares(model, settings.lower_layer_decay)
@@ -217,7 +223,7 @@ def layer_shares(model: PreTrainedModel, decay: float) -> dict[torch.nn.Paramete
 
 
 def _arguments(
-    settings: FinetuneSettings, seed: int, batches: EpochBatches, folder: Path, *, precision: str
+    settings: TrainingSettings, seed: int, batches: EpochBatches, folder: Path, *, precision: str
 ) -> TrainingArguments:
     steps = math.ceil(len(batches) / settings.gradient_accumulation)
     return TrainingArguments(

@@ -54,7 +54,7 @@ class Config:
     """Which of these settings to try on dev; not used by the other stages."""
 
     retrieval: RetrievalSettings = dataclasses.field(default_factory=RetrievalSettings)
-    """Which sentences to search for their translations; not used by the other stages."""
+    """Which sentences to compare: translations to find, likeness to judge; not used by the other stages."""
 
     cluster: ClusterSettings = dataclasses.field(default_factory=ClusterSettings)
     """Where to run; results do not depend on it."""
@@ -117,7 +117,7 @@ def _anchor(tree: dict[str, Any], base: Path) -> None:
         section = tree.get(name)
         if not isinstance(section, dict):
             continue  # building the configuration says what is wrong with it
-        for key in ("path", "raw", "tatoeba"):
+        for key in ("path", "raw", "tatoeba", "sts"):
             if key in section and (not _may_be_on_hub(name, section) or _is_folder(base, section[key])):
                 section[key] = _anchored(base, section[key])
         for key in ("translations", "train_translations", "source_translations"):
@@ -157,7 +157,8 @@ def _apply(tree: dict[str, Any], override: str) -> None:
 
 def _build(kind: type, tree: Mapping[str, Any], where: str, source: str) -> Any:
     """Make a dataclass of a mapping, checking every key and type."""
-    hints = typing.get_type_hints(kind)
+    types_of = typing.get_type_hints(kind)
+    hints = {field.name: types_of[field.name] for field in dataclasses.fields(kind)}
     for key in tree:
         if key not in hints:
             close = get_close_matches(key, list(hints), n=1)

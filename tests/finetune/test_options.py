@@ -54,9 +54,9 @@ def test_patience_stops_and_the_best_weights_are_kept(make_job, train_job, tmp_p
     scored = {}
     monkeypatch.setattr("finetune.evaluation.watched_score", score)
     monkeypatch.setattr("finetune.callback.watched_score", score)
-    from finetune import callback
+    from finetune import tasks
 
-    original = callback.score_languages
+    original = tasks.score_languages
     kept = []
 
     def scoring(*args):
@@ -65,7 +65,7 @@ def test_patience_stops_and_the_best_weights_are_kept(make_job, train_job, tmp_p
         scored[id(found)] = ([0.0] + scores)[len(kept) - 1]
         return found
 
-    monkeypatch.setattr(callback, "score_languages", scoring)
+    monkeypatch.setattr(tasks, "score_languages", scoring)
     job = make_job(eval_steps=2, protocol="source-dev", patience=2)
     _, training, _, _ = train_job(job, tmp_path)
     assert [e.step for e in training.history] == [0, *steps[:4]]

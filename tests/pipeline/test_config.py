@@ -111,8 +111,9 @@ def test_every_setting_is_documented():
     from pipeline import config as module
 
     def walk(kind):
-        source = __import__("inspect").getsource(kind)
         for field in dataclasses.fields(kind):
+            owner = next(base for base in kind.__mro__ if field.name in vars(base).get("__annotations__", ()))
+            source = __import__("inspect").getsource(owner)
             after = source.split(f"    {field.name}:", 1)[1]
             assert '"""' in after.split("\n    def ", 1)[0].split("\n\n", 1)[0], (
                 f"{kind.__name__}.{field.name}"
