@@ -16,10 +16,13 @@ Execute = Callable[[Callable[[T], R], Iterable[T]], Iterator[Triple[T, R]]]
 # Tasks handed out per worker: one runs, one waits, so that a slow writer never piles results up.
 IN_FLIGHT = 2
 
+HALF = 1000  # characters of a long message that are kept at either end: what failed comes first, advice last
+
 
 def message(error: BaseException) -> str:
-    """Return one line that says what went wrong."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+    """Return one line that says what went wrong; of a very long one, its beginning and its end."""
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return text if len(text) <= 2 * HALF else f"{text[:HALF]} ... {text[-HALF:]}"
 
 
 def serial(function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[Triple[T, R]]:

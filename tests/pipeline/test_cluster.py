@@ -36,6 +36,17 @@ def run(backend, tasks, workers=2):
     return list(executor(ClusterSettings(backend=backend, workers=workers))(square, tasks))
 
 
+def test_a_long_message_keeps_its_beginning_and_its_end():
+    def fail(task):
+        raise ValueError(f"step 5 {'x ' * task}what to lower")
+
+    (_, _, short), (_, _, long) = serial(fail, [800, 8000])
+    assert short == f"ValueError: step 5 {'x ' * 800}what to lower"
+    assert long.startswith("ValueError: step 5 x x")
+    assert long.endswith("x x what to lower")
+    assert len(long) < 2100
+
+
 @pytest.mark.parametrize("backend", ["serial", "loky", "dask"])
 def test_one_triple_a_task_and_errors_stay_with_their_task(backend):
     tasks = [("ok", k) for k in range(20)] + [("raise", 7)]
