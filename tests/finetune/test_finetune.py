@@ -1,14 +1,17 @@
 import dataclasses
 import json
 import logging
+import re
 
 import pandas as pd
 import pytest
+import torch
 
 from finetune.finetune import Inputs, JobError, casing, finetune, plan
 from finetune.job import run_job
 from finetune.settings import FinetuneSettings
 from finetune.winner import Architecture
+from pipeline.cluster import serial
 from results import tables
 from results.schema import FINETUNE, FREEZING, PREDICTIONS, TABLE1
 
@@ -214,3 +217,132 @@ def test_the_unit_of_work_is_what_the_executor_gets(run):
 
     run(dataclasses.replace(FAST, systems=("mcbert",), seeds=(0,), freeze={}), execute=execute)
     assert functions == [run_job]
+
+
+@pytest.mark.parametrize("watch", ["source-dev", "target-dev"])
+def test_a_rule_that_watches_target_dev_stamps_everything_of_its_system_as_an_oracle(run, watch):
+    """Layers and pooling are named and the last weights are taken: only the moment to freeze was chosen."""
+    rule = {"freeze": {}, "freeze_rule": "record", "freeze_groups": ((3,),), "freeze_watch": watch}
+    named = {"layers": (1, 3), "pooling": "max", "systems": ("mcbert", "mcbert_wf"), "seeds": (0,)}
+    # at such a rate no score changes: the first one is a record that stands
+    settings = dataclasses.replace(FAST, learning_rate=1e-6, **rule, **named)
+    out = run(settings, winner=None)
+    events = tables.read(FREEZING, out / "freezing.csv")
+    assert events[["system", "protocol", "epoch"]].to_numpy().tolist() == [["mcbert_wf", watch, 1]]
+    assert events.loc[0, "reason"].startswith(f"record: {watch} 0.")
+    for table in (FINETUNE, TABLE1):
+        rows = tables.read(table, out / table.file_name)
+        rows = rows[rows["system"].isin(named["systems"])]
+        stamped = rows.groupby("system")["protocol"].unique().map(list).to_dict()
+        assert stamped == {"mcbert": ["last"], "mcbert_wf": [watch]}
+    assert f"Protocol {watch}" in (out / "models" / "mcbert_wf" / "README.md").read_text(encoding="utf-8")
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+ONE = dataclasses.replace(FAST, systems=("mcbert",), seeds=(0,), freeze={})
+
+
+@pytest.fixture
+def finished(run):
+    """A run of one training, and what its files hold."""
+    out = run(ONE)
+    return out, contents(out)
+
+
+def of_winner(**values):
+    def change(winner, _):
+        winner.write_text(json.dumps(json.loads(winner.read_text()) | values), encoding="utf-8")
+
+    return change
+
+
+def without(split, language):
+    def change(_, corpus):
+        table = pd.read_csv(corpus, keep_default_na=False)
+        table[~((table["language"] == language) & (table["split"] == split))].to_csv(corpus, index=False)
+
+    return change
+
+
+def test_what_does_not_fit_names_given_and_accepted_and_overwrites_nothing(
+    run, finished, winner, corpus, tmp_path
+):
+    out, before = finished
+    execute, good = Serial(), winner.read_bytes()
+    watching = {"freeze_rule": "record", "freeze_groups": ((1,),), "systems": ("mcbert_wf",)}
+    for change, settings, message in (
+        (of_winner(encoder="other"), {}, r"winner\.json: encoder: got 'other', accepted: 'tiny', the one"),
+        (of_winner(layers=[1, 7]), {}, r"winner\.json: layers: got 7; accepted: 0 \(embeddings\) to 4"),
+        (None, {"layers": (9,)}, r"finetune\.layers: got 9; accepted: 0 \(embeddings\) to 4"),
+        (of_winner(labels=["refund", "cancel"]), {},
+         r"winner\.json: labels: got \['refund', 'cancel'\], accepted: .* \['cancel', 'refund'\]"),
+        (without("dev", "zh"), {"protocol": "target-dev"},
+         r"finetune\.protocol: got target-dev, .* no dev rows of 'zh'; accepted: last, source-dev"),
+        (without("dev", "zh"), watching | {"freeze_watch": "target-dev"},
+         r"finetune\.freeze_watch: got target-dev, .* no dev rows of 'zh'; accepted: source-dev"),
+    ):  # fmt: skip
+        winner.write_bytes(good)
+        copied = tmp_path / "copied.csv"
+        copied.write_bytes(corpus.read_bytes())
+        if change:
+            change(winner, copied)
+        with pytest.raises(ValueError, match=message) as caught:
+            run(dataclasses.replace(ONE, seeds=(0, 1), **settings), execute=execute, corpus=copied)
+        assert "\n" not in str(caught.value)
+        assert execute.ran == []
+        assert contents(out) == before
+
+
+def failing_loss(monkeypatch, at, failure):
+    """Make the loss of the `at`-th step of a training what `failure` gives."""
+    original, calls = torch.nn.functional.cross_entropy, []
+
+    def loss(*args, **kwargs):
+        calls.append(1)
+        found = original(*args, **kwargs)
+        return failure(found) if len(calls) == at else found
+
+    monkeypatch.setattr(torch.nn.functional, "cross_entropy", loss)
+
+
+def out_of_memory(_):
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+
+LEARNING = r"the training loss is nan; lower finetune\.learning_rate"
+MEMORY = (
+    r"out of memory; lower finetune\.max_length or finetune\.batch_size, or raise "
+    r"finetune\.gradient_accumulation, which computes the same step in more parts$"
+)
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"), [(lambda loss: loss * float("nan"), LEARNING), (out_of_memory, MEMORY)]
+)
+def test_a_training_that_fails_keeps_finished_results_and_its_checkpoint_and_goes_on_from_it(
+    run, finished, monkeypatch, failure, said
+):
+    out, before = finished
+    two = dataclasses.replace(ONE, seeds=(0, 1))
+    with monkeypatch.context() as patched:
+        failing_loss(patched, 5, failure)
+        with pytest.raises(JobError, match=r"1 of 1 trainings failed, first mcbert-1: ") as caught:
+            run(two, execute=serial)
+    where = r"finetune: step 5, texts (train\d+ ?){8}, last good checkpoint .*/mcbert-1/step-3: "
+    assert re.search(where + said, str(caught.value))
+    left = contents(out)
+    assert {path: left[path] for path in before} == before
+    (checkpoint,) = (out / "checkpoints" / "mcbert-1").iterdir()
+    assert checkpoint.name == "step-3"
+    kept = contents(checkpoint)
+    with pytest.raises(
+        JobError, match=r"settings\.batch_size: got 4, accepted: 8; set it back to go on, or remove"
+    ):
+        run(dataclasses.replace(two, batch_size=4), execute=serial)
+    assert contents(checkpoint) == kept
+    run(two, execute=serial)
+    assert set(tables.read(FINETUNE, out / "finetune.csv")["seed"]) == {0, 1}
+    assert not (out / "checkpoints").exists()
