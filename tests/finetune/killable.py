@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from finetune import checkpoints, job
+from finetune.finetune import finetune
 from pipeline.cluster import ClusterSettings, executor
 from pipeline.interruption import Interrupted, Interruption
 
@@ -29,13 +30,19 @@ def run(task):
 
 def run_until(task, moment, number):
     """Run a training that is killed at the `number`-th time of a moment."""
+    strike_at(moment, number, signal.SIGKILL)
+    run(task)
+
+
+def strike_at(moment, number, kind):
+    """Have this process get a signal at the `number`-th time of a moment."""
     holder, name, before = MOMENTS[moment]
     function, seen = getattr(holder, name), [0]
 
     def count():
         seen[0] += 1
         if seen[0] == number:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), kind)
 
     def counted(*args, **kwargs):
         if before:
@@ -46,7 +53,17 @@ def run_until(task, moment, number):
         return result
 
     setattr(holder, name, counted)
-    run(task)
+
+
+def stage(settings, inputs, stamp, *strike):
+    """Run the stage as the command line does, perhaps with Ctrl-C at a moment: its name and number."""
+    if strike:
+        strike_at(*strike, signal.SIGINT)
+    try:
+        with Interruption():
+            finetune(settings, inputs, execute=executor(ClusterSettings(backend="serial")), stamp=stamp)
+    except Interrupted as error:
+        sys.exit(error.status)
 
 
 def command(task, backend):

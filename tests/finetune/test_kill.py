@@ -10,10 +10,14 @@ import shutil
 import signal
 import time
 
+import pandas as pd
 import pytest
 
 from finetune import checkpoints
+from finetune.finetune import Inputs
+from finetune.settings import FinetuneSettings
 from tests.finetune import killable
+from tests.finetune.conftest import STAMP
 
 KILLS = int(os.environ.get("MCBERT_KILLS", "6"))
 OPTIONS = {
@@ -135,3 +139,32 @@ def test_a_signal_stops_within_ten_seconds_and_the_next_run_goes_on(context, job
     assert [path.name for path in checkpoints.numbered(stopped.checkpoints)] == steps  # no worker goes on
     with pytest.raises(ValueError, match="a checkpoint of another training"):
         checkpoints.newest(stopped.checkpoints, {"settings": {"epochs": 3}})  # whole, of that training
+
+
+def test_ctrl_c_in_the_stage_and_then_again_ends_with_the_tables_of_an_uninterrupted_one(
+    context, encoder, corpus, winner, tmp_path
+):
+    settings = FinetuneSettings(
+        systems=("mcbert", "mcbert_wf"), seeds=(0,), epochs=3, batch_size=8, learning_rate=1e-3,
+        max_length=32, checkpoint_steps=2, protocol="target-dev", freeze={1: (1, 3)},
+    )  # fmt: skip
+    given = {"corpus": corpus, "source_language": "en", "winner": winner, "encoder": encoder}
+    whole, stopped = (Inputs(out=tmp_path / name, **given) for name in ("whole", "stopped"))
+    in_mcbert, in_its_save, just_after_freezing = ("step", 5), ("sync", 9), ("step", 8)
+    for strike in (in_mcbert, in_its_save, just_after_freezing):
+        process = start(context, killable.stage, settings, stopped, STAMP, *strike)
+        process.join()
+        assert process.exitcode == 128 + signal.SIGINT
+        assert not (stopped.out / "finetune.csv").exists()
+        assert list(stopped.out.glob("checkpoints/*/step-*"))
+    assert (stopped.out / "jobs" / "mcbert-0.json").exists()
+    tables = []
+    for inputs in (stopped, whole):
+        process = start(context, killable.stage, settings, inputs, STAMP)
+        process.join()
+        assert process.exitcode == 0
+        curves = pd.read_csv(inputs.out / "finetune.csv").drop(columns="seconds").to_csv()
+        names = ("freezing.csv", "predictions_finetune.csv", "table1.csv")
+        tables.append([curves, *((inputs.out / name).read_bytes() for name in names)])
+    assert tables[0] == tables[1]
+    assert not (stopped.out / "checkpoints").exists()
