@@ -116,6 +116,44 @@ def test_at_step_0_the_model_labels_every_text_as_the_search_did(run, classifier
     assert set(curves["protocol"]) == {start["protocol"]}
 
 
+@pytest.mark.parametrize("classifier", ["logistic_regression", "ridge", "lda"])
+def test_from_a_float16_cache_only_what_its_rounding_may_turn_is_labelled_otherwise(run, classifier):
+    """The search read rounded states, the model computes them anew: a score moves by what rounding can do."""
+    status, folder = run(
+        f"half-{classifier}", f"gridsearch.classifiers=['{classifier}']", "extract.storage_dtype=float16"
+    )
+    assert status == 0
+    corpus, _, _, logits = first_model(folder)
+    probe = Probe.load(folder / "start.npz")
+    digest = json.loads((folder / "cache.json").read_text())["digest"]
+    X = FeatureStore.open(folder.parents[2] / "cache" / digest).states(
+        layers=probe.layers, pooling=probe.pooling
+    )
+    assert (X.astype(np.float16) == X).all()
+    weights = probe.weights / probe.scale[:, None]
+    scores = (X.astype(np.float64) - probe.mean) @ weights + probe.intercept
+    moved = np.abs(X) * 2.0**-11 @ np.abs(weights) + 1e-3 * np.abs(scores).max()  # (n_texts, n_labels)
+    temperature = json.loads((folder / "start.json").read_text())["temperature"]
+    differing = np.abs(logits * temperature - scores)
+    assert (differing <= moved).all()
+    assert (differing > 0).any()
+    two = np.sort(scores, axis=1)[:, -2:]
+    sure = two[:, 1] - two[:, 0] > 2 * moved.max(axis=1)
+    assert sure.mean() > 0.8
+    searched = pd.read_csv(folder / "predictions_gridsearch.csv").set_index("id")["predicted"]
+    mine = pd.Series(np.array(corpus.labels)[logits.argmax(axis=1)], index=corpus.table["id"])
+    agree = mine[searched.index] == searched
+    certain = pd.Series(sure, index=corpus.table["id"])[searched.index]
+    assert agree[certain].all()
+    assert agree.mean() > 0.95
+    curves = pd.read_csv(folder / "finetune.csv").query("epoch == 0 and split == 'dev'").set_index("language")
+    row = pd.read_csv(folder / "gridsearch.csv").iloc[0]
+    for language in ("en", "de"):
+        near = int((~sure & (corpus.table["split"] == "dev") & (corpus.table["language"] == language)).sum())
+        n_texts = curves.loc[language, "n_texts"]
+        assert abs(curves.loc[language, "accuracy"] - row[f"dev_f1_{language}"]) <= near / n_texts + 1e-9
+
+
 def test_the_first_loss_is_that_of_calibrated_scores(run):
     """Ridge's scores stay between -1 and 1: their softmax would say little of what is known."""
     _, folder = run("ridge", "gridsearch.classifiers=['ridge']")
