@@ -102,6 +102,69 @@ def test_three_protocols_from_one_configuration_side_by_side(project):
     assert steps["translate-train"] > 2 * steps["zero-shot"] == 2 * steps["translate-test"]
 
 
+def test_table_1_has_each_protocols_runs_beside_the_published_rows_of_that_setting(project, models):
+    """Both systems by choice of corpus alone; the tables of the runs make one."""
+    (project / "tables.toml").write_text(
+        f"""
+[prepare]
+raw = "raw.csv"
+translations = {{ de = "de.csv" }}
+train_translations = {{ de = "de.csv" }}
+source_translations = {{ de = "raw.csv" }}
+[encoder]
+path = "{models[0]}"
+max_length = 16
+[finetune]
+systems = ["baseline", "mcbert"]
+layers = [1, 2]
+pooling = "max"
+seeds = [0]
+epochs = 2
+batch_size = 8
+learning_rate = 1e-3
+[cluster]
+backend = "serial"
+"""
+    )
+    settings = {
+        "zero-shot": "zero-shot",
+        "translate-train": "translate-train-all",
+        "translate-test": "translate-test",
+    }
+    for name in settings:
+        given = ["--config", "tables.toml", "--run", name, f"prepare.transfer={name}"]
+        assert main(["finetune", *given]) == 0
+        assert main(["validate", f"results/runs/{name}"]) == 0
+        rows = table(name, "table1")
+        measured = rows[rows["source"] == "measured"]
+        cells = set(
+            zip(
+                measured["system"],
+                measured["language"],
+                measured["protocol"],
+                measured["transfer"],
+                strict=True,
+            )
+        )
+        assert cells == {
+            (system, language, "last", settings[name])
+            for system in ("baseline", "mcbert")
+            for language in ("en", "de", "mean")
+        }
+        published = rows[(rows["source"] == "published") & (rows["language"] == "de")]
+        assert any(f"M-BERT, {name}" in system for system in published["system"])
+        assert published["citation"].str.len().min() > 20
+        assert set(published["casing"]) <= {"cased", "uncased", "not stated"}
+    together = pd.concat([table(name, "table1") for name in settings]).query("source == 'measured'")
+    assert not together.duplicated(["system", "transfer", "language"]).any()
+    accuracy = together.set_index(["system", "transfer", "language"])["accuracy"].sort_index()
+    for system in ("baseline", "mcbert"):  # with perfect translations to the source, German is English
+        tested = accuracy[system, "translate-test"]
+        assert tested["de"] == tested["en"]
+    steps = {name: table(name, "finetune")["step"].max() for name in settings}
+    assert steps["translate-train"] > 1.5 * steps["zero-shot"] == 1.5 * steps["translate-test"]
+
+
 def test_with_perfect_translations_every_language_scores_as_the_source(project):
     perfect = "prepare.source_translations={de='raw.csv', fr='raw.csv'}"
     assert run("gridsearch", "perfect", "prepare.transfer=translate-test", perfect) == 0
