@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 LOGS_PER_EPOCH = 10
 NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
+LEFT = ("forward", "_original_forward", "_is_accelerate_prepared")
+"""What accelerate leaves in a model; with the last of them, the next training would be in float32."""
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
@@ -142,7 +144,8 @@ def fit(
         with within_memory(trainer.where, settings.section), suited_to(model, precision):
             trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
     finally:
-        trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+        for name in LEFT:
+            vars(model).pop(name, None)
         if writer:
             writer.close()
     return callback.finish()

@@ -1,7 +1,10 @@
 import dataclasses
 
+import torch
+
+from finetune.callback import Watch
 from finetune.job import build
-from finetune.trainer import parameter_groups
+from finetune.trainer import Output, parameter_groups, train
 
 
 def test_the_head_learns_at_its_own_rate_and_biases_do_not_decay(make_job):
@@ -38,3 +41,22 @@ def test_it_trains_without_tensorboard(make_job, train_job, tmp_path, monkeypatc
     _, training, _, _ = train_job(make_job(), tmp_path)
     assert len(training.history) == 4
     assert not (tmp_path / "logs").exists()
+
+
+def test_a_trained_model_trains_again_in_the_precision_asked_for_and_is_left_as_it_was(
+    make_job, train_job, tmp_path
+):
+    job = make_job(precision="bfloat16", epochs=1)
+    kinds = []
+
+    def listen(model):
+        layer = model.encoder.encoder.layer[0].output.dense
+        layer.register_forward_hook(lambda _module, _inputs, output: kinds.append(output.dtype))
+
+    model, _, dev, tokenizer = train_job(job, tmp_path, tamper=listen)
+    assert set(kinds) == {torch.bfloat16}
+    assert "forward" not in vars(model)
+    kinds.clear()
+    watch = Watch(rule=lambda _: None, protocol="last", source_language="en")
+    train(model, tokenizer, settings=job.settings, seed=0, texts=(dev, dev), watch=watch, out=Output())
+    assert set(kinds) == {torch.bfloat16}
