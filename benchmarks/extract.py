@@ -8,7 +8,7 @@ layer only; (d) this project: all layers x 3 poolings, cache written and synchro
 turn, several rounds, with the sample encoder and with one of M-BERT's size (12 x 768, random weights), whose
 figures the last line repeats as JSON. `matmul_share` is of (d) alone over `--share-texts` texts: the products
 that their tokens need, padding not counted, per second, over the rate of those products alone. Without the
-two corpora the texts are those of samples/intents; (c) needs `pip install -e '.[embeddings]'` and is left out
+two corpora the texts are those of samples/intents; (c) needs `pip install -e '.[sbert]'` and is left out
 without it.
 """
 

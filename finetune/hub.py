@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import ModuleType
 
 from features.encoder import pooling
 from finetune import model
@@ -33,11 +34,23 @@ AutoModelForSequenceClassification.from_pretrained(FOLDER, trust_remote_code=Tru
 
 def modelling_source() -> str:
     """Return the file's text: it imports torch and transformers, and nothing of this project."""
-    pieces = [*_pieces(inspect.getsource(pooling), ONLY_EXTRACTION),
-              *_pieces(inspect.getsource(model), ONLY_TRAINING)]  # fmt: skip
+    return self_contained(HEADER, {pooling: ONLY_EXTRACTION, model: ONLY_TRAINING})
+
+
+def self_contained(header: str, modules: Mapping[ModuleType, Sequence[str]]) -> str:
+    """Return modules of this project as the text of one that imports nothing of it.
+
+    Parameters
+    ----------
+    header : str
+        Its docstring.
+    modules : mapping of module to names
+        What it consists of, and what of each is left out.
+    """
+    pieces = [piece for one, names in modules.items() for piece in _pieces(inspect.getsource(one), names)]
     code = "\n\n\n".join(text for text, is_import in pieces if not is_import)
     imports = _needed((text for text, is_import in pieces if is_import), _names(ast.parse(code)))
-    return "\n".join([HEADER, "from __future__ import annotations", "", *imports, "", "", code, ""])
+    return "\n".join([header, "from __future__ import annotations", "", *imports, "", "", code, ""])
 
 
 def _pieces(source: str, leave_out: Sequence[str]) -> list[tuple[str, bool]]:

@@ -140,45 +140,72 @@ def load_model(name: str, *, key: str = "--model") -> SavedModel:
         No such model; one without a trained classification head.
     """
     folder = resolve(name, key=key)
-    config = _config(folder, f"{key}: {name}")
+    config = read_config(folder, f"{key}: {name}")
     estimating = (folder / FILE).is_file()
     kind = AutoModel if estimating else AutoModelForSequenceClassification
-    model = _load(kind, folder, config, f"{key}: {name}")
+    model = load_weights(kind, folder, config, f"{key}: {name}")
     temperature = float(getattr(config, "probability_temperature", 1.0))
     version = str(getattr(config, "scikit_learn", ""))
     module: nn.Module = model
     module.eval().to(hardware.device())
-    tokenizer = _tokenizer(folder, f"{key}: {name}")
+    tokenizer = read_tokenizer(folder, f"{key}: {name}")
     return SavedModel(
         model=model,
         tokenizer=tokenizer,
         labels=tuple(config.id2label[code] for code in sorted(config.id2label)),
-        max_length=_max_length(tokenizer, config, f"{key}: {name}"),
+        max_length=longest_text(tokenizer, config, f"{key}: {name}"),
         temperature=temperature,
         estimator=read_estimator(folder, temperature=temperature, version=version) if estimating else None,
     )
 
 
-def _config(folder: Path, where: str) -> Any:
+def read_config(folder: Path, where: str, *, trust: bool = False) -> Any:
+    """Return a model's configuration; `where` opens the message of the `EncoderError` when there is none."""
     try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        return AutoConfig.from_pretrained(folder, trust_remote_code=trust)
     except (ValueError, OSError, KeyError, TypeError) as error:
-        raise EncoderError(f"{where}: config.json: of no model that is known ({_first(error)})") from error
+        reason = first_sentence(error)
+        raise EncoderError(f"{where}: config.json: of no model that is known ({reason})") from error
 
 
-def _tokenizer(folder: Path, where: str) -> PreTrainedTokenizerBase:
+def read_tokenizer(folder: Path, where: str) -> PreTrainedTokenizerBase:
+    """Return a model's tokenizer; `where` opens the message of the `EncoderError` when it is damaged."""
     try:
         return load_tokenizer(folder)
     except (ValueError, OSError, KeyError, TypeError, ImportError) as error:
-        raise EncoderError(f"{where}: its tokenizer cannot be read ({_first(error)})") from error
+        raise EncoderError(f"{where}: its tokenizer cannot be read ({first_sentence(error)})") from error
 
 
-def _first(error: Exception) -> str:
+def first_sentence(error: Exception) -> str:
     """Return an error's first sentence: the library follows it with advice of its own."""
     return " ".join(str(error).split()).partition(". ")[0][:200]
 
 
-def _load(kind: Any, folder: Path, config: PreTrainedConfig, where: str) -> PreTrainedModel:
+def load_weights(
+    kind: Any,
+    folder: Path,
+    config: PreTrainedConfig,
+    where: str,
+    *,
+    what: str = "classifier of texts",
+    accepted: str = "a folder that finetune or export wrote, such as results/runs/demo/models/mcbert",
+) -> PreTrainedModel:
+    """Load a model that is there as a whole, in float32, from safetensors.
+
+    Parameters
+    ----------
+    kind : type
+        A class of the library, or one of its ``Auto`` classes.
+    where : str
+        Opens messages.
+    what, accepted : str
+        What the folder is to hold and where such folders come from, for messages.
+
+    Raises
+    ------
+    EncoderError
+        Another kind of model, damaged files, weights that are missing.
+    """
     try:
         with quiet():
             model, report = kind.from_pretrained(
@@ -190,21 +217,21 @@ def _load(kind: Any, folder: Path, config: PreTrainedConfig, where: str) -> PreT
                 output_loading_info=True,
             )
     except ValueError as error:
-        raise EncoderError(f"{where}: not a classifier of texts: {_first(error)}") from error
+        raise EncoderError(f"{where}: not a {what}: {first_sentence(error)}") from error
     except (SafetensorError, OSError, RuntimeError) as error:
-        raise EncoderError(f"{where}: its weights cannot be read ({_first(error)})") from error
+        raise EncoderError(f"{where}: its weights cannot be read ({first_sentence(error)})") from error
     missing = sorted(report["missing_keys"])
     if missing:
         raise EncoderError(
             f"{where}: {len(missing)} weights are missing, first {missing[0]}: "
-            "not a trained classifier; accepted: a folder that finetune or export wrote, such "
-            "as results/runs/demo/models/mcbert"
+            f"not a trained {what}; accepted: {accepted}"
         )
     loaded: PreTrainedModel = model
     return loaded
 
 
-def _max_length(tokenizer: PreTrainedTokenizerBase, config: object, where: str) -> int:
+def longest_text(tokenizer: PreTrainedTokenizerBase, config: object, where: str) -> int:
+    """Return the most tokens of a text that a model reads, special ones included."""
     positions = getattr(config, "max_position_embeddings", LONGEST)
     length = min(int(tokenizer.model_max_length), int(positions))
     if length >= LONGEST:

@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from features.encoder import hardware
-from features.encoder.blocks import encoder_layers, load_encoder
+from features.encoder.blocks import cut, encoder_layers, load_encoder
 from features.encoder.pooling import pool, pool_sorted
 from features.encoder.tokens import load_tokenizer, padded
 
@@ -32,6 +33,8 @@ class PooledEncoder:
         Of weights and activations; pooling is always float32.
     content_only : bool
         Leave the special tokens out of max and mean (the field's convention keeps them).
+    model : PreTrainedModel, optional
+        The encoder, loaded from `folder` already and its own to change; by default it is loaded.
     """
 
     def __init__(
@@ -42,12 +45,14 @@ class PooledEncoder:
         poolings: Sequence[str],
         dtype: torch.dtype = torch.float32,
         content_only: bool = False,
+        model: PreTrainedModel | None = None,
     ) -> None:
         self.tokenizer = load_tokenizer(folder)
         self.layers, self.poolings, self.content_only = tuple(layers), tuple(poolings), content_only
         self.device = hardware.device()
         hardware.keep_buffers()
-        self.model = load_encoder(folder, max(layers))
+        self.model = model if model is not None else load_encoder(folder)
+        cut(self.model, max(layers))
         module: nn.Module = self.model
         module.eval().to(device=self.device, dtype=dtype)
         self.hidden_size = int(self.model.config.hidden_size)

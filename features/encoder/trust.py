@@ -42,12 +42,8 @@ def open_encoder(settings: EncoderSettings, cache: Path) -> Path:
         Not there; pickled weights or code of its own without the setting that allows them; code from the hub
         without a commit.
     """
-    local = Path(settings.path).is_dir()
-    if settings.remote_code and not local and not _COMMIT.fullmatch(settings.revision):
-        raise EncoderError(
-            f"encoder.revision: got {settings.revision!r}, accepted: the 40 digits of a commit, since "
-            "encoder.remote_code runs what the hub holds under it"
-        )
+    if settings.remote_code:
+        require_commit(settings.path, settings.revision, ("encoder.revision", "encoder.remote_code"))
     folder = resolve(
         settings.path,
         revision=settings.revision,
@@ -57,9 +53,33 @@ def open_encoder(settings: EncoderSettings, cache: Path) -> Path:
     if not list(folder.glob("*.safetensors")):
         folder = converted(folder, cache / "encoders")
     if settings.remote_code:
-        log.warning("encoder: the code in %s will run with your rights", folder)
-        os.environ[REMOTE_CODE] = os.pathsep.join([*_trusted(), str(folder.resolve())])
+        allow(folder)
     return folder
+
+
+def require_commit(name: str, revision: str, keys: tuple[str, str]) -> None:
+    """Refuse code of the hub that is not pinned to a commit; a folder needs none.
+
+    Parameters
+    ----------
+    name : str
+        A folder, or a name on the hub.
+    revision : str
+        What is asked for of the latter.
+    keys : (str, str)
+        The settings that name the revision and allow the code, for messages.
+    """
+    if not Path(name).is_dir() and not _COMMIT.fullmatch(revision):
+        raise EncoderError(
+            f"{keys[0]}: got {revision!r}, accepted: the 40 digits of a commit, since {keys[1]} runs what "
+            "the hub holds under it"
+        )
+
+
+def allow(folder: Path) -> None:
+    """Let the code in a model's folder run, in this process and those that it starts."""
+    log.warning("encoder: the code in %s will run with your rights", folder)
+    os.environ[REMOTE_CODE] = os.pathsep.join([*_trusted(), str(folder.resolve())])
 
 
 def trusts(folder: Path) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 from features.encoder import hardware
 from features.encoder.batching import plan_batches
@@ -39,12 +40,14 @@ class UnitEncoder:
         Local folder of the encoder.
     fields : dict
         The fields of the cache's fingerprint that are in `NEEDS`.
+    model : PreTrainedModel, optional
+        The encoder, loaded from `folder` already; by default it is loaded.
     """
 
     NEEDS = ("encoder_weights", "encoder_config", "tokenizer", "layers", "poolings", "dtype",
              "special_tokens", "storage_dtype", "max_length", "tokens_per_batch")  # fmt: skip
 
-    def __init__(self, folder: Path, fields: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, fields: dict[str, Any], model: PreTrainedModel | None = None) -> None:
         self.max_length, self.tokens_per_batch = fields["max_length"], fields["tokens_per_batch"]
         self.storage = getattr(torch, fields["storage_dtype"])
         self.pooled = PooledEncoder(
@@ -53,6 +56,7 @@ class UnitEncoder:
             poolings=fields["poolings"],
             dtype=getattr(torch, fields["dtype"]),
             content_only=fields["special_tokens"] == "exclude",
+            model=model,
         )
 
     def prepare(self, texts: Sequence[tuple[str, str]]) -> Prepared:

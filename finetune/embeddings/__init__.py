@@ -1,0 +1,1 @@
+"""Sentence embeddings: siamese fine-tuning, export to sentence-transformers, encoding with any model."""

@@ -1,0 +1,193 @@
+"""Texts to vectors with any model: this project's, layers of a plain encoder, sentence-transformers.
+
+    encoder = open_sentence_encoder("models/embeddings")
+    encoder.encode(["...", "..."])                                     # (2, encoder.dimension), float32
+    open_sentence_encoder("bert-base-multilingual-cased", layers=(8,), pooling="mean")
+    open_sentence_encoder("sentence-transformers/LaBSE")               # needs the extra sbert
+
+Texts are sorted by length within a window and encoded in batches as full as a budget of tokens allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers import PreTrainedModel
+
+from features.encoder import hardware
+from features.encoder.blocks import require_layers
+from features.encoder.files import TOKENIZER_FILES, EncoderError, resolve
+from features.encoder.pooled import PooledEncoder
+from features.encoder.trust import allow, require_commit, trusts
+from features.extraction.unit import UnitEncoder
+from finetune.embeddings.library import LibraryEncoder
+from finetune.embeddings.sentence_encoder import EncodeSettings, SentenceEncoder, VectorError
+from finetune.embeddings.sentence_transformer import recorded_blocks
+from finetune.model import MCBertModel, blocks_of
+from finetune.saved import first_sentence, load_weights, longest_text, read_config
+
+__all__ = ["EncodeSettings", "SentenceEncoder", "VectorError", "open_sentence_encoder"]
+
+LIBRARY_FILES = (
+    "modules.json",
+    "config_sentence_transformers.json",
+    "sentence_*_config.json",
+    "*/config.json",
+)
+Blocks = Sequence[tuple[int, str]]
+
+
+def open_sentence_encoder(
+    name: str,
+    *,
+    layers: Sequence[int] | None = None,
+    pooling: str | None = None,
+    settings: EncodeSettings | None = None,
+    key: str = "--model",
+) -> SentenceEncoder:
+    """Open a model that turns texts into vectors.
+
+    Parameters
+    ----------
+    name : str
+        A folder that this project wrote, of a plain encoder, or of sentence-transformers; or a hub name.
+    layers : sequence of int, optional
+        Layers to pool, 0 the embeddings, in the order in which they are concatenated. A plain encoder needs
+        them; of another model they are taken instead of what it does itself.
+    pooling : str, optional
+        With `layers`: ``max``, ``mean``, ``cls``, or one of them for each layer, joined by +.
+    key : str
+        What names the model, for messages.
+
+    Raises
+    ------
+    EncoderError
+        No such model, a damaged one, one that needs the extra ``sbert`` or code of its own.
+    ValueError
+        Layers that it lacks, a pooling that there is not, one without the other.
+    """
+    settings, where = settings or EncodeSettings(), f"{key}: {name}"
+    folder = _folder(name, settings, key)
+    if (layers is None) != (pooling is None):
+        raise ValueError(f"{where}: layers and pooling belong together; got only one of them")
+    if layers is None and (folder / "modules.json").is_file():
+        recorded = recorded_blocks(folder)
+        if recorded is None:
+            return LibraryEncoder(name, folder, where=where, settings=settings)
+        return _pooled(name, folder, recorded, settings=settings, where=where)
+    config = read_config(folder, where, trust=trusts(folder))
+    model, own = None, None
+    if config.model_type == MCBertModel.config_class.model_type:
+        accepted = "a folder that embeddings or finetune wrote"
+        loaded: Any = load_weights(
+            MCBertModel, folder, config, where, what="encoder of ours", accepted=accepted
+        )
+        model, own = loaded.encoder, blocks_of(config.layers, config.pooling)
+        config = config.encoder_config
+    if layers is not None and pooling is not None:
+        require_layers(list(layers), int(config.num_hidden_layers), f"{where}: layers")
+        own = blocks_of(layers, pooling)
+    if own is None:
+        raise ValueError(
+            f"{where}: a plain encoder; accepted: with layers, 0 (embeddings) to {config.num_hidden_layers}, "
+            "and a pooling"
+        )
+    return _pooled(name, folder, own, settings=settings, where=where, model=model)
+
+
+class PooledSentenceEncoder(SentenceEncoder):
+    """Pooled layers of an encoder, concatenated.
+
+    Parameters
+    ----------
+    name : str
+        As it was asked for.
+    folder : Path
+        Of the encoder and its tokenizer.
+    unit : UnitEncoder
+        Pools every layer that a block needs by every pooling that one needs, in float32.
+    blocks : sequence of (int, str)
+        Layer and pooling of each part of a vector, in order.
+    """
+
+    def __init__(self, name: str, folder: Path, unit: UnitEncoder, blocks: Blocks) -> None:
+        pooled = unit.pooled
+        self._unit = unit
+        self._places = [(pooled.layers.index(layer), pooled.poolings.index(one)) for layer, one in blocks]
+        made = {
+            "blocks": [list(block) for block in blocks],
+            "dtype": str(pooled.model.dtype).removeprefix("torch."),
+            "device": pooled.device.type,
+            "max_length": unit.max_length,
+            "tokens_per_batch": unit.tokens_per_batch,
+        }
+        super().__init__(name, folder, len(blocks) * pooled.hidden_size, made)
+
+    def _encode(self, texts: list[str]) -> np.ndarray:
+        prepared = self._unit.prepare([(text, "") for text in texts])
+        states = self._unit.encode(prepared, lambda: None)  # (n_texts, n_layers, n_poolings, hidden)
+        vectors = torch.cat([states[:, layer, one] for layer, one in self._places], dim=1)
+        found: np.ndarray = vectors.cpu().numpy()
+        return found
+
+
+def _folder(name: str, settings: EncodeSettings, key: str) -> Path:
+    if settings.remote_code:
+        require_commit(name, settings.revision, ("--revision", "--remote-code"))
+    folder = Path(name)
+    if not (folder / "modules.json").is_file():  # a folder of the library may have its encoder further down
+        files = [*TOKENIZER_FILES, *LIBRARY_FILES]
+        folder = resolve(name, key=key, files=files, revision=settings.revision, code=settings.remote_code)
+    if settings.remote_code:
+        allow(folder)
+    return folder
+
+
+def _pooled(
+    name: str,
+    folder: Path,
+    blocks: Blocks,
+    *,
+    settings: EncodeSettings,
+    where: str,
+    model: PreTrainedModel | None = None,
+) -> SentenceEncoder:
+    config = model.config if model is not None else read_config(folder, where, trust=trusts(folder))
+    kind = hardware.device().type
+    fields = {
+        "layers": sorted({layer for layer, _ in blocks}),
+        "poolings": sorted({one for _, one in blocks}),
+        "dtype": hardware.compute_dtype(settings.precision, int(config.hidden_size), kind),
+        "special_tokens": "include",
+        "storage_dtype": "float32",
+        "max_length": settings.max_length,
+        "tokens_per_batch": settings.budget,
+    }
+    try:
+        unit = UnitEncoder(folder, fields, model)
+    except EncoderError as error:
+        raise EncoderError(f"{where}: {error}") from error
+    except (SafetensorError, ValueError, OSError, RuntimeError, KeyError, TypeError, ImportError) as error:
+        raise EncoderError(f"{where}: its files cannot be read ({first_sentence(error)})") from error
+    unit.max_length = _max_length(unit.pooled, settings.max_length, where)
+    return PooledSentenceEncoder(name, folder, unit, blocks)
+
+
+def _max_length(pooled: PooledEncoder, wanted: int, where: str) -> int:
+    """Return the tokens to keep of a text: as many as asked for, or as the encoder can read."""
+    longest = wanted or longest_text(pooled.tokenizer, pooled.model.config, where)
+    positions = [getattr(module, "position_embeddings", None) for module in pooled.model.modules()]
+    for table in positions:
+        if isinstance(table, nn.Embedding):
+            # some families count positions from behind the padding's
+            most = table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+            if wanted > most:
+                raise ValueError(f"{where}: max_length: got {wanted}, accepted: at most {most}")
+            longest = min(longest, most)
+    return longest

@@ -1,0 +1,110 @@
+"""Models of sentence-transformers, by the library itself: its modules may be anything.
+
+python -m pytest tests/finetune/embeddings/test_library.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from features.encoder import hardware
+from features.encoder.blocks import quiet
+from features.encoder.files import EncoderError
+from features.encoder.trust import trusts
+from finetune.embeddings.sentence_encoder import EncodeSettings, SentenceEncoder
+from finetune.saved import first_sentence
+
+USUAL_LENGTH = 128  # tokens; what a batch of the library's 32 texts holds at most fills a processor's budget
+
+
+class LibraryEncoder(SentenceEncoder):
+    """A model of sentence-transformers.
+
+    Parameters
+    ----------
+    name : str
+        As it was asked for.
+    folder : Path
+        With its modules.json.
+    where : str
+        Opens messages.
+    """
+
+    def __init__(self, name: str, folder: Path, *, where: str, settings: EncodeSettings) -> None:
+        foreign = foreign_modules(folder, where)
+        if foreign and not trusts(folder):
+            raise EncoderError(
+                f"{where}: modules.json: {foreign[0]} is code that comes with the model and runs with your "
+                "rights; --remote-code allows it, for a folder or a commit of the hub"
+            )
+        device = hardware.device()
+        self._model = _load(_library(where), folder, where, str(device))
+        width = int(getattr(self._model.config, "hidden_size", None) or 0)
+        dtype = hardware.compute_dtype(settings.precision, width, device.type)
+        module: nn.Module = self._model
+        module.eval().to(dtype=getattr(torch, dtype))
+        if settings.max_length:
+            self._model.max_seq_length = settings.max_length
+        self._batch_size = max(1, settings.budget // USUAL_LENGTH)
+        made = {"dtype": dtype, "max_length": self._model.max_seq_length, "batch_size": self._batch_size,
+                "device": device.type}  # fmt: skip
+        dimension = self._model.get_embedding_dimension() or len(self._vectors(["a"])[0])
+        super().__init__(name, folder, int(dimension), made)
+
+    def _encode(self, texts: list[str]) -> np.ndarray:
+        return self._vectors(texts)
+
+    def _vectors(self, texts: list[str]) -> np.ndarray:
+        found = self._model.encode(texts, batch_size=self._batch_size, show_progress_bar=False)
+        return np.asarray(found, dtype=np.float32)
+
+
+def foreign_modules(folder: Path, where: str) -> list[str]:
+    """Return the classes that a model's modules.json names outside the library.
+
+    Raises
+    ------
+    EncoderError
+        A modules.json that is none.
+    """
+    try:
+        listed = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+        kinds = [one["type"] for one in listed]
+        foreign = [kind for kind in kinds if not kind.startswith("sentence_transformers.")]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise EncoderError(f"{where}: modules.json: not a list of modules ({error!r})") from error
+    if not kinds:
+        raise EncoderError(f"{where}: modules.json: not a list of modules (it is empty)")
+    return foreign
+
+
+def _library(where: str) -> ModuleType:
+    try:
+        import sentence_transformers
+    except ImportError as error:
+        raise EncoderError(
+            f"{where}: a model of sentence-transformers, which is not installed: pip install 'mcbert[sbert]'"
+        ) from error
+    return sentence_transformers
+
+
+def _load(library: ModuleType, folder: Path, where: str, device: str) -> Any:
+    try:
+        with quiet():
+            return library.SentenceTransformer(
+                str(folder),
+                device=device,
+                trust_remote_code=trusts(folder),
+                local_files_only=True,
+                model_kwargs={"dtype": torch.float32, "use_safetensors": True},
+            )
+    except (ValueError, OSError, KeyError, TypeError, AttributeError, RuntimeError, ImportError) as error:
+        reason = first_sentence(error)
+        raise EncoderError(f"{where}: sentence-transformers cannot load it ({reason})") from error

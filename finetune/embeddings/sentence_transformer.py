@@ -1,0 +1,164 @@
+"""A trained sentence encoder as a folder of sentence-transformers.
+
+    save_sentence_transformer(model, tokenizer, Path("models/embeddings-st"), max_length=128, card="...")
+    SentenceTransformer("models/embeddings-st").encode(["..."])
+
+One layer needs modules of the library alone. To concatenate several it has none, so that a small file comes
+with the folder, which the library runs when it is loaded with ``trust_remote_code=True``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from features.encoder import pooling
+from features.encoder.blocks import quiet
+from finetune import hub
+from finetune.embeddings import layer_pooling
+from finetune.embeddings.encoder_card import describe_encoder
+from finetune.model import MCBertModel, blocks_of
+from finetune.saved import save_tokenizer, whole_folder
+
+MARK = "mcbert"  # in config_sentence_transformers.json: the library leaves it alone
+CODE = "layer_pooling.py"
+CODE_HEADER = '''"""Pooled states of several layers of an encoder, concatenated: for sentence-transformers.
+
+SentenceTransformer(FOLDER, trust_remote_code=True)
+"""
+'''
+_STOCK = "1_Pooling"
+_OWN = "1_LayerPooling"
+
+
+def save_sentence_transformer(
+    model: MCBertModel, tokenizer: PreTrainedTokenizerBase, folder: Path, *, max_length: int, card: str
+) -> None:
+    """Write a folder that sentence-transformers loads; it appears whole or not at all.
+
+    Parameters
+    ----------
+    model : MCBertModel
+        Its pooled states are the vectors.
+    folder : Path
+        Where to; replaced when it is there.
+    max_length : int
+        Tokens kept of a text.
+    card : str
+        Markdown for README.md: what the model is, its training and scores, without a section on use. It may
+        open with front matter between lines ``---``, such as languages and data sets.
+    """
+    layers, config = list(model.config.layers), model.config.encoder_config
+    poolings = [one for _, one in blocks_of(layers, model.config.pooling)]
+    is_stock = len(layers) == 1
+    pooled = _stock_pooling(poolings[0], config.hidden_size) if is_stock else {
+        "layers": layers, "poolings": poolings, "hidden_size": config.hidden_size
+    }  # fmt: skip
+    files = {
+        "modules.json": modules(is_stock),
+        "sentence_bert_config.json": _transformer_config(model, max_length),
+        "config_sentence_transformers.json": _library_config(layers, poolings),
+        f"{_STOCK if is_stock else _OWN}/config.json": pooled,
+    }
+    with whole_folder(folder) as partial:
+        with quiet():
+            model.encoder.save_pretrained(partial)
+        save_tokenizer(tokenizer, partial, max_length)
+        for name, content in files.items():
+            (partial / name).parent.mkdir(exist_ok=True)
+            (partial / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        if not is_stock:
+            (partial / CODE).write_text(pooling_source(), encoding="utf-8")
+        text = describe_encoder(card, layers, poolings, dimension=model.width, max_length=max_length)
+        (partial / "README.md").write_text(text, encoding="utf-8")
+
+
+def modules(is_stock: bool) -> list[dict[str, Any]]:
+    """Return modules.json of the folders that this module writes."""
+    # names that the library has had since its first versions, and maps to where the classes are now
+    kinds = ["sentence_transformers.models.Transformer"]
+    kinds.append("sentence_transformers.models.Pooling" if is_stock else "layer_pooling.LayerPooling")
+    paths = ["", _STOCK if is_stock else _OWN]
+    return [
+        {"idx": k, "name": str(k), "path": path, "type": kind}
+        for k, (path, kind) in enumerate(zip(paths, kinds, strict=True))
+    ]
+
+
+def recorded_blocks(folder: Path) -> list[tuple[int, str]] | None:
+    """Return layer and pooling of each part of a vector of a folder that this module wrote, or None.
+
+    A folder that anyone changed the modules of since is none of this module's.
+    """
+    try:
+        recorded = json.loads((folder / "config_sentence_transformers.json").read_text(encoding="utf-8"))[
+            MARK
+        ]
+        blocks = list(zip(recorded["layers"], recorded["poolings"], strict=True))
+        written = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return blocks if written == modules(len(blocks) == 1) else None
+
+
+def pooling_source() -> str:
+    """Return the file that folders of several layers carry; it imports nothing of this project."""
+    parts = {pooling: hub.ONLY_EXTRACTION, layer_pooling: ()}
+    return hub.self_contained(CODE_HEADER, parts)
+
+
+def _stock_pooling(name: str, hidden_size: int) -> dict[str, Any]:
+    # the keys of all versions of the library: the newest turns them into its own
+    modes = {f"pooling_mode_{mode}": False for mode in ("cls_token", "mean_tokens", "max_tokens")}
+    return {
+        "word_embedding_dimension": hidden_size,
+        **modes,
+        f"pooling_mode_{name}_token{'' if name == 'cls' else 's'}": True,
+    }
+
+
+def _transformer_config(model: MCBertModel, max_length: int) -> dict[str, Any]:
+    config: dict[str, Any] = {"max_seq_length": max_length, "do_lower_case": False}
+    if _takes_pooler_choice(model.encoder):
+        config["model_args"] = {"add_pooling_layer": False}  # or the library adds random weights
+    layers = list(model.config.layers)
+    if len(layers) > 1:
+        config["config_args"] = {"output_hidden_states": True}
+    elif not _is_last(model.encoder, layers[0]):
+        path = ["hidden_states", layers[0]]
+        config["modality_config"] = {"text": {"method": "forward", "method_output_name": path}}
+        config["module_output_name"] = "token_embeddings"
+    return config
+
+
+def _takes_pooler_choice(encoder: PreTrainedModel) -> bool:
+    return "add_pooling_layer" in inspect.signature(type(encoder)).parameters
+
+
+def _is_last(encoder: PreTrainedModel, layer: int) -> bool:
+    """Whether a layer is what the encoder returns last: not the embeddings, and no final norm follows."""
+    ids = torch.zeros((1, 2), dtype=torch.long, device=encoder.device)
+    was_training = encoder.training
+    encoder.eval()
+    with torch.inference_mode():
+        found = encoder(input_ids=ids, attention_mask=ids + 1, output_hidden_states=True, return_dict=True)
+    encoder.train(was_training)
+    return torch.equal(found.hidden_states[layer], found.last_hidden_state)
+
+
+def _library_config(layers: Sequence[int], poolings: Sequence[str]) -> dict[str, Any]:
+    return {
+        "model_type": "SentenceTransformer",
+        "__version__": {"transformers": transformers.__version__, "pytorch": torch.__version__},
+        "prompts": {"query": "", "document": ""},
+        "default_prompt_name": None,
+        "similarity_fn_name": "cosine",
+        MARK: {"layers": list(layers), "poolings": list(poolings)},
+    }

@@ -1,0 +1,281 @@
+"""Vectors of any model: those of sentence-transformers, whatever the order, the window or the batch."""
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from features.encoder import trust
+from features.encoder.files import EncoderError
+from features.encoder.pooled import PooledEncoder
+from features.encoder.tokens import load_tokenizer
+from finetune.embeddings.encode import EncodeSettings, VectorError, open_sentence_encoder
+from finetune.embeddings.library import LibraryEncoder
+from finetune.embeddings.sentence_transformer import save_sentence_transformer
+from finetune.model import MCBertModel
+from finetune.saved import save_model
+from tests.finetune.families import save_family
+
+WORDS = "where is my money order the a parcel please cancel it now late".split()
+RNG = np.random.default_rng(0)
+TEXTS = [" ".join(RNG.choice(WORDS, n)) for n in RNG.integers(1, 20, 40)]
+
+
+def export(folder, encoder, layers=(1, 3), pooling="max+cls", max_length=12):
+    model = MCBertModel.from_encoder(encoder, layers, pooling=pooling, dropout=0.0, labels=()).eval()
+    tokenizer = load_tokenizer(encoder)
+    save_sentence_transformer(model, tokenizer, folder / "st", max_length=max_length, card="# A model")
+    save_model(model, tokenizer, folder / "ours", max_length=max_length)
+    return model
+
+
+def of_library(folder, texts=TEXTS, **options):
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(str(folder), **options).encode(texts)
+
+
+@pytest.fixture
+def plain(tmp_path):
+    return save_family("bert", tmp_path / "bert")
+
+
+@pytest.mark.parametrize("family", ["bert", "xlm-roberta", "distilbert", "modernbert", "deberta-v2"])
+def test_our_folders_give_the_librarys_vectors(tmp_path, family):
+    encoder = save_family(family, tmp_path / family)
+    export(tmp_path, encoder)
+    expected = of_library(tmp_path / "st", trust_remote_code=True)
+    for folder in ("ours", "st"):
+        opened = open_sentence_encoder(str(tmp_path / folder))
+        found = opened.encode(TEXTS)
+        assert (found.dtype, found.shape) == (np.float32, (len(TEXTS), opened.dimension))
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_our_folders_need_neither_the_library_nor_trust(tmp_path, plain, monkeypatch):
+    export(tmp_path, plain)
+    (tmp_path / "st/layer_pooling.py").write_text("raise SystemExit('ran')")
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    assert open_sentence_encoder(str(tmp_path / "st")).encode(["money"]).shape == (1, 32)
+
+
+def test_a_plain_encoder_with_layers_and_pooling(plain):
+    pooled = PooledEncoder(plain, layers=(0, 2), poolings=("mean",))
+    tokens = load_tokenizer(plain)(TEXTS, truncation=True, max_length=64)
+    expected = pooled([{name: tokens[name][k] for name in tokens} for k in range(len(TEXTS))])
+    for layers in ((0, 2), (2, 0)):
+        found = open_sentence_encoder(str(plain), layers=layers, pooling="mean").encode(TEXTS)
+        wanted = expected if layers == (0, 2) else expected.flip(1)
+        np.testing.assert_allclose(found, wanted.flatten(1).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("folder", ["ours", "st"])
+def test_layers_asked_for_are_taken_instead(tmp_path, plain, folder):
+    export(tmp_path, plain)
+    found = open_sentence_encoder(str(tmp_path / folder), layers=(2,), pooling="mean").encode(TEXTS)
+    expected = open_sentence_encoder(
+        str(plain), layers=(2,), pooling="mean", settings=EncodeSettings(max_length=12)
+    ).encode(TEXTS)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def changed(folder, modules):
+    """Turn an export of one layer into any other model of the library."""
+    (folder / "modules.json").write_text(json.dumps(modules))
+    return folder
+
+
+@pytest.fixture
+def theirs(tmp_path, plain):
+    """A model of the library: mean pooling, scaled to length 1."""
+    export(tmp_path, plain, layers=(3,), pooling="mean")
+    modules = json.loads((tmp_path / "st/modules.json").read_text())
+    last = {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"}
+    (tmp_path / "st/2_Normalize").mkdir()
+    return changed(tmp_path / "st", [*modules, last])
+
+
+def test_any_other_model_is_the_librarys(theirs):
+    opened = open_sentence_encoder(str(theirs))
+    assert isinstance(opened, LibraryEncoder)
+    assert opened.dimension == 16
+    found = opened.encode(TEXTS)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(found, of_library(theirs), atol=1e-5)
+
+
+def test_a_model_of_the_library_without_the_library(theirs, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(EncoderError, match=r"--model: .*st: .*pip install 'mcbert\[sbert\]'"):
+        open_sentence_encoder(str(theirs))
+
+
+def test_code_of_a_model_runs_only_when_allowed(tmp_path, plain, monkeypatch):
+    monkeypatch.setenv(trust.REMOTE_CODE, "")
+    export(tmp_path, plain)
+    modules = json.loads((tmp_path / "st/modules.json").read_text())
+    folder = changed(tmp_path / "st", [*modules, modules[1] | {"idx": 2, "name": "2"}])
+    with pytest.raises(
+        EncoderError, match="modules.json: layer_pooling.LayerPooling is code .* --remote-code"
+    ):
+        open_sentence_encoder(str(folder))
+    opened = open_sentence_encoder(str(folder), settings=EncodeSettings(remote_code=True))
+    np.testing.assert_allclose(
+        opened.encode(TEXTS), open_sentence_encoder(str(tmp_path / "ours")).encode(TEXTS), atol=1e-5
+    )
+
+
+def test_code_of_the_hub_needs_a_commit():
+    with pytest.raises(EncoderError, match="--revision: got 'main', accepted: the 40 digits of a commit"):
+        open_sentence_encoder("some/model", settings=EncodeSettings(remote_code=True, revision="main"))
+
+
+@pytest.mark.parametrize("window", [1, 7, 100])
+def test_streaming_gives_the_same_in_windows(plain, window):
+    opened = open_sentence_encoder(str(plain), layers=(1, 3), pooling="mean")
+    blocks = list(opened.stream(iter(TEXTS), window=window))
+    assert [len(block) for block in blocks[:-1]] == [window] * (len(blocks) - 1)
+    np.testing.assert_allclose(np.concatenate(blocks), opened.encode(TEXTS), atol=1e-6)
+
+
+def test_streaming_reads_no_further_than_its_window(plain):
+    opened = open_sentence_encoder(str(plain), layers=(1,), pooling="mean")
+    read = []
+    stream = opened.stream((read.append(text) or text for text in TEXTS), window=8)
+    next(stream)
+    assert len(read) == 8
+
+
+def test_the_order_of_texts_and_the_budget_change_nothing(plain):
+    encoders = [
+        open_sentence_encoder(
+            str(plain), layers=(3,), pooling="max", settings=EncodeSettings(tokens_per_batch=budget)
+        )
+        for budget in (0, 24)
+    ]
+    expected = encoders[0].encode(TEXTS)
+    for opened in encoders:
+        np.testing.assert_allclose(opened.encode(TEXTS[::-1])[::-1], expected, atol=1e-6)
+
+
+def test_bfloat16_is_near(plain):
+    exact, rounded = (
+        open_sentence_encoder(
+            str(plain), layers=(3,), pooling="mean", settings=EncodeSettings(precision=precision)
+        ).encode(TEXTS)
+        for precision in ("float32", "bfloat16")
+    )
+    assert not np.array_equal(exact, rounded)
+    cosines = (exact * rounded).sum(axis=1) / np.linalg.norm(exact, axis=1) / np.linalg.norm(rounded, axis=1)
+    assert cosines.min() > 0.999
+
+
+def test_no_texts_give_no_vectors(plain):
+    assert open_sentence_encoder(str(plain), layers=(1,), pooling="cls").encode([]).shape == (0, 16)
+
+
+def test_texts_are_cut_where_positions_end(tmp_path):
+    folder = save_family("xlm-roberta", tmp_path / "xlm-r")
+    tokenizer = load_tokenizer(folder)
+    tokenizer.model_max_length = 512
+    tokenizer.save_pretrained(folder)
+    opened = open_sentence_encoder(str(folder), layers=(1,), pooling="mean")
+    long = " ".join(["money"] * 300)
+    np.testing.assert_array_equal(opened.encode([long]), opened.encode([" ".join(["money"] * 63)]))
+    with pytest.raises(ValueError, match="max_length: got 66, accepted: at most 65"):
+        open_sentence_encoder(
+            str(folder), layers=(1,), pooling="mean", settings=EncodeSettings(max_length=66)
+        )
+
+
+def test_identity_tells_models_apart(tmp_path, plain):
+    first = open_sentence_encoder(str(plain), layers=(1,), pooling="mean").identity()
+    assert json.loads(json.dumps(first)) == first
+    assert open_sentence_encoder(str(plain), layers=(2,), pooling="mean").identity() != first
+    shutil.copytree(plain, tmp_path / "copy")
+    copy = str(tmp_path / "copy")
+    assert open_sentence_encoder(copy, layers=(1,), pooling="mean").identity() == first
+    config = json.loads((tmp_path / "copy/config.json").read_text())
+    (tmp_path / "copy/config.json").write_text(json.dumps(config | {"layer_norm_eps": 1e-3}))
+    assert open_sentence_encoder(copy, layers=(1,), pooling="mean").identity() != first
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "a plain encoder; accepted: with layers, 0 (embeddings) to 3, and a pooling"),
+        ({"layers": (1,)}, "layers and pooling belong together"),
+        ({"layers": (4,), "pooling": "mean"}, "layers: got 4; accepted: 0 (embeddings) to 3"),
+        ({"layers": (), "pooling": "mean"}, "layers: got no layer"),
+        ({"layers": (1,), "pooling": "min"}, "pooling: got 'min'"),
+        ({"layers": (1, 2), "pooling": "max+mean+cls"}, "for 2 layers"),
+    ],
+)
+def test_what_a_plain_encoder_cannot_do(plain, options, said):
+    with pytest.raises(ValueError, match="--model|pooling") as caught:
+        open_sentence_encoder(str(plain), **options)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("config.json", None, "no config.json there"),
+        ("config.json", "{", "config.json: of no model that is known"),
+        ("model.safetensors", None, "no safetensors weights there"),
+        ("model.safetensors", "PK", "its files cannot be read"),
+        ("tokenizer.json", "{", "its files cannot be read"),
+    ],
+)
+def test_a_damaged_model_is_told_in_a_line(plain, name, content, said):
+    (plain / name).unlink()
+    if content is not None:
+        (plain / name).write_text(content)
+    with pytest.raises(EncoderError) as caught:
+        open_sentence_encoder(str(plain), layers=(1,), pooling="mean", key="--corpus-model")
+    assert str(caught.value).startswith(f"--corpus-model: {plain}: ")
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", "{}", '[{"idx": 0}]'])
+def test_a_damaged_list_of_modules(theirs, content):
+    (theirs / "modules.json").write_text(content)
+    with pytest.raises(EncoderError, match="modules.json: not a list of modules"):
+        open_sentence_encoder(str(theirs))
+
+
+def test_a_damaged_model_of_the_library(theirs):
+    (theirs / "1_Pooling/config.json").write_text("{")
+    with pytest.raises(EncoderError, match="sentence-transformers cannot load it"):
+        open_sentence_encoder(str(theirs))
+
+
+def test_what_is_no_text(plain):
+    opened = open_sentence_encoder(str(plain), layers=(1,), pooling="mean")
+    with pytest.raises(ValueError, match="text 2: got float, accepted: str"):
+        opened.encode(["money", float("nan")])
+
+
+def test_a_vector_that_is_not_finite_is_named(plain):
+    opened = open_sentence_encoder(str(plain), layers=(0,), pooling="mean")
+    table = opened._unit.pooled.model.embeddings.word_embeddings
+    with torch.no_grad():
+        table.weight[load_tokenizer(plain).convert_tokens_to_ids("parcel")] = torch.inf
+    with pytest.raises(VectorError, match="text 6: its vector is not finite"):
+        list(opened.stream(["money"] * 5 + ["a parcel"], window=4))
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"precision": "float16"}, "precision: got 'float16', accepted: auto, float32, bfloat16"),
+        ({"tokens_per_batch": -1}, "tokens_per_batch: got -1"),
+        ({"max_length": 2}, "max_length: got 2, accepted: 0, or 3 or more"),
+    ],
+)
+def test_settings_that_cannot_work(setting, said):
+    with pytest.raises(ValueError, match=said):
+        EncodeSettings(**setting)
