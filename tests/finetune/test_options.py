@@ -72,6 +72,21 @@ def test_patience_stops_and_the_best_weights_are_kept(make_job, train_job, tmp_p
     assert training.history[training.chosen].step == 3
 
 
+def test_a_deeper_head_is_trained_at_the_head_s_rate(make_job, train_job, tmp_path):
+    start = {}
+    job = make_job(head_layers=2, head_learning_rate=0.05, learning_rate=1e-5, epochs=1)
+    model, fresh = build(job, ("cancel", "refund"))
+    head = {name for name, _ in model.named_parameters() if name.startswith(("hidden.", "classifier."))}
+    assert fresh == head
+    assert len(head) == 6
+    model, _, _, _ = train_job(job, tmp_path, tamper=lambda m: start.update(
+        {name: p.detach().clone() for name, p in m.named_parameters()}))  # fmt: skip
+    moved = {name: (p - start[name]).abs().max().item() for name, p in model.named_parameters()}
+    assert (
+        min(moved[name] for name in head) > 100 * max(moved[name] for name in moved if name not in head) > 0
+    )
+
+
 @pytest.mark.parametrize("name", ["adam", "adamw"])
 def test_the_optimizer_is_the_one_named(make_job, train_job, tmp_path, monkeypatch, name):
     made = []

@@ -65,6 +65,39 @@ def test_a_resumed_training_makes_the_steps_that_are_left_and_ends_the_same(
     np.testing.assert_array_equal(resumed.dev_predicted, training.dev_predicted)
 
 
+@pytest.mark.parametrize(
+    ("options", "freeze", "at"),
+    [
+        # at such a rate no score changes, and a group freezes at each evaluation: steps 3 and 6
+        ({"freeze_rule": "record", "freeze_groups": ((2,), (0, 1)), "learning_rate": 1e-6},
+         {0: (2,), 1: (0, 1)}, 5),
+        # cut between two evaluations, after the first event: sums of norms are kept
+        ({"freeze_rule": "gradient", "freeze_percentile": 100.0, "eval_steps": 2, "checkpoint_steps": 1},
+         {0: (0, 1, 2)}, 6),
+    ],
+)  # fmt: skip
+def test_a_rule_goes_on_from_the_history_that_it_had(
+    make_job, train_job, tmp_path, monkeypatch, options, freeze, at
+):
+    job = make_job("mcbert_wf", freeze=freeze, **options)
+    model, whole, _, _ = train_job(job, tmp_path / "whole")
+    before = [event for event in whole.events if event.step < at]
+    assert before
+    with monkeypatch.context() as patched:
+        stopping(patched, at)
+        with pytest.raises(StopError):
+            train_job(job, tmp_path / "cut")
+    again, resumed, _, _ = train_job(job, tmp_path / "cut")
+    assert resumed.events == whole.events
+    assert [{**vars(e), "seconds": 0} for e in resumed.history] == [
+        {**vars(e), "seconds": 0} for e in whole.history
+    ]
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), model.parameters(), strict=True))
+    frozen = [p.requires_grad for p in model.parameters()]
+    assert [p.requires_grad for p in again.parameters()] == frozen
+    assert not all(frozen)
+
+
 def test_a_finished_training_is_not_trained_again(make_job, train_job, tmp_path, monkeypatch):
     first = train_job(make_job(), tmp_path)[1]
     stopping(monkeypatch, 1)

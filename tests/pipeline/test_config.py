@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 
+from finetune.rules import plan_freezing
 from pipeline.config import CHECKOUT, load, presets
 
 
@@ -27,6 +28,16 @@ def test_the_paper_as_published():
     assert (tune.layers, tune.pooling, tune.dropout, tune.learning_rate) == ((6, 8, 11), "max", 0.1, 2e-5)
     assert tune.freeze == {2: (9, 11, 12)}
     assert set(config.corpus.languages) == {"en", "zh", "es", "de", "ar", "ur"}
+
+
+def test_the_paper_s_layer_12_feeds_nothing_and_the_preset_says_so(caplog):
+    tune = load("mbert-xnli").finetune
+    with caplog.at_level("INFO", logger="finetune.rules"):
+        assert plan_freezing(tune, max(tune.layers)) == {2: (9, 11)}
+    assert "layer 12 feeds nothing, the deepest layer used is 11; it is left out" in caplog.text
+    assert tune.optimizer == "adam"
+    with pytest.raises(ValueError, match="epoch 2: layer 12 feeds nothing, the deepest layer used is 11"):
+        plan_freezing(dataclasses.replace(tune, ignore_unused_frozen=False), max(tune.layers))
 
 
 def test_demo_paths_are_the_shipped_samples():

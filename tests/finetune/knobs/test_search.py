@@ -11,6 +11,7 @@ from finetune.knobs.search import key_of, search_knobs
 from finetune.knobs.settings import KnobsSettings
 from finetune.knobs.training import run_training
 from finetune.settings import FinetuneSettings
+from pipeline.cluster import ClusterSettings, executor
 from results import tables
 from results.schema import KNOBS
 
@@ -203,3 +204,11 @@ def test_what_saw_most_is_stamped(run):
     assert set(baseline["protocol"]) == {"source-dev"}
     assert set(baseline["system"]) == {"baseline"}
     assert set(baseline["layers"]) == {""}
+
+
+@pytest.mark.slow
+def test_a_cluster_s_workers_train_what_this_process_would(run):
+    values = {"values": {"learning_rate": (2e-2,)}, "seeds": (0,)}
+    here = run(Serial(), out="here", **values)
+    there = run(executor(ClusterSettings(backend="dask", workers=1)), out="there", **values)
+    pd.testing.assert_frame_equal(here.drop(columns="seconds"), there.drop(columns="seconds"))
