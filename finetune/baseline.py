@@ -17,7 +17,8 @@ from finetune.model import label_names
 
 log = logging.getLogger(__name__)
 
-DROPOUT_NAMES = ("classifier_dropout", "seq_classif_dropout", "summary_last_dropout", "cls_dropout")
+DROPOUT_NAMES = ("classifier_dropout", "seq_classif_dropout", "summary_last_dropout")
+UNDECLARED = {"deberta": "cls_dropout", "deberta-v2": "cls_dropout"}  # read by the head, not in the config
 
 
 def build_baseline(
@@ -36,6 +37,8 @@ def build_baseline(
     for name in DROPOUT_NAMES:
         if hasattr(config, name):
             setattr(config, name, dropout)
+    if config.model_type in UNDECLARED:
+        setattr(config, UNDECLARED[config.model_type], dropout)
     model, report = AutoModelForSequenceClassification.from_pretrained(
         folder,
         config=config,
