@@ -173,8 +173,8 @@ def _compared(system: str, correct: Mapping[str, pd.DataFrame], source_language:
             **row,
             "versus_baseline": row["difference"],
             "versus_mcbert": beside.get("difference", np.nan),
-            "low_mcbert": beside.get("low", np.nan),
-            "high_mcbert": beside.get("high", np.nan),
+            "versus_mcbert_low": beside.get("low", np.nan),
+            "versus_mcbert_high": beside.get("high", np.nan),
         }
         for row, beside in zip(rows, besides, strict=True)
     ]

@@ -93,8 +93,8 @@ TABLE1 = Table(
             "accuracy minus measured mcbert's, on the same texts: of mcbert_wf what freezing adds, of the "
             "probe what training takes; empty for baseline and mcbert, and where there is no mcbert",
         ),
-        difference("low_mcbert", "lower end of the paired 95% bootstrap interval of that difference"),
-        difference("high_mcbert", "upper end of it"),
+        difference("versus_mcbert_low", "lower end of the paired 95% bootstrap interval of that difference"),
+        difference("versus_mcbert_high", "upper end of it"),
         *stamp(nullable=True),
     ),
 )

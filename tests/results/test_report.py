@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from results import report, schema, tables
+from results.sections import points
 from tests.results import synthetic
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -76,6 +77,17 @@ def test_an_alarm_stands_in_the_headline(run_dir, tmp_path):
     assert headline.count('role="alert"') == 1
     assert "Near chance: ur" in headline
     assert "it is the transfer to ur that failed" in headline
+
+
+def test_table_1_says_what_freezing_adds(html, run_dir):
+    rows = tables.read(schema.TABLE1, run_dir / "table1.csv").query("language == 'mean'").set_index("system")
+    body = html.split('aria-label="Table 1"')[1].split("</table>")[0]
+    assert body.count("against MC-BERT") == 2  # of the probe and of MC-BERT-WF
+    (own,) = [row for row in body.split("</tr>") if "MC-BERT-WF<" in row and "against MC-BERT" in row]
+    wf = rows.loc["mcbert_wf"]
+    ends = [points(wf[f"versus_mcbert{end}"]) for end in ("", "_low", "_high")]
+    said = own.split("against MC-BERT")[1]
+    assert re.findall(r"[+\u2212]?\d+\.\d", said) == ends
 
 
 def test_ties_and_prices_are_in_the_tables(html):

@@ -82,23 +82,22 @@ def test_what_freezing_adds_is_paired_in_every_language(predictions, rows, langu
     assert row["versus_mcbert"] == pytest.approx(row["accuracy"] - pick(rows, "mcbert", language)["accuracy"])
     for mine, theirs in (
         ("versus_mcbert", "versus_baseline"),
-        ("low_mcbert", "low"),
-        ("high_mcbert", "high"),
+        ("versus_mcbert_low", "low"),
+        ("versus_mcbert_high", "high"),
     ):
         assert row[mine] == expected[theirs]
-    assert row["low_mcbert"] < row["versus_mcbert"] < row["high_mcbert"]
+    assert row["versus_mcbert_low"] < row["versus_mcbert"] < row["versus_mcbert_high"]
     assert row["low"] < row["versus_baseline"] < row["high"]
     for system in ("baseline", "mcbert"):
-        assert np.isnan(
-            [pick(rows, system, language)[f"{x}_mcbert"] for x in ("versus", "low", "high")]
-        ).all()
+        own = pick(rows, system, language)
+        assert np.isnan([own[f"versus_mcbert{end}"] for end in ("", "_low", "_high")]).all()
 
 
 def test_without_a_baseline_nothing_is_compared(predictions):
     only = predictions[predictions["system"] != "baseline"]
     rows = table1.build(only, synthetic.STAMP, protocols=PROTOCOLS)
     assert rows["low"].isna().all()
-    assert not np.isnan(pick(rows, "mcbert_wf", "mean")["low_mcbert"])
+    assert not np.isnan(pick(rows, "mcbert_wf", "mean")["versus_mcbert_low"])
     assert set(rows.loc[rows["source"] == "measured", "system"]) == {"probe", "mcbert", "mcbert_wf"}
 
 
