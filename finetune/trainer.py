@@ -31,7 +31,7 @@ from finetune.tasks import Task, Texts, classification
 log = logging.getLogger(__name__)
 
 LOGS_PER_EPOCH = 10
-NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
+NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 LEFT = ("forward", "_original_forward", "_is_accelerate_prepared")
 """What accelerate leaves in a model; with the last of them, the next training would be in float32."""
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {

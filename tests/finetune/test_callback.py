@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import numpy as np
@@ -8,12 +9,13 @@ from features.corpus import Corpus
 from features.encoder.tokens import load_tokenizer
 from finetune.callback import EpochCallback, Watch
 from finetune.evaluation import compute_logits, score_languages
-from finetune.freezing import layer_parameters
+from finetune.freezing import frozen_prefix, layer_parameters
 from finetune.gradients import LayerNorms
 from finetune.job import build, tokenised
 from finetune.rules import Watched, plan_freezing
 from finetune.settings import FinetuneSettings
 from finetune.trainer import Output, train
+from tests.finetune.families import FAMILIES, save_family
 
 
 def bits(parameters):
@@ -104,6 +106,20 @@ def test_what_a_rule_froze_in_a_training_is_bit_identical_from_then_on(
     trainable = {layer for layer in range(4) if all(p.requires_grad for p in layer_parameters(model, layer))}
     assert trainable == set(range(4)) - frozen
     assert [set(e.frozen) for e in training.history][-1] == frozen
+
+
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "bert"])
+def test_an_encoder_of_any_family_is_trained_and_its_bottom_frozen(make_job, train_job, tmp_path, family):
+    job = make_job("mcbert_wf", freeze={1: (0, 1)}, epochs=2, optimizer="adam")
+    job = dataclasses.replace(job, encoder=save_family(family, tmp_path / "encoder"))
+    kept = []
+    model, training, _, _ = train_job(job, tmp_path, lambda model, _: kept.append(bits_of(model)))
+    assert [(event.step, event.layers) for event in training.events] == [(3, (0, 1))]
+    for layer in range(4):
+        parameters = layer_parameters(model, layer)
+        same = [torch.equal(a, b) for a, b in zip(kept[0][layer], parameters, strict=True)]
+        assert all(same) if layer < 2 else not all(same), layer
+    assert frozen_prefix(model) == 2
 
 
 @pytest.mark.parametrize("protocol", ["source-dev", "target-dev", "last"])
