@@ -88,6 +88,11 @@ class Run:
         write_json(done, {"inputs": wanted, "outputs": outputs, "seconds": round(seconds, 2)})
         log.info("%s: done in %.1f s", stage, seconds)
 
+    def inputs(self, stage: str) -> dict[str, Any]:
+        """Return the inputs that a stage has run with; none where it has not."""
+        done = self._stages / f"{stage}.json"
+        return dict(read_json(done, RECORD)["inputs"]) if done.is_file() else {}
+
     def _require_same(
         self, stage: str, found: Mapping[str, Any], wanted: Mapping[str, Any], free: Collection[str]
     ) -> None:

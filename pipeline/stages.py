@@ -270,6 +270,12 @@ def _retrieval(pipeline: Pipeline) -> None:
     retrieval(pipeline)
 
 
+def _evaluate_embeddings(pipeline: Pipeline) -> None:
+    from pipeline.similarity import evaluate_models
+
+    evaluate_models(pipeline, ())
+
+
 def _knobs(pipeline: Pipeline) -> None:
     from pipeline.knobs import knobs
 
@@ -290,5 +296,6 @@ STAGES: dict[str, Callable[[Pipeline], None]] = {
     "knobs": _knobs,
     "finetune": Pipeline.finetune,
     "retrieval": _retrieval,
+    "evaluate-embeddings": _evaluate_embeddings,
     "report": Pipeline.report,
 }

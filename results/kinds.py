@@ -90,6 +90,11 @@ def difference(name: str, meaning: str) -> Column:
     )
 
 
+def correlation(name: str, meaning: str) -> Column:
+    """Declare a correlation, which may be undefined."""
+    return Column(name=name, dtype="float", meaning=meaning, unit="-1 to 1", bounds=(-1, 1), nullable=True)
+
+
 def stamp(nullable: bool = False) -> tuple[Column, ...]:
     """Declare the columns that say which run made a row, with what."""
     return (

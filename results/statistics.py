@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -113,16 +114,21 @@ def resampled_sums(values: Floats, *, n_resamples: int = 10_000, seed: int = 0) 
     -------
     float64 array, shape (n_resamples, n_columns)
     """
-    n_texts = len(values)
+    counts = resampled_counts(len(values), n_resamples=n_resamples, seed=seed)
+    return np.concatenate([part @ values for part in counts])
+
+
+def resampled_counts(n: int, *, n_resamples: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield how often each of `n` things is in bootstrap samples, (n_samples, n) at a time.
+
+    The samples depend on `n` and the seed alone.
+    """
     rng = np.random.default_rng(seed)
-    step = max(1, _CELLS_AT_ONCE // n_texts)
-    sums = []
+    step = max(1, _CELLS_AT_ONCE // n)
     for start in range(0, n_resamples, step):
         n_samples = min(step, n_resamples - start)
-        drawn = rng.integers(n_texts, size=(n_samples, n_texts)) + np.arange(n_samples)[:, None] * n_texts
-        counts = np.bincount(drawn.ravel(), minlength=n_samples * n_texts).reshape(n_samples, n_texts)
-        sums.append(counts @ values)
-    return np.concatenate(sums)
+        drawn = rng.integers(n, size=(n_samples, n)) + np.arange(n_samples)[:, None] * n
+        yield np.bincount(drawn.ravel(), minlength=n_samples * n).reshape(n_samples, n)
 
 
 def percentile_interval(difference: float, resampled: Floats, *, level: float = 0.95) -> Interval:

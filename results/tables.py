@@ -125,8 +125,10 @@ def validate(path: Path | str) -> list[str]:
 
 
 def find_table(path: Path) -> Table | None:
-    """Give the table that a file's name stands for, or None."""
-    return next((table for table in TABLES if table.is_name(path.name)), None)
+    """Give the table that a file's name stands for, alone or with its folder's, or None."""
+    within = f"{path.absolute().parent.name}/{path.name}"
+    ranked = sorted(TABLES, key=lambda table: "/" not in table.file_name)
+    return next((t for t in ranked if t.is_name(within if "/" in t.file_name else path.name)), None)
 
 
 def header_problems(table: Table, names: Sequence[str]) -> list[str]:

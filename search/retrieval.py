@@ -25,13 +25,22 @@ DIRECTIONS = ("forward", "backward")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RetrievalSettings:
-    """Tatoeba similarity search over the frozen encoder's layers."""
+    """Sentences to compare by their vectors: translations to find, pairs whose likeness people judged."""
 
     tatoeba: str = ""
-    """Folder in LASER's layout, ``tatoeba.<xxx>-eng.<xxx>`` beside ``tatoeba.<xxx>-eng.eng``."""
+    """Folder in LASER's layout, ``tatoeba.<xxx>-eng.<xxx>`` beside ``tatoeba.<xxx>-eng.eng``; or with
+    ``raw.csv`` (id, text and perhaps split) beside ``translations/<language>.csv`` (id, text)."""
 
     languages: tuple[str, ...] = ()
-    """ISO 639-3 codes as in the file names (or two-letter ones); empty: all in the folder."""
+    """Codes as in the file names (of LASER's also two-letter ones); empty: all in the folder."""
+
+    sts: str = ""
+    """Folder or file of STS Benchmark, or folder with ``dev.csv`` and ``test.csv`` (id, score from 0 to 5,
+    sentence1, sentence2)."""
+
+    seed_compat: bool = False
+    """Lower-case the sentences and strip their combining marks before they are tokenised, as the original
+    experiment very likely did with a cased model. Rows say so; else casing is the tokenizer's own."""
 
     neighbours: int = 4
     """Neighbours on each side in the margin score; fewer where there are fewer sentences."""

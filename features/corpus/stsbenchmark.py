@@ -16,7 +16,7 @@ from features.corpus.readers import TableForm, read_delimited
 from features.corpus.rows import Wanted, places_of
 
 _HEADER = ("genre", "file", "year", "id", "score", "sentence1", "sentence2")  # the official files have none
-_COLUMNS = {"text": "sentence1", "text_pair": "sentence2", "score": "score", "split": "split"}
+_COLUMNS = {"id": "id", "text": "sentence1", "text_pair": "sentence2", "score": "score", "split": "split"}
 _ONE_FILE = (".tsv.gz", ".tsv")  # one file of all splits, with a header
 _HIGHEST = 5.0
 
@@ -29,12 +29,14 @@ def read_stsbenchmark(path: Path) -> pd.DataFrame:
     path : Path
         Folder with ``sts-train.csv``, ``sts-dev.csv``, ``sts-test.csv`` (at least one of them), one of these
         files, or ``stsbenchmark.tsv.gz``. All are tab-separated without quoting; some official rows carry
-        more columns than the seven that all have.
+        more columns than the seven that all have. Or a folder with ``train.csv``, ``dev.csv``, ``test.csv``
+        (at least one of them) or one of these: ordinary CSV with a header and the columns id, score,
+        sentence1, sentence2.
 
     Returns
     -------
     DataFrame
-        id (``<split>-<row>``), text, text_pair, score (float64, 0 to 5), split.
+        id (``<split>-<row>``, or the file's), text, text_pair, score (float64, 0 to 5), split.
 
     Raises
     ------
@@ -42,41 +44,56 @@ def read_stsbenchmark(path: Path) -> pd.DataFrame:
         Naming file, row, line and column: no file, too few fields, an empty sentence, no score from 0 to 5.
     """
     bad = BadRows(columns=_COLUMNS)
-    rows = pd.concat([_read(file, bad) for file in _files(path)], ignore_index=True)
-    rows = rows.assign(id=rows["split"] + "-" + rows["_row"].astype("str"))
+    rows = pd.concat([_read(file, bad) for file in sts_files(path)], ignore_index=True)
     rows = usable_rows(rows, str(path), bad)
     rows = _complete(rows, str(path), bad)
     return rows[["id", "text", "text_pair", "score", "split"]]
 
 
-def _files(path: Path) -> list[Path]:
+def sts_files(path: Path) -> list[Path]:
+    """Return the files that `read_stsbenchmark` reads.
+
+    Raises
+    ------
+    CorpusError
+        A folder without any.
+    """
     if not path.is_dir():
         return [path]
     official = [f"sts-{split}.csv" for split in SPLITS]
+    one, tidy = [f"stsbenchmark{suffix}" for suffix in _ONE_FILE], [f"{split}.csv" for split in SPLITS]
     for folder in (path, path / "stsbenchmark"):
-        for names in (official, [f"stsbenchmark{suffix}" for suffix in _ONE_FILE]):
+        for names in (official, one, tidy):
             found = [folder / name for name in names if (folder / name).is_file()]
             if found:
-                return found if names is official else found[:1]
+                return found[:1] if names is one else found
     raise CorpusError(
-        f"{path}: no {', '.join(official)} there; unpack STS Benchmark (ixa2.si.ehu.eus/stswiki)"
+        f"{path}: no {', '.join(official)} there; unpack STS Benchmark (ixa2.si.ehu.eus/stswiki), or "
+        f"write {', '.join(tidy)} with the columns id, score, sentence1, sentence2"
     )
 
 
 def _read(file: Path, bad: BadRows) -> pd.DataFrame:
+    if file.name in [f"{split}.csv" for split in SPLITS]:
+        wanted = _wanted("id", "text", "text_pair", "score")
+        rows = read_delimited(file, wanted, bad, form=TableForm(delimiter=",", quoting="csv"))
+        bad.settle()
+        return rows.assign(split=file.stem)
     form = TableForm(delimiter="\t", quoting="none")
     if "".join(file.suffixes[-2:]).lower().endswith(_ONE_FILE):
-        rows = read_delimited(file, _wanted(*_COLUMNS), bad, form=form, widths="longer")
+        rows = read_delimited(file, _wanted(*list(_COLUMNS)[1:]), bad, form=form, widths="longer")
     else:
         split = file.stem.removeprefix("sts-")
         if split not in SPLITS:
-            raise CorpusError(f"{file}: accepted: sts-train.csv, sts-dev.csv, sts-test.csv")
+            raise CorpusError(
+                f"{file}: accepted: sts-train.csv, sts-dev.csv, sts-test.csv; of tidy CSV dev.csv"
+            )
         wanted = _wanted("text", "text_pair", "score")
         rows = read_delimited(file, wanted, bad, form=form, header=_HEADER, widths="longer").assign(
             split=split
         )
     bad.settle()
-    return rows
+    return rows.assign(id=rows["split"] + "-" + rows["_row"].astype("str"))
 
 
 def _wanted(*names: str) -> Wanted:

@@ -1,4 +1,4 @@
-"""The tables of the search and of the retrieval, both on the frozen encoder.
+"""The tables of the search on the frozen encoder.
 
 python -m results.dictionary > results/README.md
 """
@@ -11,7 +11,6 @@ from results.schema.words import (
     CANDIDATE,
     LABEL,
     LANGUAGE,
-    POOLINGS,
     PREDICTED,
     PROTOCOL,
     SCORED_SPLIT,
@@ -78,35 +77,6 @@ PREDICTIONS = Table(
         SCORED_SPLIT,
         LABEL,
         PREDICTED,
-        *stamp(),
-    ),
-)
-
-TATOEBA = Table(
-    file_name="tatoeba.csv",
-    meaning="Bilingual similarity search on the frozen encoder: whose nearest sentence is its translation.",
-    row="a language, direction, layer, pooling and score",
-    key=("run", "language", "direction", "layer", "pooling", "score"),
-    columns=(
-        text("language", "language beside English, by its code as asked for or in the file names"),
-        text(
-            "direction",
-            "to-en: for each sentence the nearest English one; from-en: for each English one the nearest",
-            ("to-en", "from-en"),
-        ),
-        count("layer", "layer whose pooled states were compared, 0 = the embedding output"),
-        text("pooling", "pooling over the tokens", POOLINGS),
-        text(
-            "score",
-            "how near: cosine; margin: cosine over the mean one to the nearest of the other side "
-            "(ratio margin, Artetxe & Schwenk 2019)",
-            ("cosine", "margin"),
-        ),
-        count("n", "pairs of sentences", "pairs", least=1),
-        count("n_skipped", "pairs of which a sentence has no finite state; they count as wrong", "pairs"),
-        count("n_right", "sentences whose nearest one is their own translation", "pairs"),
-        share("accuracy", "n_right / n"),
-        share("error_rate", "1 - accuracy"),
         *stamp(),
     ),
 )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from features.corpus.tatoeba import read_tatoeba
+from features.corpus.parallel import read_pairs
 from features.store import FeatureStore
 from pipeline.cli import main
-from pipeline.retrieval import evaluate, texts
+from pipeline.retrieval import texts
+from pipeline.systems import Frozen
+from pipeline.translations import evaluate
 from results.schema import TATOEBA
 from results.tables import read, validate
 
@@ -57,21 +59,28 @@ def test_every_language_direction_layer_pooling_and_score_once(project):
     assert run() == 0
     frame = table(project)
     assert validate(project / "results/runs/mine/tatoeba.csv") == []
-    assert len(frame) == 3 * 2 * 5 * 3 * 2
-    assert dict(zip(frame["language"], frame["n"], strict=True)) == {"deu": 5, "fra": 4, "swh": 3}
-    assert set(frame["layer"]) == set(range(5))
+    assert len(frame) == (3 + 1) * 3 * 5 * 3 * 2
+    one_way = frame[frame["direction"].ne("both")]
+    counts = {"deu": 5, "fra": 4, "swh": 3, "mean": 12}
+    assert dict(zip(one_way["language"], one_way["n"], strict=True)) == counts
+    assert set(frame["layers"]) == set("01234")
+    assert set(frame["system"]) == {"frozen"}
+    assert set(frame["split"]) == {"test"}
     assert (frame["run"] == "mine").all()
     np.testing.assert_allclose(frame["accuracy"] + frame["error_rate"], 1)
-    np.testing.assert_array_equal(frame["accuracy"], frame["n_right"] / frame["n"])
+    single = frame[frame["language"].ne("mean")]
+    np.testing.assert_array_equal(single["accuracy"], single["n_right"] / single["n"])
+    assert (frame["low"] <= frame["error_rate"]).all()
+    assert (frame["error_rate"] <= frame["high"]).all()
     assert (frame.loc[frame["language"].eq("fra") & frame["pooling"].eq("mean"), "accuracy"] == 1).all()
     assert frame["accuracy"].nunique() > 2
 
 
 def test_figures_are_those_of_the_plain_way(project):
     assert run("extract.storage_dtype=float32") == 0
-    pairs = read_tatoeba(project / "sets", ["deu", "fra", "swh"])
+    pairs = read_pairs(project / "sets", ["deu", "fra", "swh"])
     store = FeatureStore.open(the_cache(project))
-    frame = table(project).set_index(["language", "direction", "layer", "pooling", "score"])
+    frame = table(project).set_index(["language", "direction", "layers", "pooling", "score"])
     for language, group in pairs.groupby("language").indices.items():
         for layer, pooling in store.spec.datasets:
             if (layer, pooling) == (0, "cls"):
@@ -84,14 +93,16 @@ def test_figures_are_those_of_the_plain_way(project):
             for direction, cosines in (("to-en", x @ y.T), ("from-en", y @ x.T)):
                 nearest = np.round(cosines, 7).argmax(axis=1)  # plain products round, which unties ties
                 wanted = (nearest == np.arange(len(group))).sum()
-                assert frame.loc[(language, direction, layer, pooling, "cosine"), "n_right"] == wanted
+                assert frame.loc[(language, direction, str(layer), pooling, "cosine"), "n_right"] == wanted
 
 
 def test_sentences_that_all_look_alike_are_found_once(project):
     """The embedding of [CLS] is one vector: every tie goes to the first sentence."""
     assert run() == 0
     frame = table(project)
-    assert (frame.loc[frame["layer"].eq(0) & frame["pooling"].eq("cls"), "n_right"] == 1).all()
+    found = frame["layers"].eq("0") & frame["pooling"].eq("cls")
+    found &= frame["direction"].ne("both") & frame["language"].ne("mean")
+    assert (frame.loc[found, "n_right"] == 1).all()
 
 
 def test_both_directions_are_measured(project):
@@ -107,8 +118,8 @@ def test_both_directions_are_measured(project):
 def test_languages_are_those_asked_for(project):
     assert run("retrieval.languages=['sw', 'fra']", "extract.poolings=['mean']", "extract.layers=[4]") == 0
     frame = table(project)
-    assert frame["language"].unique().tolist() == ["sw", "fra"]
-    assert len(frame) == 2 * 2 * 2
+    assert frame["language"].unique().tolist() == ["sw", "fra", "mean"]
+    assert len(frame) == 3 * 3 * 2
 
 
 def test_a_second_run_does_nothing_and_other_sentences_are_refused(project, capsys):
@@ -188,23 +199,32 @@ class Changed(FeatureStore):
 
 def changed(project, monkeypatch, **what):
     assert run("extract.layers=[4]", "extract.poolings=['mean']") == 0
-    monkeypatch.setattr("pipeline.retrieval.FeatureStore", type("Other", (Changed,), what))
-    pairs = read_tatoeba(project / "sets", ["deu", "fra", "swh"])
+    pairs = read_pairs(project / "sets", ["deu", "fra", "swh"])
     assert len(texts(pairs)) == 24
-    return evaluate(pairs, the_cache(project), 4).set_index("language")
+    store = type("Other", (Changed,), what).open(the_cache(project))
+    columns = {"system": "frozen", "encoder": "it", "layers": "4", "pooling": "mean"}
+    frame, reductions = evaluate(pairs, [Frozen(store, (4,), "mean", columns)], neighbours=4)
+    assert reductions.empty
+    return frame[frame["direction"].ne("both")].set_index("language")
 
 
-def test_skipped_sentences_count_as_wrong(project, monkeypatch, capsys):
+def test_skipped_sentences_are_named(project, monkeypatch, capsys):
+    rows = np.array([0, 5, 18, 9, 10, 11])
+    monkeypatch.setattr("pipeline.retrieval.FeatureStore.skipped_rows", rows)
+    assert run("extract.layers=[4]", "extract.poolings=['mean']") == 0
+    named = "deu-1, fra-1, fra-2-en, swh-1, swh-2, ..."
+    said = f"6 sentences have no finite state; their pairs count as wrong: {named}"
+    assert said in capsys.readouterr().err
+
+
+def test_skipped_sentences_count_as_wrong(project, monkeypatch):
     """Rows 5 to 8 are French, and so are 17 to 20, their translations."""
     frame = changed(project, monkeypatch, skip=(0, 5, 18, 9, 10, 11))
-    said = (
-        "6 sentences have no finite state; their pairs count as wrong: deu-1, fra-1, swh-1, swh-2, swh-3, ..."
-    )
-    assert said in capsys.readouterr().err
     assert frame.loc["fra"][["n", "n_skipped", "n_right"]].to_numpy().tolist() == [[4, 2, 2]] * 4
     assert (frame.loc["fra", "accuracy"] == 0.5).all()
     assert frame.loc["swh"][["n", "n_skipped", "n_right"]].to_numpy().tolist() == [[3, 3, 0]] * 4
     assert (frame.loc["deu", "n_skipped"] == 1).all()
+    assert (frame.loc["mean", "n_skipped"] == 6).all()
 
 
 def test_a_zero_vector_is_named(project, monkeypatch):
