@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline import caches, onnx, predict
+from pipeline import caches, embed, nearest, onnx, predict
 from pipeline._version import __version__
 from pipeline.config import Config, load, presets
 from pipeline.interruption import Interrupted, Interruption
@@ -30,8 +30,6 @@ STAGES = {
     "knobs": "texts.csv + winner -> knobs.csv: the settings of finetune, tried on dev; prints the best",
     "finetune": "texts.csv + winner -> finetune.csv, table1.csv, models/, TensorBoard log",
     "retrieval": "Tatoeba pairs -> tatoeba.csv: translations found, every layer x pooling, both directions",
-    "evaluate-embeddings": "STS Benchmark + Tatoeba pairs -> sts.csv, tatoeba.csv, reductions.csv: "
-    "frozen layers, the run's own sentence encoders and any others, side by side",
     "report": "the run's CSVs -> report.html",
 }
 
@@ -116,14 +114,6 @@ def build_parser() -> argparse.ArgumentParser:
     commands.choices["export"].add_argument(
         "--candidate", metavar="ID|RANK", help="another than the winner, as gridsearch.csv names or ranks it"
     )
-    commands.choices["evaluate-embeddings"].add_argument(
-        "--model",
-        action="append",
-        default=[],
-        metavar="NAME[@LAYERS:POOLING]",
-        help="a sentence encoder, by folder or hub name; a plain encoder with what to pool, such as "
-        "xlm-roberta-base@7+8:mean; may be repeated",
-    )
     show = commands.add_parser("show", help="print the configuration that a command would use, as JSON")
     _add_config(show)
     show.set_defaults(command=_show)
@@ -131,7 +121,8 @@ def build_parser() -> argparse.ArgumentParser:
     validate.add_argument("paths", nargs="+", type=Path, help="CSV files, or folders whose CSVs to check")
     validate.add_argument("--debug", action="store_true", help="show tracebacks")
     validate.set_defaults(command=_validate)
-    predict.add_command(commands.add_parser)
+    for module in (predict, embed, nearest):
+        module.add_command(commands.add_parser)
     onnx.add_command(commands.add_parser)
     caches.add_commands(commands.add_parser)
     return parser
@@ -189,10 +180,6 @@ def _stage(args: argparse.Namespace, interruption: Interruption) -> int:
     pipeline = Pipeline(_config(args), run, args.cache, interruption)
     if getattr(args, "candidate", None):
         export(pipeline, args.candidate)
-    elif args.stage == "evaluate-embeddings":
-        from pipeline.similarity import evaluate_models
-
-        evaluate_models(pipeline, args.model)
     else:
         RUNNERS[args.stage](pipeline)
     log.info("%s -> %s", args.stage, run.folder)
