@@ -8,6 +8,7 @@ Reads the corpus and the winner of phase one; writes ``finetune.csv``, ``freezin
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -24,10 +25,10 @@ from features.corpus import Corpus
 from features.encoder.blocks import n_layers
 from features.encoder.tokens import load_tokenizer
 from features.encoder.trust import trusts
-from finetune.job import Job, read_texts, run_job
+from finetune.job import AnyJob, Job, read_texts, run_job
 from finetune.rows import protocol_of
 from finetune.rules import Schedule, plan_freezing
-from finetune.settings import WATCHING, FinetuneSettings
+from finetune.settings import WATCHING, FinetuneSettings, TrainingSettings
 from finetune.trained_card import write_cards
 from finetune.winner import Architecture, read_architecture
 from results import table1, tables
@@ -36,7 +37,7 @@ from results.schema import FINETUNE, FREEZING, PREDICTIONS, TABLE1
 
 log = logging.getLogger(__name__)
 
-Execute = Callable[[Callable[[Job], str], Iterable[Job]], Iterator[tuple[Job, str | None, str | None]]]
+Execute = Callable[[Callable[[Any], str], Iterable[Any]], Iterator[tuple[Any, str | None, str | None]]]
 Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
 
@@ -103,22 +104,40 @@ def finetune(
         encoder=str(stamp["encoder"]),
         n_layers=n_layers(inputs.encoder),
     )
-    require_protocol(settings, texts)
+    require_protocol(settings, texts, freezes="mcbert_wf" in settings.systems)
     require_length(settings, inputs.encoder)
     jobs = plan(settings, architecture, inputs, stamp=stamp)
-    todo = [job for job in jobs if not is_finished(job)]
-    log.info("finetune: %d trainings, %d to do", len(jobs), len(todo))
-    failures = []
-    for job, _, error in track(execute(run_job, todo), len(todo), "finetune (trainings)"):
-        if error is not None:
-            log.error("finetune: %s failed: %s", job.name, error)
-            failures.append(f"{job.name}: {error}")
-    if failures:
-        raise JobError(f"finetune: {len(failures)} of {len(todo)} trainings failed, first {failures[0]}")
-    shutil.rmtree(inputs.out / "checkpoints", ignore_errors=True)  # what a kill after a result left
+    n_trained = run_jobs(jobs, run_job, execute=execute, track=track)
     gather(jobs, architecture, casing=casing(inputs.encoder))
     write_cards(jobs, texts)
-    log.info("finetune: %d trainings in %.1f s -> %s", len(todo), time.monotonic() - began, inputs.out)
+    log.info("finetune: %d trainings in %.1f s -> %s", n_trained, time.monotonic() - began, inputs.out)
+
+
+def run_jobs(jobs: Sequence[AnyJob], run: Callable[[Any], str], *, execute: Execute, track: Track) -> int:
+    """Run the trainings that have no result yet and return how many they were.
+
+    Raises
+    ------
+    JobError
+        Some failed.
+    ValueError
+        There is a result of another configuration.
+    """
+    stage = jobs[0].settings.section
+    todo = [job for job in jobs if not is_finished(job)]
+    log.info("%s: %d trainings, %d to do", stage, len(jobs), len(todo))
+    failures = []
+    for job, _, error in track(execute(run, todo), len(todo), f"{stage} (trainings)"):
+        if error is not None:
+            log.error("%s: %s failed: %s", stage, job.name, error)
+            failures.append(f"{job.name}: {error}")
+    if failures:
+        raise JobError(f"{stage}: {len(failures)} of {len(todo)} trainings failed, first {failures[0]}")
+    for job in jobs:
+        shutil.rmtree(job.checkpoints, ignore_errors=True)  # what a kill after a result left
+    with contextlib.suppress(OSError):  # not there, or with those of another stage
+        jobs[0].checkpoints.parent.rmdir()
+    return len(todo)
 
 
 def plan(
@@ -159,9 +178,9 @@ def plan(
     ]
 
 
-def require_protocol(settings: FinetuneSettings, corpus: Corpus) -> None:
+def require_protocol(settings: TrainingSettings, corpus: Corpus, *, freezes: bool) -> None:
     """Raise when the protocol, or the rule that freezes, looks at dev rows that are not there."""
-    watches = "mcbert_wf" in settings.systems and settings.freeze_rule in WATCHING
+    watches = freezes and settings.freeze_rule in WATCHING
     if settings.protocol == "target-dev":
         field, accepted = "protocol", "last, source-dev"
     elif watches and settings.freeze_watch == "target-dev":
@@ -169,27 +188,30 @@ def require_protocol(settings: FinetuneSettings, corpus: Corpus) -> None:
     else:
         return
     if not corpus.target_languages:
-        raise ValueError(f"finetune.{field}: got target-dev, but the corpus has the source language only")
+        raise ValueError(
+            f"{settings.section}.{field}: got target-dev, but the corpus has the source language only"
+        )
     for language in corpus.target_languages:
         if not len(corpus.rows(split="dev", language=language)):
             raise ValueError(
-                f"finetune.{field}: got target-dev, but the corpus has no dev rows of {language!r}; "
-                f"accepted: {accepted}"
+                f"{settings.section}.{field}: got target-dev, but the corpus has no dev rows of "
+                f"{language!r}; accepted: {accepted}"
             )
 
 
-def require_length(settings: FinetuneSettings, encoder: Path) -> None:
+def require_length(settings: TrainingSettings, encoder: Path) -> None:
     """Raise when texts may get longer than the encoder can read."""
     config = AutoConfig.from_pretrained(encoder, trust_remote_code=trusts(encoder))
     limits = (load_tokenizer(encoder).model_max_length, getattr(config, "max_position_embeddings", None))
     longest = min(int(limit) for limit in limits if limit is not None)
     if settings.max_length > longest:
         raise ValueError(
-            f"finetune.max_length: got {settings.max_length}, accepted: at most {longest} ({encoder})"
+            f"{settings.section}.max_length: got {settings.max_length}, accepted: at most {longest} "
+            f"({encoder})"
         )
 
 
-def is_finished(job: Job) -> bool:
+def is_finished(job: AnyJob) -> bool:
     """Tell whether a job's result is there.
 
     Raises
@@ -211,14 +233,12 @@ def is_finished(job: Job) -> bool:
 def gather(jobs: Sequence[Job], architecture: Architecture, *, casing: str) -> None:
     """Write the tables from the jobs' results, in the order of the jobs."""
     out, stamp = jobs[0].out, jobs[0].stamp
-    results = [json.loads(job.result.read_text(encoding="utf-8")) for job in jobs]
     for table, key, name in (
         (FINETUNE, "finetune", FINETUNE.file_name),
         (FREEZING, "freezing", FREEZING.file_name),
         (PREDICTIONS, "predictions", "predictions_finetune.csv"),
     ):
-        rows = [row | result["stamp"] for result in results for row in result[key]]
-        tables.write(table, to_frame(table, rows), out / name)
+        tables.write(table, to_frame(table, measured(jobs, key)), out / name)
     protocols: dict[str, str] = {job.system: protocol_of(job) for job in jobs}
     predictions = [tables.read(PREDICTIONS, out / "predictions_finetune.csv")]
     probe = out / "predictions_gridsearch.csv"
@@ -233,6 +253,12 @@ def gather(jobs: Sequence[Job], architecture: Architecture, *, casing: str) -> N
         everything, stamp, protocols=protocols, casing=casing, source_language=jobs[0].source_language
     )
     tables.write(TABLE1, frame, out / TABLE1.file_name)
+
+
+def measured(jobs: Sequence[AnyJob], key: str) -> list[dict[str, Any]]:
+    """Return the stamped rows of one kind that the jobs' results hold, in the order of the jobs."""
+    results = [json.loads(job.result.read_text(encoding="utf-8")) for job in jobs]
+    return [row | result["stamp"] for result in results for row in result[key]]
 
 
 def to_frame(table: Table, rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:

@@ -34,7 +34,7 @@ from finetune.probe import read_start
 from finetune.rows import freeze_rows, predictions, score_rows
 from finetune.rules import Schedule, rule_of
 from finetune.saved import save_model
-from finetune.settings import FinetuneSettings
+from finetune.settings import FinetuneSettings, TrainingSettings
 from finetune.tasks import Texts
 from finetune.trainer import Output, train, within_memory
 from finetune.winner import Architecture
@@ -45,16 +45,16 @@ log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Job:
+class AnyJob:
     """A training to run; paths and plain values, so that it travels to a worker cheaply."""
 
     system: str
-    """baseline, mcbert or mcbert_wf."""
+    """What is trained: one of `finetune.settings.SYSTEMS`, or embeddings."""
 
     seed: int
     """Of the head, the order of the texts and the dropout."""
 
-    settings: FinetuneSettings
+    settings: TrainingSettings
     """How to train."""
 
     architecture: Architecture
@@ -95,6 +95,13 @@ class Job:
     def checkpoints(self) -> Path:
         """Folder of what a killed training goes on from; removed with the result's writing."""
         return self.out / "checkpoints" / self.name
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job(AnyJob):
+    """A training of a classifier."""
+
+    settings: FinetuneSettings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -149,12 +156,17 @@ def run_job(job: Job) -> str:
         "freezing": freeze_rows(job, training),
         "predictions": predictions(job, start.corpus, start.rows, predicted),
     }
-    job.result.parent.mkdir(parents=True, exist_ok=True)
-    files.write_text(job.result, json.dumps(content, ensure_ascii=False) + "\n")
-    shutil.rmtree(job.checkpoints, ignore_errors=True)
     chosen = training.history[training.chosen]
     log.info("finetune: %s: %.1f s, epoch %d, step %d chosen",
              job.name, time.monotonic() - began, chosen.epoch, chosen.step)  # fmt: skip
+    return finish(job, content)
+
+
+def finish(job: AnyJob, content: Mapping[str, Any]) -> str:
+    """Write a job's result, remove its checkpoints, and return the path of the result file."""
+    job.result.parent.mkdir(parents=True, exist_ok=True)
+    files.write_text(job.result, json.dumps(content, ensure_ascii=False) + "\n")
+    shutil.rmtree(job.checkpoints, ignore_errors=True)
     return str(job.result)
 
 
@@ -173,25 +185,30 @@ def prepared(job: Job, splits: Sequence[str]) -> Start:
 
 def trained(job: Job, start: Start, out: Output) -> Training:
     """Train the model that a job starts with, in place, and return what the training measured on dev."""
-    watch = Watch(
-        rule=rule_of(job.settings, job.freeze, job.source_language),
-        protocol=job.settings.protocol,
-        source_language=job.source_language,
-        gradient_norms=bool(job.freeze) and job.settings.freeze_rule == "gradient",
-        fresh=start.fresh,
-    )
     return train(
         start.model,
         start.tokenizer,
         settings=job.settings,
         seed=job.seed,
         texts=(start.texts["train"], start.texts["dev"]),
-        watch=watch,
+        watch=watch_of(job, start.fresh),
         out=out,
     )
 
 
-def arguments_of(job: Job) -> dict[str, Any]:
+def watch_of(job: AnyJob, fresh: frozenset[str], frozen: tuple[int, ...] = ()) -> Watch:
+    """Return what a job's training looks at; `frozen` are the layers that are frozen from the start."""
+    return Watch(
+        rule=rule_of(job.settings, job.freeze, job.source_language),
+        protocol=job.settings.protocol,
+        source_language=job.source_language,
+        gradient_norms=bool(job.freeze) and job.settings.freeze_rule == "gradient",
+        fresh=fresh,
+        frozen=frozen,
+    )
+
+
+def arguments_of(job: AnyJob) -> dict[str, Any]:
     """Return what a training depends on besides settings and seed; a checkpoint of others is refused."""
     return {
         "system": job.system,

@@ -84,7 +84,7 @@ class MCBertConfig(PreTrainedConfig):
         super().__init__(**kwargs)
 
 
-class _MCBert(PreTrainedModel):
+class PooledModel(PreTrainedModel):
     """An encoder whose chosen layers are pooled and concatenated."""
 
     config_class = MCBertConfig
@@ -123,10 +123,10 @@ class _MCBert(PreTrainedModel):
         labels : sequence of str
             Label names in the order of their codes.
         head
-            ``decision``, ``standardised`` and ``head_layers`` of `MCBertConfig`.
+            What else the config takes, such as ``decision`` of `MCBertConfig`.
         """
         encoder = load_encoder(folder, max(layers))
-        config = MCBertConfig(
+        config = cls.config_class(
             encoder_config=_cut_config(encoder.config),
             layers=layers,
             pooling=pooling,
@@ -153,7 +153,7 @@ class _MCBert(PreTrainedModel):
         return torch.cat([pool(states[layer], attention_mask, one) for layer, one in blocks], dim=-1)
 
 
-class MCBertModel(_MCBert):
+class MCBertModel(PooledModel):
     """Pooled states of the chosen layers, concatenated: what a classifier outside the model decides from."""
 
     def __init__(self, config: MCBertConfig) -> None:
@@ -172,7 +172,7 @@ class MCBertModel(_MCBert):
         return BaseModelOutputWithPooling(pooler_output=self.pooled(input_ids, attention_mask, **kwargs))
 
 
-class MCBertForSequenceClassification(_MCBert):
+class MCBertForSequenceClassification(PooledModel):
     """Pooled states of the chosen layers, concatenated, dropout, linear; hidden layers first by option."""
 
     feature_mean: torch.Tensor

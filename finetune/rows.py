@@ -17,12 +17,12 @@ from finetune.evaluation import Evaluation, Score
 from finetune.settings import WATCHING
 
 if TYPE_CHECKING:
-    from finetune.job import Job
+    from finetune.job import AnyJob, Job
 
 SEES = ("last", "source-dev", "target-dev")  # protocols by what they look at, the least first
 
 
-def protocol_of(job: Job) -> str:
+def protocol_of(job: AnyJob) -> str:
     """Return the protocol that a system's results are stamped with: of its choices, the one that saw most.
 
     The baseline chooses an epoch only; the others also have layers and pooling that phase one chose, and
@@ -34,7 +34,7 @@ def protocol_of(job: Job) -> str:
     return max(chosen, key=SEES.index)
 
 
-def score_rows(job: Job, training: Training, test: Mapping[str, Score]) -> list[dict[str, Any]]:
+def score_rows(job: AnyJob, training: Training, test: Mapping[str, Score]) -> list[dict[str, Any]]:
     """Return the rows of finetune.csv: dev of every evaluation, test of the chosen one."""
     chosen = training.history[training.chosen]
     scored = [("dev", evaluation) for evaluation in training.history]
@@ -43,7 +43,7 @@ def score_rows(job: Job, training: Training, test: Mapping[str, Score]) -> list[
             for split, e in scored for language in e.scores]  # fmt: skip
 
 
-def _score_row(job: Job, evaluation: Evaluation, split: str, language: str) -> dict[str, Any]:
+def _score_row(job: AnyJob, evaluation: Evaluation, split: str, language: str) -> dict[str, Any]:
     is_baseline = job.system == "baseline"
     return {
         "system": job.system,
@@ -62,7 +62,7 @@ def _score_row(job: Job, evaluation: Evaluation, split: str, language: str) -> d
     }
 
 
-def freeze_rows(job: Job, training: Training) -> list[dict[str, Any]]:
+def freeze_rows(job: AnyJob, training: Training) -> list[dict[str, Any]]:
     """Return the rows of freezing.csv."""
     return [
         {

@@ -154,7 +154,8 @@ def fit(
 def relevant(settings: TrainingSettings) -> dict[str, Any]:
     """Return the settings that one training depends on."""
     found = dataclasses.asdict(settings)
-    return {name: value for name, value in found.items() if name not in ("systems", "seeds")}
+    elsewhere = ("systems", "seeds", "corpus", "parallel")  # each training has one of them, or its result
+    return {name: value for name, value in found.items() if name not in elsewhere}
 
 
 @contextlib.contextmanager

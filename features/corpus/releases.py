@@ -29,6 +29,7 @@ NO_GOLD = "-"  # the annotators did not agree
 _OFFICIAL = {"id": "pairID", "text": "sentence1", "text_pair": "sentence2", "label": "gold_label"}
 _OFFICIAL_XNLI = {**_OFFICIAL, "language": "language"}
 _TRANSLATED = {"text": "premise", "text_pair": "hypo", "label": "label"}
+_PLAIN = {"id": "id", "text": "premise", "text_pair": "hypothesis", "label": "label"}
 _ALLNLI = {"text": "sentence1", "text_pair": "sentence2", "label": "label", "split": "split"}
 
 
@@ -44,6 +45,9 @@ class Part:
 
     split: str = ""
     """Split of its rows; empty: the file has a column for it."""
+
+    optional: bool = False
+    """Whether a release without it is whole."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +74,12 @@ _XNLI = tuple(
     _official("XNLI-1.0", f"xnli.{split}", _OFFICIAL_XNLI, split, ".tsv", ".jsonl")
     for split in ("dev", "test")
 )
+
+
+def _plain(split: str, *, optional: bool = False) -> Part:
+    return Part((f"{split}.csv", f"{split}.csv.gz"), _PLAIN, split, optional)
+
+
 _GET_MULTINLI = "MultiNLI 1.0 (cims.nyu.edu/~sbowman/multinli)"
 _GET_XNLI = "XNLI 1.0 (cims.nyu.edu/~sbowman/xnli)"
 
@@ -88,6 +98,10 @@ RELEASES = {
     ),
     "allnli": Release(
         (Part(("AllNLI.tsv.gz", "AllNLI.tsv"), _ALLNLI),), "AllNLI (sbert.net/datasets/AllNLI.tsv.gz)"
+    ),
+    "nli": Release(
+        (_plain("train"), _plain("dev"), _plain("test", optional=True)),
+        "labelled pairs (train.csv and dev.csv, as samples/nli has them)",
     ),
 }
 
@@ -108,7 +122,7 @@ def read_release(settings: CorpusSettings, bad: BadRows) -> pd.DataFrame:
         A file that is not there, a language without rows, rows that cannot be used and are not to be skipped.
     """
     parts = []
-    for part, path in zip(RELEASES[settings.format].parts, release_files(settings), strict=True):
+    for part, path in _found(settings):
         rows = _gold(_read(path, part, bad), part, path, bad)
         if "language" in rows.columns and settings.languages:
             rows = _of_languages(rows, settings.languages, path)
@@ -124,6 +138,10 @@ def release_files(settings: CorpusSettings) -> list[Path]:
     CorpusError
         One is not there; the message says where to get the release.
     """
+    return [path for _, path in _found(settings)]
+
+
+def _found(settings: CorpusSettings) -> list[tuple[Part, Path]]:
     release = RELEASES[settings.format]
     folder = Path(settings.path)
     out = []
@@ -132,12 +150,14 @@ def release_files(settings: CorpusSettings) -> list[Path]:
         # as unpacked, or without the archive's own folders
         tried = [folder.joinpath(*PurePosixPath(f).parts[k:]) for f in files for k in range(f.count("/") + 1)]
         found = next((path for path in tried if path.is_file()), None)
+        if found is None and part.optional:
+            continue
         if found is None:
             raise CorpusError(
                 f"{folder / files[0]}: no such file; unpack {release.where} into one folder and set "
                 "corpus.path to it"
             )
-        out.append(found)
+        out.append((part, found))
     return out
 
 
@@ -145,6 +165,8 @@ def _read(path: Path, part: Part, bad: BadRows) -> pd.DataFrame:
     wanted = Wanted(tuple(part.columns), (), part.columns)
     if ".jsonl" in path.suffixes:
         frame = read_jsonl(path, wanted, bad)
+    elif ".csv" in path.suffixes:
+        frame = read_delimited(path, wanted, bad, form=TableForm(delimiter=",", quoting="csv"))
     else:
         # the last columns of the .txt files are the annotators' labels, of which there may be fewer
         form = TableForm(delimiter="\t", quoting="none")
@@ -185,5 +207,5 @@ def _as_corpus(rows: pd.DataFrame, part: Part, settings: CorpusSettings) -> pd.D
     ids = split + "-" + number
     if "language" in rows.columns:
         return rows.assign(split=split, id=ids + "-" + rows["language"])
-    language = settings.source_language if part.columns is _TRANSLATED else "en"
+    language = settings.source_language if part.columns in (_TRANSLATED, _PLAIN) else "en"
     return rows.assign(split=split, id=ids, language=language)

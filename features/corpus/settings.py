@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-FORMATS = ("table", "huggingface", "xnli", "xnli-mt", "multinli", "snli", "allnli")
+FORMATS = ("table", "huggingface", "xnli", "xnli-mt", "multinli", "snli", "allnli", "nli")
 TRANSFERS = ("zero-shot", "translate-train", "translate-test")
 SEVERAL_LANGUAGES = ("xnli", "xnli-mt")  # formats whose languages must be named
 COLUMNS = ("id", "text", "text_pair", "label", "language", "split")
@@ -19,11 +19,12 @@ class CorpusSettings:
     path: str = ""
     """A table with the columns `COLUMNS` (text_pair may be absent), a release's folder, a dataset's name."""
 
-    format: Literal["table", "huggingface", "xnli", "xnli-mt", "multinli", "snli", "allnli"] = "table"
+    format: Literal["table", "huggingface", "xnli", "xnli-mt", "multinli", "snli", "allnli", "nli"] = "table"
     """``table``: CSV, TSV, JSON Lines or Parquet; ``huggingface``: a dataset of the hub by name or a local
     folder; ``xnli``: MultiNLI train with XNLI 1.0 dev and test; ``xnli-mt``: the same with XNLI-MT's train
     translated into the source language; ``multinli``: dev matched, test mismatched; ``snli``; ``allnli``:
-    AllNLI.tsv.gz."""
+    AllNLI.tsv.gz; ``nli``: a folder of train.csv, dev.csv and perhaps test.csv with the columns id, premise,
+    hypothesis, label."""
 
     source_language: str = "en"
     """Language of the training texts."""

@@ -125,7 +125,7 @@ class _Builder:
             return Searched(trial=trial, message=str(error))
 
     def _jobs(self, settings: FinetuneSettings) -> tuple[Job, ...]:
-        require_protocol(settings, self.corpus)
+        require_protocol(settings, self.corpus, freezes="mcbert_wf" in settings.systems)
         require_length(settings, self.inputs.encoder)
         architecture: Architecture = read_architecture(
             self.winner_of(settings),

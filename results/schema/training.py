@@ -19,6 +19,19 @@ from results.schema.words import (
     SYSTEM,
 )
 
+_MOMENT = (
+    layers("frozen_layers", "layers frozen at that moment; empty for none", nullable=True),
+    PROTOCOL,
+    Column(name="chosen", dtype="bool", meaning="whether the protocol takes the weights of this moment"),
+    number("seconds", "time since the start of this training", "seconds", least=0),
+    number(
+        "train_loss",
+        "mean training loss since the evaluation before; empty for step 0",
+        "nats",
+        nullable=True,
+    ),
+)
+
 FINETUNE = Table(
     file_name="finetune.csv",
     meaning="Training curves. Test rows exist for the chosen moment only: test is scored once, at the end.",
@@ -36,16 +49,7 @@ FINETUNE = Table(
         count("n_texts", "texts scored", "texts"),
         layers("layers", "layers whose pooled states feed the head; empty for the baseline", nullable=True),
         poolings("pooling", "pooling over the tokens; empty for the baseline", nullable=True),
-        layers("frozen_layers", "layers frozen at that moment; empty for none", nullable=True),
-        PROTOCOL,
-        Column(name="chosen", dtype="bool", meaning="whether the protocol takes the weights of this moment"),
-        number("seconds", "time since the start of this training", "seconds", least=0),
-        number(
-            "train_loss",
-            "mean training loss since the evaluation before; empty for step 0",
-            "nats",
-            nullable=True,
-        ),
+        *_MOMENT,
         *stamp(),
     ),
 )
@@ -57,6 +61,57 @@ FREEZING = Table(
     key=("run", "system", "seed", "epoch", "step", "layers"),
     columns=(
         SYSTEM,
+        SEED,
+        EPOCH,
+        STEP,
+        layers("layers", "layers frozen by the event"),
+        text("reason", "why then"),
+        PROTOCOL,
+        *stamp(),
+    ),
+)
+
+_OBJECTIVE = text(
+    "objective",
+    "softmax: classify a pair from (u, v, |u - v|); ranking: find what a premise entails among the sentences "
+    "of the batch",
+    ("softmax", "ranking"),
+)
+
+EMBEDDINGS = Table(
+    file_name="embeddings.csv",
+    meaning="Training curves of sentence embeddings, on pairs of sentences. Test rows exist for the chosen "
+    "moment only.",
+    row="an evaluation, language and split of a training with one seed",
+    key=("run", "seed", "epoch", "step", "language", "split"),
+    columns=(
+        _OBJECTIVE,
+        SEED,
+        EPOCH,
+        STEP,
+        LANGUAGE,
+        SCORED_SPLIT,
+        share(
+            "accuracy",
+            "softmax: pairs classified rightly; ranking: premises whose entailed sentence is nearer than the "
+            "one that contradicts them",
+        ),
+        number("loss", "mean cross-entropy of that choice", "nats", least=0),
+        count("n_pairs", "pairs, or premises, scored", "pairs"),
+        layers("layers", "layers whose pooled states are the vector"),
+        poolings("pooling", "pooling over the tokens"),
+        *_MOMENT,
+        *stamp(),
+    ),
+)
+
+EMBEDDINGS_FREEZING = Table(
+    file_name="embeddings_freezing.csv",
+    meaning="Freeze events of the training of sentence embeddings.",
+    row="an event in a training with one seed",
+    key=("run", "seed", "epoch", "step", "layers"),
+    columns=(
+        _OBJECTIVE,
         SEED,
         EPOCH,
         STEP,

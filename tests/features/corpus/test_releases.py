@@ -205,3 +205,36 @@ def test_a_malformed_line_of_tab_separated_fields_is_named(tmp_path):
         CorpusError, match=r"xnli\.dev\.tsv: column 'pairID' is missing \(did you mean 'pair'\?\)"
     ):
         read(tmp_path, "xnli", languages=("en",))
+
+
+HEADER = "id,premise,hypothesis,label\n"
+
+
+@pytest.mark.parametrize("end", ["", ".gz"])
+def test_plain_pairs_are_csv_with_quotes_in_the_source_language(tmp_path, end):
+    put(tmp_path, f"train.csv{end}", HEADER + '7,"a, ""b""",c,entailment\n8,d,e,-\n')
+    put(tmp_path, f"dev.csv{end}", HEADER + "7,f,g,contradictory\n")
+    frame = read(tmp_path, "nli", source_language="fr")
+    assert frame["id"].tolist() == ["train-7", "dev-7"]
+    assert frame["text"].tolist() == ['a, "b"', "f"]
+    assert frame["label"].tolist() == ["entailment", "contradiction"]
+    assert set(frame["language"]) == {"fr"}
+
+
+def test_plain_pairs_may_have_test_rows_but_must_have_dev(tmp_path):
+    put(tmp_path, "train.csv", HEADER + "1,a,b,neutral\n")
+    with pytest.raises(CorpusError, match=r"dev\.csv: no such file; .* as samples/nli has them"):
+        read(tmp_path, "nli")
+    for split in ("dev", "test"):
+        put(tmp_path, f"{split}.csv", HEADER + "1,a,b,neutral\n")
+    assert read(tmp_path, "nli")["split"].tolist() == ["train", "dev", "test"]
+
+
+def test_plain_pairs_name_line_and_column(tmp_path):
+    put(tmp_path, "train.csv", HEADER + "1,a,b,maybe\n")
+    put(tmp_path, "dev.csv", HEADER + "1,a,b,neutral\n")
+    with pytest.raises(CorpusError, match=r"train\.csv, line 2.*label.*got 'maybe', accepted: contradiction"):
+        read(tmp_path, "nli")
+    put(tmp_path, "train.csv", "id,premise,label\n1,a,neutral\n")
+    with pytest.raises(CorpusError, match="column 'hypothesis' is missing"):
+        read(tmp_path, "nli")

@@ -1,0 +1,63 @@
+"""What the README.md of trained sentence embeddings says of the training; the folder's writer adds the use.
+
+python -m pytest tests/finetune/embeddings/test_job.py
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING
+
+from features.corpus import Corpus
+from finetune.callback import Training
+from finetune.rows import layers_text
+from finetune.trained_card import escaped
+
+if TYPE_CHECKING:
+    from finetune.embeddings.job import EmbeddingsJob
+
+SCORED = {
+    "softmax": "pairs classified rightly",
+    "ranking": "premises nearer to what they entail than to what contradicts them",
+}
+
+
+def describe_embeddings(job: EmbeddingsJob, corpus: Corpus, training: Training) -> str:
+    """Return the card, Markdown; every text from data is escaped."""
+    chosen, settings = training.history[training.chosen], job.settings
+    counts = corpus.table["split"].value_counts()
+    lines = [
+        f"    {name} = {json.dumps(value, ensure_ascii=False)}"
+        for name, value in dataclasses.asdict(settings).items()
+        if name not in ("corpus", "parallel", "seeds")
+    ]
+    scores = "\n".join(
+        f"- {escaped(language)}: {score.accuracy:.3f} of {score.n_texts} dev examples"
+        for language, score in chosen.scores.items()
+    )
+    frozen = layers_text(training.history[-1].frozen).replace("+", ", ") or "none"
+    words = "the word embeddings" if settings.freeze_embeddings else "no word embeddings"
+    return f"""# Sentence embeddings of {escaped(str(job.stamp["encoder"]))}
+
+A siamese encoder trained on {counts["train"]} pairs of sentences in {escaped(corpus.source_language)}. Their
+labels: {", ".join(map(escaped, corpus.labels))}; the objective: {settings.objective}.
+
+## Training
+
+Seed {job.seed}, epoch {chosen.epoch}, step {chosen.step}. Frozen from the start: {words}. Layers frozen in
+the end: {frozen}.
+
+{chr(10).join(lines)}
+
+## Scores on dev
+
+Share of {SCORED[settings.objective]}:
+
+{scores}
+
+## Limitations
+
+Only the languages above were trained or scored here; how near translations are in others is in the run's
+`tatoeba.csv`.
+"""

@@ -1,0 +1,107 @@
+"""A siamese encoder: two sentences go through the same encoder, and an objective looks at their vectors.
+
+python -m pytest tests/finetune/embeddings/test_model.py
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from transformers import PreTrainedConfig
+from transformers.utils.generic import ModelOutput
+
+from finetune.embeddings.objectives import OBJECTIVES
+from finetune.model import MCBertConfig, MCBertModel, PooledModel
+
+
+class SiameseConfig(MCBertConfig):
+    """Config of `SiameseEncoder`: that of the pooled encoder, and what its vectors are trained for.
+
+    Parameters
+    ----------
+    objective : str
+        A key of `OBJECTIVES`.
+    scale : float
+        What the objective ``ranking`` multiplies cosines by.
+    """
+
+    model_type = "mcbert-siamese"
+
+    def __init__(
+        self,
+        encoder_config: PreTrainedConfig | Mapping[str, Any] | None = None,
+        *,
+        objective: str = "softmax",
+        scale: float = 20.0,
+        **kwargs: Any,
+    ) -> None:
+        self.objective, self.scale = objective, scale
+        super().__init__(encoder_config, **kwargs)
+
+
+@dataclasses.dataclass
+class SiameseOutput(ModelOutput):
+    """What a siamese encoder returns."""
+
+    logits: torch.Tensor | None = None
+    """(n, n_labels) or (n, m), of the objective; None where no other sentences were given."""
+
+    pooler_output: torch.Tensor | None = None
+    """Vectors of the sentences, (n, width), float32."""
+
+
+class SiameseEncoder(PooledModel):
+    """Pooled states of the chosen layers as a sentence's vector, and an objective over two of them."""
+
+    config_class = SiameseConfig
+
+    def __init__(self, config: SiameseConfig) -> None:
+        super().__init__(config)
+        self.objective = OBJECTIVES[config.objective](
+            self.width, n_labels=config.num_labels or 0, dropout=config.dropout, scale=config.scale
+        )
+        self.post_init()  # type: ignore[no-untyped-call]
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        *,
+        other: Mapping[str, torch.Tensor] | None = None,
+        blocked: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> SiameseOutput:
+        """Encode sentences, and compare them with others.
+
+        Parameters
+        ----------
+        input_ids, attention_mask : Tensor
+            (n, seq), int64, of the sentences u; other arguments are the encoder's.
+        other : mapping of str to Tensor, optional
+            The same of the sentences v, (m, another seq).
+        blocked : Tensor, optional
+            (n, m), bool: pairs that take no part in ``ranking``.
+        """
+        u = self.pooled(input_ids, attention_mask, input_ids=input_ids, **kwargs)
+        if other is None:
+            return SiameseOutput(pooler_output=u)
+        mask, rest = other["attention_mask"], {k: v for k, v in other.items() if k != "attention_mask"}
+        v = self.pooled(other["input_ids"], mask, **rest)
+        with torch.autocast(u.device.type, enabled=False):  # 8 bits are too few for scaled cosines
+            return SiameseOutput(logits=self.objective(u.float(), v.float(), blocked), pooler_output=u)
+
+    def alone(self) -> MCBertModel:
+        """Return the encoder without its objective, its weights shared: what is saved."""
+        config = MCBertConfig(
+            encoder_config=self.config.encoder_config,
+            layers=self.config.layers,
+            pooling=self.config.pooling,
+            dropout=0.0,
+        )
+        model = MCBertModel(config)
+        model.encoder = self.encoder
+        model.train(False)
+        return model
