@@ -30,6 +30,8 @@ STAGES = {
     "knobs": "texts.csv + winner -> knobs.csv: the settings of finetune, tried on dev; prints the best",
     "finetune": "texts.csv + winner -> finetune.csv, table1.csv, models/, TensorBoard log",
     "retrieval": "Tatoeba pairs -> tatoeba.csv: translations found, every layer x pooling, both directions",
+    "evaluate-embeddings": "STS Benchmark + Tatoeba pairs -> sts.csv, tatoeba.csv, reductions.csv: "
+    "frozen layers, the run's own sentence encoders and any others, side by side",
     "report": "the run's CSVs -> report.html",
 }
 
@@ -114,6 +116,14 @@ def build_parser() -> argparse.ArgumentParser:
     commands.choices["export"].add_argument(
         "--candidate", metavar="ID|RANK", help="another than the winner, as gridsearch.csv names or ranks it"
     )
+    commands.choices["evaluate-embeddings"].add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="NAME[@LAYERS:POOLING]",
+        help="a sentence encoder, by folder or hub name; a plain encoder with what to pool, such as "
+        "xlm-roberta-base@7+8:mean; may be repeated",
+    )
     show = commands.add_parser("show", help="print the configuration that a command would use, as JSON")
     _add_config(show)
     show.set_defaults(command=_show)
@@ -180,6 +190,10 @@ def _stage(args: argparse.Namespace, interruption: Interruption) -> int:
     pipeline = Pipeline(_config(args), run, args.cache, interruption)
     if getattr(args, "candidate", None):
         export(pipeline, args.candidate)
+    elif args.stage == "evaluate-embeddings":
+        from pipeline.similarity import evaluate_models
+
+        evaluate_models(pipeline, args.model)
     else:
         RUNNERS[args.stage](pipeline)
     log.info("%s -> %s", args.stage, run.folder)

@@ -8,8 +8,16 @@ from __future__ import annotations
 from results.kinds import stamp
 from results.schema.comparisons import EFFECTS, PROTOCOL_CHOICES, SCORES, TOP
 from results.schema.corpus import CORPUS, LABELS, REJECTED, TEXTS
+from results.schema.embeddings import (
+    PUBLISHED_STS,
+    PUBLISHED_TATOEBA,
+    REDUCTIONS,
+    SEED_COMPAT,
+    STS,
+    TATOEBA,
+)
 from results.schema.knobs import KNOBS
-from results.schema.search import CONFUSION, GRIDSEARCH, PREDICTIONS, TATOEBA
+from results.schema.search import CONFUSION, GRIDSEARCH, PREDICTIONS
 from results.schema.training import FINETUNE, FREEZING, PUBLISHED, TABLE1
 from results.schema.vectors import NEIGHBOURS, VECTOR_IDS
 from results.schema.words import CLASSIFIERS, NOT_STATED, POOLINGS, PROTOCOLS, SPLITS, SYSTEMS
@@ -17,14 +25,15 @@ from results.schema.words import CLASSIFIERS, NOT_STATED, POOLINGS, PROTOCOLS, S
 __all__ = [
     "CLASSIFIERS", "CONFUSION", "CORPUS", "EFFECTS", "FINETUNE", "FREEZING", "GRIDSEARCH", "KNOBS", "LABELS",
     "NEIGHBOURS",
-    "NOT_STATED", "POOLINGS", "PREDICTIONS", "PROTOCOLS", "PROTOCOL_CHOICES", "PUBLISHED", "REJECTED",
-    "SCORES", "SPLITS", "STAMP", "SYSTEMS", "TABLE1", "TABLES", "TATOEBA", "TEXTS", "TOP",
-    "VECTOR_IDS",
+    "NOT_STATED", "POOLINGS", "PREDICTIONS", "PROTOCOLS", "PROTOCOL_CHOICES", "PUBLISHED", "PUBLISHED_STS",
+    "PUBLISHED_TATOEBA", "REDUCTIONS", "REJECTED", "SCORES", "SEED_COMPAT", "SPLITS", "STAMP", "STS",
+    "SYSTEMS", "TABLE1", "TABLES", "TATOEBA", "TEXTS", "TOP", "VECTOR_IDS",
 ]  # fmt: skip
 
 _SEARCHED = (GRIDSEARCH, SCORES, CONFUSION, TOP, EFFECTS, PROTOCOL_CHOICES, PREDICTIONS)
-_MEASURED = (CORPUS, *_SEARCHED, KNOBS, FINETUNE, FREEZING, TABLE1, TATOEBA)
-TABLES = (TEXTS, REJECTED, *_MEASURED, LABELS, VECTOR_IDS, NEIGHBOURS, PUBLISHED)
+_MEASURED = (CORPUS, *_SEARCHED, KNOBS, FINETUNE, FREEZING, TABLE1, STS, TATOEBA, REDUCTIONS)
+_GIVEN = (LABELS, VECTOR_IDS, NEIGHBOURS)
+TABLES = (TEXTS, REJECTED, *_MEASURED, *_GIVEN, PUBLISHED, PUBLISHED_STS, PUBLISHED_TATOEBA)
 """Every declared table."""
 STAMP = tuple(column.name for column in stamp())
 """The columns that every row of a run carries."""
