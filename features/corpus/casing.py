@@ -14,8 +14,8 @@ from typing import NamedTuple
 def lowered(text: str) -> str:
     """Lower-case a text and strip its combining marks, as BERT's ``do_lower_case`` does.
 
-    Canonical decomposition, then everything of category Mn away: accents, and also vowel signs of Devanagari,
-    voicing marks of kana and short vowels of Arabic.
+    Canonical decomposition, then everything of category Mn away: accents, and also viramas and some vowel
+    signs of Devanagari, voicing marks of kana and short vowels of Arabic.
     """
     decomposed = unicodedata.normalize("NFD", text.lower())
     return "".join(character for character in decomposed if unicodedata.category(character) != "Mn")

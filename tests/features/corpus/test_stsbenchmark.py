@@ -81,3 +81,43 @@ def test_what_is_not_there(tmp_path):
         read_stsbenchmark(tmp_path / "sts-dev.csv")
     with pytest.raises(CorpusError, match=r"other\.csv: accepted: sts-train\.csv"):
         read_stsbenchmark(tmp_path / "other.csv")
+
+
+@pytest.fixture
+def tidy(tmp_path):
+    header = "id,score,sentence1,sentence2\n"
+    (tmp_path / "dev.csv").write_text(header + 'd1,3.8,"One, two.",Two.\n')
+    (tmp_path / "test.csv").write_text(header + "t1,0,A.,B.\nt2,5,C.,C!\n")
+    return tmp_path
+
+
+def test_tidy_files(tidy):
+    frame = read_stsbenchmark(tidy)
+    assert frame.columns.tolist() == ["id", "text", "text_pair", "score", "split"]
+    assert frame["id"].tolist() == ["d1", "t1", "t2"]
+    assert frame["split"].tolist() == ["dev", "test", "test"]
+    assert frame["text"].tolist() == ["One, two.", "A.", "C."]
+    assert frame["score"].tolist() == [3.8, 0, 5]
+    assert read_stsbenchmark(tidy / "test.csv")["id"].tolist() == ["t1", "t2"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            "id,score,sentence1,sentence2\nd1,5.2,A,B\n",
+            r"dev\.csv: row 1 \(line 2\): column score: got '5.2'",
+        ),
+        (
+            "id,score,sentence1,sentence2\nd1,4,A,\n",
+            r"dev\.csv: row 1 \(line 2\): column sentence2: it is empty",
+        ),
+        ("id,score,sentence1,sentence2\nt1,4,A,B\n", r"column id: 't1' is already in .*dev\.csv, row 1"),
+        ("score,sentence1,sentence2\n4,A,B\n", r"dev\.csv: column 'id' is missing"),
+        ("id,score,sentence1,sentence2\nd1,4,A\n", r"dev\.csv: row 1 \(line 2\): 3 fields, accepted: 4"),
+    ],
+)
+def test_tidy_files_with_mistakes(tidy, content, said):
+    (tidy / "dev.csv").write_text(content)
+    with pytest.raises(CorpusError, match=said):
+        read_stsbenchmark(tidy)
