@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 
 EVIDENCE = ("scores.csv", "top.csv", "effects.csv", "protocols.csv")
 TABLES = ("corpus.csv", "gridsearch.csv", "confusion.csv", *EVIDENCE, "predictions_gridsearch.csv",
-          "finetune.csv", "freezing.csv", "predictions_finetune.csv", "table1.csv")  # fmt: skip
+          "predictions.npz", "finetune.csv", "freezing.csv", "predictions_finetune.csv", "table1.csv",
+          "knobs.csv")  # fmt: skip
 
 
 class Pipeline:
@@ -234,7 +235,7 @@ class Pipeline:
         return [name for name in names if (self.run.folder / name).is_file()]  # no table1 without test texts
 
     def report(self) -> None:
-        """Draw report.html from the CSVs that are there, running the earlier stages first."""
+        """Test the conclusions and draw report.html from the CSVs there, running the earlier stages first."""
         self.finetune()
         files = {
             name: sha256(self.run.folder / name) for name in TABLES if (self.run.folder / name).is_file()
@@ -242,9 +243,11 @@ class Pipeline:
         self.run.stage("report", {"version": __version__, "files": files}, self._report, replace=True)
 
     def _report(self) -> list[str]:
+        from pipeline.conclusions import write_conclusions
         from results.report import build
 
-        return [build(self.run.folder).name]
+        tested = write_conclusions(self.run.folder, self.stamp)
+        return [tested.name, build(self.run.folder).name]
 
     def corpus(self) -> Any:
         """Read the run's texts.csv as a `features.corpus.Corpus`."""

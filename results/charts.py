@@ -11,11 +11,9 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
+from results.canvas import BLUE, GREY, INK, MID_BLUE, ORANGE, finish, symbol_legend
 from results.schema import POOLINGS
 
-BLUE = "#1b5fa8"
-_MID_BLUE = "#2f7fd0"
-"""For lines and bars, readable on white and on dark."""
 SYSTEM_NAMES = {
     "probe": "Probe (frozen)",
     "baseline": "[CLS] baseline",
@@ -25,17 +23,9 @@ SYSTEM_NAMES = {
 """How the report writes the systems."""
 
 _TUNED = [SYSTEM_NAMES[name] for name in ("baseline", "mcbert", "mcbert_wf")]
-_COLOURS = ["#808790", _MID_BLUE, "#d9691a"]
+_COLOURS = [GREY, MID_BLUE, ORANGE]
 _SHAPES = ["circle", "square", "triangle-up"]
 _DASHES = [[2, 3], [7, 3], [1, 0]]
-_INK = "currentColor"
-_PLAIN = {
-    "labelColor": _INK,
-    "titleColor": _INK,
-    "titleFontWeight": "normal",
-    "labelFontSize": 11,
-    "titleFontSize": 11,
-}
 _WHITE_TEXT_FROM = 0.77
 """Opacity of the blue above which white is easier to read on it than a dark page colour."""
 
@@ -66,8 +56,8 @@ def heat_map(cells: pd.DataFrame, domain: tuple[float, float], *, digits: int = 
             alt.Tooltip("percent:Q", title="dev micro-F1, %", format=".2f"),
         ],
     )
-    frame_of_best = base.transform_filter("datum.best").mark_rect(filled=False, stroke=_INK, strokeWidth=2)
-    return _finish([_tiles(base), _numbers(base, f".{digits}f", "percent:Q"), frame_of_best], 34)
+    frame_of_best = base.transform_filter("datum.best").mark_rect(filled=False, stroke=INK, strokeWidth=2)
+    return finish([_tiles(base), _numbers(base, f".{digits}f", "percent:Q"), frame_of_best], 34)
 
 
 def effects(rows: pd.DataFrame, title: str, *, legend: bool) -> alt.LayerChart:
@@ -96,10 +86,9 @@ def effects(rows: pd.DataFrame, title: str, *, legend: bool) -> alt.LayerChart:
             alt.Tooltip("n:Q", title="comparisons", format=",d"),
         ],
     )
-    signed = alt.Axis(format="+.3~f", tickCount=5, labelExpr="datum.value == 0 ? '0' : datum.label")
-    axis = alt.X("left:Q", title="points of micro-F1", axis=signed)
-    shown = _symbol_legend() if legend else None
-    colours = {"dev": _COLOURS[2], "test": _MID_BLUE}
+    axis = alt.X("left:Q", title="points of micro-F1", axis=_signed())
+    shown = symbol_legend() if legend else None
+    colours = {"dev": _COLOURS[2], "test": MID_BLUE}
     colour = alt.Color(
         "split:N", scale=alt.Scale(domain=splits, range=[colours[split] for split in splits]), legend=shown
     )
@@ -109,8 +98,7 @@ def effects(rows: pd.DataFrame, title: str, *, legend: bool) -> alt.LayerChart:
     )
     bars = base.mark_rule(strokeWidth=2, opacity=0.85).encode(x=axis, x2="right:Q", color=colour)
     dots = base.mark_point(filled=True, size=45, opacity=1).encode(x="points:Q", color=colour, shape=shape)
-    zero = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(color=_INK, opacity=0.6).encode(x="zero:Q")
-    return _finish([zero, bars, dots], 28)
+    return finish([_zero(), bars, dots], 28)
 
 
 def by_n_layers(rows: pd.DataFrame) -> alt.LayerChart:
@@ -131,15 +119,15 @@ def by_n_layers(rows: pd.DataFrame) -> alt.LayerChart:
         orient="top",
         title=None,
         symbolSize=80,
-        symbolFillColor=_MID_BLUE,
-        symbolStrokeColor=_MID_BLUE,
+        symbolFillColor=MID_BLUE,
+        symbolStrokeColor=MID_BLUE,
         symbolOpacity=1,
     )
     dash = alt.StrokeDash("which:N", scale=alt.Scale(domain=both, range=[[1, 0], [4, 3]]), legend=legend)
     shape = alt.Shape("which:N", scale=alt.Scale(domain=both, range=["circle", "square"]), legend=legend)
-    lines = base.mark_line(color=_MID_BLUE, strokeWidth=2).encode(strokeDash=dash)
-    points = base.mark_point(filled=True, size=55, color=_MID_BLUE, opacity=1).encode(shape=shape)
-    return _finish([lines, points], None)
+    lines = base.mark_line(color=MID_BLUE, strokeWidth=2).encode(strokeDash=dash)
+    points = base.mark_point(filled=True, size=55, color=MID_BLUE, opacity=1).encode(shape=shape)
+    return finish([lines, points], None)
 
 
 def confusion(cells: pd.DataFrame) -> alt.LayerChart:
@@ -162,7 +150,7 @@ def confusion(cells: pd.DataFrame) -> alt.LayerChart:
             alt.Tooltip("percent:Q", title="% of the true label", format=".1f"),
         ],
     )
-    return _finish([_tiles(base), _numbers(base, ",d", "n:Q")], 30)
+    return finish([_tiles(base), _numbers(base, ",d", "n:Q")], 30)
 
 
 def curves(rows: pd.DataFrame, events: pd.DataFrame, *, legend: bool) -> alt.LayerChart:
@@ -183,7 +171,7 @@ def curves(rows: pd.DataFrame, events: pd.DataFrame, *, legend: bool) -> alt.Lay
         worst=rows["low"] * 100,
         most=rows["high"] * 100,
     )
-    shown = _symbol_legend() if legend else None
+    shown = symbol_legend() if legend else None
     base = alt.Chart(frame).encode(
         x=_epochs(rows),
         color=alt.Color("name:N", scale=alt.Scale(domain=_TUNED, range=_COLOURS), legend=shown),
@@ -205,13 +193,48 @@ def curves(rows: pd.DataFrame, events: pd.DataFrame, *, legend: bool) -> alt.Lay
     line = base.mark_line(strokeWidth=2).encode(y=alt.Y("percent:Q", scale=scale), strokeDash=dash)
     points = base.mark_point(filled=True, size=45, opacity=1).encode(y="percent:Q", shape=shape)
     layers = [band, *_event_layers(events, named=legend), line, points]
-    return _finish(layers, None, height=260 if legend else 150)
+    return finish(layers, None, height=260 if legend else 150)
 
 
-def _symbol_legend() -> alt.Legend:
-    return alt.Legend(
-        orient="top", title=None, labelLimit=0, symbolSize=80, symbolOpacity=1, symbolStrokeWidth=0
+def forest(rows: pd.DataFrame) -> alt.LayerChart:
+    """Draw effects with their intervals beside 0: a mark per comparison, formed and coloured by its verdict.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Columns mark (what stands beside the row), comparison, effect, low, high (shares), verdict.
+    """
+    frame = rows.assign(points=rows["effect"] * 100, left=rows["low"] * 100, right=rows["high"] * 100)
+    verdicts = ["supported", "not supported"]
+    base = alt.Chart(frame).encode(
+        y=alt.Y("mark:N", title=None, sort=frame["mark"].tolist()),
+        tooltip=[
+            alt.Tooltip("comparison:N"),
+            alt.Tooltip("points:Q", title="effect, points", format="+.2f"),
+            alt.Tooltip("left:Q", title="95% interval from", format="+.2f"),
+            alt.Tooltip("right:Q", title="to", format="+.2f"),
+            alt.Tooltip("verdict:N"),
+        ],
     )
+    colour = alt.Color(
+        "verdict:N", scale=alt.Scale(domain=verdicts, range=[MID_BLUE, ORANGE]), legend=symbol_legend()
+    )
+    shape = alt.Shape(
+        "verdict:N", scale=alt.Scale(domain=verdicts, range=["circle", "diamond"]), legend=symbol_legend()
+    )
+    axis = alt.X("left:Q", title="points of accuracy; right of 0 speaks for the conclusion", axis=_signed())
+    bars = base.mark_rule(strokeWidth=2, opacity=0.85).encode(x=axis, x2="right:Q", color=colour)
+    dots = base.mark_point(filled=True, size=70, opacity=1).encode(x="points:Q", color=colour, shape=shape)
+    return finish([_zero(), bars, dots], 26)
+
+
+def _signed() -> alt.Axis:
+    return alt.Axis(format="+.3~f", tickCount=5, labelExpr="datum.value == 0 ? '0' : datum.label")
+
+
+def _zero() -> alt.Chart:
+    rule: alt.Chart = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(color=INK, opacity=0.6)
+    return rule.encode(x="zero:Q")
 
 
 def _epochs(rows: pd.DataFrame) -> alt.X:
@@ -234,43 +257,20 @@ def _event_layers(events: pd.DataFrame, *, named: bool) -> list[alt.Chart]:
         x="epoch:Q",
         tooltip=["system:N", "epoch:Q", alt.Tooltip("layers:N", title="layers frozen"), "reason:N"],
     )
-    rules = base.mark_rule(color=_INK, strokeDash=[5, 3], strokeWidth=1.2, opacity=0.75)
-    text = base.mark_text(align="left", dx=5, baseline="top", fontSize=11, color=_INK)
+    rules = base.mark_rule(color=INK, strokeDash=[5, 3], strokeWidth=1.2, opacity=0.75)
+    text = base.mark_text(align="left", dx=5, baseline="top", fontSize=11, color=INK)
     return [rules, text.encode(text="text:N", y=alt.value(2))] if named else [rules]
 
 
 def _tiles(base: alt.Chart) -> alt.Chart:
-    tile = base.mark_rect(color=BLUE, stroke=_INK, strokeOpacity=0.12, strokeWidth=1)
+    tile = base.mark_rect(color=BLUE, stroke=INK, strokeOpacity=0.12, strokeWidth=1)
     shaded: alt.Chart = tile.encode(fillOpacity=alt.FillOpacity("shade:Q", scale=None, legend=None))
     return shaded
 
 
 def _numbers(base: alt.Chart, number_format: str, field: str) -> alt.Chart:
-    ink = alt.condition(f"datum.shade > {_WHITE_TEXT_FROM}", alt.value("white"), alt.value(_INK))
+    ink = alt.condition(f"datum.shade > {_WHITE_TEXT_FROM}", alt.value("white"), alt.value(INK))
     numbers: alt.Chart = base.mark_text(fontSize=11).encode(
         text=alt.Text(field, format=number_format), color=ink
     )
     return numbers
-
-
-def _finish(layers: list[alt.Chart], step: int | None, *, height: int = 220) -> alt.LayerChart:
-    """Fit a chart to its container, `step` pixels for each row or a fixed height, in the page's ink."""
-    sized = alt.LayerChart(layer=layers).properties(
-        width="container", height=alt.Step(step, **{"for": "position"}) if step else height
-    )
-    finished: alt.LayerChart = sized.configure(
-        background="transparent",
-        font="system-ui, sans-serif",
-        axis={
-            **_PLAIN,
-            "gridColor": _INK,
-            "gridOpacity": 0.12,
-            "domainOpacity": 0.4,
-            "domainColor": _INK,
-            "ticks": False,
-            "labelPadding": 5,
-        },
-        legend=_PLAIN,
-        view={"stroke": None},
-    )
-    return finished

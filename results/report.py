@@ -18,15 +18,17 @@ import pandas as pd
 import vl_convert
 from markupsafe import Markup
 
-from results import files, search_sections, sections, tables
+from results import conclusion_sections, files, search_sections, sections, tables
 from results.charts import SYSTEM_NAMES
 from results.schema import (
+    CONCLUSIONS,
     CONFUSION,
     CORPUS,
     EFFECTS,
     FINETUNE,
     FREEZING,
     GRIDSEARCH,
+    KNOBS,
     PREDICTIONS,
     PROTOCOL_CHOICES,
     SCORES,
@@ -48,6 +50,8 @@ TABLES = {
     "finetune": FINETUNE,
     "freezing": FREEZING,
     "table1": TABLE1,
+    "knobs": KNOBS,
+    "conclusions": CONCLUSIONS,
 }
 """The tables that the report shows, by the name of their file without `.csv`."""
 
@@ -159,6 +163,7 @@ def render(run: sections.Run, origin: dict[str, Any]) -> str:
     shown = {
         "run": run,
         "headline": sections.headline(run),
+        "conclusions": conclusion_sections.conclusions(run, add),
         "search": search_sections.search(run, add),
         "protocols": search_sections.protocols(run),
         "confusion": sections.confusion(run, add),

@@ -140,6 +140,21 @@ def accuracies(cells: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def epoch_ends(finetune: pd.DataFrame, source_language: str) -> pd.DataFrame:
+    """Take dev accuracy at the end of every epoch: columns system, seed, epoch, language, accuracy.
+
+    Language `mean` is the mean over the target languages, where there are any; evaluations within an epoch
+    are left out.
+    """
+    first = finetune.groupby(["system", "seed", "epoch"])["step"].transform("min")  # the others are within
+    ends = finetune[(finetune["split"] == "dev") & (finetune["step"] == first)]
+    dev = ends[["system", "seed", "epoch", "language", "accuracy"]]
+    targets = dev[dev["language"] != source_language]
+    means = targets.groupby(["system", "seed", "epoch"], as_index=False)["accuracy"].mean()
+    ends_and_means: pd.DataFrame = pd.concat([dev, means.assign(language=MEAN)], ignore_index=True)
+    return ends_and_means
+
+
 def training_curves(finetune: pd.DataFrame, source_language: str) -> pd.DataFrame:
     """Dev accuracy by epoch over the seeds.
 
@@ -156,12 +171,7 @@ def training_curves(finetune: pd.DataFrame, source_language: str) -> pd.DataFram
         Columns system, epoch, language (also `mean`, over target languages), accuracy (mean over seeds), low,
         high (worst and best seed), n_seeds.
     """
-    first = finetune.groupby(["system", "seed", "epoch"])["step"].transform("min")  # the others are within
-    ends = finetune[(finetune["split"] == "dev") & (finetune["step"] == first)]
-    dev = ends[["system", "seed", "epoch", "language", "accuracy"]]
-    targets = dev[dev["language"] != source_language]
-    means = targets.groupby(["system", "seed", "epoch"], as_index=False)["accuracy"].mean()
-    everything = pd.concat([dev, means.assign(language=MEAN)], ignore_index=True)
+    everything = epoch_ends(finetune, source_language)
     over_seeds = everything.groupby(["system", "epoch", "language"])["accuracy"]
     curves: pd.DataFrame = over_seeds.agg(["mean", "min", "max", "size"]).reset_index()
     return curves.rename(columns={"mean": "accuracy", "min": "low", "max": "high", "size": "n_seeds"})

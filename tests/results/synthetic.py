@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from results import schema, table1, tables
+from pipeline.conclusions import comparer
+from results import conclusions, schema, table1, tables
 from search.comparisons import effect_rows, protocol_rows, top_rows
 from search.effects import effects
 from search.intervals import Sample
+from search.predictions import Predictions
 from search.space import Candidate
 from tests.search.answers import make_predictions
 
@@ -51,7 +53,7 @@ def gridsearch(subsets=SMALL_SUBSETS, classifiers=("logistic_regression", "knn")
     rows: list[dict[str, object]] = []
     for layers, pooling, classifier in itertools.product(subsets, schema.POOLINGS, classifiers):
         gain = np.mean([LAYER_GAIN[k] for k in layers]) + 0.012 * np.log2(len(layers))
-        gain += POOLING_GAIN[pooling] + CLASSIFIER_GAIN[classifier]
+        gain += POOLING_GAIN[pooling] + CLASSIFIER_GAIN.get(classifier, -0.02)
         f1 = {
             f"{split}_f1_{language}": float(np.clip(EASE[language] + gain + rng.normal(0, 0.008), 0, 1))
             for split in ("dev", "test")
@@ -212,12 +214,18 @@ def winner() -> dict[str, object]:
     return {"layers": [6, 8, 11], "pooling": "max", "source_language": "en", "by_protocol": by_protocol}
 
 
-def evidence(candidates: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Make the tables that set a search against chance, with texts as easy as the candidates' scores say."""
+def answers(candidates: pd.DataFrame) -> Predictions:
+    """Make predictions for texts as easy as the candidates' test scores say."""
     fine = candidates[candidates["status"] == "ok"]
     right = fine[[f"test_f1_{language}" for language in LANGUAGES]].to_numpy()
+    return make_predictions(right, languages=LANGUAGES, names=fine["candidate_id"].tolist())
+
+
+def evidence(candidates: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Make the tables that set a search against chance."""
+    fine = candidates[candidates["status"] == "ok"]
     names = fine["candidate_id"].tolist()
-    predictions = make_predictions(right, languages=LANGUAGES, names=names)
+    predictions = answers(candidates)
     found = effects(
         [
             Candidate(
@@ -262,6 +270,9 @@ def write_run(folder: Path, candidates: pd.DataFrame | None = None) -> Path:
     protocols = {"probe": "target-dev", "baseline": "last", "mcbert": "last", "mcbert_wf": "last"}
     rows = table1.build(systems, STAMP, protocols=protocols, corpus="sample intents", casing="cased")
     tables.write(schema.TABLE1, rows, folder / "table1.csv")
+    known = {"gridsearch": searched, "finetune": curves, "table1": rows, "corpus": corpus()}
+    tested = conclusions.conclude(known, "en", comparer(answers(searched)))
+    tables.write(schema.CONCLUSIONS, tested.assign(**STAMP), folder / "conclusions.csv")
     (folder / "winner.json").write_text(json.dumps(winner()), encoding="utf-8")
     return folder
 

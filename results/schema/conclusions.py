@@ -1,0 +1,44 @@
+"""The table of the published conclusions, tested on a run.
+
+python -m results.dictionary > results/README.md
+"""
+
+from __future__ import annotations
+
+from results.columns import Table
+from results.kinds import count, difference, stamp, text
+
+SUPPORTED, NOT_SUPPORTED, NOT_TESTED = "supported", "not supported", "not tested here"
+
+CONCLUSIONS = Table(
+    file_name="conclusions.csv",
+    meaning="The eight conclusions of the MC-BERT paper, tested on this run. What is compared was chosen on "
+    "dev or fixed in advance; test labels choose nothing.",
+    row="a comparison that a conclusion predicts",
+    key=("run", "number", "comparison"),
+    columns=(
+        count("number", "number of the conclusion, 1 to 8", least=1),
+        text("conclusion", "what it claims, in our words"),
+        text("comparison", "what was compared: the first minus the second"),
+        difference(
+            "effect",
+            "difference of the mean accuracy (or micro-F1, which is the same with one label per text) over "
+            "the target languages, signed so that above 0 speaks for the conclusion",
+        ),
+        difference(
+            "low", "lower end of its 95% interval: paired bootstrap over texts, Student's t over seeds"
+        ),
+        difference("high", "upper end of it"),
+        count("n", "of what `unit` says, how many the interval is over", least=1, nullable=True),
+        text("unit", "what the interval is over: other texts, or other trainings", ("texts", "seeds"), True),
+        text("split", "part of the corpus that was compared on", ("dev", "test"), nullable=True),
+        text(
+            "verdict",
+            "supported: the interval lies above 0; not supported: it holds 0 or lies below, see `why`; a "
+            "conclusion is supported where every comparison that could be made supports it",
+            (SUPPORTED, NOT_SUPPORTED, NOT_TESTED),
+        ),
+        text("why", "why that verdict"),
+        *stamp(),
+    ),
+)

@@ -1,0 +1,45 @@
+import pytest
+
+from results import conclusion_sections, report, sections
+
+
+@pytest.fixture(scope="module")
+def run(run_dir):
+    return report.read_run(run_dir)
+
+
+def test_absent_conclusions_are_none():
+    assert conclusion_sections.conclusions(sections.Run("x", {}, {}, "en"), lambda name, _: name) is None
+
+
+def test_every_conclusion_has_its_verdict_and_its_comparisons(run):
+    charts = {}
+
+    def add(name, chart):
+        charts[name] = chart
+        return name
+
+    found = conclusion_sections.conclusions(run, add)
+    assert [group["number"] for group in found["groups"]] == list(range(1, 9))
+    assert sum(found["counts"].values()) == 8
+    (spec,) = charts.values()
+    drawn = [row for rows in spec.to_dict()["datasets"].values() for row in rows if "mark" in row]
+    table = run.tables["conclusions"]
+    assert len(drawn) == table["effect"].notna().sum()
+    assert all(row["left"] <= row["points"] <= row["right"] for row in drawn)
+
+
+def test_marks_number_the_comparisons_of_a_conclusion(run):
+    table = run.tables["conclusions"]
+    marks = conclusion_sections.marked(table).set_index("number")["mark"]
+    assert marks.loc[7] == "7"
+    assert marks.loc[3].tolist() == ["3a", "3b"]
+
+
+def test_without_any_test_there_is_no_figure(run):
+    table = run.tables["conclusions"]
+    none = table[table["effect"].isna()]
+    assert (
+        conclusion_sections.conclusions(sections.Run("x", {"conclusions": none}, {}, "en"), None)["chart"]
+        is None
+    )
