@@ -21,6 +21,7 @@ from results.statistics import resampled_counts
 
 Floats = npt.NDArray[np.float64]
 HEADLINE = "cosine"
+DECIMALS = 12  # of a cosine: equal pairs of sentences tie, whatever the order in which sums were rounded
 
 
 class Correlations(NamedTuple):
@@ -31,7 +32,8 @@ class Correlations(NamedTuple):
 
 
 def _cosine(u: Floats, v: Floats) -> Floats:
-    return np.asarray((u * v).sum(axis=1) / (np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1)))
+    cosines = (u * v).sum(axis=1) / (np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1))
+    return np.asarray(np.round(cosines, DECIMALS))
 
 
 def _manhattan(u: Floats, v: Floats) -> Floats:

@@ -56,8 +56,10 @@ def sts_files(path: Path) -> list[Path]:
     Raises
     ------
     CorpusError
-        A folder without any.
+        Nothing there, or a folder without any.
     """
+    if not path.exists():
+        raise CorpusError(f"{path}: no such file")
     if not path.is_dir():
         return [path]
     official = [f"sts-{split}.csv" for split in SPLITS]
