@@ -15,7 +15,7 @@ MCBERT    = $(BIN)/python -m pipeline
 STAGE     = $(MCBERT) $(1) --config $(CONFIG) --run $(RUN) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo prepare extract gridsearch knobs finetune report export retrieval test stress lint types validate bench bench-extract bench-gridsearch bench-finetune clean
+.PHONY: help setup demo prepare extract gridsearch knobs finetune report export embeddings retrieval test stress lint types validate bench bench-extract bench-gridsearch bench-finetune clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ report: setup ## the run's CSVs -> report.html
 
 export: setup ## the search's winner -> models/probe, a model of the library
 	$(call STAGE,export)
+
+embeddings: setup ## pairs of English sentences -> models/embeddings, embeddings.csv; sts.csv, tatoeba.csv
+	$(call STAGE,embeddings)
 
 retrieval: setup ## Tatoeba pairs -> tatoeba.csv, ARGS="retrieval.tatoeba=FOLDER"
 	$(call STAGE,retrieval)

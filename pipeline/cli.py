@@ -29,6 +29,8 @@ STAGES = {
     "a winner that is no head of weights -> models/probe-skops; another candidate -> models/ID",
     "knobs": "texts.csv + winner -> knobs.csv: the settings of finetune, tried on dev; prints the best",
     "finetune": "texts.csv + winner -> finetune.csv, table1.csv, models/, TensorBoard log",
+    "embeddings": "pairs of sentences -> embeddings.csv, models/embeddings, models/embeddings-st; then as "
+    "evaluate-embeddings",
     "retrieval": "Tatoeba pairs -> tatoeba.csv: translations found, every layer x pooling, both directions",
     "evaluate-embeddings": "STS Benchmark + Tatoeba pairs -> sts.csv, tatoeba.csv, reductions.csv: "
     "frozen layers, the run's own sentence encoders and any others, side by side",
@@ -38,7 +40,7 @@ STAGES = {
 ENCODING = ("extract_workers", "processes that encode, one per GPU or a share of the processors each")
 FITTING = ("workers", "processes that search and train; 0 is one per processor")
 WORKERS = dict.fromkeys(
-    ("gridsearch", "export", "knobs", "finetune", "report"), FITTING
+    ("gridsearch", "export", "knobs", "finetune", "embeddings", "report"), FITTING
 )  # of other stages: ENCODING
 CLUSTER = {
     "scheduler": ("scheduler", "a running dask scheduler: tls://host:port, or tcp:// on this machine"),
@@ -183,7 +185,7 @@ def _config(args: argparse.Namespace) -> Config:
 
 def _stage(args: argparse.Namespace, interruption: Interruption) -> int:
     from pipeline.export import export
-    from pipeline.stages import STAGES as RUNNERS
+    from pipeline.runners import STAGES as RUNNERS
     from pipeline.stages import Pipeline
 
     run = Run(args.runs, args.run or Path(args.config).stem)

@@ -11,13 +11,14 @@ import json
 import tomllib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from features.corpus import CorpusSettings, PrepareSettings
 from features.settings import EncoderSettings, ExtractSettings
+from finetune.embeddings.settings import EmbeddingsSettings
 from finetune.knobs.settings import KnobsSettings
 from finetune.settings import FinetuneSettings
 from pipeline.cluster.settings import ClusterSettings
@@ -52,6 +53,9 @@ class Config:
 
     knobs: KnobsSettings = dataclasses.field(default_factory=KnobsSettings)
     """Which of these settings to try on dev; not used by the other stages."""
+
+    embeddings: EmbeddingsSettings = dataclasses.field(default_factory=EmbeddingsSettings)
+    """How to train sentence embeddings; not used by the other stages."""
 
     retrieval: RetrievalSettings = dataclasses.field(default_factory=RetrievalSettings)
     """Which sentences to compare: translations to find, likeness to judge; not used by the other stages."""
@@ -113,11 +117,8 @@ def find(name: str) -> Path:
 
 def _anchor(tree: dict[str, Any], base: Path) -> None:
     """Make the relative paths of a file absolute; what the hub may have and is no folder there is a name."""
-    for name in ("corpus", "prepare", "encoder", "retrieval"):
-        section = tree.get(name)
-        if not isinstance(section, dict):
-            continue  # building the configuration says what is wrong with it
-        for key in ("path", "raw", "tatoeba", "sts"):
+    for name, section in _sections(tree):
+        for key in ("path", "raw", "tatoeba", "sts", "parallel"):
             if key in section and (not _may_be_on_hub(name, section) or _is_folder(base, section[key])):
                 section[key] = _anchored(base, section[key])
         for key in ("translations", "train_translations", "source_translations"):
@@ -127,6 +128,16 @@ def _anchor(tree: dict[str, Any], base: Path) -> None:
             if isinstance(section.get(key), dict):
                 models = section[key].items()
                 section[key] = {k: _anchored(base, v) if _is_folder(base, v) else v for k, v in models}
+
+
+def _sections(tree: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the sections that name files; of what is none, building the configuration says what is wrong."""
+    for name in ("corpus", "prepare", "encoder", "retrieval", "embeddings"):
+        section = tree.get(name)
+        if isinstance(section, dict):
+            yield name, section
+            if isinstance(section.get("corpus"), dict):
+                yield f"{name}.corpus", section["corpus"]
 
 
 def _anchored(base: Path, path: Any) -> Any:

@@ -32,7 +32,7 @@ from finetune.job import read_texts
 from finetune.rules import Schedule, plan_freezing
 from finetune.winner import Architecture
 from results import tables
-from results.schema.training import EMBEDDINGS, EMBEDDINGS_FREEZING
+from results.schema import EMBEDDINGS, EMBEDDINGS_FREEZING
 
 log = logging.getLogger(__name__)
 

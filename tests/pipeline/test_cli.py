@@ -18,7 +18,7 @@ from pipeline.cli import _config, build_parser, main
 from pipeline.cluster import ClusterSettings
 from pipeline.cluster.dask import LostClusterError
 from pipeline.config import CHECKOUT
-from pipeline.stages import STAGES
+from pipeline.runners import STAGES
 
 
 @pytest.fixture

@@ -40,8 +40,19 @@ def test_the_paper_s_layer_12_feeds_nothing_and_the_preset_says_so(caplog):
         plan_freezing(dataclasses.replace(tune, ignore_unused_frozen=False), max(tune.layers))
 
 
+def test_the_sentence_embeddings_as_published():
+    config = load("mbert-embeddings")
+    assert config.encoder.path == "google-bert/bert-base-multilingual-cased"
+    found = config.embeddings
+    assert (found.layers, found.pooling, found.objective, found.dropout) == ((12,), "mean", "softmax", 0.0)
+    assert (found.batch_size, found.epochs, found.warmup, found.learning_rate) == (16, 1, 0.1, 2e-5)
+    assert found.freeze_embeddings
+    assert found.corpus.path == str(CHECKOUT / "data/allnli")
+
+
 def test_demo_paths_are_the_shipped_samples():
     config = load("demo")
+    assert config.embeddings.corpus.path == str(CHECKOUT / "samples/nli")
     assert config.prepare.raw == str(CHECKOUT / "samples/intents/raw.csv")
     assert config.encoder.path == str(CHECKOUT / "samples/encoder")
     assert set(config.prepare.translations) == {"de", "es", "fr", "zh", "ar", "ur"}
@@ -133,3 +144,16 @@ def test_every_setting_is_documented():
     for field in dataclasses.fields(module.Config):
         kind = __import__("typing").get_type_hints(module.Config)[field.name]
         walk(kind)
+
+
+def test_paths_of_pairs_count_from_the_file(tmp_path):
+    path = written(
+        tmp_path,
+        '[encoder]\npath = "e"\n[embeddings]\nparallel = "p"\ncorpus = { path = "n", format = "nli" }\n',
+    )
+    found = load(path).embeddings
+    assert (found.corpus.path, found.parallel) == (str(tmp_path / "n"), str(tmp_path / "p"))
+    with pytest.raises(ValueError, match=r"embeddings\.corpus: got 3, accepted: a section"):
+        load(path, ["embeddings.corpus=3"])
+    with pytest.raises(ValueError, match=r"unknown key embeddings\.corpus\.pth \(did you mean path\?\)"):
+        load(path, ["embeddings.corpus.pth=x"])

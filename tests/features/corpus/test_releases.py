@@ -233,7 +233,7 @@ def test_plain_pairs_may_have_test_rows_but_must_have_dev(tmp_path):
 def test_plain_pairs_name_line_and_column(tmp_path):
     put(tmp_path, "train.csv", HEADER + "1,a,b,maybe\n")
     put(tmp_path, "dev.csv", HEADER + "1,a,b,neutral\n")
-    with pytest.raises(CorpusError, match=r"train\.csv, line 2.*label.*got 'maybe', accepted: contradiction"):
+    with pytest.raises(CorpusError, match=r"train\.csv: row 1 \(line 2\): column label: got .maybe."):
         read(tmp_path, "nli")
     put(tmp_path, "train.csv", "id,premise,label\n1,a,neutral\n")
     with pytest.raises(CorpusError, match="column 'hypothesis' is missing"):

@@ -1,0 +1,54 @@
+"""Every stage by its name, as the command line runs it; a stage's own modules are imported when it runs.
+
+python -m pipeline retrieval --config demo retrieval.tatoeba=tatoeba/v1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pipeline.stages import Pipeline
+
+
+def _retrieval(pipeline: Pipeline) -> None:
+    from pipeline.retrieval import retrieval
+
+    retrieval(pipeline)
+
+
+def _evaluate_embeddings(pipeline: Pipeline) -> None:
+    from pipeline.similarity import evaluate_models
+
+    evaluate_models(pipeline, ())
+
+
+def _embeddings(pipeline: Pipeline) -> None:
+    from pipeline.embeddings import embeddings
+
+    embeddings(pipeline)
+
+
+def _knobs(pipeline: Pipeline) -> None:
+    from pipeline.knobs import knobs
+
+    knobs(pipeline)
+
+
+def _export(pipeline: Pipeline) -> None:
+    from pipeline.export import export
+
+    export(pipeline)
+
+
+STAGES: dict[str, Callable[[Pipeline], None]] = {
+    "prepare": Pipeline.prepare,
+    "extract": Pipeline.extract,
+    "gridsearch": Pipeline.gridsearch,
+    "export": _export,
+    "knobs": _knobs,
+    "finetune": Pipeline.finetune,
+    "embeddings": _embeddings,
+    "retrieval": _retrieval,
+    "evaluate-embeddings": _evaluate_embeddings,
+    "report": Pipeline.report,
+}
