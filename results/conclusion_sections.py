@@ -22,7 +22,6 @@ def conclusions(run: Run, add: Add) -> dict[str, Any] | None:
     if table is None:
         return None
     rows = marked(table)
-    tested = rows[rows["low"].notna()]
     groups = [
         {
             "number": number,
@@ -36,8 +35,16 @@ def conclusions(run: Run, add: Add) -> dict[str, Any] | None:
     return {
         "groups": groups,
         "counts": {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(sorted(verdicts))},
-        "chart": add("conclusions", charts.forest(tested)) if len(tested) else None,
+        "chart": _figure(rows, add),
     }
+
+
+def _figure(rows: pd.DataFrame, add: Add) -> str | None:
+    tested = rows[rows["low"].notna()]
+    if tested.empty:
+        return None
+    words = "Effect and 95% interval of every comparison, by conclusion"
+    return add("conclusions", charts.forest(tested), words)
 
 
 def marked(table: pd.DataFrame) -> pd.DataFrame:

@@ -25,7 +25,11 @@ def write_text(path: Path, text: str) -> None:
     UnicodeEncodeError
         If the text holds a lone surrogate, which UTF-8 cannot hold; nothing is written then.
     """
-    content = text.encode("utf-8")
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that `path` never holds half of it; its folder exists."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with beside.open("wb") as file:

@@ -20,6 +20,7 @@ from markupsafe import Markup
 
 from results import conclusion_sections, files, search_sections, sections, tables
 from results.charts import SYSTEM_NAMES
+from results.figures import FOLDER, vega_version, write_figures
 from results.schema import (
     CONCLUSIONS,
     CONFUSION,
@@ -58,18 +59,20 @@ TABLES = {
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def build(run_dir: Path) -> Path:
+def build(run_dir: Path, *, figures: bool = False) -> list[Path]:
     """Write `report.html` into a run's folder from the CSV files (and winner.json) that are there.
 
     Parameters
     ----------
     run_dir : Path
         The run's folder. A table that is not there makes its section say that the stage was not run.
+    figures : bool
+        Whether to write every figure beside it too, into `figures/`, as SVG and PNG.
 
     Returns
     -------
-    Path
-        The report.
+    list of Path
+        The report, then the figures.
 
     Raises
     ------
@@ -78,12 +81,12 @@ def build(run_dir: Path) -> Path:
     """
     began = time.monotonic()
     run = read_run(run_dir)
-    html = render(run, provenance(run_dir, run))
+    html, specs = render(run, provenance(run_dir, run))
     path = run_dir / NAME
     files.write_text(path, html)
     seconds = time.monotonic() - began
     log.info("report: %s, %.1f MB, %.1f s", path, path.stat().st_size / 1e6, seconds)
-    return path
+    return [path, *(write_figures(specs, run_dir / FOLDER) if figures else [])]
 
 
 def read_run(run_dir: Path) -> sections.Run:
@@ -135,8 +138,8 @@ def provenance(run_dir: Path, run: sections.Run) -> dict[str, Any]:
     }
 
 
-def render(run: sections.Run, origin: dict[str, Any]) -> str:
-    """Make the HTML of a run.
+def render(run: sections.Run, origin: dict[str, Any]) -> tuple[str, dict[str, dict[str, Any]]]:
+    """Make the HTML of a run, and the specifications of the figures in it by their id.
 
     Parameters
     ----------
@@ -147,8 +150,8 @@ def render(run: sections.Run, origin: dict[str, Any]) -> str:
     """
     specs: dict[str, dict[str, Any]] = {}
 
-    def add(name: str, chart: alt.LayerChart) -> str:
-        specs[name] = chart.to_dict()
+    def add(name: str, chart: alt.LayerChart, description: str) -> str:
+        specs[name] = chart.to_dict() | {"description": description}
         return name
 
     environment = jinja2.Environment(
@@ -173,9 +176,10 @@ def render(run: sections.Run, origin: dict[str, Any]) -> str:
         "provenance": origin,
         "system_names": SYSTEM_NAMES,
     }
-    return environment.get_template("report.html").render(
+    html = environment.get_template("report.html").render(
         **shown, specs=_json(specs), library=Markup(_library()) if specs else ""
     )
+    return html, specs
 
 
 def _json(value: Any) -> Markup:
@@ -186,6 +190,5 @@ def _json(value: Any) -> Markup:
 @functools.cache
 def _library() -> str:
     """Give Vega, Vega-Lite and Vega-Embed as one script, in the version that Altair writes charts for."""
-    version = ".".join(alt.SCHEMA_VERSION.split(".")[:2])
-    bundle = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", version))
+    bundle = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vega_version()))
     return bundle.replace("</script", "<\\/script")

@@ -12,7 +12,7 @@ import pandas as pd
 
 from results import charts, summaries
 from results.schema import PROTOCOLS
-from results.sections import Add, Run, records
+from results.sections import Add, Run, records, spoken
 from results.table1 import MEAN
 
 N_BEST = 20
@@ -31,12 +31,11 @@ def search(run: Run, add: Add) -> dict[str, Any] | None:
     languages = [*summaries.languages(gridsearch, run.source_language)]
     cells = {language: summaries.layer_by_pooling(gridsearch, language) for language in [MEAN, *languages]}
     cells = {language: frame for language, frame in cells.items() if not frame.empty}
-    sizes = summaries.by_n_layers(gridsearch)
     failed = gridsearch[gridsearch["status"] == "error"]
     return {
         "heat": _heat_maps(cells, add),
         "effects": effects(run, add),
-        "sizes": add("sizes", charts.by_n_layers(sizes)) if sizes["n_layers"].nunique() > 1 else None,
+        "sizes": _sizes(gridsearch, add),
         "best": records(summaries.finished(gridsearch).head(N_BEST)),
         "top": top(run),
         "languages": languages,
@@ -60,7 +59,9 @@ def effects(run: Run, add: Add) -> dict[str, Any] | None:
             {
                 "factor": FACTOR_NAMES[str(factor)],
                 "chart": add(
-                    f"effect-{factor}", charts.effects(part, FACTOR_NAMES[str(factor)], legend=place == 0)
+                    f"effect-{factor}",
+                    charts.effects(part, FACTOR_NAMES[str(factor)], legend=place == 0),
+                    f"Main effects by {FACTOR_NAMES[str(factor)]}",
                 ),
                 "helps": records(judged[judged["sign"] > 0]),
                 "harms": records(judged[judged["sign"] < 0]),
@@ -125,6 +126,13 @@ def protocols(run: Run) -> dict[str, Any] | None:
     return {"rows": rows, "languages": languages, "split": split, "shown": shown, "missing": missing}
 
 
+def _sizes(gridsearch: pd.DataFrame, add: Add) -> str | None:
+    sizes = summaries.by_n_layers(gridsearch)
+    if sizes["n_layers"].nunique() < 2:
+        return None
+    return add("sizes", charts.by_n_layers(sizes), "Best and median dev micro-F1 by number of layers")
+
+
 def _reported(table: pd.DataFrame) -> str:
     """Give the split that is reported: test, or dev where there are no test rows."""
     return "test" if "test" in set(table["split"]) else "dev"
@@ -145,6 +153,7 @@ def _heat_maps(cells: Mapping[str, pd.DataFrame], add: Add) -> list[tuple[str, s
                     (spans.get(language, shared).min(), spans.get(language, shared).max()),
                     digits=1 if language == MEAN else 0,
                 ),
+                f"Best dev micro-F1 by layer and pooling, {spoken(language)}",
             ),
         )
         for language, frame in cells.items()

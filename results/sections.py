@@ -34,8 +34,13 @@ class Run:
         return None if frame is None or frame.empty else frame
 
 
-Add = Callable[[str, Any], str]
-"""Takes a chart in under an id and gives the id back."""
+Add = Callable[[str, Any, str], str]
+"""Takes a chart in under an id, with what it shows in words, and gives the id back."""
+
+
+def spoken(language: str) -> str:
+    """Write a language, or the mean over the targets, as figures and headings name it."""
+    return "mean over target languages" if language == MEAN else language
 
 
 def percent(value: float, digits: int = 1) -> str:
@@ -89,7 +94,11 @@ def confusion(run: Run, add: Add) -> list[dict[str, Any]] | None:
     return [
         scores[language]
         | {
-            "chart": add(f"confusion-{language}", charts.confusion(cells[cells["language"] == language])),
+            "chart": add(
+                f"confusion-{language}",
+                charts.confusion(cells[cells["language"] == language]),
+                f"Confusion matrix of the winner on test, {language}",
+            ),
             "near_chance": scores[language]["accuracy"] < scores[language]["majority"] + NEAR,
         }
         for language in ordered_languages(set(cells["language"]), run.source_language)
@@ -108,7 +117,14 @@ def training(run: Run, add: Add) -> dict[str, Any] | None:
     shown = [MEAN, *languages] if MEAN in set(rows["language"]) else languages
     plotted = rows[rows["epoch"] > 0] if rows["epoch"].max() > 1 else rows
     panels = [
-        (language, add(f"curve-{language}", charts.curves(part, events, legend=language == shown[0])))
+        (
+            language,
+            add(
+                f"curve-{language}",
+                charts.curves(part, events, legend=language == shown[0]),
+                f"Dev accuracy by epoch, {spoken(language)}",
+            ),
+        )
         for language in shown
         for part in [plotted[plotted["language"] == language]]
     ]

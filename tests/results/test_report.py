@@ -39,7 +39,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def html(run_dir):
-    return report.build(run_dir).read_text(encoding="utf-8")
+    return report.build(run_dir)[0].read_text(encoding="utf-8")
 
 
 def test_one_file_that_loads_nothing(html):
@@ -73,7 +73,7 @@ def test_an_alarm_stands_in_the_headline(run_dir, tmp_path):
     top = tables.read(schema.TOP, run_dir / "top.csv")
     ur = (top["rank"] == 1) & (top["language"] == "ur")
     tables.write(schema.TOP, top.assign(score=top["score"].where(~ur, top["chance"])), tmp_path / "top.csv")
-    headline = report.build(tmp_path).read_text(encoding="utf-8").split("</section>")[0]
+    headline = report.build(tmp_path)[0].read_text(encoding="utf-8").split("</section>")[0]
     assert headline.count('role="alert"') == 1
     assert "Near chance: ur" in headline
     assert "it is the transfer to ur that failed" in headline
@@ -106,12 +106,12 @@ def test_provenance_lists_every_file_with_its_checksum(html, run_dir):
 
 
 def test_the_same_run_gives_the_same_bytes(html, run_dir):
-    assert report.build(run_dir).read_text(encoding="utf-8") == html
+    assert report.build(run_dir)[0].read_text(encoding="utf-8") == html
 
 
 def test_absent_stages_are_said_to_be_not_run(tmp_path):
     tables.write(schema.CORPUS, synthetic.corpus(), tmp_path / "corpus.csv")
-    html = report.build(tmp_path).read_text(encoding="utf-8")
+    html = report.build(tmp_path)[0].read_text(encoding="utf-8")
     for name in ("gridsearch.csv", "confusion.csv", "finetune.csv", "table1.csv"):
         assert f"Not run: {name} is absent" in html
     assert "<script" not in html
@@ -119,7 +119,7 @@ def test_absent_stages_are_said_to_be_not_run(tmp_path):
 
 def test_only_the_search(tmp_path):
     tables.write(schema.GRIDSEARCH, synthetic.gridsearch(), tmp_path / "gridsearch.csv")
-    html = report.build(tmp_path).read_text(encoding="utf-8")
+    html = report.build(tmp_path)[0].read_text(encoding="utf-8")
     assert "No baseline was measured" in html
     assert "Best 20 candidates" in html
 
@@ -129,7 +129,7 @@ def test_names_from_the_data_cannot_become_markup(tmp_path):
     confusion = synthetic.confusion().replace("refund status", evil)
     tables.write(schema.CONFUSION, confusion, tmp_path / "confusion.csv")
     tables.write(schema.CORPUS, synthetic.corpus().replace("refund status", evil), tmp_path / "corpus.csv")
-    assert "<script>alert(1)" not in report.build(tmp_path).read_text(encoding="utf-8")
+    assert "<script>alert(1)" not in report.build(tmp_path)[0].read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_the_source_language_without_a_winner(trained, transfer, expected):
 def test_the_whole_space_stays_small(tmp_path):
     every = synthetic.gridsearch(synthetic.all_subsets(), schema.CLASSIFIERS, n_errors=5)
     assert len(every) == 3825
-    path = report.build(synthetic.write_run(tmp_path / "full", every))
+    path, *_ = report.build(synthetic.write_run(tmp_path / "full", every))
     assert path.stat().st_size < 2_000_000
 
 

@@ -10,7 +10,7 @@ def run(run_dir):
     return report.read_run(run_dir)
 
 
-def add(name, _chart):
+def add(name, _chart, _description):
     return name
 
 
