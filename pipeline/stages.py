@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -266,40 +265,3 @@ class Pipeline:
     def _cache_there(self) -> bool:
         path = self.run.folder / "cache.json"
         return path.is_file() and (self.cache_folder() / "manifest.json").is_file()
-
-
-def _retrieval(pipeline: Pipeline) -> None:
-    from pipeline.retrieval import retrieval
-
-    retrieval(pipeline)
-
-
-def _evaluate_embeddings(pipeline: Pipeline) -> None:
-    from pipeline.similarity import evaluate_models
-
-    evaluate_models(pipeline, ())
-
-
-def _knobs(pipeline: Pipeline) -> None:
-    from pipeline.knobs import knobs
-
-    knobs(pipeline)
-
-
-def _export(pipeline: Pipeline) -> None:
-    from pipeline.export import export
-
-    export(pipeline)
-
-
-STAGES: dict[str, Callable[[Pipeline], None]] = {
-    "prepare": Pipeline.prepare,
-    "extract": Pipeline.extract,
-    "gridsearch": Pipeline.gridsearch,
-    "export": _export,
-    "knobs": _knobs,
-    "finetune": Pipeline.finetune,
-    "retrieval": _retrieval,
-    "evaluate-embeddings": _evaluate_embeddings,
-    "report": Pipeline.report,
-}
