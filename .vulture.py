@@ -40,3 +40,7 @@ _.handle_starttag  # HTMLParser
 _.tell  # file objects that h5py writes to
 _.flush
 _._USE_PSUTIL  # loky
+LayerPooling  # modules.json of sentence-transformers
+_.get_sentence_embedding_dimension
+_.efConstruction  # faiss
+_.efSearch

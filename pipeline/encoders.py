@@ -44,7 +44,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         help="of weights and activations; auto: bfloat16 where the hardware multiplies it (default: float32)",
     )
     group.add_argument(
-        "--batch", type=int, default=0, help="most padded tokens in a batch (default: 4096; GPU 65536)"
+        "--batch", type=int, default=0, help="most padded tokens in a batch (default: 1024; GPU 65536)"
     )
     group.add_argument(
         "--max-length", type=int, default=0, help="tokens kept of a text (default: the model's)"

@@ -21,7 +21,7 @@ from features.encoder.trust import trusts
 from finetune.embeddings.sentence_encoder import EncodeSettings, SentenceEncoder
 from finetune.saved import first_sentence
 
-USUAL_LENGTH = 128  # tokens; what a batch of the library's 32 texts holds at most fills a processor's budget
+BATCH_SIZE = 32  # texts, the library's own
 
 
 class LibraryEncoder(SentenceEncoder):
@@ -52,7 +52,10 @@ class LibraryEncoder(SentenceEncoder):
         module.eval().to(dtype=getattr(torch, dtype))
         if settings.max_length:
             self._model.max_seq_length = settings.max_length
-        self._batch_size = max(1, settings.budget // USUAL_LENGTH)
+        length = self._model.max_seq_length or BATCH_SIZE
+        self._batch_size = (
+            max(1, settings.tokens_per_batch // length) if settings.tokens_per_batch else BATCH_SIZE
+        )
         made = {"dtype": dtype, "max_length": self._model.max_seq_length, "batch_size": self._batch_size,
                 "device": device.type}  # fmt: skip
         dimension = self._model.get_embedding_dimension() or len(self._vectors(["a"])[0])

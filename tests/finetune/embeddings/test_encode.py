@@ -107,6 +107,18 @@ def test_any_other_model_is_the_librarys(theirs):
     np.testing.assert_allclose(found, of_library(theirs), atol=1e-5)
 
 
+def test_the_library_takes_the_settings_too(theirs):
+    settings = EncodeSettings(max_length=5, tokens_per_batch=20)
+    opened = open_sentence_encoder(str(theirs), settings=settings)
+    assert (opened.identity()["batch_size"], opened.identity()["max_length"]) == (4, 5)
+    np.testing.assert_allclose(
+        opened.encode(["money " * 9]), open_sentence_encoder(str(theirs)).encode(["money " * 3]), atol=1e-5
+    )
+    rounded = open_sentence_encoder(str(theirs), settings=EncodeSettings(precision="bfloat16"))
+    assert rounded.identity()["dtype"] == "bfloat16"
+    assert (rounded.encode(TEXTS) * of_library(theirs)).sum(axis=1).min() > 0.99
+
+
 def test_a_model_of_the_library_without_the_library(theirs, monkeypatch):
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(EncoderError, match=r"--model: .*st: .*pip install 'mcbert\[sbert\]'"):
