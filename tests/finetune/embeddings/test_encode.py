@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.utils import filter_repo_objects
 
 from features.encoder import trust
 from features.encoder.files import EncoderError
@@ -138,6 +139,27 @@ def test_code_of_a_model_runs_only_when_allowed(tmp_path, plain, monkeypatch):
     np.testing.assert_allclose(
         opened.encode(TEXTS), open_sentence_encoder(str(tmp_path / "ours")).encode(TEXTS), atol=1e-5
     )
+
+
+def test_a_model_of_the_hub_is_fetched_with_all_its_modules(theirs, tmp_path, monkeypatch):
+    expected = open_sentence_encoder(str(theirs)).encode(TEXTS)
+    asked = {}
+
+    def fetched(name, *, revision, allow_patterns):
+        asked.update(name=name, revision=revision)
+        names = (str(path.relative_to(theirs)) for path in theirs.rglob("*.*"))
+        for name in filter_repo_objects(names, allow_patterns=allow_patterns):
+            target = tmp_path / "hub" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(theirs / name, target)
+        return str(tmp_path / "hub")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetched)
+    (theirs / "pytorch_model.bin").write_text("a pickle")
+    opened = open_sentence_encoder("some/model", settings=EncodeSettings(revision="main"))
+    assert (asked, opened.name) == ({"name": "some/model", "revision": "main"}, "some/model")
+    np.testing.assert_array_equal(opened.encode(TEXTS), expected)
+    assert not (tmp_path / "hub/pytorch_model.bin").exists()
 
 
 def test_code_of_the_hub_needs_a_commit():
