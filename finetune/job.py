@@ -139,12 +139,7 @@ def run_job(job: Job) -> str:
     with quiet(), torch_threads(job.settings.threads):
         start = prepared(job, ("train", "dev", "test"))
         model, tokenizer, texts = start.model, start.tokenizer, start.texts
-        out = Output(
-            checkpoints=job.checkpoints,
-            log=job.out / "tensorboard" / job.name,
-            arguments=arguments_of(job),
-        )
-        training = trained(job, start, out)
+        training = trained(job, start, output_of(job))
         with within_memory(lambda: "the test texts"):
             test = compute_logits(model, tokenizer, texts["test"].tokens)
         if job.save_model:
@@ -205,6 +200,13 @@ def watch_of(job: AnyJob, fresh: frozenset[str], frozen: tuple[int, ...] = ()) -
         gradient_norms=bool(job.freeze) and job.settings.freeze_rule == "gradient",
         fresh=fresh,
         frozen=frozen,
+    )
+
+
+def output_of(job: AnyJob) -> Output:
+    """Return where a job's training writes."""
+    return Output(
+        checkpoints=job.checkpoints, log=job.out / "tensorboard" / job.name, arguments=arguments_of(job)
     )
 
 

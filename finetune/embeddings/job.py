@@ -30,11 +30,11 @@ from finetune.embeddings.pairs import (
 from finetune.embeddings.sentence_transformer import save_sentence_transformer
 from finetune.embeddings.settings import EmbeddingsSettings
 from finetune.evaluation import Score
-from finetune.job import AnyJob, arguments_of, finish, read_texts, torch_threads, watch_of
+from finetune.job import AnyJob, finish, output_of, read_texts, torch_threads, watch_of
 from finetune.rows import freeze_rows, score_rows
 from finetune.saved import save_model
 from finetune.tasks import Task
-from finetune.trainer import Output, fit, within_memory
+from finetune.trainer import fit, within_memory
 
 log = logging.getLogger(__name__)
 
@@ -91,11 +91,7 @@ def run_embeddings_job(job: EmbeddingsJob) -> str:
             settings=job.settings,
             seed=job.seed,
             watch=watch_of(job, fresh_parameters(model), job.frozen),
-            out=Output(
-                checkpoints=job.checkpoints,
-                log=job.out / "tensorboard" / job.name,
-                arguments=arguments_of(job),
-            ),
+            out=output_of(job),
         )
         with within_memory(lambda: "the test pairs", job.settings.section):
             scores = learning.score(model, test) if test.ids else {}

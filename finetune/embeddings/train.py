@@ -46,29 +46,14 @@ def train_embeddings(
     stamp: Mapping[str, object],
     track: Track = lambda items, _total, _description: items,
 ) -> None:
-    """Run the stage.
+    """Run the stage as `finetune.finetune.finetune` does its own; it takes and raises the same.
 
     Parameters
     ----------
-    settings : EmbeddingsSettings
-        How to train.
     inputs : Inputs
-        What it reads, a corpus of pairs, and where it writes.
+        Its corpus is one of pairs, and there is no winner.
     architecture : Architecture
         Layers and pooling of the vectors.
-    execute : callable
-        Runs the trainings, here or elsewhere.
-    stamp : mapping
-        A value for each of ``results.schema.STAMP``.
-    track : callable
-        Progress display.
-
-    Raises
-    ------
-    ValueError
-        Settings, pairs and encoder that do not fit; results of another configuration in the run's folder.
-    JobError
-        A training failed.
     """
     began = time.monotonic()
     corpus = read_texts(inputs.corpus, inputs.source_language)

@@ -53,7 +53,7 @@ def test_it_learns_and_the_folder_holds_what_it_learned(make_embeddings_job, enc
     "options",
     [
         {"objective": "softmax", "head_learning_rate": 0.01, "dropout": 0.2},
-        {"objective": "ranking", "batch_tokens": 200, "freeze_lower": 1},
+        {"objective": "ranking", "batch_tokens": 200, "freeze_lower": 1, "precision": "bfloat16"},
         {"objective": "softmax", "freeze": {1: (1, 3)}, "protocol": "target-dev", "checkpoint_steps": 2},
     ],
 )
