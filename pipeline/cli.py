@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         force=True,
     )
     if not args.debug:
-        for name in ("httpx", "urllib3", "distributed", "fsspec", "huggingface_hub"):
+        for name in ("httpx", "urllib3", "distributed", "fsspec", "huggingface_hub", "faiss"):
             logging.getLogger(name).setLevel(logging.WARNING)
     try:
         with Interruption() as interruption:

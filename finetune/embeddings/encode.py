@@ -121,7 +121,7 @@ class PooledSentenceEncoder(SentenceEncoder):
         self._unit = unit
         self._places = [(pooled.layers.index(layer), pooled.poolings.index(one)) for layer, one in blocks]
         made = {
-            "blocks": [list(block) for block in blocks],
+            "blocks": [f"{layer}:{one}" for layer, one in blocks],
             "dtype": str(pooled.model.dtype).removeprefix("torch."),
             "device": pooled.device.type,
             "max_length": unit.max_length,

@@ -58,7 +58,7 @@ class VectorFile:
         header = _header(self._shape)
         data = np.ascontiguousarray(vectors, dtype="<f4").data.cast("B")
         with writing(self.vectors, f"rows from {self._rows}", len(data)):
-            file = os.open(self.vectors, os.O_WRONLY | os.O_CREAT, 0o600)
+            file = os.open(self.vectors, os.O_WRONLY | os.O_CREAT, 0o666)  # its folder is its owner's
             try:
                 write_at(file, memoryview(header), 0)
                 write_at(file, data, len(header) + self._rows * self._shape[1] * 4)

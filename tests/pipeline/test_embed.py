@@ -75,6 +75,8 @@ def names(folder):
 
 def test_an_array_and_its_ids(run, tmp_path, texts, expected):
     assert run() == 0
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1
     found = np.load(tmp_path / "vectors.npy")
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -85,7 +87,7 @@ def test_an_array_and_its_ids(run, tmp_path, texts, expected):
     assert names(tmp_path) == ["vectors.ids.csv", "vectors.npy", "vectors.npy.json"]
     made = json.loads((tmp_path / "vectors.npy.json").read_text())
     assert (made["input"]["name"], made["input"]["texts"]) == ("texts.csv", len(expected))
-    assert (made["model"]["blocks"], made["model"]["dimension"]) == ([[2, "mean"], [4, "mean"]], 64)
+    assert (made["model"]["blocks"], made["model"]["dimension"]) == (["2:mean", "4:mean"], 64)
     assert main(["validate", str(tmp_path)]) == 0
 
 
