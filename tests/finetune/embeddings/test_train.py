@@ -125,3 +125,24 @@ def test_ranking_needs_entailment_and_dev_premises_with_a_contradiction():
 
 def _corpus(table):
     return Corpus(table.reset_index(drop=True), "en")
+
+
+@pytest.mark.parametrize(
+    ("rule", "protocol"),
+    [
+        ({"freeze_rule": "gradient", "freeze_percentile": 100.0}, "last"),
+        (
+            {"freeze_rule": "record", "freeze_groups": ((0, 1), (2,)), "freeze_watch": "target-dev"},
+            "target-dev",
+        ),
+        ({"freeze_rule": "decline", "freeze_groups": ((1,),), "freeze_window": 2}, "source-dev"),
+    ],
+)
+def test_layers_freeze_by_the_rules_of_fine_tuning(train, rule, protocol):
+    out = train(dataclasses.replace(FAST, seeds=(0,), freeze={}, eval_steps=1, learning_rate=1e-2, **rule))
+    events = tables.read(EMBEDDINGS_FREEZING, out / "embeddings_freezing.csv")
+    assert len(events)
+    assert events["reason"].str.startswith(rule["freeze_rule"]).all()
+    assert set(events["protocol"]) == {protocol}
+    curves = tables.read(EMBEDDINGS, out / "embeddings.csv")
+    assert curves.loc[curves["step"] > events["step"].iloc[0], "frozen_layers"].ne("").all()
