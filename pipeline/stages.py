@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 EVIDENCE = ("scores.csv", "top.csv", "effects.csv", "protocols.csv")
 TABLES = ("corpus.csv", "gridsearch.csv", "confusion.csv", *EVIDENCE, "predictions_gridsearch.csv",
           "predictions.npz", "finetune.csv", "freezing.csv", "predictions_finetune.csv", "table1.csv",
-          "knobs.csv")  # fmt: skip
+          "knobs.csv", "sts.csv", "tatoeba.csv", "reductions.csv")  # fmt: skip
 
 
 class Pipeline:

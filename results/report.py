@@ -32,9 +32,12 @@ from results.schema import (
     KNOBS,
     PREDICTIONS,
     PROTOCOL_CHOICES,
+    REDUCTIONS,
     SCORES,
     STAMP,
+    STS,
     TABLE1,
+    TATOEBA,
     TOP,
 )
 
@@ -53,6 +56,9 @@ TABLES = {
     "table1": TABLE1,
     "knobs": KNOBS,
     "conclusions": CONCLUSIONS,
+    "sts": STS,
+    "tatoeba": TATOEBA,
+    "reductions": REDUCTIONS,
 }
 """The tables that the report shows, by the name of their file without `.csv`."""
 
@@ -172,6 +178,7 @@ def render(run: sections.Run, origin: dict[str, Any]) -> tuple[str, dict[str, di
         "confusion": sections.confusion(run, add),
         "training": sections.training(run, add),
         "table1": sections.table1(run),
+        "embeddings": sections.embeddings(run),
         "corpus": sections.corpus(run),
         "provenance": origin,
         "system_names": SYSTEM_NAMES,

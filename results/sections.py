@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from results import charts, summaries
+from results import charts, side_by_side, summaries
 from results.chance import NEAR, near_chance
 from results.charts import SYSTEM_NAMES
 from results.schema import SYSTEMS
@@ -158,6 +158,19 @@ def table1(run: Run) -> dict[str, Any] | None:
         "best": measured.groupby("language")["accuracy"].max().to_dict(),
         "corpora": {source: sorted({row["corpus"] for row in group}) for source, group in groups.items()},
         "citations": list(dict.fromkeys(row["citation"] for row in groups["published"])),
+    }
+
+
+def embeddings(run: Run) -> dict[str, Any] | None:
+    """Sentence encoders beside frozen layers, and apart from them the published ones."""
+    tables = [run.table(name) for name in ("sts", "tatoeba", "reductions")]
+    if tables[0] is None and tables[1] is None:
+        return None
+    return {
+        "measured": (side_by_side.MEASURED_HEADER, side_by_side.measured(*tables)),
+        "published": (side_by_side.PUBLISHED_HEADER, side_by_side.published()),
+        "apart": side_by_side.APART,
+        "n_named": {"measured": len(side_by_side.SYSTEM), "published": 3},
     }
 
 

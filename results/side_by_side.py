@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from results.columns import Table
 from results.schema import PUBLISHED_STS, PUBLISHED_TATOEBA, REDUCTIONS, STS, TATOEBA
 from results.tables import read
 
@@ -24,7 +25,7 @@ MEASURED_HEADER = (
     "errors avoided beside the last layer's mean (95%)",
 )
 PUBLISHED_HEADER = ("system", "casing", "protocol", "STS test Spearman", "Tatoeba error", "languages")
-_APART = (
+APART = (
     "Published elsewhere, on other terms (casing, protocol, versions of the data: results/published/): to be "
     "read beside the table above, not ranked with it."
 )
@@ -36,17 +37,28 @@ def side_by_side(folder: Path) -> str:
 
     The similarity is the cosine; Tatoeba's is the error over both directions, in the mean over the languages.
     """
-    sts = _rows(STS, folder, {"split": "test", "similarity": "cosine"})
-    tatoeba = _last_of(_rows(TATOEBA, folder, _BOTH))
-    reductions = _last_of(_rows(REDUCTIONS, folder, _BOTH))
-    against = reductions[reductions["baseline_pooling"].eq("mean")]
-    cuts = {_key(row): row for row in reversed(against.to_dict("records"))}
-    judged = {_key(row): row for row in sts.to_dict("records")}
-    found = {_key(row): row for row in tatoeba.to_dict("records")}
-    shown = list(judged) or list(found)
-    shown += [key for key in found if key not in judged and not key[0].startswith("frozen")]
-    lines = [_measured(key, judged.get(key), found.get(key), cuts.get(key)) for key in dict.fromkeys(shown)]
-    return f"{_table(MEASURED_HEADER, lines)}\n{_APART}\n\n{_table(PUBLISHED_HEADER, published())}"
+    paths = [(table, folder / table.file_name) for table in (STS, TATOEBA, REDUCTIONS)]
+    sts, tatoeba, reductions = (read(table, path) if path.is_file() else None for table, path in paths)
+    lines = measured(sts, tatoeba, reductions)
+    return f"{_table(MEASURED_HEADER, lines)}\n{APART}\n\n{_table(PUBLISHED_HEADER, published())}"
+
+
+def measured(
+    sts: pd.DataFrame | None, tatoeba: pd.DataFrame | None, reductions: pd.DataFrame | None
+) -> list[tuple[str, ...]]:
+    """Return a line per system under `MEASURED_HEADER`: those of sts.csv on test, and all sentence encoders.
+
+    Parameters
+    ----------
+    sts, tatoeba, reductions : DataFrame, optional
+        The tables, where they are there.
+    """
+    judged = _by_system(STS, sts, {"split": "test", "similarity": "cosine"})
+    found = _by_system(TATOEBA, tatoeba, _BOTH)
+    cuts = _by_system(REDUCTIONS, reductions, _BOTH | {"baseline_pooling": "mean"})
+    encoders = [key for key in found if not key[0].startswith("frozen")]
+    shown = dict.fromkeys([*(judged or found), *encoders])
+    return [_line(key, judged.get(key), found.get(key), cuts.get(key)) for key in shown]
 
 
 def published() -> list[tuple[str, ...]]:
@@ -66,27 +78,31 @@ def published() -> list[tuple[str, ...]]:
     return lines
 
 
-def _rows(table: Any, folder: Path, wanted: dict[str, str]) -> pd.DataFrame:
-    path = folder / table.file_name
-    if not path.is_file():
-        return pd.DataFrame(columns=[column.name for column in table.columns])
-    frame = read(table, path)
+def _by_system(
+    table: Table, frame: pd.DataFrame | None, wanted: dict[str, str]
+) -> dict[tuple[str, ...], dict[Any, Any]]:
+    """Return the row of each system that has the values wanted, in the mean over the languages."""
+    if frame is None:
+        return {}
     for name, value in wanted.items():
         frame = frame[frame[name].eq(value)]
-    return frame
+    if table is not STS and frame["language"].eq("mean").any():  # a single language is its own mean
+        frame = frame[frame["language"].eq("mean")]
+    rows = frame.to_dict("records")
+    # of the baselines, the last layer comes before a system's own
+    rows.sort(key=lambda row: -_depth(row["baseline_layers"]) if table is REDUCTIONS else 0)
+    found: dict[tuple[str, ...], dict[Any, Any]] = {}
+    for row in rows:
+        found.setdefault(tuple(str(row[name]) for name in SYSTEM), row)
+    return found
 
 
-def _last_of(frame: pd.DataFrame) -> pd.DataFrame:
-    """Keep the mean over the languages, which is the language itself where there is one."""
-    several = frame["language"].eq("mean").any()
-    return frame[frame["language"].eq("mean")] if several else frame
+def _depth(layers: str) -> float:
+    """Order baselines: one layer, the deeper first, then joined ones."""
+    return -1.0 if "+" in layers else float(layers)
 
 
-def _key(row: dict[Any, Any]) -> tuple[str, ...]:
-    return tuple(str(row[name]) for name in SYSTEM)
-
-
-def _measured(
+def _line(
     key: tuple[str, ...],
     judged: dict[Any, Any] | None,
     found: dict[Any, Any] | None,

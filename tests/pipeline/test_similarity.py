@@ -24,7 +24,6 @@ from results.side_by_side import side_by_side
 from results.tables import read, validate
 from tests.conftest import WORDS
 
-LAST = 4  # of the tiny encoder
 DATA = os.environ.get("MCBERT_DATA", "")
 REAL = pytest.mark.skipif(not DATA, reason="MCBERT_DATA names no folder with stsbenchmark/ and tatoeba/v1/")
 
