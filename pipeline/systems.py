@@ -38,7 +38,7 @@ class SentenceEncoder(Protocol):
         """Folder, or name on the hub."""
 
     def identity(self) -> dict[str, Any]:
-        """Return what decides the bits of a vector; its ``blocks`` are the (layer, pooling) of each part."""
+        """Return what decides the bits of a vector; its ``blocks`` are layer:pooling of each part."""
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Return (n_texts, dimension), float32."""
@@ -141,12 +141,12 @@ class Beside:
     def of(cls, pipeline: Pipeline, encoder: SentenceEncoder) -> Beside:
         """Describe an encoder; reads its files. Fine-tuned is what lies among the models of runs."""
         identity = encoder.identity()
-        blocks = [(int(layer), str(pooling)) for layer, pooling in identity.get("blocks", ())]
-        poolings = [pooling for _, pooling in blocks]
+        blocks = [str(block).partition(":") for block in identity.get("blocks", ())]
+        poolings = [pooling for _, _, pooling in blocks]
         pooling = "+".join(poolings) if len(set(poolings)) > 1 else "".join(poolings[:1])
         runs = pipeline.run.folder.parent.resolve()
         ours = Path(encoder.name).resolve().is_relative_to(runs)
-        layers = [layer for layer, _ in blocks]
+        layers = [int(layer) for layer, _, _ in blocks]
         kind = "fine-tuned" if ours else "other"
         return cls(
             encoder,

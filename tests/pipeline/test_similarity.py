@@ -35,7 +35,7 @@ class Bags:
         self.name, self.blocks, self.version, self.width = name, blocks, version, width
 
     def identity(self):
-        return {"version": self.version, "blocks": [list(block) for block in self.blocks]}
+        return {"version": self.version, "blocks": list(self.blocks)}
 
     def encode(self, texts):
         known = {word: k for k, word in enumerate(sorted({*WORDS, "parcel2"}))}
@@ -115,7 +115,7 @@ def of(frame, **wanted):
 def evaluated(tmp_path_factory, data, encoder_folder):
     folder = furnished(tmp_path_factory.mktemp("evaluated"), data, encoder_folder)
     ours = folder / "runs/mine/models/embeddings"
-    evaluate(pipeline(folder), [Bags(), Bags(str(ours), blocks=[(2, "mean"), (3, "mean")])])
+    evaluate(pipeline(folder), [Bags(), Bags(str(ours), blocks=["2:mean", "3:mean"])])
     return folder
 
 
