@@ -56,10 +56,14 @@ class EpochBatches(Sampler[list[int]]):
         return self._n_batches
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Yield this process's share of each batch of the epoch that `epoch` names."""
+        """Yield this process's share of each batch of the epoch that `epoch` names.
+
+        A batch of fewer texts than processes leaves nothing for some: they get the row after the last, which
+        stands for none.
+        """
         rank, world = self.share
         for batch in self.plan(self.epoch):
-            yield np.resize(batch, max(len(batch), world))[rank::world].tolist()
+            yield batch[rank::world].tolist() or [len(self.lengths)]
 
     def plan(self, epoch: int) -> list[np.ndarray]:
         """Return the batches of an epoch, whole, rows int64; pure."""

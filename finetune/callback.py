@@ -22,6 +22,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from finetune import ranks
 from finetune.curves import write_evaluation
 from finetune.evaluation import Evaluation, Score, choose, watched_score
 from finetune.freezing import freeze_layers, freeze_word_embeddings
@@ -201,7 +202,7 @@ class EpochCallback(TrainerCallback):
         )
         self.history.append(evaluation)
         self._keep_best(predicted)
-        event = self.watch.rule(self.history)
+        event = ranks.decided(lambda: self.watch.rule(self.history))
         if event is not None:
             freeze_layers(self.model, event.layers, optimizer)
             self.events.append(event)

@@ -6,6 +6,7 @@ python -m pytest tests/finetune/test_evaluation.py
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -14,6 +15,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from features.encoder.batching import plan_batches
+from finetune import ranks
 
 TOKENS_PER_BATCH = 2048
 """Most padded tokens of an evaluation batch."""
@@ -73,7 +75,9 @@ class Evaluation:
         return cls(**{**record, **restored})
 
 
-def compute_logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: Tokens) -> np.ndarray:
+def compute_logits(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: Tokens, *, together: bool = False
+) -> np.ndarray:
     """Run the model over texts in batches of similar length, without gradient and dropout.
 
     Parameters
@@ -82,13 +86,18 @@ def compute_logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, t
         A sequence classifier; its training mode is restored afterwards.
     tokens : sequence of dict
         Tokenised texts, not padded.
+    together : bool
+        Whether all processes of a shared training call this with the same texts: each runs its part.
 
     Returns
     -------
     ndarray
         (n_texts, n_labels), float32, in the order of `tokens`.
     """
-    return _compute(model, tokenizer, tokens, field="logits", width=model.config.num_labels or 0)
+    share = (ranks.rank(), ranks.count()) if together else (0, 1)
+    width = model.config.num_labels or 0
+    logits = _compute(model, tokenizer, tokens, field="logits", width=width, share=share)
+    return ranks.summed(logits) if together else logits
 
 
 def compute_states(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: Tokens) -> np.ndarray:
@@ -98,14 +107,20 @@ def compute_states(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, t
 
 
 def _compute(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: Tokens, *, field: str, width: int
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    tokens: Tokens,
+    *,
+    field: str,
+    width: int,
+    share: tuple[int, int] = (0, 1),
 ) -> np.ndarray:
     lengths = np.array([len(text["input_ids"]) for text in tokens], dtype=np.int64)
-    outputs = np.empty((len(tokens), width), dtype=np.float32)
+    outputs = np.zeros((len(tokens), width), dtype=np.float32)
     was_training = model.training
     model.eval()
     with torch.inference_mode():
-        for rows in plan_batches(lengths, TOKENS_PER_BATCH):
+        for rows in itertools.islice(plan_batches(lengths, TOKENS_PER_BATCH), share[0], None, share[1]):
             batch = tokenizer.pad([tokens[row] for row in rows], return_tensors="pt").to(model.device)
             outputs[rows] = getattr(model(**batch), field).float().cpu().numpy()
     model.train(was_training)

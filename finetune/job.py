@@ -26,6 +26,7 @@ from features.corpus import Corpus
 from features.encoder.blocks import quiet
 from features.encoder.tokens import load_tokenizer, tokenise
 from features.encoder.trust import encoder_identity
+from finetune import ranks
 from finetune.baseline import build_baseline
 from finetune.callback import Training, Watch
 from finetune.evaluation import compute_logits, score_languages
@@ -141,7 +142,9 @@ def run_job(job: Job) -> str:
         model, tokenizer, texts = start.model, start.tokenizer, start.texts
         training = trained(job, start, output_of(job))
         with within_memory(lambda: "the test texts"):
-            test = compute_logits(model, tokenizer, texts["test"].tokens)
+            test = compute_logits(model, tokenizer, texts["test"].tokens, together=True)
+        if ranks.rank():
+            return str(job.result)  # the first process writes it
         if job.save_model:
             save_model(model, tokenizer, job.out / "models" / job.system, max_length=job.settings.max_length)
     predicted = {"dev": training.dev_predicted, "test": test.argmax(axis=1)}

@@ -23,13 +23,14 @@ from torch import nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from finetune import checkpoints
+from finetune import checkpoints, ranks
 from finetune.batches import EpochBatches
 from finetune.callback import EpochCallback
 
 MODEL, OPTIMIZER, RANDOM, BEST = (f"{name}.safetensors" for name in ("model", "optimizer", "random", "best"))
 STATE = "state.json"
 LIBRARY_STATE = "trainer_state.json"  # the name under which the library looks for it
+NO_LABEL = -100  # of a text that counts neither in the loss nor in its denominator, by the library's custom
 
 Tensors = dict[str, torch.Tensor]
 
@@ -75,13 +76,22 @@ class ResumableTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Return the texts in our order; it is the same one whoever else has drawn random numbers."""
-        dataset = cast(Any, self.train_dataset)
+        rows = [*cast(Any, self.train_dataset), None]
         return DataLoader(
-            dataset,
+            cast(Any, rows),
             batch_sampler=self.resumption.batches,
-            collate_fn=self.data_collator,
+            collate_fn=self._collate,
             pin_memory=self.args.dataloader_pin_memory,
         )
+
+    def _collate(self, rows: list[Any]) -> Mapping[str, Any]:
+        """Make a batch of rows, or one that counts for nothing of the row that stands for none."""
+        if rows[0] is not None:
+            return self.data_collator(rows)
+        shortest = int(self.resumption.batches.lengths.argmin())
+        batch = self.data_collator([cast(Any, self.train_dataset)[shortest]])
+        batch["labels"] = torch.full_like(batch["labels"], NO_LABEL)
+        return batch
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None = None
@@ -94,7 +104,7 @@ class ResumableTrainer(Trainer):
             The loss is not finite.
         """
         loss = super().training_step(model, inputs, num_items_in_batch)
-        self._require_finite(loss, "training loss")
+        self._require_finite(ranks.mean(loss), "training loss")  # the same everywhere, so that all stop
         return loss
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
@@ -131,9 +141,9 @@ class ResumableTrainer(Trainer):
         if folder is None:
             return
         generators = gather_object([_random_state()])
+        self.store_flos()  # this, too, is for all processes to call
         if not self.args.should_save:
             return
-        self.store_flos()
         checkpoints.write(
             folder,
             self.state.global_step,
@@ -231,7 +241,8 @@ class EpochOfBatches(TrainerCallback):
 
 def mean_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int) -> torch.Tensor:
     """Return a batch's part of the mean cross-entropy over all texts of the step, on all processes."""
-    total = nn.functional.cross_entropy(outputs.logits.float(), labels, reduction="sum")
+    logits = outputs.logits.float()
+    total = nn.functional.cross_entropy(logits, labels, reduction="sum", ignore_index=NO_LABEL)
     return total / num_items_in_batch
 
 

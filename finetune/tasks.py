@@ -58,7 +58,7 @@ def classification(tokenizer: PreTrainedTokenizerBase, train: Texts, dev: Texts)
     """Return the task of a sequence classifier."""
 
     def evaluate(model: PreTrainedModel) -> tuple[Mapping[str, Score], np.ndarray]:
-        logits = compute_logits(model, tokenizer, dev.tokens)
+        logits = compute_logits(model, tokenizer, dev.tokens, together=True)
         require_finite(logits)
         return score_languages(logits, dev.y, dev.language), logits.argmax(axis=1).astype(np.int64)
 

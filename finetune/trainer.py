@@ -19,7 +19,7 @@ from transformers.integrations.integration_utils import TensorBoardCallback
 
 from features.encoder import hardware
 from features.encoder.blocks import encoder_layers
-from finetune import checkpoints, curves
+from finetune import checkpoints, curves, ranks
 from finetune.batches import EpochBatches
 from finetune.callback import EpochCallback, Training, Watch
 from finetune.dropout import suited_to
@@ -104,14 +104,14 @@ def fit(
     """
     arguments = {
         "settings": relevant(settings), "seed": seed, "torch": torch.__version__,
-        "device": hardware.device().type, **out.arguments,
+        "device": hardware.device().type, "processes": ranks.count(), **out.arguments,
     }  # fmt: skip
     folder = out.checkpoints
-    resumed = checkpoints.newest(folder, arguments) if folder else None
+    resumed = ranks.decided(lambda: checkpoints.newest(folder, arguments)) if folder else None
     after = None if resumed is None else checkpoints.step_of(resumed)
     if resumed is not None:
         log.info("%s: resumed at step %d, from %s", settings.section, checkpoints.step_of(resumed), resumed)
-    writer = curves.open_log(out.log, after=after) if out.log else None
+    writer = curves.open_log(out.log, after=after) if out.log and ranks.rank() == 0 else None
     precision = precision_of(settings, model)
     callback = EpochCallback(model, task.evaluate, watch=watch, settings=settings, writer=writer)
     batches = EpochBatches(
@@ -120,6 +120,7 @@ def fit(
         tokens=settings.batch_tokens,
         parts=settings.gradient_accumulation,
         seed=seed,
+        share=(ranks.rank(), ranks.count()),
     )
     trainer = ResumableTrainer(
         model=model,
@@ -138,6 +139,7 @@ def fit(
         ),
     )
     trainer.remove_callback(PrinterCallback)
+    ranks.draw_apart(seed)
     groups = parameter_groups(model, watch.fresh, settings)  # now that the model is on its device
     trainer.optimizer = OPTIMIZERS[settings.optimizer](groups, lr=settings.learning_rate, fused=True)
     try:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pipeline import caches, embed, nearest, onnx, predict
 from pipeline._version import __version__
+from pipeline.cluster import ranks
 from pipeline.config import Config, load, presets
 from pipeline.interruption import Interrupted, Interruption
 from pipeline.run import Run
@@ -74,22 +75,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in ("httpx", "urllib3", "distributed", "fsspec", "huggingface_hub", "faiss"):
             logging.getLogger(name).setLevel(logging.WARNING)
     try:
-        with Interruption() as interruption:
-            return int(args.command(args, interruption))
+        with Interruption() as interruption, ranks.joined(args.name) as runs_it:
+            return int(args.command(args, interruption)) if runs_it else 0
     except (ValueError, OSError) as error:
         if args.debug:
             raise
-        text = " ".join(str(error).split())
-        sys.stderr.write(f"mcbert: error: {text}\n")
+        _say(f"error: {' '.join(str(error).split())}")
         return 2
     except RuntimeError as error:
         if args.debug:
             raise
-        sys.stderr.write(f"mcbert: failed: {' '.join(str(error).split())} (--debug shows where)\n")
+        _say(f"failed: {' '.join(str(error).split())} (--debug shows where)")
         return 1
     except Interrupted as signalled:
-        sys.stderr.write("mcbert: interrupted; run the same command again to go on\n")
+        _say("interrupted; run the same command again to go on")
         return signalled.status
+
+
+def _say(text: str) -> None:
+    """Say how a command ended, once where several processes share it."""
+    if ranks.first():
+        sys.stderr.write(f"mcbert: {text}\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -100,7 +106,7 @@ def build_parser() -> argparse.ArgumentParser:
         "fine-tune the winner. Each stage runs the earlier ones that are missing.",
     )
     parser.add_argument("--version", action="version", version=f"mcbert {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="name")
     for name, text in STAGES.items():
         command = commands.add_parser(name, help=text, description=text)
         _add_config(command)
@@ -189,7 +195,9 @@ def _stage(args: argparse.Namespace, interruption: Interruption) -> int:
     from pipeline.stages import Pipeline
 
     run = Run(args.runs, args.run or Path(args.config).stem)
-    pipeline = Pipeline(_config(args), run, args.cache, interruption)
+    config = _config(args)
+    ranks.require_unspread(config.cluster)
+    pipeline = Pipeline(config, run, args.cache, interruption)
     if getattr(args, "candidate", None):
         export(pipeline, args.candidate)
     elif args.stage == "evaluate-embeddings":

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline._version import __version__
-from pipeline.cluster import executor
+from pipeline.cluster import executor, training_executor
 from pipeline.config import Config
 from pipeline.extraction import cached, shown
 from pipeline.interruption import Interruption
@@ -226,7 +226,7 @@ class Pipeline:
                 encoder=self.encoder,
                 out=self.run.folder,
             ),
-            execute=executor(self.config.cluster),
+            execute=training_executor(self.config.cluster),
             stamp=self.stamp,
             track=track,
         )

@@ -11,10 +11,19 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from pipeline.cluster import ranks
 from pipeline.cluster.settings import ClusterSettings
 from pipeline.cluster.tasks import Execute, serial
 
-__all__ = ["ClusterSettings", "Execute", "encoding_executor", "executor", "serial", "threads_per_encoder"]
+__all__ = [
+    "ClusterSettings",
+    "Execute",
+    "encoding_executor",
+    "executor",
+    "serial",
+    "threads_per_encoder",
+    "training_executor",
+]
 
 
 def executor(settings: ClusterSettings) -> Execute[Any, Any]:
@@ -27,6 +36,11 @@ def executor(settings: ClusterSettings) -> Execute[Any, Any]:
     from pipeline.cluster import loky
 
     return lambda function, tasks: loky.execute(function, tasks, workers)
+
+
+def training_executor(settings: ClusterSettings) -> Execute[Any, Any]:
+    """Return the executor of phase two's trainings: all processes on each where torchrun started several."""
+    return ranks.execute if ranks.shared() else executor(settings)
 
 
 def encoding_executor(settings: ClusterSettings) -> Execute[Any, Any] | None:

@@ -1,0 +1,73 @@
+"""What torchrun's processes refuse before they meet; how they work together is in tests/finetune."""
+
+import os
+import sys
+
+import pytest
+
+from pipeline.cli import main
+from pipeline.cluster import ranks, training_executor
+from pipeline.cluster.settings import ClusterSettings
+
+
+@pytest.fixture(params=["0", "1"])
+def process(request, monkeypatch):
+    """One of two processes, as torchrun starts them."""
+    monkeypatch.setenv("RANK", request.param)
+    monkeypatch.setenv("LOCAL_RANK", request.param)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    return int(request.param)
+
+
+@pytest.mark.parametrize("command", ["prepare", "gridsearch", "knobs", "report", "show"])
+def test_other_commands_than_finetune_are_refused_in_one_line(process, command, capsys, monkeypatch):
+    monkeypatch.setattr(ranks, "_join", lambda: pytest.fail("it does not get that far"))
+    assert main([command, "--config", "demo"]) == 2
+    line = f"torchrun: got {command} in 2 processes, accepted: finetune; start the others without torchrun"
+    assert capsys.readouterr().err == (f"mcbert: error: {line}\n" if process == 0 else "")
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--workers=2", ("workers: got 2", "accepted: 0")),
+        ("--dask", ("backend: got 'dask'", "accepted: 'auto' or 'serial'")),
+        ("--scheduler=tcp://127.0.0.1:1", ("scheduler: got 'tcp://127.0.0.1:1'", "accepted: ''")),
+    ],
+)
+def test_options_that_spread_trainings_are_refused(option, said, capsys, monkeypatch, tmp_path):
+    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(ranks, "_join", lambda: None)
+    assert main(["finetune", "--config", "demo", option, "--runs", str(tmp_path)]) == 2
+    given, accepted = said
+    line = f"{given} under torchrun, whose 2 processes share every training; {accepted}"
+    assert capsys.readouterr().err == f"mcbert: error: cluster.{line}\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_process_of_torchrun_is_like_none(monkeypatch, capsys):
+    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert main(["show"]) == 0
+    assert not {"RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"} & os.environ.keys()
+    assert training_executor(ClusterSettings(backend="serial")) is not ranks.execute
+
+
+def test_more_processes_than_gpus_are_refused(process, monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    used, store = [], torch.distributed.HashStore()
+    monkeypatch.setattr(torch.cuda, "set_device", used.append)
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend, **_: used.append(backend))
+    monkeypatch.setattr(
+        sys.modules["torch.distributed.rendezvous"], "rendezvous", lambda _: iter([(store, 0, 2)])
+    )
+    monkeypatch.setattr(ranks, "_control", lambda: None)
+    if process == 1:
+        with pytest.raises(ValueError, match="got 2 processes on a machine, accepted: at most 1, one"):
+            ranks._join()
+    else:
+        ranks._join()
+        assert used == [0, "cpu:gloo,cuda:nccl"]
