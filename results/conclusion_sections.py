@@ -5,13 +5,16 @@ python -m pytest tests/results/test_conclusion_sections.py
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pandas as pd
 
 from results import charts
 from results.conclusions import overall
+from results.schema.conclusions import VERDICTS
 from results.sections import Add, Run, records
+from results.summaries import shown_language
 
 _LETTERS = "abcdefgh"
 
@@ -34,7 +37,7 @@ def conclusions(run: Run, add: Add) -> dict[str, Any] | None:
     verdicts = [group["verdict"] for group in groups]
     return {
         "groups": groups,
-        "counts": {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(sorted(verdicts))},
+        "counts": {verdict: verdicts.count(verdict) for verdict in VERDICTS if verdict in verdicts},
         "chart": _figure(rows, add),
     }
 
@@ -45,6 +48,39 @@ def _figure(rows: pd.DataFrame, add: Add) -> str | None:
         return None
     words = "Effect and 95% interval of every comparison, by conclusion"
     return add("conclusions", charts.forest(tested), words)
+
+
+def knobs(run: Run) -> dict[str, Any] | None:
+    """Tell of phase two's settings tried on dev, best first, beside the settings as they are."""
+    table = run.table("knobs")
+    if table is None:
+        return None
+    tried = table[table["status"] == "ok"]
+    mean = shown_language(tried, run.source_language)
+    by_language = {(row["trial"], row["language"]): row for row in records(tried)}
+    trials = records(tried[tried["language"] == mean].sort_values(["rank", "trial"]))
+    failed = table[table["status"] == "error"]
+    return {
+        "trials": [
+            trial
+            | {
+                "words": _settings(trial["knobs"]),
+                "source": by_language.get((trial["trial"], run.source_language)),
+            }
+            for trial in trials
+        ],
+        "failed": [row | {"words": _settings(row["knobs"])} for row in records(failed)],
+        "mean": mean,
+        "ranked_by": table["ranked_by"].iloc[0],
+        "protocol": table["protocol"].iloc[0],
+        "n_seeds": int(tried["n_seeds"].max()) if len(tried) else 0,
+    }
+
+
+def _settings(knobs: str) -> str:
+    """Write what a trial changes in words."""
+    changed = json.loads(knobs).items()
+    return ", ".join(f"{name} {json.dumps(value)}" for name, value in changed) or "as they are"
 
 
 def marked(table: pd.DataFrame) -> pd.DataFrame:

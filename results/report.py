@@ -19,6 +19,7 @@ import vl_convert
 from markupsafe import Markup
 
 from results import conclusion_sections, files, search_sections, sections, tables
+from results.candidates import candidates
 from results.charts import SYSTEM_NAMES
 from results.figures import FOLDER, vega_version, write_figures
 from results.schema import (
@@ -169,11 +170,14 @@ def render(run: sections.Run, origin: dict[str, Any]) -> tuple[str, dict[str, di
         keep_trailing_newline=True,
     )
     environment.filters |= {"percent": sections.percent, "points": sections.points}
+    listed = candidates(run)
     shown = {
         "run": run,
         "headline": sections.headline(run),
         "conclusions": conclusion_sections.conclusions(run, add),
+        "knobs": conclusion_sections.knobs(run),
         "search": search_sections.search(run, add),
+        "candidates": listed,
         "protocols": search_sections.protocols(run),
         "confusion": sections.confusion(run, add),
         "training": sections.training(run, add),
@@ -184,7 +188,10 @@ def render(run: sections.Run, origin: dict[str, Any]) -> tuple[str, dict[str, di
         "system_names": SYSTEM_NAMES,
     }
     html = environment.get_template("report.html").render(
-        **shown, specs=_json(specs), library=Markup(_library()) if specs else ""
+        **shown,
+        specs=_json(specs),
+        library=Markup(_library()) if specs else "",
+        candidate_data=_json(listed["data"]) if listed else "",
     )
     return html, specs
 

@@ -15,16 +15,13 @@ from results.schema import PROTOCOLS
 from results.sections import Add, Run, records, spoken
 from results.table1 import MEAN
 
-N_BEST = 20
-"""Candidates in the report's table."""
-
 FACTOR_NAMES = {
     "layer": "layer", "pooling": "pooling", "classifier": "classifier", "n_layers": "number of layers",
 }  # fmt: skip
 
 
 def search(run: Run, add: Add) -> dict[str, Any] | None:
-    """Heat maps, scores by number of layers, the best candidates beside the winner and the failures."""
+    """Heat maps, scores by number of layers, who is tied with the winner, and the failures."""
     gridsearch = run.table("gridsearch")
     if gridsearch is None:
         return None
@@ -36,9 +33,7 @@ def search(run: Run, add: Add) -> dict[str, Any] | None:
         "heat": _heat_maps(cells, add),
         "effects": effects(run, add),
         "sizes": _sizes(gridsearch, add),
-        "best": records(summaries.finished(gridsearch).head(N_BEST)),
         "top": top(run),
-        "languages": languages,
         "n_failed": len(failed),
         "failures": failed["message"].value_counts().head(5).to_dict(),
         "protocol": gridsearch["protocol"].iloc[0],

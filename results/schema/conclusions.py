@@ -9,6 +9,7 @@ from results.columns import Table
 from results.kinds import count, difference, stamp, text
 
 SUPPORTED, NOT_SUPPORTED, NOT_TESTED = "supported", "not supported", "not tested here"
+VERDICTS = (SUPPORTED, NOT_SUPPORTED, NOT_TESTED)
 
 CONCLUSIONS = Table(
     file_name="conclusions.csv",
@@ -36,7 +37,7 @@ CONCLUSIONS = Table(
             "verdict",
             "supported: the interval lies above 0; not supported: it holds 0 or lies below, see `why`; a "
             "conclusion is supported where every comparison that could be made supports it",
-            (SUPPORTED, NOT_SUPPORTED, NOT_TESTED),
+            VERDICTS,
         ),
         text("why", "why that verdict"),
         *stamp(),

@@ -205,6 +205,29 @@ def corpus() -> pd.DataFrame:
     return stamped(rows)
 
 
+def knobs() -> pd.DataFrame:
+    rows = []
+    tried = (
+        [1, "{}", 0.0, "ok"],
+        [2, '{"dropout": 0.0}', -0.04, "ok"],
+        [None, '{"epochs": 900}', 0.0, "error"],
+    )
+    for trial, (rank, settings, gain, status) in enumerate(tried):
+        for language in (*LANGUAGES, "mean")[: 8 if status == "ok" else 1]:
+            ease = EASE.get(language, 0.7)
+            row = {"rank": rank, "trial": trial, "language": language, "knobs": settings, "status": status}
+            row |= {
+                "accuracy": ease + gain if status == "ok" else None,
+                "n_seeds": 3 if status == "ok" else None,
+            }
+            interval = (gain, gain - 0.03, gain + 0.03) if gain else (None, None, None)
+            row |= dict(zip(("versus_default", "low", "high"), interval, strict=True))
+            row |= {"sd": None, "system": "mcbert", "layers": "6+8+11", "pooling": "max", "seconds": 1.5}
+            row |= {"ranked_by": "target-dev", "protocol": "target-dev"}
+            rows.append(row | {"message": "" if status == "ok" else "RuntimeError: out of memory"})
+    return stamped(rows).astype({"rank": "Int64", "n_seeds": "Int64"})
+
+
 def winner() -> dict[str, object]:
     by_protocol = {
         "source-dev": {"candidate_id": "8+11-mean-logistic_regression"},
@@ -270,7 +293,8 @@ def write_run(folder: Path, candidates: pd.DataFrame | None = None) -> Path:
     protocols = {"probe": "target-dev", "baseline": "last", "mcbert": "last", "mcbert_wf": "last"}
     rows = table1.build(systems, STAMP, protocols=protocols, corpus="sample intents", casing="cased")
     tables.write(schema.TABLE1, rows, folder / "table1.csv")
-    known = {"gridsearch": searched, "finetune": curves, "table1": rows, "corpus": corpus()}
+    known = {"gridsearch": searched, "finetune": curves, "table1": rows, "corpus": corpus(), "knobs": knobs()}
+    tables.write(schema.KNOBS, knobs(), folder / "knobs.csv")
     tested = conclusions.conclude(known, "en", comparer(answers(searched)))
     tables.write(schema.CONCLUSIONS, tested.assign(**STAMP), folder / "conclusions.csv")
     (folder / "winner.json").write_text(json.dumps(winner()), encoding="utf-8")

@@ -43,3 +43,19 @@ def test_without_any_test_there_is_no_figure(run):
         conclusion_sections.conclusions(sections.Run("x", {"conclusions": none}, {}, "en"), None)["chart"]
         is None
     )
+
+
+def test_trials_are_told_in_words_best_first_beside_the_settings_as_they_are(run):
+    found = conclusion_sections.knobs(run)
+    assert [trial["words"] for trial in found["trials"]] == ["as they are", "dropout 0.0"]
+    assert [trial["language"] for trial in found["trials"]] == ["mean", "mean"]
+    assert found["trials"][1]["source"]["accuracy"] == pytest.approx(0.84)
+    assert [row["words"] for row in found["failed"]] == ["epochs 900"]
+    assert conclusion_sections.knobs(sections.Run("x", {}, {}, "en")) is None
+
+
+def test_trials_that_all_failed_are_told(run):
+    table = run.tables["knobs"]
+    failed = sections.Run("x", {"knobs": table[table["status"] == "error"]}, {}, "en")
+    assert conclusion_sections.knobs(failed)["trials"] == []
+    assert len(conclusion_sections.knobs(failed)["failed"]) == 1

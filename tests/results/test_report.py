@@ -1,6 +1,4 @@
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -9,20 +7,6 @@ import pytest
 from results import report, schema, tables
 from results.sections import points
 from tests.results import synthetic
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PROBE = """<script>
-let failure = "";
-addEventListener("error", (event) => { failure += event.message; });
-addEventListener("securitypolicyviolation", (event) => { failure += "blocked " + event.blockedURI; });
-setTimeout(() => {
-  const count = (selector) => document.querySelectorAll(selector).length;
-  const seen = [innerWidth, document.documentElement.scrollWidth, count(".vega svg.marks"), count(".vega")];
-  parent.postMessage(JSON.stringify(seen) + failure, "*");
-}, 6000);</script>"""
-# Chromium's window is at least 500 pixels wide; a frame can be as narrow as a phone.
-FRAME = """<!doctype html><iframe src="page.html" width="{width}" height="900" style="border: 0"></iframe>
-<script>addEventListener("message", (event) => {{ document.body.dataset.seen = event.data; }});</script>"""
 
 
 class Page(HTMLParser):
@@ -61,11 +45,11 @@ def test_headline_says_what_won_by_how_much(html):
 
 def test_every_section_is_there_and_every_table_has_a_caption(html):
     assert re.findall(r'<section id="(\w+)"', html) == [
-        *("conclusions", "search", "protocols", "confusion", "training", "table1", "embeddings"),
-        *("corpus", "provenance"),
+        *("conclusions", "search", "protocols", "confusion", "knobs", "training"),
+        *("table1", "embeddings", "corpus", "provenance"),
     ]
     page = Page(html)
-    assert page.tags.count("table") == page.tags.count("caption") == 6
+    assert page.tags.count("table") == page.tags.count("caption") == 7
     assert page.tags.count("h1") == 1
 
 
@@ -92,7 +76,7 @@ def test_table_1_says_what_freezing_adds(html, run_dir):
 
 
 def test_ties_and_prices_are_in_the_tables(html):
-    best = html.split('aria-label="Best candidates"')[1].split("</table>")[0]
+    best = html.split('<table id="candidate-table"')[1].split("</table>")[0]
     assert best.count(">winner<") == 2  # dev and test
     assert best.count(">tied<") > 0
     price = html.split('aria-label="Choices by protocol"')[1].split("</table>")[0]
@@ -122,7 +106,7 @@ def test_only_the_search(tmp_path):
     tables.write(schema.GRIDSEARCH, synthetic.gridsearch(), tmp_path / "gridsearch.csv")
     html = report.build(tmp_path)[0].read_text(encoding="utf-8")
     assert "No baseline was measured" in html
-    assert "Best 20 candidates" in html
+    assert "The best 20 of 35." in html
 
 
 def test_names_from_the_data_cannot_become_markup(tmp_path):
@@ -163,23 +147,3 @@ def test_nothing_to_report_and_broken_tables_are_errors(tmp_path):
     with pytest.raises(ValueError, match=r"freezing.csv: header, column seed: missing"):
         report.build(tmp_path)
     assert not (tmp_path / "report.html").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (apt-get install chromium)")
-@pytest.mark.parametrize("width", [1280, 390])
-def test_in_a_browser_all_figures_are_drawn_and_the_page_fits(width, html, tmp_path):
-    (tmp_path / "page.html").write_text(html.replace("<main>", "<main>" + PROBE), encoding="utf-8")
-    frame = tmp_path / "frame.html"
-    frame.write_text(FRAME.format(width=width), encoding="utf-8")
-    flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking"
-    flags += " --disable-component-update --disable-sync --virtual-time-budget=12000 --dump-dom"
-    profile = f"--user-data-dir={tmp_path / 'profile'}"
-    command = [CHROMIUM, *flags.split(), profile, "--window-size=1400,1000", frame.as_uri()]
-    out = subprocess.run(command, capture_output=True, timeout=120, check=True).stdout.decode()
-    *numbers, failure = re.search(r'data-seen="\[(\d+),(\d+),(\d+),(\d+)\]([^"]*)"', out).groups()
-    inner, scroll, drawn, places = map(int, numbers)
-    assert failure == ""
-    assert inner == width
-    assert scroll <= inner
-    assert drawn == places == 8 + 5 + 7 + 8 + 1
