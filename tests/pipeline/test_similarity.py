@@ -392,8 +392,9 @@ def test_counting_shared_words_agrees_with_people_on_the_real_pairs(project, enc
             return out
 
     sts = f"retrieval.sts={Path(DATA) / 'stsbenchmark'}"
-    evaluate(pipeline(project, "retrieval.tatoeba=", sts, "encoder.max_length=16"), [Hashed()])
+    evaluate(pipeline(project, "retrieval.tatoeba=", sts, "extract.layers=[4]"), [Hashed()])
     frame = read(STS, project / "runs/mine/sts.csv")
     (row,) = of(frame, system="other", split="test", similarity="cosine").to_dict("records")
     assert row["n_pairs"] == 1379
-    assert 0.45 < row["spearman"] < 0.75
+    assert 0.40 < row["spearman"] < 0.50
+    assert row["low"] > 0.35
