@@ -15,7 +15,7 @@ MCBERT    = $(BIN)/python -m pipeline
 STAGE     = $(MCBERT) $(1) --config $(CONFIG) --run $(RUN) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo prepare extract gridsearch knobs finetune report export embeddings retrieval test stress lint types validate bench bench-extract bench-gridsearch bench-finetune clean
+.PHONY: help setup demo prepare extract gridsearch knobs finetune report export embeddings retrieval test stress lint types validate bench bench-extract bench-gridsearch bench-finetune bench-embeddings clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,6 +86,9 @@ bench-gridsearch: setup ## the speed of the search against plain scikit-learn, A
 
 bench-finetune: setup ## the speed of fine-tuning against the library's plain recipe, and of frozen layers
 	$(BIN)/python benchmarks/finetune.py $(ARGS)
+
+bench-embeddings: setup ## sentence embeddings over seeds beside the frozen encoder, and the speed of encoding
+	$(BIN)/python benchmarks/embeddings.py $(ARGS)
 
 clean: ## remove caches and build leftovers; .venv and results stay
 	rm -rf cache build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
