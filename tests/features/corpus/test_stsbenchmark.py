@@ -79,6 +79,7 @@ def test_what_is_not_there(tmp_path):
         read_stsbenchmark(tmp_path)
     with pytest.raises(CorpusError, match=r"sts-dev\.csv: no such file"):
         read_stsbenchmark(tmp_path / "sts-dev.csv")
+    (tmp_path / "other.csv").write_text("")
     with pytest.raises(CorpusError, match=r"other\.csv: accepted: sts-train\.csv"):
         read_stsbenchmark(tmp_path / "other.csv")
 
