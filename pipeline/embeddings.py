@@ -8,14 +8,17 @@ pooling searches dev sentences for their translations (embeddings/tatoeba.csv). 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from features.corpus import BadRows, checked_corpus, read_corpus, source_files
+from features.corpus import BadRows, CorpusError, CorpusSettings, checked_corpus, read_corpus, source_files
 from features.corpus.parallel import is_table, languages_in, pair_files, read_pairs
 from features.store import FeatureStore
 from finetune.embeddings.settings import EmbeddingsSettings
@@ -71,7 +74,8 @@ def read(pipeline: Pipeline, settings: EmbeddingsSettings) -> None:
         raise ValueError(
             "embeddings.corpus.path: got nothing, accepted: labelled pairs of sentences, such as samples/nli"
         )
-    files = [str(path) for path in source_files(corpus) if path.is_file()]
+    with _own_keys():
+        files = [str(path) for path in source_files(corpus) if path.is_file()]
     inputs = {
         "corpus": dataclasses.asdict(corpus),
         "files": {name: sha256(Path(file)) for file, name in short_names(files).items()},
@@ -82,7 +86,8 @@ def read(pipeline: Pipeline, settings: EmbeddingsSettings) -> None:
 def _read(pipeline: Pipeline, settings: EmbeddingsSettings) -> list[str]:
     corpus, folder = settings.corpus, pipeline.run.folder
     bad = BadRows(corpus.on_bad, corpus.columns)
-    found = checked_corpus(read_corpus(corpus, bad), corpus, corpus.path, bad)
+    with _own_keys():
+        found = checked_corpus(read_corpus(corpus, bad), corpus, corpus.path, bad)
     (folder / FOLDER).mkdir(exist_ok=True)
     write(TEXTS, found.table, folder / PAIRS)
     rejected, path = bad.frame(), folder / FOLDER / REJECTED.file_name
@@ -92,6 +97,18 @@ def _read(pipeline: Pipeline, settings: EmbeddingsSettings) -> list[str]:
     names = rejected["file"].map(short_names(list(rejected["file"])))
     write(REJECTED, rejected.assign(file=names, **pipeline.stamp), path)
     return [PAIRS, f"{FOLDER}/{REJECTED.file_name}"]
+
+
+@contextlib.contextmanager
+def _own_keys() -> Iterator[None]:
+    """Have messages about settings of `corpus` say which corpus."""
+    names = "|".join(field.name for field in dataclasses.fields(CorpusSettings))
+    try:
+        yield
+    except CorpusError as error:
+        raise CorpusError(
+            re.sub(rf"(?<!\S)corpus\.({names})\b", r"embeddings.corpus.\1", str(error))
+        ) from error
 
 
 def search(pipeline: Pipeline, settings: EmbeddingsSettings) -> None:

@@ -152,7 +152,10 @@ def test_other_translations_to_choose_by_are_all_dev(project):
             r"embeddings\.layers: got \[9\] and pooling '', of which the cache has none",
         ),
         (["embeddings.section=x"], r"unknown key embeddings\.section"),
-        (["embeddings.corpus.format=allnli"], r"AllNLI\.tsv\.gz: no such file"),
+        (
+            ["embeddings.corpus.format=allnli"],
+            r"AllNLI\.tsv\.gz: no such file; .* set embeddings\.corpus\.path to it",
+        ),
     ],
 )
 def test_bad_input_is_one_line(project, capsys, options, message):
