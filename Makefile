@@ -46,8 +46,8 @@ knobs: setup ## the settings of finetune, tried on dev -> knobs.csv, ARGS="knobs
 finetune: setup ## texts.csv + winner -> finetune.csv, table1.csv, models/
 	$(call STAGE,finetune)
 
-report: setup ## the run's CSVs -> report.html
-	$(call STAGE,report)
+report: setup ## the run's CSVs -> report.html, figures/; RUN="a b" compares runs: results/runs/comparison.html
+	$(if $(word 2,$(RUN)),$(MCBERT) runs $(RUN) --html results/runs/comparison.html,$(call STAGE,report))
 
 export: setup ## the search's winner -> models/probe, a model of the library
 	$(call STAGE,export)

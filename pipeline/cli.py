@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline import caches, embed, nearest, onnx, predict
+from pipeline import caches, embed, nearest, onnx, predict, runs
 from pipeline._version import __version__
 from pipeline.cluster import ranks
 from pipeline.config import Config, load, presets
@@ -139,7 +139,7 @@ def build_parser() -> argparse.ArgumentParser:
     validate.add_argument("paths", nargs="+", type=Path, help="CSV files, or folders whose CSVs to check")
     validate.add_argument("--debug", action="store_true", help="show tracebacks")
     validate.set_defaults(command=_validate)
-    for module in (predict, embed, nearest):
+    for module in (predict, embed, nearest, runs):
         module.add_command(commands.add_parser)
     onnx.add_command(commands.add_parser)
     caches.add_commands(commands.add_parser)

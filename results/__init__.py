@@ -1,7 +1,29 @@
 """Results: what every table means, how it is written and read, Table 1, the charts and the report.
 
+    import results
+    candidates = results.read("gridsearch", "demo")
+    both = results.compare(["demo", "wider"], "table1")
+
 The package imports none of the others: every stage writes its rows through `results.tables` with a table
 declared in `results.schema`, and the report is made from those files alone.
 
     python -m results.dictionary > results/README.md
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from results.frames import compare, read
+
+__all__ = ["compare", "read"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `read` and `compare` when they are used: who only needs the schema starts without pandas."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from results import frames
+
+    return getattr(frames, name)

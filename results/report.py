@@ -63,6 +63,9 @@ TABLES = {
 }
 """The tables that the report shows, by the name of their file without `.csv`."""
 
+Specs = dict[str, dict[str, Any]]
+"""Vega-Lite specifications of figures by their id."""
+
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -145,7 +148,7 @@ def provenance(run_dir: Path, run: sections.Run) -> dict[str, Any]:
     }
 
 
-def render(run: sections.Run, origin: dict[str, Any]) -> tuple[str, dict[str, dict[str, Any]]]:
+def render(run: sections.Run, origin: dict[str, Any]) -> tuple[str, Specs]:
     """Make the HTML of a run, and the specifications of the figures in it by their id.
 
     Parameters
@@ -155,21 +158,12 @@ def render(run: sections.Run, origin: dict[str, Any]) -> tuple[str, dict[str, di
     origin : dict
         From `provenance`.
     """
-    specs: dict[str, dict[str, Any]] = {}
+    specs: Specs = {}
 
     def add(name: str, chart: alt.LayerChart, description: str) -> str:
         specs[name] = chart.to_dict() | {"description": description}
         return name
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"percent": sections.percent, "points": sections.points}
     listed = candidates(run)
     shown = {
         "run": run,
@@ -187,22 +181,40 @@ def render(run: sections.Run, origin: dict[str, Any]) -> tuple[str, dict[str, di
         "provenance": origin,
         "system_names": SYSTEM_NAMES,
     }
-    html = environment.get_template("report.html").render(
-        **shown,
-        specs=_json(specs),
-        library=Markup(_library()) if specs else "",
-        candidate_data=_json(listed["data"]) if listed else "",
+    html = (
+        environment()
+        .get_template("report.html")
+        .render(
+            **shown,
+            specs=as_json(specs),
+            library=library() if specs else "",
+            candidate_data=as_json(listed["data"]) if listed else "",
+        )
     )
     return html, specs
 
 
-def _json(value: Any) -> Markup:
+def as_json(value: Any) -> Markup:
     """Give JSON that can stand inside a script element: no `<` that could close it."""
     return Markup(json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"))
 
 
+def environment() -> jinja2.Environment:
+    """Make the environment in which the pages' templates are filled in."""
+    filled = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    filled.filters |= {"percent": sections.percent, "points": sections.points}
+    return filled
+
+
 @functools.cache
-def _library() -> str:
+def library() -> Markup:
     """Give Vega, Vega-Lite and Vega-Embed as one script, in the version that Altair writes charts for."""
     bundle = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vega_version()))
-    return bundle.replace("</script", "<\\/script")
+    return Markup(bundle.replace("</script", "<\\/script"))

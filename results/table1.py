@@ -205,16 +205,20 @@ def _differences(
     }
 
 
+def same_texts(a: pd.DataFrame, b: pd.DataFrame) -> bool:
+    """Tell whether two systems, as `correctness` gives them, were tested on the same texts and languages."""
+    left, right = _over_seeds(a), _over_seeds(b)
+    same = left.index.equals(right.index) and left.columns.equals(right.columns)
+    return same and bool((left.isna() == right.isna()).all(axis=None))
+
+
 def _require_same_texts(correct: Mapping[str, pd.DataFrame]) -> None:
     """Raise where a system was tested on other texts than those it is compared with."""
     other = next((name for name in (BASELINE, UNFROZEN) if name in correct), None)
     if other is None:
         return
-    b = _over_seeds(correct[other])
     for system, frame in correct.items():
-        a = _over_seeds(frame)
-        same = a.index.equals(b.index) and a.columns.equals(b.columns)
-        if not (same and bool((a.isna() == b.isna()).all(axis=None))):
+        if not same_texts(frame, correct[other]):
             raise ValueError(
                 f"{TABLE1.file_name}: {system} and {other} were tested on different texts; "
                 "accepted: the same texts and languages, so that the comparison is paired"

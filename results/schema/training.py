@@ -73,7 +73,7 @@ FREEZING = Table(
 
 _OBJECTIVE = text(
     "objective",
-    "softmax: classify a pair from (u, v, |u - v|); ranking: find what a premise entails among the sentences "
+    "softmax: classify a pair from (u, v, abs(u - v)); ranking: find what a premise entails among the sentences "
     "of the batch",
     ("softmax", "ranking"),
 )

@@ -1,0 +1,171 @@
+"""The tables of runs as typed DataFrames: of one run, or of several that may be compared.
+
+import results
+candidates = results.read("gridsearch", "demo")
+both = results.compare(["demo", "wider"], "table1")
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from results.schema import PREDICTIONS, TABLES, TEXTS
+from results.stream import Rows
+from results.tables import TableError
+from results.tables import read as read_table
+
+RUNS = Path("results/runs")
+"""Folder of all runs, from the checkout."""
+
+KINDS = {
+    "protocol": "how the choice was made",
+    "split": "dev or test",
+    "language": "languages",
+    "texts": "test texts",
+    "transfer": "how labels reached the targets",
+}
+"""In what runs must be alike to be compared, unless it is allowed."""
+
+
+def read(name: str, run: str | Path, *, runs: Path | str = RUNS) -> pd.DataFrame:
+    """Read a table of a run, typed and checked.
+
+    Parameters
+    ----------
+    name : str
+        The name of the file without `.csv`, such as gridsearch, scores, finetune or table1; predictions: of
+        all systems.
+    run : str or Path
+        Name of a run in `runs`, or the path of its folder.
+    runs : Path
+        Folder of all runs.
+
+    Returns
+    -------
+    DataFrame
+        As `results.tables.read` gives it.
+
+    Raises
+    ------
+    ValueError
+        No table has the name, the run has none of it, or it breaks its declaration.
+    """
+    folder = find_run(run, runs)
+    names = {Path(table.file_name).stem: table for table in TABLES if "/" not in table.file_name}
+    if name == "predictions":
+        paths = sorted(folder.glob(PREDICTIONS.file_name))
+        parts = [read_table(PREDICTIONS, path) for path in paths]
+        if not parts:
+            raise TableError(f"{folder / PREDICTIONS.file_name}: no such file")
+        return pd.concat(parts, ignore_index=True)
+    if name not in names or "*" in name:
+        accepted = ", ".join(["predictions", *(known for known in names if "*" not in known)])
+        raise ValueError(f"table: got {name!r}, accepted: {accepted}")
+    return read_table(names[name], folder / f"{name}.csv")
+
+
+def compare(
+    runs: Sequence[str | Path],
+    name: str = "gridsearch",
+    *,
+    allow: Collection[str] = (),
+    folder: Path | str = RUNS,
+) -> pd.DataFrame:
+    """Join the rows of several runs' tables, refusing runs that cannot be compared.
+
+    Parameters
+    ----------
+    runs : sequence of str or Path
+        Two runs or more, as `read` takes them.
+    name : str
+        The table, as `read` takes it.
+    allow : collection of str
+        In what the runs may differ nevertheless: protocol, split, language, texts, transfer.
+    folder : Path
+        Folder of all runs.
+
+    Returns
+    -------
+    DataFrame
+        The rows of all runs, in their order; the column `run` tells them apart. Figures published elsewhere
+        are left out.
+
+    Raises
+    ------
+    ValueError
+        Less than two runs, two of one name, or runs that differ in what is not allowed.
+    """
+    unknown = sorted(set(allow) - set(KINDS))
+    if unknown:
+        raise ValueError(f"allow: got {unknown[0]!r}, accepted: {', '.join(KINDS)}")
+    folders = [find_run(run, folder) for run in runs]
+    names = [path.name for path in folders]
+    if len(set(names)) < 2 or len(set(names)) < len(names):
+        raise ValueError(f"runs: got {', '.join(names) or 'none'}; accepted: two or more, each once")
+    frames = []
+    for path in folders:
+        frame = read(name, path)
+        measured = frame if "source" not in frame else frame[frame["source"] == "measured"]
+        frames.append(measured.assign(run=path.name))
+    differing = {kind: found for kind, found in unlike(folders, frames).items() if kind not in allow}
+    for kind, found in differing.items():
+        told = "; ".join(f"{run}: {value or 'not known'}" for run, value in zip(names, found, strict=True))
+        accepted = f"runs that are alike, or allow={tuple(differing)}"
+        raise ValueError(f"{name}: unlike runs, {KINDS[kind]}: {told}; accepted: {accepted}")
+    return pd.concat(frames, ignore_index=True)
+
+
+def unlike(folders: Sequence[Path], frames: Sequence[pd.DataFrame]) -> dict[str, list[str]]:
+    """Find in what runs differ: by kind (`KINDS`), what each of them has.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        The runs.
+    frames : sequence of DataFrame
+        One of the tables of each; columns that it has not are not compared.
+    """
+    found = {"texts": [digest_of_test(folder) for folder in folders]}
+    for kind in ("protocol", "split", "language", "transfer"):
+        if all(kind in frame for frame in frames):
+            found[kind] = [_values(frame, kind) for frame in frames]
+    return {kind: found[kind] for kind in KINDS if kind in found and len(set(found[kind])) > 1}
+
+
+def digest_of_test(folder: Path) -> str:
+    """Tell a run's test texts by 12 hex digits over ids, languages and labels; empty without texts.csv."""
+    path = folder / TEXTS.file_name
+    if not path.is_file():
+        return ""
+    rows = Rows(TEXTS, path, ("id", "language", "label", "split"))
+    test = sorted("\t".join(row) for row in rows if row[-1] == "test")
+    return hashlib.sha256("\n".join(test).encode()).hexdigest()[:12]
+
+
+def find_run(run: str | Path, runs: Path | str = RUNS) -> Path:
+    """Give the folder of a run by its name or its path.
+
+    Raises
+    ------
+    ValueError
+        There is none.
+    """
+    for path in (Path(runs) / run, Path(run)):
+        if path.is_dir():
+            return path
+    there = sorted(path.name for path in Path(runs).glob("*/") if not path.name.startswith("."))
+    raise ValueError(
+        f"run: got {str(run)!r}, accepted: one of {', '.join(there) or 'none'} in {runs}, or a folder"
+    )
+
+
+def _values(frame: pd.DataFrame, kind: str) -> str:
+    """List the values of a column; protocols by system, since each has its own."""
+    if kind == "protocol" and "system" in frame:
+        pairs = frame[["system", "protocol"]].drop_duplicates().sort_values(["system", "protocol"])
+        return ", ".join(f"{row.system} {row.protocol}" for row in pairs.itertuples())
+    return ", ".join(sorted(set(frame[kind])))

@@ -1,0 +1,108 @@
+"""One row per run: who won, how the systems score, on which texts, by which protocol; from its tables.
+
+python -m pipeline runs
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from results import summaries, tables
+from results.frames import digest_of_test
+from results.report import source_language
+from results.schema import CORPUS, GRIDSEARCH, RUNS, STAMP, TABLE1, TOP
+from results.table1 import BASELINE, MEAN, UNFROZEN, ordered_languages
+
+_READ = {"gridsearch": GRIDSEARCH, "top": TOP, "table1": TABLE1, "corpus": CORPUS}
+_GAIN = ["versus_baseline", "low", "high"]
+SYSTEMS = (BASELINE, UNFROZEN, "mcbert_wf")
+
+
+def leaderboard(folders: Sequence[Path]) -> pd.DataFrame:
+    """Sum up runs.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        The runs' folders. A table that cannot be read leaves its columns empty and is told in `problem`.
+
+    Returns
+    -------
+    DataFrame
+        Columns of table RUNS, best winner on dev first; corpus, stages and finished are left empty: the
+        tables do not tell them.
+    """
+    columns = RUNS.order(column.name for column in RUNS.columns)
+    frame = pd.DataFrame([summarise(folder) for folder in folders], columns=columns)
+    texts = [column.name for column in RUNS.columns if column.dtype == "string"]
+    frame[texts] = frame[texts].astype("object").where(frame[texts].notna(), "").astype("str")
+    frame = frame.astype({"n_candidates": "Int64"})
+    ranked = frame.sort_values(["winner_dev", "run"], ascending=[False, True], kind="stable")
+    return ranked.reset_index(drop=True)
+
+
+def summarise(folder: Path) -> dict[str, Any]:
+    """Make the row of one run, as far as its tables allow."""
+    found, problems = _tables(folder)
+    source = source_language(found, {})
+    row = {"test_texts": digest_of_test(folder), "problem": "; ".join(problems)}
+    if "corpus" in found:
+        targets = set(found["corpus"]["language"]) - {source}
+        row["languages"] = " ".join(ordered_languages(targets, source))
+    for frame in reversed(found.values()):
+        stamps = frame[frame["run"] != ""].iloc[:1].to_dict("records")
+        row |= {name: stamp[name] for stamp in stamps for name in STAMP}
+    return row | _searched(found, source) | _tuned(found) | {"run": folder.name}
+
+
+def _tables(folder: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """Read the tables that are there; of those that cannot be read, what is wrong with them."""
+    found, problems = {}, []
+    for name, table in _READ.items():
+        if (folder / table.file_name).is_file():
+            try:
+                found[name] = tables.read(table, folder / table.file_name)
+            except ValueError as error:
+                problems.append(" ".join(str(error).split()))
+    return found, problems
+
+
+def _searched(found: dict[str, pd.DataFrame], source: str) -> dict[str, Any]:
+    """Give the winner's scores, with their interval where it was measured."""
+    fine = summaries.finished(found["gridsearch"]) if "gridsearch" in found else pd.DataFrame()
+    if fine.empty:
+        return {}
+    best = fine.iloc[0]
+    shown = MEAN if pd.notna(best["dev_f1_mean"]) else source
+    row = {
+        "protocol": best["protocol"],
+        "winner": best["candidate_id"],
+        "n_candidates": len(fine),
+        "winner_dev": best[f"dev_f1_{shown}"],
+        "winner_test": best[f"test_f1_{shown}"],
+    }
+    if "top" in found:
+        top = found["top"]
+        own = top[(top["rank"] == 1) & (top["split"] == "test") & (top["language"] == shown)]
+        row |= {name: float(own.iloc[0][name]) for name in ("low", "high") if len(own)}
+    return row
+
+
+def _tuned(found: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """Give the systems' test accuracy and what mcbert adds to the baseline."""
+    if "table1" not in found:
+        return {}
+    measured = found["table1"][found["table1"]["source"] == "measured"]
+    means = measured[measured["language"] == MEAN].set_index("system")
+    accuracy = means["accuracy"].to_dict()
+    row = {system: accuracy[system] for system in SYSTEMS if system in accuracy}
+    if UNFROZEN in accuracy:
+        gain = [float(value) for value in means.loc[UNFROZEN, _GAIN].to_numpy(dtype=float)]
+        names = [f"mcbert_versus_baseline{end}" for end in ("", "_low", "_high")]
+        row |= {name: value for name, value in zip(names, gain, strict=True) if not math.isnan(value)}
+    return row

@@ -1,0 +1,45 @@
+"""The table of all runs: what each was, how far it got, how its systems score.
+
+python -m results.dictionary > results/README.md
+"""
+
+from __future__ import annotations
+
+from results.columns import Table
+from results.kinds import count, difference, share, stamp, text
+from results.schema.words import PROTOCOLS
+
+RUNS = Table(
+    file_name="runs*.csv",
+    meaning="All runs with their headline scores: `python -m pipeline runs --csv FILE`. Sorted by the "
+    "winner's dev score; scores of unlike corpora, languages or protocols are no ranking.",
+    row="a run",
+    key=("run",),
+    columns=(
+        text("corpus", "file or folder that the corpus was made of; empty where not known", nullable=True),
+        text(
+            "test_texts",
+            "first 12 digits of a SHA-256 of ids, languages and labels of the test texts: runs that share it "
+            "were tested on the same",
+            nullable=True,
+        ),
+        text("languages", "target languages, separated by blanks", nullable=True),
+        text("protocol", "how the search chose, as elsewhere", PROTOCOLS, nullable=True),
+        text("winner", "id of the search's winner; empty without a search", nullable=True),
+        count("n_candidates", "candidates fitted and scored", nullable=True),
+        share("winner_dev", "its dev micro-F1, mean over the target languages", nullable=True),
+        share("winner_test", "its test micro-F1, mean over the target languages", nullable=True),
+        share("low", "lower end of the 95% bootstrap interval of `winner_test`", nullable=True),
+        share("high", "upper end of it", nullable=True),
+        share("baseline", "test accuracy of the fine-tuned baseline, mean over the targets", nullable=True),
+        share("mcbert", "the same of mcbert", nullable=True),
+        share("mcbert_wf", "the same of mcbert with freezing", nullable=True),
+        difference("mcbert_versus_baseline", "`mcbert` minus `baseline`, on the same texts"),
+        difference("mcbert_versus_baseline_low", "lower end of its paired 95% bootstrap interval"),
+        difference("mcbert_versus_baseline_high", "upper end of it"),
+        text("stages", "stages that are finished, in their order, separated by blanks", nullable=True),
+        text("finished", "when the last of them was, UTC, as YYYY-MM-DDTHH:MM:SSZ", nullable=True),
+        text("problem", "why tables of the run could not be read; empty where all could", nullable=True),
+        *stamp(nullable=True),
+    ),
+)

@@ -1,0 +1,121 @@
+import shutil
+
+import pandas as pd
+import pytest
+
+import results
+from results import frames, schema, tables
+from tests.results import synthetic
+
+
+def texts(label="a", test=2):
+    return pd.DataFrame(
+        {
+            "id": [f"t{n}" for n in range(test + 1)], "text": "words, of a text", "text_pair": "",
+            "label": label, "language": "en", "split": ["train", *["test"] * test],
+        }
+    )  # fmt: skip
+
+
+@pytest.fixture
+def runs(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        tables.write(schema.GRIDSEARCH, synthetic.gridsearch(), tmp_path / name / "gridsearch.csv")
+        tables.write(schema.TEXTS, texts(), tmp_path / name / "texts.csv")
+    return tmp_path
+
+
+def test_a_table_of_a_run_is_read_by_name_and_typed(runs):
+    frame = results.read("gridsearch", "one", runs=runs)
+    assert str(frame["rank"].dtype) == "Int64"
+    assert str(frame["score"].dtype) == "float64"
+    assert results.read("gridsearch", runs / "one").equals(frame)
+
+
+def test_predictions_of_all_systems_are_one_table(run_dir):
+    frame = results.read("predictions", run_dir)
+    assert set(frame["system"]) == {"probe", "baseline", "mcbert", "mcbert_wf"}
+
+
+@pytest.mark.parametrize(
+    ("name", "run", "message"),
+    [
+        ("grid", "one", r"table: got 'grid', accepted: predictions, texts, .*gridsearch"),
+        ("labels*", "one", r"table: got 'labels\*'"),
+        ("gridsearch", "three", r"run: got 'three', accepted: one of one, two in"),
+        ("table1", "one", r"table1.csv: no such file"),
+        ("predictions", "one", r"predictions_\*.csv: no such file"),
+    ],
+)
+def test_what_is_not_there_is_said(runs, name, run, message):
+    with pytest.raises(ValueError, match=message):
+        results.read(name, run, runs=runs)
+
+
+def test_like_runs_are_joined_and_told_apart_by_the_folder(runs):
+    both = results.compare(["one", "two"], folder=runs)
+    single = results.read("gridsearch", "one", runs=runs)
+    assert both["run"].value_counts().to_dict() == {"one": len(single), "two": len(single)}
+    assert both.dtypes.drop("run").equals(single.dtypes.drop("run"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "column", "value"),
+    [("protocol", "protocol", "source-dev"), ("transfer", "transfer", "translate-test")],
+)
+def test_unlike_runs_are_refused_unless_allowed(runs, kind, column, value):
+    other = synthetic.gridsearch().assign(**{column: value})
+    tables.write(schema.GRIDSEARCH, other, runs / "two" / "gridsearch.csv")
+    with pytest.raises(
+        ValueError, match=rf"unlike runs, {frames.KINDS[kind]}: one: .*; two: {value};.*allow="
+    ):
+        results.compare(["one", "two"], folder=runs)
+    assert set(results.compare(["one", "two"], allow=[kind], folder=runs)[column]) >= {value}
+
+
+def test_unlike_splits_are_refused(runs, run_dir):
+    for name in ("one", "two"):
+        shutil.copy(run_dir / "top.csv", runs / name)
+    top = tables.read(schema.TOP, run_dir / "top.csv")
+    tables.write(schema.TOP, top[top["split"] == "dev"], runs / "two" / "top.csv")
+    with pytest.raises(ValueError, match="dev or test: one: dev, test; two: dev"):
+        results.compare(["one", "two"], "top", folder=runs)
+
+
+def test_unlike_test_texts_are_refused_other_training_texts_are_not(runs):
+    more = pd.concat([texts(), texts().iloc[:1].assign(id="t9")])
+    tables.write(schema.TEXTS, more, runs / "two" / "texts.csv")
+    results.compare(["one", "two"], folder=runs)
+    tables.write(schema.TEXTS, texts(label="b"), runs / "two" / "texts.csv")
+    with pytest.raises(ValueError, match="test texts: one: [0-9a-f]{12}; two: [0-9a-f]{12}"):
+        results.compare(["one", "two"], folder=runs)
+    (runs / "two" / "texts.csv").unlink()
+    with pytest.raises(ValueError, match="two: not known"):
+        results.compare(["one", "two"], folder=runs)
+
+
+def test_protocols_are_compared_by_system_and_published_rows_left_out(runs, run_dir):
+    for name in ("one", "two"):
+        shutil.copy(run_dir / "table1.csv", runs / name)
+    both = results.compare(["one", "two"], "table1", folder=runs)
+    assert set(both["source"]) == {"measured"}
+    table = tables.read(schema.TABLE1, run_dir / "table1.csv")
+    probe = (table["system"] == "probe") & (table["source"] == "measured")
+    other = table.assign(protocol=table["protocol"].where(~probe, "source-dev"))
+    tables.write(schema.TABLE1, other, runs / "two" / "table1.csv")
+    with pytest.raises(ValueError, match="two: .*probe source-dev"):
+        results.compare(["one", "two"], "table1", folder=runs)
+
+
+@pytest.mark.parametrize("asked", [[], ["one"], ["one", "one"]])
+def test_less_than_two_runs_are_no_comparison(runs, asked):
+    with pytest.raises(ValueError, match="accepted: two or more, each once"):
+        results.compare(asked, folder=runs)
+
+
+def test_what_cannot_be_allowed_and_unknown_names_are_errors(runs):
+    with pytest.raises(ValueError, match="allow: got 'encoder', accepted: protocol, split"):
+        results.compare(["one", "two"], allow=["encoder"], folder=runs)
+    with pytest.raises(AttributeError, match="no attribute 'writes'"):
+        _ = results.writes
