@@ -94,16 +94,16 @@ def compute_logits(
     ndarray
         (n_texts, n_labels), float32, in the order of `tokens`.
     """
-    share = (ranks.rank(), ranks.count()) if together else (0, 1)
     width = model.config.num_labels or 0
-    logits = _compute(model, tokenizer, tokens, field="logits", width=width, share=share)
-    return ranks.summed(logits) if together else logits
+    return _compute(model, tokenizer, tokens, field="logits", width=width, together=together)
 
 
-def compute_states(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: Tokens) -> np.ndarray:
+def compute_states(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: Tokens, *, together: bool = False
+) -> np.ndarray:
     """Return what an `MCBertModel` pools, float32 (n_texts, width), as `compute_logits` does."""
     width = len(model.config.layers) * model.config.encoder_config.hidden_size
-    return _compute(model, tokenizer, tokens, field="pooler_output", width=width)
+    return _compute(model, tokenizer, tokens, field="pooler_output", width=width, together=together)
 
 
 def _compute(
@@ -113,8 +113,9 @@ def _compute(
     *,
     field: str,
     width: int,
-    share: tuple[int, int] = (0, 1),
+    together: bool,
 ) -> np.ndarray:
+    share = (ranks.rank(), ranks.count()) if together else (0, 1)
     lengths = np.array([len(text["input_ids"]) for text in tokens], dtype=np.int64)
     outputs = np.zeros((len(tokens), width), dtype=np.float32)
     was_training = model.training
@@ -124,7 +125,7 @@ def _compute(
             batch = tokenizer.pad([tokens[row] for row in rows], return_tensors="pt").to(model.device)
             outputs[rows] = getattr(model(**batch), field).float().cpu().numpy()
     model.train(was_training)
-    return outputs
+    return ranks.summed(outputs) if together else outputs
 
 
 def score_languages(logits: np.ndarray, y: np.ndarray, language: np.ndarray) -> dict[str, Score]:

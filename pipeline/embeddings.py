@@ -22,7 +22,7 @@ from features.corpus import BadRows, CorpusError, CorpusSettings, checked_corpus
 from features.corpus.parallel import is_table, languages_in, pair_files, read_pairs
 from features.store import FeatureStore
 from finetune.embeddings.settings import EmbeddingsSettings
-from pipeline.cluster import executor
+from pipeline.cluster import training_executor
 from pipeline.extraction import cached, shown
 from pipeline.progress import track
 from pipeline.retrieval import texts
@@ -241,7 +241,7 @@ def _train(pipeline: Pipeline, settings: EmbeddingsSettings) -> list[str]:
             out=pipeline.run.folder,
         ),
         architecture_of(pipeline, settings),
-        execute=executor(pipeline.config.cluster),
+        execute=training_executor(pipeline.config.cluster),
         stamp=pipeline.stamp,
         track=track,
     )

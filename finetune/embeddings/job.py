@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from features.corpus import Corpus
 from features.encoder.blocks import quiet
 from features.encoder.tokens import load_tokenizer
+from finetune import ranks
 from finetune.embeddings.card import describe_embeddings
 from finetune.embeddings.model import SiameseEncoder
 from finetune.embeddings.pairs import (
@@ -95,6 +96,8 @@ def run_embeddings_job(job: EmbeddingsJob) -> str:
         )
         with within_memory(lambda: "the test pairs", job.settings.section):
             scores = learning.score(model, test) if test.ids else {}
+        if ranks.rank():
+            return str(job.result)  # the first process writes it
         if job.save_model:
             save(job, model, tokenizer, describe_embeddings(job, corpus, training))
     chosen = training.history[training.chosen]

@@ -173,7 +173,7 @@ def score_pairs(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Pairs
 ) -> tuple[Mapping[str, Score], np.ndarray]:
     """Return scores of a siamese encoder as a classifier of pairs, and the predicted codes, int64 (n,)."""
-    states = compute_states(model, tokenizer, pairs.tokens)
+    states = compute_states(model, tokenizer, pairs.tokens, together=True)
     require_finite(states)
     logits = _classify(model, states, pairs)
     require_finite(logits)
@@ -241,7 +241,7 @@ def score_triplets(
     """
     found = find_triplets(pairs, codes)
     kept = found.negative != NONE
-    states = compute_states(model, tokenizer, pairs.tokens)
+    states = compute_states(model, tokenizer, pairs.tokens, together=True)
     require_finite(states)
     units = torch.nn.functional.normalize(torch.from_numpy(states), dim=-1).numpy()
     anchor = units[found.anchor[kept]]

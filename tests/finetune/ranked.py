@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from finetune import checkpoints, ranks
+from finetune.embeddings.job import EmbeddingsJob, run_embeddings_job
 from finetune.job import run_job
 from pipeline.cli import main
 from pipeline.cluster import ranks as processes
@@ -67,6 +68,8 @@ def train_and_keep(shared):
 
 def do(task):
     """Do one of the tasks: a shared training of the tests', or a job as the stage runs it."""
+    if isinstance(task, EmbeddingsJob):
+        return run_embeddings_job(task)
     return train_and_keep(task) if isinstance(task, Shared) else run_job(task)
 
 

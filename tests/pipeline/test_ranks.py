@@ -21,10 +21,13 @@ def process(request, monkeypatch):
 
 
 @pytest.mark.parametrize("command", ["prepare", "gridsearch", "knobs", "report", "show"])
-def test_other_commands_than_finetune_are_refused_in_one_line(process, command, capsys, monkeypatch):
+def test_other_commands_than_trainings_are_refused_in_one_line(process, command, capsys, monkeypatch):
     monkeypatch.setattr(ranks, "_join", lambda: pytest.fail("it does not get that far"))
     assert main([command, "--config", "demo"]) == 2
-    line = f"torchrun: got {command} in 2 processes, accepted: finetune; start the others without torchrun"
+    line = (
+        f"torchrun: got {command} in 2 processes, accepted: finetune, embeddings; start the others without "
+        "torchrun"
+    )
     assert capsys.readouterr().err == (f"mcbert: error: {line}\n" if process == 0 else "")
 
 
