@@ -17,7 +17,8 @@ class CorpusSettings:
     """Where the labelled texts are, when `prepare` does not make them, and how they are written."""
 
     path: str = ""
-    """A table with the columns `COLUMNS` (text_pair may be absent), a release's folder, a dataset's name."""
+    """A table with the columns id, text, label, language, split and perhaps text_pair, a release's folder, a
+    dataset's name."""
 
     format: Literal["table", "huggingface", "xnli", "xnli-mt", "multinli", "snli", "allnli", "nli"] = "table"
     """``table``: CSV, TSV, JSON Lines or Parquet; ``huggingface``: a dataset of the hub by name or a local

@@ -1,0 +1,74 @@
+"""The committed page is what the declarations say."""
+
+import dataclasses
+import subprocess
+import sys
+from typing import Any, Literal
+
+import pytest
+
+from pipeline import reference
+from pipeline.cli import STAGES
+from pipeline.config import CHECKOUT, Config, load
+
+PAGE = CHECKOUT / "docs/reference.md"
+
+
+@dataclasses.dataclass
+class Base:
+    kept: int = 1
+    """Of the
+    base."""
+
+    bare: int = 2
+
+
+@dataclasses.dataclass
+class Derived(Base):
+    own: float | None = None
+    """Its own."""
+
+
+def test_the_committed_page_is_the_generated_one():
+    stale = "stale; python -m pipeline.reference > docs/reference.md"
+    assert PAGE.read_text(encoding="utf-8") == reference.render(), stale
+
+
+def test_the_command_prints_it():
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.reference"], cwd=CHECKOUT, capture_output=True, check=True
+    )
+    assert done.stdout.decode() == reference.render()
+
+
+def test_every_setting_and_command_is_listed_with_a_meaning():
+    text = reference.render()
+    for section in dataclasses.fields(Config):
+        rows = text.split(f"### `[{section.name}]`\n")[1].split("\n## ")[0].split("\n### ")[0]
+        for setting in dataclasses.fields(getattr(load("demo"), section.name)):
+            assert f"\n| `{setting.name}` | " in rows or f"### `[{section.name}.{setting.name}]`" in text
+    assert "|  |" not in text
+    assert all(f"### `mcbert {stage}`\n" in text for stage in STAGES)
+
+
+def test_docstrings_of_bases_are_read_and_fields_without_one_are_left_out():
+    assert reference.field_docs(Derived) == {"kept": "Of the base.", "own": "Its own."}
+
+
+@pytest.mark.parametrize(
+    ("hint", "words"),
+    [
+        (tuple[int, ...], "list (whole number)"),
+        (dict[int, tuple[int, ...]], "table (whole number = list (whole number))"),
+        (float | None, "number or none"),
+        (Literal["a", "b"], "`a`, `b`"),
+        (dict[str, Any], "table (text = value)"),
+    ],
+)
+def test_types_are_said_in_words(hint, words):
+    assert reference.kind_of(hint) == words
+
+
+def test_a_type_without_words_is_refused():
+    with pytest.raises(TypeError, match="no words for it; accepted: what a TOML file can hold"):
+        reference.kind_of(set)
