@@ -1,6 +1,6 @@
 """A run's folder: which stage wrote what from which inputs, so that stages are skipped, resumed or refused.
 
-results/runs/<run>/stages/<stage>.json     inputs, outputs with checksums, seconds; written last
+results/runs/<run>/stages/<stage>.json   inputs, outputs with checksums, seconds, machine, versions: last
 
 What a killed stage leaves behind (a cache, a ledger, finished trainings) carries its own identity and refuses
 another configuration itself.
@@ -8,10 +8,13 @@ another configuration itself.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib.metadata
 import json
 import logging
 import os
+import platform
 import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -20,6 +23,7 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
+LIBRARIES = ("torch", "transformers", "tokenizers", "scikit-learn", "numpy", "pandas", "h5py")
 RECORD = ("inputs", "outputs")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
@@ -85,7 +89,8 @@ class Run:
         began = time.monotonic()
         outputs = {name: sha256(self.folder / name) for name in work()}
         seconds = time.monotonic() - began
-        write_json(done, {"inputs": wanted, "outputs": outputs, "seconds": round(seconds, 2)})
+        record = {"inputs": wanted, "outputs": outputs, "seconds": round(seconds, 2)}
+        write_json(done, record | {"machine": machine(), "versions": versions()})
         log.info("%s: done in %.1f s", stage, seconds)
 
     def inputs(self, stage: str) -> dict[str, Any]:
@@ -122,6 +127,24 @@ class Run:
                     "or choose another run name"
                 )
         return True
+
+
+def machine() -> dict[str, str]:
+    """Say in words what this computer is: system, processors, Python."""
+    return {
+        "system": platform.platform(),
+        "processors": f"{os.cpu_count()} x {platform.machine()}",
+        "python": platform.python_version(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Give the versions of the libraries that results depend on, as far as they are installed."""
+    found = {}
+    for name in LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def sha256(path: Path) -> str:

@@ -27,6 +27,12 @@ log = logging.getLogger(__name__)
 
 _COLOURS = [MID_BLUE, ORANGE, GREY, "#2a9d6f", "#a357b8", "#b8860b"]
 _SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
+FACTS = (
+    ("encoder", "encoder"), ("corpus", "corpus"), ("languages", "target languages"), ("transfer", "transfer"),
+    ("protocol", "protocol"), ("winner", "winner"), ("version", "version"),
+)  # fmt: skip
+"""What the page tells of each run beside its scores: column of table RUNS, and words."""
+
 MOST = len(_COLOURS)
 """Runs that colours and shapes can tell apart."""
 
@@ -56,6 +62,7 @@ def build(folders: Sequence[Path], listed: pd.DataFrame, path: Path) -> Path:
     shown = {
         "names": [run.name for run in runs],
         "rows": [row for run in runs for row in records(listed[listed["run"] == run.name])],
+        "facts": FACTS,
         "unlike": [(KINDS[kind], found) for kind, found in differing.items()],
         "systems": systems(runs, specs),
         "paired": None if "texts" in differing else paired(folders, runs),
@@ -104,6 +111,7 @@ def dots(rows: pd.DataFrame, runs: Sequence[str], languages: Sequence[str]) -> a
         .mark_point(filled=True, size=70, opacity=0.9)
         .encode(
             y=alt.Y("language:N", title=None, sort=list(languages)),
+            yOffset=alt.YOffset("run:N", sort=list(runs)),
             x=alt.X("percent:Q", title="test accuracy, %", scale=alt.Scale(zero=False)),
             color=alt.Color(
                 "run:N", scale=alt.Scale(domain=list(runs), range=colours), legend=symbol_legend()

@@ -133,7 +133,7 @@ def source_language(frames: dict[str, pd.DataFrame], winner: dict[str, Any]) -> 
 
 
 def provenance(run_dir: Path, run: sections.Run) -> dict[str, Any]:
-    """Collect the stamps that the rows carry, and every CSV file with its rows, bytes and SHA-256."""
+    """Collect the rows' stamps, the stages' records, and every CSV file with its bytes and SHA-256."""
     stamps: dict[str, list[str]] = {name: [] for name in STAMP}
     for frame in run.tables.values():
         for name in STAMP:
@@ -141,11 +141,40 @@ def provenance(run_dir: Path, run: sections.Run) -> dict[str, Any]:
     listed = [table.file_name for table in (*TABLES.values(), SCORES, PREDICTIONS)]
     found = sorted({path for pattern in listed for path in run_dir.glob(pattern)})
     return {
+        "stages": stages(run_dir),
         "stamps": stamps,
         "files": [
             {"name": path.name, "bytes": path.stat().st_size, "sha256": files.sha256(path)} for path in found
         ],
     }
+
+
+def stages(run_dir: Path) -> list[dict[str, Any]]:
+    """List the stages that a run's folder has records of, in the order in which they were finished.
+
+    Returns
+    -------
+    list of dict
+        name, seconds, machine and versions (texts by name; empty where the record has none), settings (the
+        stage's inputs as JSON).
+    """
+    found = []
+    for path in sorted(
+        (run_dir / "stages").glob("*.json"), key=lambda path: (path.stat().st_mtime, path.name)
+    ):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        found.append(
+            {
+                "name": path.stem,
+                "seconds": record.get("seconds"),
+                "machine": record.get("machine", {}),
+                "versions": record.get("versions", {}),
+                "settings": json.dumps(
+                    record.get("inputs", {}), indent=1, ensure_ascii=False, sort_keys=True
+                ),
+            }
+        )
+    return found
 
 
 def render(run: sections.Run, origin: dict[str, Any]) -> tuple[str, Specs]:

@@ -145,7 +145,7 @@ def table1(run: Run) -> dict[str, Any] | None:
         return None
     languages = ordered_languages(set(rows["language"]) - {MEAN}, run.source_language)
     groups: dict[str, list[dict[str, Any]]] = {"measured": [], "published": []}
-    keys = ["source", "system", "casing", "protocol", "corpus", "citation"]
+    keys = ["source", "system", "casing", "protocol", "transfer", "corpus", "citation"]
     for values, part in rows.groupby(keys, sort=False, dropna=False):
         cells = {cell["language"]: cell for cell in records(part)}
         system: dict[str, Any] = dict(zip(keys, values, strict=True))

@@ -10,6 +10,9 @@ import pandas as pd
 from results.schema import GRIDSEARCH
 from results.table1 import MEAN, ordered_languages
 
+SHARES = ("unknown_share", "marks_lost_share", "truncated_share")
+"""Shares that table CORPUS has for each label."""
+
 _DEV_F1 = "dev_f1_"
 
 
@@ -189,8 +192,8 @@ def corpus_counts(corpus: pd.DataFrame, source_language: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns language, split, n_texts, n_distinct, tokens_max, unknown_share, truncated_share (means over
-        the texts) and one column `label: <name>` per label with its number of texts.
+        Columns language, split, n_texts, n_distinct, tokens_max, those of `SHARES` (means over the texts) and
+        one column `label: <name>` per label with its number of texts.
     """
     rows = []
     order = {split: place for place, split in enumerate(("train", "dev", "test"))}
@@ -199,7 +202,7 @@ def corpus_counts(corpus: pd.DataFrame, source_language: str) -> pd.DataFrame:
         row = {"language": language, "split": split}
         row |= {name: int(part[name].sum()) for name in ("n_texts", "n_distinct")}
         row["tokens_max"] = int(part["tokens_max"].max())
-        row |= {name: float((part[name] * weights).sum()) for name in ("unknown_share", "truncated_share")}
+        row |= {name: float((part[name] * weights).sum()) for name in SHARES}
         row |= {f"label: {label}": n for label, n in zip(part["label"], part["n_texts"], strict=True)}
         rows.append(row)
     rows.sort(key=lambda row: (row["language"] != source_language, row["language"], order[str(row["split"])]))

@@ -73,8 +73,8 @@ FREEZING = Table(
 
 _OBJECTIVE = text(
     "objective",
-    "softmax: classify a pair from (u, v, abs(u - v)); ranking: find what a premise entails among the sentences "
-    "of the batch",
+    "softmax: classify a pair from (u, v, abs(u - v)); ranking: find what a premise entails among the "
+    "sentences of the batch",
     ("softmax", "ranking"),
 )
 

@@ -297,6 +297,10 @@ def write_run(folder: Path, candidates: pd.DataFrame | None = None) -> Path:
     tables.write(schema.KNOBS, knobs(), folder / "knobs.csv")
     tested = conclusions.conclude(known, "en", comparer(answers(searched)))
     tables.write(schema.CONCLUSIONS, tested.assign(**STAMP), folder / "conclusions.csv")
+    (folder / "stages").mkdir(exist_ok=True)
+    record = {"inputs": {"gridsearch": {"layers": [6, 8]}}, "outputs": {}, "seconds": 12.3}
+    record |= {"machine": {"system": "Linux"}, "versions": {"numpy": "2.0"}}
+    (folder / "stages" / "gridsearch.json").write_text(json.dumps(record), encoding="utf-8")
     (folder / "winner.json").write_text(json.dumps(winner()), encoding="utf-8")
     return folder
 

@@ -1,10 +1,12 @@
 """The report in a real browser: figures, sorting and filtering, widths, axe-core's rules of accessibility."""
 
+import shutil
 from importlib.resources import files
 
 import pytest
 
-from results import report
+from results import comparison, report
+from results.leaderboard import leaderboard
 from tests.results.browser import CHROMIUM, look
 
 pytestmark = [
@@ -74,6 +76,23 @@ def page(run_dir):
 def axe():
     script = files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
     return f"<script>{script}</script>"
+
+
+def test_runs_side_by_side_fit_a_phone_and_break_no_rule(run_dir, axe, tmp_path):
+    folders = [tmp_path / name for name in ("first", "second")]
+    for folder in folders:
+        shutil.copytree(run_dir, folder)
+    path = comparison.build(folders, leaderboard(folders), tmp_path / "both.html")
+    seen = look(
+        path.read_text(encoding="utf-8"),
+        FITS + AXE + "return { fits, told };",
+        tmp_path,
+        width=390,
+        before=axe,
+    )
+    assert seen["told"] == []
+    assert seen["fits"].pop("scroll") <= 390
+    assert seen["fits"] == {"width": 390, "drawn": 4, "places": 4, "wide": [], "regions": []}
 
 
 def test_wide_and_light_it_is_drawn_fits_and_breaks_no_rule(page, axe, tmp_path):

@@ -90,6 +90,18 @@ def test_provenance_lists_every_file_with_its_checksum(html, run_dir):
         assert report.files.sha256(path) in html
 
 
+def test_provenance_tells_machine_versions_durations_and_settings(html):
+    origin = re.sub(r"<[^>]+>", "", html.split('<section id="provenance">')[1])
+    for told in (
+        "Linux",
+        "numpy 2.0",
+        "gridsearch 12 s",
+        "Settings and inputs of gridsearch",
+        "&#34;layers&#34;",
+    ):
+        assert told in origin
+
+
 def test_the_same_run_gives_the_same_bytes(html, run_dir):
     assert report.build(run_dir)[0].read_text(encoding="utf-8") == html
 
