@@ -1,6 +1,7 @@
 """Names that are used from outside: by transformers, torch, tokenizers, jinja and dataclasses."""
 
 _.__post_init__
+__getattr__  # results.read and results.compare, imported when used
 _.on_train_begin  # TrainerCallback
 _.on_epoch_begin
 _.on_epoch_end

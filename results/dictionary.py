@@ -45,10 +45,17 @@ needed.
 
 From Python, typed and checked:
 
-    from results import schema, tables
+    import results
+    from results import tables
 
-    candidates = tables.read(schema.GRIDSEARCH, "results/runs/demo/gridsearch.csv")
+    candidates = results.read("gridsearch", "demo")                  # of the run results/runs/demo
+    both = results.compare(["demo", "wider"], "table1")              # rows of both; unlike runs are refused
+    both = results.compare(["demo", "wider"], "table1", allow=["protocol"])              # unless allowed
     problems = tables.validate("results/runs/demo/gridsearch.csv")   # [] when nothing is wrong
+
+Runs may differ in what `allow` names: protocol, split, language, texts (ids, languages and labels of the test
+texts) and transfer. `python -m pipeline runs` lists all runs, with `--csv FILE` as the table runs.csv, and puts
+some side by side in a page with `--html FILE`.
 
 What every candidate predicted for every dev and test text is in `predictions.npz`, from which the scores,
 tests and intervals of the search follow. It holds `candidates` (ids, best first), `codes` (one row per

@@ -15,10 +15,6 @@ def nothing(_):
     return None
 
 
-def measures(low, high):
-    return lambda asked: Measured([Interval((low + high) / 2, low, high)] * len(asked), 200)
-
-
 def rows_of(number, tables, compare=nothing):
     frame = conclude(tables, "en", compare)
     return frame[frame["number"] == number].reset_index(drop=True)
