@@ -54,8 +54,8 @@ From Python, typed and checked:
     problems = tables.validate("results/runs/demo/gridsearch.csv")   # [] when nothing is wrong
 
 Runs may differ in what `allow` names: protocol, split, language, texts (ids, languages and labels of the test
-texts) and transfer. `python -m pipeline runs` lists all runs, with `--csv FILE` as the table runs.csv, and puts
-some side by side in a page with `--html FILE`.
+texts) and transfer. `python -m pipeline runs` lists all runs, with `--csv FILE` as the table runs.csv, and
+puts some side by side in a page with `--html FILE`.
 
 What every candidate predicted for every dev and test text is in `predictions.npz`, from which the scores,
 tests and intervals of the search follow. It holds `candidates` (ids, best first), `codes` (one row per
