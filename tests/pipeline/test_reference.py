@@ -52,6 +52,7 @@ def test_every_setting_and_command_is_listed_with_a_meaning():
 
 
 def test_docstrings_of_bases_are_read_and_fields_without_one_are_left_out():
+    assert Derived().bare == 2
     assert reference.field_docs(Derived) == {"kept": "Of the base.", "own": "Its own."}
 
 
