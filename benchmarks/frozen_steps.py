@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from transformers import PreTrainedModel
 
-from finetune.freezing import layer_parameters
-from finetune.rules import FreezeEvent
-from finetune.tasks import Texts
+from finetune.freezing.mechanism import layer_parameters
+from finetune.freezing.rules import FreezeEvent
+from finetune.training.tasks import Texts
 
 if TYPE_CHECKING:
     from training_steps import Bench

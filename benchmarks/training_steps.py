@@ -46,12 +46,12 @@ from transformers.utils import logging as hf_logging
 
 from features.encoder.tokens import load_tokenizer, tokenise
 from finetune.baseline import build_baseline
-from finetune.callback import Watch
+from finetune.freezing.rules import FreezeEvent
 from finetune.model import MCBertForSequenceClassification
-from finetune.rules import FreezeEvent
 from finetune.settings import FinetuneSettings
-from finetune.tasks import Texts
-from finetune.trainer import Output, precision_of, train
+from finetune.training.callback import Watch
+from finetune.training.tasks import Texts
+from finetune.training.trainer import Output, precision_of, train
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 MAX_LENGTH = 128

@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from features.encoder.batching import plan_batches
-from finetune import ranks
+from finetune.training import ranks
 
 TOKENS_PER_BATCH = 2048
 """Most padded tokens of an evaluation batch."""

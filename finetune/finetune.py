@@ -25,11 +25,11 @@ from features.corpus import Corpus
 from features.encoder.blocks import n_layers
 from features.encoder.tokens import load_tokenizer
 from features.encoder.trust import trusts
+from finetune.export.trained_card import write_cards
+from finetune.freezing.rules import Schedule, plan_freezing
 from finetune.job import AnyJob, Job, read_texts, run_job
 from finetune.rows import protocol_of
-from finetune.rules import Schedule, plan_freezing
 from finetune.settings import WATCHING, FinetuneSettings, TrainingSettings
-from finetune.trained_card import write_cards
 from finetune.winner import Architecture, read_architecture
 from results import table1, tables
 from results.columns import Table

@@ -26,18 +26,18 @@ from features.corpus import Corpus
 from features.encoder.blocks import quiet
 from features.encoder.tokens import load_tokenizer, tokenise
 from features.encoder.trust import encoder_identity
-from finetune import ranks
 from finetune.baseline import build_baseline
-from finetune.callback import Training, Watch
 from finetune.evaluation import compute_logits, score_languages
+from finetune.export.saved import save_model
+from finetune.freezing.rules import Schedule, rule_of
 from finetune.model import MCBertForSequenceClassification
 from finetune.probe import read_start
 from finetune.rows import freeze_rows, predictions, score_rows
-from finetune.rules import Schedule, rule_of
-from finetune.saved import save_model
 from finetune.settings import FinetuneSettings, TrainingSettings
-from finetune.tasks import Texts
-from finetune.trainer import Output, train, within_memory
+from finetune.training import ranks
+from finetune.training.callback import Training, Watch
+from finetune.training.tasks import Texts
+from finetune.training.trainer import Output, train, within_memory
 from finetune.winner import Architecture
 from results import files, tables
 from results.schema import TEXTS

@@ -2,7 +2,7 @@
 
     python -m pipeline predict --model results/runs/demo/models/mcbert --input texts.csv --output labels.csv
 
-Works for every classifier that `finetune.saved.load_model` loads: fine-tuned ones and exported probes.
+Works for every classifier that `finetune.export.saved.load_model` loads: fine-tuned ones and exported probes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from features.encoder.tokens import tokenise
-from finetune.saved import SavedModel
+from finetune.export.saved import SavedModel
 
 
 def label_texts(saved: SavedModel, texts: Sequence[tuple[str, str]]) -> tuple[pd.DataFrame, int]:

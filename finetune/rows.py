@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from features.corpus import Corpus
-from finetune.callback import Training
 from finetune.evaluation import Evaluation, Score
 from finetune.settings import WATCHING
+from finetune.training.callback import Training
 
 if TYPE_CHECKING:
     from finetune.job import AnyJob, Job

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pipeline.run import sha256
 
 if TYPE_CHECKING:
-    from finetune.export import Chosen, ExportInputs
+    from finetune.export.candidate import Chosen, ExportInputs
     from pipeline.stages import Pipeline
 
 LONGEST = 120  # characters of a file's name that come from a candidate's id
@@ -55,7 +55,7 @@ def file_name(candidate: str) -> str:
 
 
 def _export_winner(pipeline: Pipeline) -> list[str]:
-    from finetune.export import read_chosen
+    from finetune.export.candidate import read_chosen
 
     inputs = _inputs(pipeline)
     chosen = read_chosen(inputs.winner, inputs.corpus, inputs.encoder_name)
@@ -65,7 +65,7 @@ def _export_winner(pipeline: Pipeline) -> list[str]:
 
 
 def _refitted(pipeline: Pipeline, name: str) -> Chosen:
-    from finetune.export import Chosen
+    from finetune.export.candidate import Chosen
     from search.refit import find, refit
 
     out = pipeline.run.folder
@@ -76,12 +76,12 @@ def _refitted(pipeline: Pipeline, name: str) -> Chosen:
 
 
 def _write(pipeline: Pipeline, chosen: Chosen, name: str) -> list[str]:
-    from finetune import export
+    from finetune.export import candidate
     from search.refit import best_linear
 
     folder = f"models/{name}"
     try:
-        files = export.export(_inputs(pipeline), chosen, pipeline.run.folder / folder)
+        files = candidate.export(_inputs(pipeline), chosen, pipeline.run.folder / folder)
     except ValueError as error:
         if chosen.estimator is None:
             raise
@@ -90,7 +90,7 @@ def _write(pipeline: Pipeline, chosen: Chosen, name: str) -> list[str]:
 
 
 def _inputs(pipeline: Pipeline) -> ExportInputs:
-    from finetune.export import ExportInputs
+    from finetune.export.candidate import ExportInputs
 
     return ExportInputs(
         winner=pipeline.winner,

@@ -45,8 +45,8 @@ def add_command(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _predict(args: argparse.Namespace, *_: object) -> int:
+    from finetune.export.saved import load_model
     from finetune.predict import label_texts
-    from finetune.saved import load_model
     from pipeline.progress import track
     from results.schema import LABELS
     from results.stream import writing

@@ -10,9 +10,9 @@ import json
 from typing import TYPE_CHECKING
 
 from features.corpus import Corpus
-from finetune.callback import Training
+from finetune.export.trained_card import escaped
 from finetune.rows import layers_text
-from finetune.trained_card import escaped
+from finetune.training.callback import Training
 
 if TYPE_CHECKING:
     from finetune.embeddings.job import EmbeddingsJob

@@ -29,8 +29,8 @@ from features.extraction.unit import UnitEncoder
 from finetune.embeddings.library import LibraryEncoder
 from finetune.embeddings.sentence_encoder import EncodeSettings, SentenceEncoder, VectorError
 from finetune.embeddings.sentence_transformer import recorded_blocks
+from finetune.export.saved import first_sentence, load_weights, longest_text, read_config
 from finetune.model import MCBertModel, blocks_of
-from finetune.saved import first_sentence, load_weights, longest_text, read_config
 
 __all__ = ["EncodeSettings", "SentenceEncoder", "VectorError", "open_sentence_encoder"]
 

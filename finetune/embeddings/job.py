@@ -16,7 +16,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from features.corpus import Corpus
 from features.encoder.blocks import quiet
 from features.encoder.tokens import load_tokenizer
-from finetune import ranks
 from finetune.embeddings.card import describe_embeddings
 from finetune.embeddings.model import SiameseEncoder
 from finetune.embeddings.pairs import (
@@ -31,11 +30,12 @@ from finetune.embeddings.pairs import (
 from finetune.embeddings.sentence_transformer import save_sentence_transformer
 from finetune.embeddings.settings import EmbeddingsSettings
 from finetune.evaluation import Score
+from finetune.export.saved import save_model
 from finetune.job import AnyJob, finish, output_of, read_texts, torch_threads, watch_of
 from finetune.rows import freeze_rows, score_rows
-from finetune.saved import save_model
-from finetune.tasks import Task
-from finetune.trainer import fit, within_memory
+from finetune.training import ranks
+from finetune.training.tasks import Task
+from finetune.training.trainer import fit, within_memory
 
 log = logging.getLogger(__name__)
 

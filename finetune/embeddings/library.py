@@ -19,7 +19,7 @@ from features.encoder.blocks import quiet
 from features.encoder.files import EncoderError
 from features.encoder.trust import trusts
 from finetune.embeddings.sentence_encoder import EncodeSettings, SentenceEncoder
-from finetune.saved import first_sentence
+from finetune.export.saved import first_sentence
 
 BATCH_SIZE = 32  # texts, the library's own
 

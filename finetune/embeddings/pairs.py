@@ -20,7 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from features.corpus import Corpus
 from features.encoder.tokens import padded, tokenise
 from finetune.evaluation import Score, Tokens, compute_states, score_languages
-from finetune.tasks import Task, require_finite
+from finetune.training.tasks import Task, require_finite
 
 PAIRS_AT_ONCE = 4096
 NONE = -1

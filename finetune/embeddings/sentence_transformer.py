@@ -21,11 +21,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from features.encoder import pooling
 from features.encoder.blocks import quiet
-from finetune import hub
 from finetune.embeddings import layer_pooling
 from finetune.embeddings.encoder_card import describe_encoder
+from finetune.export import hub
+from finetune.export.saved import save_tokenizer, whole_folder
 from finetune.model import MCBertModel, blocks_of
-from finetune.saved import save_tokenizer, whole_folder
 
 MARK = "mcbert"  # in config_sentence_transformers.json: the library leaves it alone
 CODE = "layer_pooling.py"

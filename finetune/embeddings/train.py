@@ -28,8 +28,8 @@ from finetune.finetune import (
     run_jobs,
     to_frame,
 )
+from finetune.freezing.rules import Schedule, plan_freezing
 from finetune.job import read_texts
-from finetune.rules import Schedule, plan_freezing
 from finetune.winner import Architecture
 from results import tables
 from results.schema import EMBEDDINGS, EMBEDDINGS_FREEZING

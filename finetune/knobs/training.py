@@ -10,7 +10,7 @@ from typing import Any
 
 from features.encoder.blocks import quiet
 from finetune.job import Job, prepared, torch_threads, trained
-from finetune.trainer import Output
+from finetune.training.trainer import Output
 
 KEY = "training"
 """The field that names a training in the ledger."""

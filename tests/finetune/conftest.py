@@ -15,11 +15,11 @@ from transformers import BertConfig, BertModel, BertTokenizerFast
 from features.corpus import Corpus
 from features.encoder.blocks import quiet
 from features.encoder.tokens import load_tokenizer
-from finetune.callback import Watch
+from finetune.freezing.rules import rule_of
 from finetune.job import Job, build, tokenised
-from finetune.rules import rule_of
 from finetune.settings import FinetuneSettings
-from finetune.trainer import Output, train
+from finetune.training.callback import Watch
+from finetune.training.trainer import Output, train
 from finetune.winner import Architecture
 
 WORDS = {

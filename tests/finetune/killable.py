@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
-from finetune import checkpoints, job
+from finetune import job
 from finetune.finetune import finetune
+from finetune.training import checkpoints
 from pipeline.cluster import ClusterSettings, executor
 from pipeline.interruption import Interrupted, Interruption
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
-from finetune import checkpoints, ranks
 from finetune.embeddings.job import EmbeddingsJob, run_embeddings_job
 from finetune.job import run_job
+from finetune.training import checkpoints, ranks
 from pipeline.cli import main
 from pipeline.cluster import ranks as processes
 from tests.finetune.conftest import _train_job

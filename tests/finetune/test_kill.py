@@ -13,9 +13,9 @@ import time
 import pandas as pd
 import pytest
 
-from finetune import checkpoints
 from finetune.finetune import Inputs
 from finetune.settings import FinetuneSettings
+from finetune.training import checkpoints
 from tests.finetune import killable
 from tests.finetune.conftest import STAMP
 

@@ -8,10 +8,10 @@ from transformers import AutoModelForSequenceClassification, BertConfig, pipelin
 
 from features.encoder.pooled import PooledEncoder
 from features.encoder.tokens import load_tokenizer
-from finetune.freezing import freeze_layers
+from finetune.export.saved import load_model, save_model
+from finetune.freezing.mechanism import freeze_layers
 from finetune.model import MCBertConfig, MCBertForSequenceClassification, MCBertModel
 from finetune.probe import fold, read_start
-from finetune.saved import load_model, save_model
 from tests.finetune.families import FAMILIES, save_family
 
 LABELS = ("cancel", "refund", "other")

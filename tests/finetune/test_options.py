@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from finetune.job import build
-from finetune.trainer import OPTIMIZERS, parameter_groups, precision_of
+from finetune.training.trainer import OPTIMIZERS, parameter_groups, precision_of
 
 
 def losses(training):
@@ -53,8 +53,8 @@ def test_patience_stops_and_the_best_weights_are_kept(make_job, train_job, tmp_p
 
     scored = {}
     monkeypatch.setattr("finetune.evaluation.watched_score", score)
-    monkeypatch.setattr("finetune.callback.watched_score", score)
-    from finetune import tasks
+    monkeypatch.setattr("finetune.training.callback.watched_score", score)
+    from finetune.training import tasks
 
     original = tasks.score_languages
     kept = []

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from features.encoder.tokens import load_tokenizer
+from finetune.export.saved import load_model, save_model
 from finetune.model import MCBertForSequenceClassification
 from finetune.predict import label_texts
-from finetune.saved import load_model, save_model
 
 TEXTS = [("money", ""), ("cancel my order", "now"), ("wo ist mein geld", "")]
 

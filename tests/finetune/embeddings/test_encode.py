@@ -16,8 +16,8 @@ from features.encoder.tokens import load_tokenizer
 from finetune.embeddings.encode import EncodeSettings, VectorError, open_sentence_encoder
 from finetune.embeddings.library import LibraryEncoder
 from finetune.embeddings.sentence_transformer import save_sentence_transformer
+from finetune.export.saved import save_model
 from finetune.model import MCBertModel
-from finetune.saved import save_model
 from tests.finetune.families import save_family
 
 WORDS = "where is my money order the a parcel please cancel it now late".split()

@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 from features.encoder.blocks import load_encoder
 from finetune.embeddings.encode import open_sentence_encoder
 from finetune.embeddings.job import EmbeddingsJob, run_embeddings_job
-from finetune.resumable import ResumableTrainer
-from finetune.saved import load_model
-from tests.finetune.test_resumable import StopError, stopping
+from finetune.export.saved import load_model
+from finetune.training.resumable import ResumableTrainer
+from tests.finetune.training.test_resumable import StopError, stopping
 
 OBJECTIVES = ("softmax", "ranking")
 

@@ -1,0 +1,178 @@
+"""Export: a candidate of phase one as a model folder, the frozen encoder with the searched classifier.
+
+    python -m pipeline export --config demo
+    python -m pipeline export --config demo --candidate 3
+
+A linear classifier over standardised pooled states is a linear layer over the raw ones: the standardisation
+folds into its weights. What is no head of weights is kept beside the encoder as scikit-learn's object, by
+skops (`finetune.export.estimator`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sklearn
+import torch
+from transformers import PreTrainedModel
+
+from features.corpus import Corpus
+from features.encoder.tokens import load_tokenizer
+from features.store import FeatureStore
+from finetune.export.card import describe
+from finetune.export.estimator import FILE, Estimator, require_exportable
+from finetune.export.saved import save_model
+from finetune.model import MCBertForSequenceClassification, MCBertModel
+from finetune.probe import Head, fit_temperature, fold, read_probe
+from finetune.winner import read_winner
+
+log = logging.getLogger(__name__)
+
+PROBABILISTIC = ("logistic_regression", "lda")  # softmax of their scores is their own probability
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportInputs:
+    """What the export reads."""
+
+    winner: Path
+    """``winner.json`` of phase one, named in messages."""
+
+    store: Path
+    """Folder of the feature cache that was searched."""
+
+    corpus: Corpus
+    """The corpus whose rows the cache has."""
+
+    encoder: Path
+    """Local folder of the encoder."""
+
+    encoder_name: str
+    """Its name as stamped on results."""
+
+    max_length: int
+    """Tokens kept of a text when the cache was made."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """A fitted candidate."""
+
+    record: Mapping[str, Any]
+    """What winner.json holds, of this candidate."""
+
+    probe: Mapping[str, np.ndarray] | None = None
+    """Of a linear one: the arrays of `fold`."""
+
+    estimator: Any = None
+    """Of another: fitted on raw states, its standardisation the first step."""
+
+
+def read_chosen(path: Path, corpus: Corpus, encoder_name: str) -> Chosen:
+    """Read the winner and its probe, which lies beside winner.json; nothing in the files is executed.
+
+    Raises
+    ------
+    ValueError
+        Files that are damaged, of other labels or another encoder.
+    """
+    record = read_winner(path, corpus.labels, encoder_name)
+    probe = path.with_name("probe.npz")
+    if record.get("probe", probe.name) is None:
+        return Chosen(record=record)
+    return Chosen(record=record, probe=read_probe(probe))
+
+
+def export(inputs: ExportInputs, chosen: Chosen, folder: Path) -> list[str]:
+    """Write a candidate as a model.
+
+    Parameters
+    ----------
+    chosen : Chosen
+        With a probe or an estimator.
+    folder : Path
+        Where to; replaced when it is there.
+
+    Returns
+    -------
+    list of str
+        Names of the files written in `folder`.
+
+    Raises
+    ------
+    ValueError
+        A candidate that was searched on states that the model would not compute, or a classifier that can be
+        kept neither as weights nor by skops.
+    """
+    store = FeatureStore.open(inputs.store)
+    if store.fingerprint["special_tokens"] != "include":
+        raise ValueError(
+            f'{inputs.winner}: it was searched with extract.special_tokens = "exclude", but a model pools '
+            'over the special tokens too; search with "include" to export'
+        )
+    if chosen.probe is not None:
+        model, extra = _headed(inputs, chosen, store, fold(chosen.probe))
+    else:
+        model, extra = _estimating(inputs, chosen, store)
+    save_model(
+        model,
+        load_tokenizer(inputs.encoder),
+        folder,
+        max_length=inputs.max_length,
+        extra=extra,
+    )
+    log.info("export: %s -> %s", chosen.record["candidate_id"], folder)
+    return ["config.json", "model.safetensors", *extra]
+
+
+def _headed(
+    inputs: ExportInputs, chosen: Chosen, store: FeatureStore, head: Head
+) -> tuple[PreTrainedModel, dict[str, bytes]]:
+    record, labels = chosen.record, inputs.corpus.labels
+    own = record["classifier"] in PROBABILISTIC
+    temperature = 1.0 if own else _temperature(lambda X: head.logits(X, len(labels)), store, inputs, record)
+    model = MCBertForSequenceClassification.from_encoder(
+        inputs.encoder,
+        record["layers"],
+        pooling=record["pooling"],
+        dropout=0.0,
+        labels=labels,
+        decision=head.decision,
+    )
+    model.config.probability_temperature = temperature
+    with torch.no_grad():
+        model.classifier.weight.copy_(torch.from_numpy(head.weights.T))
+        model.classifier.bias.copy_(torch.from_numpy(head.bias))
+    card = describe(record, head.decision, temperature=temperature, own_probabilities=own)
+    return model, {"README.md": card.encode()}
+
+
+def _estimating(
+    inputs: ExportInputs, chosen: Chosen, store: FeatureStore
+) -> tuple[PreTrainedModel, dict[str, bytes]]:
+    record, labels = chosen.record, inputs.corpus.labels
+    content = require_exportable(chosen.estimator, len(labels), f"{record['candidate_id']}")
+    estimator = Estimator(fitted=chosen.estimator)
+    own = estimator.is_probabilistic
+    temperature = 1.0 if own else _temperature(estimator.scores, store, inputs, record)
+    model = MCBertModel.from_encoder(
+        inputs.encoder, record["layers"], pooling=record["pooling"], dropout=0.0, labels=labels
+    )
+    model.config.probability_temperature = temperature
+    model.config.scikit_learn = sklearn.__version__
+    card = describe(record, "estimator", temperature=temperature, own_probabilities=own)
+    return model, {"README.md": card.encode(), FILE: content}
+
+
+def _temperature(
+    scores: Callable[[np.ndarray], np.ndarray],
+    store: FeatureStore,
+    inputs: ExportInputs,
+    record: Mapping[str, Any],
+) -> float:
+    return fit_temperature(scores, store, inputs.corpus, layers=record["layers"], pooling=record["pooling"])

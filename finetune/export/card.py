@@ -1,0 +1,91 @@
+"""The README.md of an exported probe: what it is, how it decides, what its probabilities are.
+
+python -m pytest tests/finetune/export/test_candidate.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+Way = Literal["linear", "pairwise", "estimator"]
+
+_DECISIONS: dict[Way, str] = {
+    "linear": "The logits are the classifier's scores, one for each label; the largest decides.",
+    "pairwise": "A machine for each pair of labels votes, as libsvm does; the logits are the votes, and the "
+    "first label wins a tie. Votes are not a linear head: this model cannot be fine-tuned with labels.",
+    "estimator": "scikit-learn's own object in `model.skops` (no pickle; read with skops, which builds "
+    "trusted types only) decides from the pooled states that the model computes.",
+}
+_USES: dict[bool, str] = {
+    True: """    import finetune.model  # registers the class
+    AutoModelForSequenceClassification.from_pretrained("THIS_FOLDER")
+""",
+    False: """    import finetune.model  # registers the class
+    states = AutoModel.from_pretrained("THIS_FOLDER")(**tokens).pooler_output
+    skops.io.load("THIS_FOLDER/model.skops", trusted=finetune.export.estimator.TRUSTED).predict(states)
+""",
+}
+
+
+def describe(record: Mapping[str, Any], way: Way, *, temperature: float, own_probabilities: bool) -> str:
+    """Return the model card, Markdown.
+
+    Parameters
+    ----------
+    record : mapping
+        What winner.json holds, of this candidate.
+    way : {"linear", "pairwise", "estimator"}
+        How labels are decided.
+    temperature : float
+        Of the probabilities, where the classifier has none of its own.
+    """
+    test = (record.get("scores") or {}).get("test_f1") or {}
+    scores = "".join(f"| {language} | {value:.3f} |\n" for language, value in test.items())
+    table = (
+        f"\n| language | test micro-F1 |\n|---|---|\n{scores}" if scores else "\nNot scored on test texts.\n"
+    )
+    rank = record.get("rank", 1)
+    chosen = "chosen by" if rank == 1 else f"number {rank} by"
+    folded = "is its first step" if way == "estimator" else "is folded into the head's weights"
+    return f"""---
+library_name: transformers
+pipeline_tag: text-classification
+---
+
+# {record["candidate_id"]}
+
+A classifier found by a search over a frozen encoder: pooled states of `{record["encoder"]}`, concatenated,
+layers {", ".join(map(str, record["layers"]))} by {record["pooling"].replace("+", ", ")}, and a
+{record["classifier"]} (parameters {record["params"]}) whose standardisation {folded}.
+The encoder's weights are the original ones, cut after the deepest layer used.
+
+Labels: {", ".join(record["labels"])}. Trained on texts in {record["source_language"]}; {chosen} the protocol
+{record["protocol"]}.
+{table}
+## How it decides
+
+{_DECISIONS[way]}
+
+## Probabilities
+
+{_OWN[way == "estimator"] if own_probabilities else _probabilities(way, temperature)}
+
+## Use
+
+    python -m pipeline predict --model THIS_FOLDER --input texts.csv --output labels.csv
+
+{_USES[way != "estimator"]}"""
+
+
+_OWN = {False: "softmax(logits), the classifier's own.", True: "predict_proba of the classifier, its own."}
+
+
+def _probabilities(way: Way, temperature: float) -> str:
+    scores = "decision_function" if way == "estimator" else "logits"
+    return (
+        f"softmax({scores} / {temperature:.6g}): the classifier has none of its own, so the temperature was "
+        "fitted to the dev texts of the source language (`probability_temperature` in config.json). "
+        "It says nothing of how sure the model may be in another language. The library's own pipelines do "
+        "not apply it."
+    )

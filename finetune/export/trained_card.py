@@ -1,0 +1,243 @@
+"""The README.md of a fine-tuned model, written from the tables of its run: no figure that is not in them.
+
+python -m pytest tests/finetune/export/test_trained_card.py
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from features.corpus import Corpus
+from finetune.job import Job
+from finetune.settings import FinetuneSettings
+from results import files, tables
+from results.schema import FINETUNE, FREEZING
+
+PROTOCOLS = {
+    "last": "the last epoch is taken and nothing is chosen by scores",
+    "source-dev": "chosen by dev texts of the source language alone",
+    "target-dev": "chosen by dev texts of the target languages: an oracle, which true zero-shot use lacks",
+}
+_USE = """    from transformers import pipeline
+
+    classify = pipeline("text-classification", model="THIS_FOLDER"{trust})
+    classify("...")
+
+or, a table at a time:
+
+    python -m pipeline predict --model THIS_FOLDER --input texts.csv --output labels.csv
+"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a card tells of one system of a run."""
+
+    system: str
+    """As in finetune.csv."""
+
+    seed: int
+    """Of the training whose weights the folder holds."""
+
+    settings: FinetuneSettings
+    """How it was trained."""
+
+    curves: pd.DataFrame
+    """finetune.csv of all its seeds."""
+
+    events: pd.DataFrame
+    """freezing.csv of all its seeds."""
+
+    texts: pd.DataFrame
+    """texts.csv."""
+
+    source_language: str
+    """Of the training texts."""
+
+    labels: tuple[str, ...]
+    """In the order of their codes."""
+
+    stamp: Mapping[str, object]
+    """Columns of every row of the run."""
+
+    start: str = ""
+    """Candidate of the search that the head started from; empty where it started random."""
+
+
+def write_cards(jobs: Sequence[Job], corpus: Corpus) -> None:
+    """Put a card into the folder of each model that jobs saved, from the tables in the run's folder."""
+    curves, events = (tables.read(table, jobs[0].out / table.file_name) for table in (FINETUNE, FREEZING))
+    for job in jobs:
+        folder = job.out / "models" / job.system
+        if not job.save_model or not folder.is_dir():
+            continue
+        is_baseline = job.system == "baseline"
+        trained = Trained(
+            system=job.system,
+            seed=job.seed,
+            settings=job.settings,
+            curves=curves[curves["system"].eq(job.system)],
+            events=events[events["system"].eq(job.system)],
+            texts=corpus.table,
+            source_language=job.source_language,
+            labels=tuple(corpus.labels),
+            stamp=job.stamp,
+            start="" if is_baseline else job.architecture.start,
+        )
+        files.write_text(folder / "README.md", describe_training(trained))
+
+
+def describe_training(trained: Trained) -> str:
+    """Return the card, Markdown; every text from data is escaped."""
+    languages = list(dict.fromkeys(trained.texts["language"]))
+    front = {"library_name": "transformers", "pipeline_tag": "text-classification", "language": languages}
+    header = "\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in front.items())
+    sections = {
+        "Data": _data(trained),
+        "Training": _training(trained),
+        "Scores": _scores(trained),
+        "Freezing": _events(trained.events),
+        "Limitations": _limitations(trained),
+        "Use": _use(trained),
+    }
+    title = f"# {escaped(trained.system)} of {escaped(str(trained.stamp['encoder']))}"
+    body = "\n\n".join(f"## {name}\n\n{text.rstrip()}" for name, text in sections.items())
+    return f"---\n{header}\n---\n\n{title}\n\n{_architecture(trained)}\n\n{body}\n"
+
+
+def escaped(text: str) -> str:
+    """Return text that Markdown shows as it is, in a line and in a cell of a table."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", " ".join(text.split()))
+
+
+def _architecture(trained: Trained) -> str:
+    labels = ", ".join(map(escaped, trained.labels))
+    row = trained.curves.iloc[0]
+    if trained.system == "baseline":
+        what = "The encoder's own classification head on its [CLS] state"
+    else:
+        layers, poolings = str(row["layers"]).replace("+", ", "), str(row["pooling"]).replace("+", ", ")
+        what = f"States of layers {layers}, pooled by {poolings} and concatenated, {_head(trained)}"
+    return f"{what}, fine-tuned end to end on texts in {escaped(trained.source_language)}. Labels: {labels}."
+
+
+def _head(trained: Trained) -> str:
+    depth = trained.settings.head_layers
+    head = f"a head of {depth} hidden layers" if depth else "a linear head"
+    return (
+        f"{head} that started from {escaped(trained.start)}"
+        if trained.start
+        else f"{head} that started random"
+    )
+
+
+def _data(trained: Trained) -> str:
+    counts = trained.texts.groupby(["language", "split"], sort=False).size().unstack(fill_value=0)
+    splits = [split for split in ("train", "dev", "test") if split in counts]
+    rows = [
+        [language, *(str(counts[split].to_dict()[language]) for split in splits)] for language in counts.index
+    ]
+    transfer = escaped(str(trained.stamp["transfer"]))
+    return f"{_table(['language', *(f'{split} texts' for split in splits)], rows)}\nTransfer: {transfer}."
+
+
+def _training(trained: Trained) -> str:
+    moment = _chosen(trained, "dev")
+    at = "" if moment.empty else f", epoch {moment.iloc[0]['epoch']}, step {moment.iloc[0]['step']}"
+    protocol = str(trained.curves["protocol"].iloc[0])
+    values = dataclasses.asdict(trained.settings)
+    lines = [f"    {name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
+    return (
+        f"These weights are of seed {trained.seed}{at}. Protocol {protocol}: {PROTOCOLS[protocol]}.\n\n"
+        + "\n".join(lines)
+    )
+
+
+def _chosen(trained: Trained, split: str) -> pd.DataFrame:
+    """Return the rows of the folder's weights."""
+    curves = trained.curves
+    return curves[curves["chosen"] & curves["split"].eq(split) & curves["seed"].eq(trained.seed)]
+
+
+def _scores(trained: Trained) -> str:
+    curves = trained.curves[trained.curves["chosen"]]
+    languages = list(dict.fromkeys(curves["language"]))
+    rows = [
+        [
+            language,
+            *(_score(curves[curves["split"].eq(split) & curves["language"].eq(language)], trained.seed)
+              for split in ("dev", "test")),
+        ]
+        for language in languages
+    ]  # fmt: skip
+    targets = curves[~curves["language"].eq(trained.source_language)]
+    if not targets.empty:
+        means = targets.groupby(["split", "seed"])["accuracy"].mean().reset_index()
+        rows.append(
+            ["mean of targets", *(_score(means[means["split"].eq(s)], trained.seed) for s in ("dev", "test"))]
+        )
+    n_seeds = curves["seed"].nunique()
+    note = f"Accuracy of these weights; in brackets mean and standard deviation over {n_seeds} seeds.\n\n"
+    return (note if n_seeds > 1 else "Accuracy of these weights, the only seed.\n\n") + _table(
+        ["language", "dev", "test"], rows
+    )
+
+
+def _score(rows: pd.DataFrame, seed: int) -> str:
+    own = rows.loc[rows["seed"].eq(seed), "accuracy"]
+    if own.empty:
+        return "-"
+    spread = f" ({rows['accuracy'].mean():.3f} ± {rows['accuracy'].std():.3f})" if len(rows) > 1 else ""
+    return f"{own.iloc[0]:.3f}{spread}"
+
+
+def _events(events: pd.DataFrame) -> str:
+    if events.empty:
+        return "No layer was frozen during training."
+    shown = [
+        [str(row[name]) for name in ("seed", "epoch", "step", "layers", "reason")]
+        for _, row in events.iterrows()
+    ]
+    return _table(["seed", "epoch", "step", "layers", "reason"], shown)
+
+
+def _limitations(trained: Trained) -> str:
+    said = [
+        f"Texts are cut after {trained.settings.max_length} tokens.",
+        "Languages that are not in the table above were not measured.",
+        "softmax(logits) was trained on the source language: in others the model may be too sure.",
+    ]
+    test = _chosen(trained, "test")
+    if test.empty:
+        said.append("Not scored on test texts.")
+    else:
+        n = int(test["n_texts"].min())
+        error = max(math.sqrt(p * (1 - p) / n) for p in test["accuracy"])
+        worst = test.sort_values("accuracy").iloc[0]
+        said.append(f"Lowest in {escaped(str(worst['language']))}, {worst['accuracy']:.3f}.")
+        said.append(
+            f"A test figure rests on {n} texts or more: by chance alone it is known to ± {error:.3f}."
+        )
+    return "\n".join(f"- {line}" for line in said)
+
+
+def _use(trained: Trained) -> str:
+    ours = trained.system != "baseline"
+    note = (
+        "Without this project beside it, the library runs the folder's `modeling_mcbert.py`:\n\n"
+        if ours
+        else ""
+    )
+    return note + _USE.format(trust=", trust_remote_code=True" if ours else "")
+
+
+def _table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = [names, ["---"] * len(names), *([escaped(str(cell)) for cell in row] for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -1,0 +1,1 @@
+"""Which layers stop training: rules decide, a mechanism acts."""
