@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pandas as pd
 
 from results.contrasts import contrasts
-from results.schema import GRIDSEARCH
+from results.schema import GRIDSEARCH, STAMP
 from results.schema.conclusions import CONCLUSIONS, NOT_SUPPORTED, NOT_TESTED, SUPPORTED
 from results.statistics import Interval, mean_interval
 from results.summaries import epoch_ends, shown_language
@@ -59,6 +59,7 @@ class Finding:
     n: int | None = None
     unit: str = ""
     split: str = ""
+    protocol: str = ""
     why: str = ""
 
 
@@ -115,7 +116,7 @@ def judge(interval: Interval | None, why: str) -> tuple[str, str]:
 
 
 _SEARCHED = [column.name for column in GRIDSEARCH.columns]
-_ROW = ("number", "conclusion", "comparison", "effect", "low", "high", "n", "unit", "split", "verdict", "why")
+_ROW = {column.name for column in CONCLUSIONS.columns} - set(STAMP)
 
 
 def _row(finding: Finding) -> dict[str, object]:
@@ -130,6 +131,7 @@ def _row(finding: Finding) -> dict[str, object]:
         "high": finding.interval.high if finding.interval else math.nan,
         "n": finding.n if known else None,
         "unit": finding.unit if known else "",
+        "protocol": finding.protocol if known else "",
         "split": finding.split if known else "",
         "verdict": verdict,
         "why": why,
@@ -144,16 +146,20 @@ def _epochs(tables: Tables, source_language: str) -> list[Finding]:
     found = []
     for system in (UNFROZEN, BASELINE):
         name = f"{system} after epoch {FROM_EPOCH} minus after the last"
-        found.append(_over_seeds(1, name, costs.get(system), why))
+        found.append(_over_seeds(1, name, costs.get(system), _protocol(frame, system), why))
     both = None
     if {UNFROZEN, FROZEN} <= set(costs.columns):
         both = costs[UNFROZEN] - costs[FROZEN]
     elif not costs.empty:
         why = "not both of mcbert and mcbert_wf were trained"
-    return [
-        *found,
-        _over_seeds(6, f"mcbert's decline after epoch {FROM_EPOCH} minus that of mcbert_wf", both, why),
-    ]
+    name = f"mcbert's decline after epoch {FROM_EPOCH} minus that of mcbert_wf"
+    return [*found, _over_seeds(6, name, both, _protocol(frame, FROZEN), why)]
+
+
+def _protocol(finetune: pd.DataFrame | None, system: str) -> str:
+    """Tell by which protocol a system's layers were chosen."""
+    protocols = [] if finetune is None else finetune.loc[finetune["system"] == system, "protocol"].tolist()
+    return str(protocols[0]) if protocols else ""
 
 
 def _costs(finetune: pd.DataFrame, source_language: str) -> pd.DataFrame:
@@ -168,7 +174,7 @@ def _costs(finetune: pd.DataFrame, source_language: str) -> pd.DataFrame:
     return both.pivot(index="seed", columns="system", values="cost")
 
 
-def _over_seeds(number: int, comparison: str, values: pd.Series | None, why: str) -> Finding:
+def _over_seeds(number: int, comparison: str, values: pd.Series | None, protocol: str, why: str) -> Finding:
     sample = pd.Series(dtype="float64") if values is None else values.dropna()
     if sample.empty:
         return Finding(number=number, comparison=comparison, why=why)
@@ -178,6 +184,7 @@ def _over_seeds(number: int, comparison: str, values: pd.Series | None, why: str
         interval=mean_interval(sample.to_numpy()),
         n=len(sample),
         unit="seeds",
+        protocol=protocol,
         split="dev",
     )
 
@@ -200,7 +207,7 @@ def _fine_tuned(tables: Tables, source_language: str) -> list[Finding]:
             found.append(Finding(number=number, comparison=comparison, why=why))
             continue
         interval = Interval(*(float(rows.iloc[0][column]) for column in columns))
-        found.append(_over_texts(number, comparison, interval, tables, "test"))
+        found.append(_over_texts(number, comparison, interval, tables, ("test", rows.iloc[0]["protocol"])))
     return found
 
 
@@ -225,6 +232,7 @@ def _searched(tables: Tables, compare: Compare) -> list[Finding]:
             interval=next(intervals) if contrast.weights else None,
             n=measured.n_texts,
             unit="texts",
+            protocol=gridsearch["protocol"].iloc[0] if contrast.chosen else "last",
             split="test",
             why=contrast.why,
         )
@@ -252,7 +260,7 @@ def _knobs(tables: Tables, source_language: str) -> list[Finding]:
             continue
         interval = Interval(*(-float(row[column]) for column in ("versus_default", "high", "low")))
         shown = f"{comparison} ({row['knobs']})"
-        found.append(_over_texts(number, shown, interval, tables, "dev"))
+        found.append(_over_texts(number, shown, interval, tables, ("dev", row["protocol"])))
     return found
 
 
@@ -265,13 +273,17 @@ def _alone(rows: pd.DataFrame, knob: str) -> pd.Series | None:
     return None
 
 
-def _over_texts(number: int, comparison: str, interval: Interval, tables: Tables, split: str) -> Finding:
+def _over_texts(
+    number: int, comparison: str, interval: Interval, tables: Tables, where: tuple[str, str]
+) -> Finding:
+    split, protocol = where
     return Finding(
         number=number,
         comparison=comparison,
         interval=interval,
         n=_n_texts(tables.get("corpus"), split),
         unit="texts",
+        protocol=protocol,
         split=split,
     )
 

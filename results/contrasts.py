@@ -37,6 +37,9 @@ class Contrast:
     why: str = ""
     """Why there are no weights."""
 
+    chosen: bool = False
+    """Whether candidates were chosen on dev; else all that could be compared were."""
+
 
 def contrasts(gridsearch: pd.DataFrame) -> list[Contrast]:
     """Make the comparisons that the conclusions call for.
@@ -146,7 +149,7 @@ def _deeper_head(rows: pd.DataFrame) -> Contrast:
 
 def _against(number: int, comparison: str, a: pd.Series, b: pd.Series) -> Contrast:
     weights = {str(a["candidate_id"]): 1.0, str(b["candidate_id"]): -1.0}
-    return Contrast(number=number, comparison=comparison, weights=weights)
+    return Contrast(number=number, comparison=comparison, weights=weights, chosen=True)
 
 
 def _best(rows: pd.DataFrame) -> pd.Series | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from results.columns import Table
 from results.kinds import count, difference, stamp, text
+from results.schema.words import PROTOCOLS
 
 SUPPORTED, NOT_SUPPORTED, NOT_TESTED = "supported", "not supported", "not tested here"
 VERDICTS = (SUPPORTED, NOT_SUPPORTED, NOT_TESTED)
@@ -32,6 +33,12 @@ CONCLUSIONS = Table(
         difference("high", "upper end of it"),
         count("n", "of what `unit` says, how many the interval is over", least=1, nullable=True),
         text("unit", "what the interval is over: other texts, or other trainings", ("texts", "seeds"), True),
+        text(
+            "protocol",
+            "how what is compared was chosen, as elsewhere; last where nothing was chosen",
+            PROTOCOLS,
+            nullable=True,
+        ),
         text("split", "part of the corpus that was compared on", ("dev", "test"), nullable=True),
         text(
             "verdict",

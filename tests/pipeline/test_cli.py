@@ -71,6 +71,8 @@ def test_report_runs_every_stage_once_and_its_tables_validate(project, capsys, c
     tune = pd.read_csv(folder / "finetune.csv")
     assert set(tune["system"]) == {"baseline", "mcbert", "mcbert_wf"}
     assert (folder / "report.html").stat().st_size > 10_000
+    assert set(pd.read_csv(folder / "conclusions.csv")["number"]) == set(range(1, 9))
+    assert {path.suffix for path in (folder / "figures").iterdir()} == {".svg", ".png"}
     assert run("validate", str(folder)) == 0
     assert "0 problems" in capsys.readouterr().out
     before = {p: p.stat().st_mtime_ns for p in folder.glob("*.csv")}

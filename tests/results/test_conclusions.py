@@ -109,6 +109,8 @@ def test_contrasts_of_the_search_take_their_own_intervals():
 
     found = rows_of(3, {"gridsearch": rows}, compare)
     assert found["effect"].tolist() == [0.02, 0.03]  # the second and third asked for
+    assert set(found["protocol"]) == {"last"}  # nothing was chosen
+    assert rows_of(5, {"gridsearch": rows}, compare)["protocol"].tolist() == ["target-dev"]
     assert all(sum(weights.values()) == pytest.approx(0) for weights in asked)
     middle = rows_of(4, {"gridsearch": rows}, compare).iloc[1]
     assert middle["verdict"] == NOT_TESTED
@@ -125,7 +127,8 @@ def trials(*knobs):
     rows = [
         {
             "rank": at, "trial": at, "language": language, "status": "ok", "knobs": json.dumps(values),
-            "versus_default": gains[at], "low": gains[at] - 0.03, "high": gains[at] + 0.01,
+            "protocol": "source-dev", "versus_default": gains[at],
+            "low": gains[at] - 0.03, "high": gains[at] + 0.01,
         }
         for at, values in enumerate(({}, *knobs))
         for language in ("en", "mean")
@@ -137,6 +140,7 @@ def test_dropout_is_judged_by_the_trial_without_it():
     row = rows_of(7, trials({"dropout": 0.0})).iloc[0]
     assert (row["effect"], row["low"], row["high"]) == pytest.approx((0.05, 0.04, 0.08))
     assert (row["verdict"], row["split"], row["n"]) == (SUPPORTED, "dev", 100)
+    assert row["protocol"] == "source-dev"
 
 
 @pytest.mark.parametrize("knobs", [{"dropout": 0.3}, {"dropout": 0, "epochs": 2}, {"epochs": 2}])
