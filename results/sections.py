@@ -80,6 +80,7 @@ def headline(run: Run) -> dict[str, Any]:
         "systems": measured,
         "best": max(challengers or measured, key=lambda row: row["accuracy"], default=None),
         "targets": _targets(run),
+        "transfer": _transfer(run),
         "alarms": _alarms(run),
     }
 
@@ -210,6 +211,15 @@ def _measured_means(rows: pd.DataFrame) -> list[dict[str, Any]]:
         }
         for row in means
     ]
+
+
+def _transfer(run: Run) -> str:
+    """Tell how labels reached the target languages: each way that the run's rows name."""
+    tables = [run.table(name) for name in ("gridsearch", "finetune")]
+    found = pd.concat(
+        [table["transfer"] for table in tables if table is not None] or [pd.Series(dtype="str")]
+    )
+    return ", ".join(dict.fromkeys(found))
 
 
 def _targets(run: Run) -> list[str]:

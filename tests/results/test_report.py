@@ -114,6 +114,15 @@ def test_absent_stages_are_said_to_be_not_run(tmp_path):
     assert "<script" not in html
 
 
+@pytest.mark.parametrize("transfer", ["zero-shot", "translate-train-all"])
+def test_the_headline_says_what_is_not_zero_shot(transfer, tmp_path):
+    tables.write(
+        schema.GRIDSEARCH, synthetic.gridsearch().assign(transfer=transfer), tmp_path / "gridsearch.csv"
+    )
+    html = report.build(tmp_path)[0].read_text(encoding="utf-8")
+    assert ("Not zero-shot: labels reached" in html) == (transfer != "zero-shot")
+
+
 def test_only_the_search(tmp_path):
     tables.write(schema.GRIDSEARCH, synthetic.gridsearch(), tmp_path / "gridsearch.csv")
     html = report.build(tmp_path)[0].read_text(encoding="utf-8")
