@@ -35,7 +35,7 @@ STAGES = {
     "retrieval": "Tatoeba pairs -> tatoeba.csv: translations found, every layer x pooling, both directions",
     "evaluate-embeddings": "STS Benchmark + Tatoeba pairs -> sts.csv, tatoeba.csv, reductions.csv: "
     "frozen layers, the run's own sentence encoders and any others, side by side",
-    "report": "the run's CSVs -> report.html",
+    "report": "the run's CSVs -> report.html, conclusions.csv, figures/ (every figure as SVG and PNG)",
 }
 
 ENCODING = ("extract_workers", "processes that encode, one per GPU or a share of the processors each")
