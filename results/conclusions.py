@@ -12,24 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
+from results.claims import CLAIMS, TESTED_BY
 from results.contrasts import contrasts
 from results.schema import GRIDSEARCH, STAMP
 from results.schema.conclusions import CONCLUSIONS, NOT_SUPPORTED, NOT_TESTED, SUPPORTED
 from results.statistics import Interval, mean_interval
 from results.summaries import epoch_ends, shown_language
 from results.table1 import BASELINE, UNFROZEN
-
-CLAIMS = {
-    1: "Further epochs cost the target languages.",
-    2: "The states of all tokens, in chosen layers, serve better than [CLS].",
-    3: "Max pooling beats mean and [CLS].",
-    4: "Not all layers are needed, and those in the middle transfer best.",
-    5: "Layers 6, 8 and 11 together (max) beat a single layer.",
-    6: "Freezing layers on the way helps, and flattens the decline.",
-    7: "Dropout is needed.",
-    8: "A deeper head does not help.",
-}
-"""What each conclusion claims, in our words."""
 
 FROM_EPOCH = 2
 """The epoch after which the paper froze layers and saw the decline begin."""
@@ -121,6 +110,8 @@ _ROW = {column.name for column in CONCLUSIONS.columns} - set(STAMP)
 
 def _row(finding: Finding) -> dict[str, object]:
     verdict, why = judge(finding.interval, finding.why)
+    if verdict == NOT_TESTED:
+        why = f"{why}; tested by {TESTED_BY[finding.number]}"
     known = finding.interval is not None
     return {
         "number": finding.number,

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from results import conclusions, summaries
-from results.conclusions import CLAIMS, Measured, conclude, judge, overall
+from results.claims import CLAIMS
+from results.conclusions import Measured, conclude, judge, overall
 from results.schema.conclusions import NOT_SUPPORTED, NOT_TESTED, SUPPORTED
 from results.statistics import Interval, mean_interval
 from tests.results import synthetic
@@ -119,7 +120,7 @@ def test_contrasts_of_the_search_take_their_own_intervals():
 
 def test_without_test_predictions_the_search_tests_nothing():
     found = rows_of(3, {"gridsearch": synthetic.gridsearch()})
-    assert found["why"].tolist() == ["no test predictions of the search"] * 2
+    assert found["why"].str.startswith("no test predictions of the search; tested by").all()
 
 
 def trials(*knobs):
