@@ -1,4 +1,4 @@
-"""Print what the pages tell to type: their ```bash blocks, and their ```python blocks as scripts, page by page.
+"""Print what the pages tell to type, page by page: ```bash blocks, and ```python blocks as scripts.
 
 python .ci/commands.py | bash -euo pipefail
 python .ci/commands.py docs/search.md | bash -euo pipefail
@@ -8,7 +8,9 @@ import re
 import sys
 from pathlib import Path
 
-TESTED = ("cluster", "freezing")  # by tests/pipeline/test_cluster_doc.py, tests/pipeline/test_ranks.py
+# tests/pipeline/test_cluster_doc.py runs the first; the second trains the demo's nine models, which
+# tests/finetune/test_distributed.py does with small ones
+TESTED = ("cluster", "freezing")
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 given = [Path(name) for name in sys.argv[1:]]
