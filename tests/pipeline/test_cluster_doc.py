@@ -44,7 +44,7 @@ def bash(script, folder):
 def serial(tmp_path_factory):
     """A folder with the demo searched in one process."""
     folder = tmp_path_factory.mktemp("demo")
-    settings = "cluster.backend=serial gridsearch.max_layers=2"
+    settings = "cluster.backend=serial gridsearch.max_layers=1"
     bash(f"python -m pipeline gridsearch --config demo --run serial {settings}", folder)
     return folder
 
