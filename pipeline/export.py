@@ -28,7 +28,7 @@ def export(pipeline: Pipeline, candidate: str = "") -> None:
     candidate : str
         Its id or rank; the winner without it.
     """
-    pipeline.gridsearch()
+    pipeline.searched()
     inputs = {
         "encoder": dataclasses.asdict(pipeline.config.encoder) | pipeline.encoder_identity,
         "winner": sha256(pipeline.winner),

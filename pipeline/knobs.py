@@ -38,7 +38,7 @@ def knobs(pipeline: Pipeline) -> None:
     tried = [trial.settings for trial in plan_trials(settings, base) if trial.settings is not None]
     phase_one: list[Path] = []
     if any(map(searches, tried)):
-        pipeline.gridsearch()
+        pipeline.searched()
         phase_one = [pipeline.winner, pipeline.run.folder / "gridsearch.csv"]
     else:
         pipeline.prepare()

@@ -109,7 +109,8 @@ class Run:
         if differing:
             raise ValueError(
                 f"{self.folder}: {stage} was run with another configuration ({'; '.join(differing[:4])}); "
-                "choose another run name (RUN=... or --run ...) or remove that folder"
+                "give the same again, choose another run name (RUN=... or --run ...) "
+                "or remove that folder"
             )
 
     def _intact(self, done: Path, stage: str, wanted: Mapping[str, Any]) -> bool:

@@ -155,6 +155,20 @@ class Pipeline:
         again = self.config.cluster.retry_errors
         self.run.stage("gridsearch", inputs, self._gridsearch, replace=("budget",), again=again)
 
+    def searched(self) -> None:
+        """Make sure of a search for the stages after it: the run's own, as far as its budget took it."""
+        given = dataclasses.asdict(self.config.gridsearch)
+        kept = self.run.inputs("gridsearch").get("budget", {})
+        differing = {name: value for name, value in kept.items() if value != given[name]}
+        if differing:
+            log.warning(
+                "gridsearch: keeping this run's search: %s; the command gridsearch goes on with another budget",
+                ", ".join(f"gridsearch.{name} {value}, not {given[name]}" for name, value in differing.items()),
+            )
+            settings = dataclasses.replace(self.config.gridsearch, **kept)
+            self.config = dataclasses.replace(self.config, gridsearch=settings)
+        self.gridsearch()
+
     def _gridsearch(self) -> list[str]:
         from features.store.ledger import retry_errors
         from pipeline.caches import open_cache
@@ -194,7 +208,7 @@ class Pipeline:
     def finetune(self) -> None:
         """Fine-tune the winner, with and without freezing, beside the [CLS] baseline."""
         if self.searches:
-            self.gridsearch()
+            self.searched()
         else:
             self.prepare()
         inputs = {

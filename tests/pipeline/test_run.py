@@ -44,7 +44,7 @@ def test_results_of_another_budget_are_replaced_and_of_another_configuration_are
     for budget in (10, 20, 20, 10):
         run.stage("s", {"budget": {"n": budget}, "a": 1}, work(run, calls, str(budget)), replace=("budget",))
     assert calls == ["10", "20", "10"]
-    with pytest.raises(ValueError, match=r"\(a: 1 -> 2\); choose another run name"):
+    with pytest.raises(ValueError, match=r"\(a: 1 -> 2\); give the same again, choose another run name"):
         run.stage("s", {"budget": {"n": 10}, "a": 2}, work(run, calls), replace=("budget",))
 
     def killed():

@@ -29,8 +29,8 @@ def search(tmp_path, encoder_folder, texts_table, monkeypatch):
         '[gridsearch]\nlayers = [0, 2]\n[cluster]\nbackend = "serial"\n'
     )
 
-    def run(*args, name="mine"):
-        status = main(["gridsearch", "--config", "mine.toml", "--run", name, *args])
+    def run(*args, name="mine", stage="gridsearch"):
+        status = main([stage, "--config", "mine.toml", "--run", name, *args])
         path = tmp_path / "results/runs" / name / "gridsearch.csv"
         return status, pd.read_csv(path) if path.is_file() else None
 
@@ -57,6 +57,26 @@ def test_a_budget_is_seen_by_the_stage_and_a_larger_one_goes_on(search, capsys):
     assert record["inputs"]["budget"] == {"budget": 0, "budget_seconds": 0.0}
     status, found = search("--budget", "100s", name="seconds")
     assert (status, len(found)) == (0, 45)
+
+
+@pytest.mark.parametrize("later", [[], ["gridsearch.budget=30"]])
+def test_stages_after_a_search_on_a_budget_take_it_as_far_as_it_went(search, capsys, later):
+    train = ["finetune.epochs=1", "finetune.systems=['mcbert']", "finetune.seeds=[0]"]
+    assert search("--budget", "12")[0] == 0
+    capsys.readouterr()
+    status, found = search(*later, *train, stage="finetune")
+    said = capsys.readouterr().err
+    assert (status, len(found)) == (0, 12), said
+    asked = 30 if later else 0
+    assert f"keeping this run's search: gridsearch.budget 12, not {asked}; the command gridsearch" in said
+    assert "gridsearch: up to date" in said
+    winner = json.loads(Path("results/runs/mine/winner.json").read_text())
+    trained = pd.read_csv("results/runs/mine/finetune.csv", dtype=str)
+    assert set(trained["layers"]) == {"+".join(map(str, winner["layers"]))}
+    assert len(search(*later, stage="export")[1]) == 12
+    assert len(search(*later)[1]) == (30 if later else 45)  # the command itself goes on
+    assert search("gridsearch.layers=[1]", stage="export")[0] == 2
+    assert "gridsearch.layers: [0, 2] -> [1]" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
