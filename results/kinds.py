@@ -114,3 +114,20 @@ def stamp(nullable: bool = False) -> tuple[Column, ...]:
             nullable=nullable,
         ),
     )
+
+
+def published_source() -> tuple[Column, ...]:
+    """Declare the columns that say where a published figure stands."""
+    return (
+        text("note", "what to know before comparing", nullable=True),
+        text("citation", "the source: a paper, a post or a page, by its title"),
+        text("table", "where in the source: table and row, section or file"),
+        Column(
+            name="url",
+            dtype="string",
+            meaning="address of the source; empty where only its title is known",
+            form=r"https://\S+",
+            form_meaning="an address that begins with https://",
+            nullable=True,
+        ),
+    )

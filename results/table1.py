@@ -232,7 +232,7 @@ def _published(published: pd.DataFrame, source_language: str) -> list[dict[str, 
     for system, figures in published.groupby("system", sort=False):
         accuracy = dict(zip(figures["language"], figures["accuracy"], strict=True))
         targets = [value for language, value in accuracy.items() if language != source_language]
-        fixed = figures.iloc[0][["corpus", "casing", "protocol", "citation"]].to_dict()
+        fixed = figures.iloc[0][["corpus", "casing", "protocol"]].to_dict() | {"citation": _cited(figures)}
         cells = {
             language: accuracy[language] for language in ordered_languages(set(accuracy), source_language)
         }
@@ -242,3 +242,10 @@ def _published(published: pd.DataFrame, source_language: str) -> list[dict[str, 
             for language, value in cells.items()
         ]
     return rows
+
+
+def _cited(figures: pd.DataFrame) -> str:
+    """Say where the figures of a system stand, in one line."""
+    row = figures.iloc[0]
+    parts = [f"{row['citation']}, {row['table']}", row["note"], row["url"]]
+    return "; ".join(part for part in parts if part)

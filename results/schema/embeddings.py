@@ -6,7 +6,18 @@ python -m results.dictionary > results/README.md
 from __future__ import annotations
 
 from results.columns import Column, Table
-from results.kinds import correlation, count, difference, layers, number, poolings, share, stamp, text
+from results.kinds import (
+    correlation,
+    count,
+    difference,
+    layers,
+    number,
+    poolings,
+    published_source,
+    share,
+    stamp,
+    text,
+)
 from results.schema.words import NOT_STATED, PROTOCOLS
 
 SENTENCE_SYSTEMS = ("frozen", "fine-tuned", "other")
@@ -154,8 +165,6 @@ REDUCTIONS = Table(
 _PUBLISHED_SYSTEM = text("system", "name in the source, with the setting")
 _CASING = text("casing", "casing of the encoder", ("cased", "uncased", NOT_STATED))
 _PROTOCOL = text("protocol", "how the choice was made, as elsewhere", (*PROTOCOLS, NOT_STATED))
-_NOTE = text("note", "what to know before comparing", nullable=True)
-_CITATION = text("citation", "where the figure stands")
 
 PUBLISHED_TATOEBA = Table(
     file_name="published/tatoeba.csv",
@@ -170,8 +179,7 @@ PUBLISHED_TATOEBA = Table(
         share("error_rate", "by the nearest neighbour in cosine"),
         _CASING,
         _PROTOCOL,
-        _NOTE,
-        _CITATION,
+        *published_source(),
     ),
 )
 
@@ -189,7 +197,6 @@ PUBLISHED_STS = Table(
         correlation("spearman", "rank correlation"),
         _CASING,
         _PROTOCOL,
-        _NOTE,
-        _CITATION,
+        *published_source(),
     ),
 )

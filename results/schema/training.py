@@ -6,7 +6,7 @@ python -m results.dictionary > results/README.md
 from __future__ import annotations
 
 from results.columns import Column, Table
-from results.kinds import count, difference, layers, number, poolings, share, stamp, text
+from results.kinds import count, difference, layers, number, poolings, published_source, share, stamp, text
 from results.schema.words import (
     EPOCH,
     LANGUAGE,
@@ -130,7 +130,9 @@ TABLE1 = Table(
     columns=(
         text("system", "measured: as in predictions_*.csv; published: the name in the source"),
         text("source", "measured in this run, or published elsewhere", ("measured", "published")),
-        text("citation", "where a published figure stands; empty for measured ones", nullable=True),
+        text(
+            "citation", "source of a published figure, with its note; empty for measured ones", nullable=True
+        ),
         text("corpus", "corpus of the test texts: figures of unlike corpora are not comparable"),
         text("casing", "casing of the encoder", ("cased", "uncased", NOT_STATED)),
         text("protocol", "how the choice was made, as elsewhere", (*PROTOCOLS, NOT_STATED)),
@@ -156,16 +158,16 @@ TABLE1 = Table(
 
 PUBLISHED = Table(
     file_name="xnli.csv",
-    meaning="Published XNLI test accuracies, one source per row (results/published/).",
+    meaning="Published XNLI accuracies, one source per row (results/published/).",
     row="a published system and language",
     key=("system", "language"),
     columns=(
         text("system", "name in the source, with the setting"),
-        text("corpus", "corpus of the test texts"),
+        text("corpus", "corpus and split of the texts, as the source calls them"),
         LANGUAGE,
-        share("accuracy", "test accuracy"),
+        share("accuracy", "accuracy on them"),
         text("casing", "casing of the encoder", ("cased", "uncased", NOT_STATED)),
         text("protocol", "how the choice was made, as elsewhere", (*PROTOCOLS, NOT_STATED)),
-        text("citation", "where the figure stands"),
+        *published_source(),
     ),
 )

@@ -2,9 +2,16 @@
 
 import pytest
 
+import results.schema as schema
 from results.schema import PUBLISHED_STS, PUBLISHED_TATOEBA, TATOEBA
 from results.side_by_side import PUBLISHED
 from results.tables import find_table, read, validate
+
+TABLES = {
+    "xnli.csv": schema.PUBLISHED,
+    "sts.csv": PUBLISHED_STS,
+    "tatoeba.csv": PUBLISHED_TATOEBA,
+}
 
 
 @pytest.fixture
@@ -46,12 +53,61 @@ def test_its_largest_reductions_are_those_it_claims(tatoeba):
         assert (1 - ours / figures[f"M-BERT frozen, last layer, {pooling}"]).max().round(2) == claimed
 
 
-def test_every_figure_has_source_casing_and_protocol(tatoeba, sts):
+@pytest.mark.parametrize("name", TABLES)
+def test_every_figure_has_source_casing_and_protocol(name):
+    frame = read(TABLES[name], PUBLISHED / name)
+    for column in ("citation", "table", "casing", "protocol", "corpus"):
+        assert frame[column].str.strip().ne("").all(), column
+    nowhere = set(frame.loc[frame["url"].eq(""), "citation"])
+    assert nowhere <= {"Zero Shot Cross-Lingual Transfer with Multilingual BERT (the MC-BERT paper)"}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_system_has_one_source(name):
+    systems = read(TABLES[name], PUBLISHED / name).groupby("system")
+    for column in ("citation", "url", "casing", "protocol"):
+        assert systems[column].nunique().eq(1).all(), column
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_file_is_there_and_no_other(name):
+    assert sorted(path.name for path in PUBLISHED.iterdir()) == sorted(TABLES)
+    assert find_table(PUBLISHED / name) is TABLES[name]
+
+
+def test_an_address_that_is_none_is_refused(tmp_path):
+    text = (PUBLISHED / "xnli.csv").read_text(encoding="utf-8")
+    path = tmp_path / "xnli.csv"
+    path.write_text(
+        text.replace("https://github.com/facebookresearch/XLM\n", "see the paper\n"), encoding="utf-8"
+    )
+    said = (
+        "row 55 (line 56), column url: given 'see the paper'; accepted: an address that begins with https://"
+    )
+    assert said in validate(path)[0]
+
+
+def test_what_the_original_was_fed_is_said_with_every_figure_of_it(tatoeba, sts):
     for frame in (tatoeba, sts):
-        for name in ("citation", "casing", "protocol", "corpus"):
-            assert frame[name].str.strip().ne("").all()
-    original = tatoeba[tatoeba["system"].str.startswith("M-BERT")]
-    assert original["note"].str.contains("lower-cased").all()
+        original = frame[frame["system"].str.startswith("M-BERT")]
+        assert original["note"].str.contains("lower-cased").all()
+
+
+def test_figures_of_other_encoders_are_the_ones_of_their_pages():
+    frame = read(schema.PUBLISHED, PUBLISHED / "xnli.csv")
+    figures = frame.pivot(index="system", columns="language", values="accuracy")
+    means = figures[["zh", "es", "de", "ar", "ur"]].mean(axis=1).round(4)
+    assert figures.loc["LASER, zero-shot", "ur"] == 0.6182
+    assert figures.loc["XLM-15 (MLM+TLM), zero-shot", "en"] == 0.85
+    assert means["LASER, zero-shot"] == 0.6986
+    assert means["XLM-15 (MLM), zero-shot"] == 0.7086
+    assert means["XLM-15 (MLM+TLM), zero-shot"] == 0.7472
+    assert means["XLM-R base, zero-shot (dev)"] == 0.7564
+    assert means["mDeBERTa-v3 base, zero-shot (dev)"] == 0.795
+    assert set(frame.loc[frame["corpus"].eq("XNLI dev"), "system"]) == {
+        "XLM-R base, zero-shot (dev)",
+        "mDeBERTa-v3 base, zero-shot (dev)",
+    }
 
 
 def test_figures_that_nobody_has_checked_are_left_out(tatoeba):

@@ -72,5 +72,6 @@ def test_absent_tables_are_none():
 def test_table1_keeps_measured_and_published_apart(run):
     table = sections.table1(run)
     assert table["groups"]["measured"][0]["name"] == "Probe (frozen)"
-    assert len(table["groups"]["published"]) == 8
+    assert len(table["groups"]["published"]) == 13
+    assert len(table["citations"]) == len(set(table["citations"])) == 13
     assert table["languages"][0] == "en"

@@ -105,6 +105,10 @@ def test_published_rows_are_marked_and_unstamped(rows):
     row = pick(rows, "M-BERT, zero-shot", "zh")
     assert (row["accuracy"], row["casing"], row["source"]) == (0.638, "uncased", "published")
     assert row["run"] == ""
+    assert row["citation"] == (
+        "google-research/bert, multilingual.md, Results table, row 6; the baseline that the MC-BERT paper "
+        "compares with; https://github.com/google-research/bert/blob/master/multilingual.md"
+    )
     assert pick(rows, "MC-BERT-WF, zero-shot", "mean")["accuracy"] == pytest.approx(
         np.mean([0.666, 0.744, 0.718, 0.643, 0.59])
     )
