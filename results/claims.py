@@ -5,26 +5,70 @@ python -m pytest tests/results/test_claims.py
 
 from __future__ import annotations
 
-CLAIMS = {
-    1: "Further epochs cost the target languages.",
-    2: "The states of all tokens, in chosen layers, serve better than [CLS].",
-    3: "Max pooling beats mean and [CLS].",
-    4: "Not all layers are needed, and those in the middle transfer best.",
-    5: "Layers 6, 8 and 11 together (max) beat a single layer.",
-    6: "Freezing layers on the way helps, and flattens the decline.",
-    7: "Dropout is needed.",
-    8: "A deeper head does not help.",
-}
-"""What each conclusion claims."""
+import dataclasses
 
-TESTED_BY = {
-    1: "finetune.epochs of 3 or more, and two finetune.seeds or more",
-    2: "gridsearch.poolings with max, mean and cls, and finetune.systems with baseline and mcbert",
-    3: "gridsearch.poolings with max, mean and cls",
-    4: "gridsearch.layers of 3 or more, and a gridsearch.budget that reaches all subsets",
-    5: "gridsearch.layers with 6, 8 and 11 and gridsearch.poolings with max",
-    6: "finetune.systems with mcbert and mcbert_wf, finetune.epochs of 3 or more, two finetune.seeds or more",
-    7: "the stage knobs with knobs.values.dropout=[0.0]",
-    8: "the stage knobs with knobs.values.head_layers=[1], or gridsearch.classifiers with mlp",
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One thing that the paper concludes."""
+
+    number: int
+    """The paper's own number; its fourth conclusion holds two claims."""
+
+    words: str
+    """What it claims."""
+
+    tested_by: str
+    """Settings under which a run tests it."""
+
+
+CLAIMS = {
+    "epochs": Claim(
+        number=1,
+        words="Further epochs cost the target languages.",
+        tested_by="finetune.epochs of 3 or more, and two finetune.seeds or more",
+    ),
+    "tokens": Claim(
+        number=2,
+        words="The states of all tokens, in chosen layers, serve better than [CLS].",
+        tested_by="gridsearch.poolings with max, mean and cls, and finetune.systems with baseline and mcbert",
+    ),
+    "max": Claim(
+        number=3,
+        words="Max pooling beats mean and [CLS].",
+        tested_by="gridsearch.poolings with max, mean and cls",
+    ),
+    "fewer": Claim(
+        number=4,
+        words="Not all layers are needed.",
+        tested_by="gridsearch.layers of 2 or more, and a gridsearch.budget that reaches all subsets",
+    ),
+    "middle": Claim(
+        number=4,
+        words="The middle layers transfer best.",
+        tested_by="gridsearch.layers of 3 or more, and a gridsearch.budget that reaches each of them alone",
+    ),
+    "together": Claim(
+        number=5,
+        words="Layers 6, 8 and 11 together (max) beat a single layer.",
+        tested_by="gridsearch.layers with 6, 8 and 11 and gridsearch.poolings with max",
+    ),
+    "freezing": Claim(
+        number=6,
+        words="Freezing layers on the way helps, and flattens the decline.",
+        tested_by="finetune.systems with mcbert and mcbert_wf, finetune.epochs of 3 or more, two "
+        "finetune.seeds or more",
+    ),
+    "dropout": Claim(
+        number=7,
+        words="Dropout is needed.",
+        tested_by='the stage knobs with knobs.method="each" and knobs.values.dropout=[0.0]',
+    ),
+    "head": Claim(
+        number=8,
+        words="A deeper head does not help.",
+        tested_by='the stage knobs with knobs.method="each" and knobs.values.head_layers=[1], or '
+        "gridsearch.classifiers with mlp",
+    ),
 }
-"""Settings under which a run tests each conclusion."""
+"""Every claim by the name that its comparisons have, in the paper's order."""

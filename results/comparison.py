@@ -144,23 +144,23 @@ def paired(folders: Sequence[Path], runs: Sequence[Run]) -> list[dict[str, Any]]
 
 
 def conclusions(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Give each published conclusion with its verdict by run."""
+    """Give each claim of the published conclusions with its verdict by run."""
     tables = {run.name: table for run in runs if (table := run.table("conclusions")) is not None}
-    claims = {
-        int(number): str(claim)
+    claims = dict.fromkeys(
+        (int(number), str(claim))
         for table in tables.values()
         for number, claim in zip(table["number"], table["conclusion"], strict=True)
-    }
+    )
     return [
         {
             "number": number,
             "claim": claim,
             "verdicts": {
-                name: overall(table.loc[table["number"] == number, "verdict"].tolist())
+                name: overall(table.loc[table["conclusion"] == claim, "verdict"].tolist())
                 for name, table in tables.items()
             },
         }
-        for number, claim in sorted(claims.items())
+        for number, claim in sorted(claims, key=lambda key: key[0])
     ]
 
 

@@ -20,7 +20,7 @@ _LETTERS = "abcdefgh"
 
 
 def conclusions(run: Run, add: Add) -> dict[str, Any] | None:
-    """Each conclusion with its verdict and comparisons, and the figure of all effects."""
+    """Each claim with its verdict and comparisons, and the figure of all effects."""
     table = run.table("conclusions")
     if table is None:
         return None
@@ -28,11 +28,11 @@ def conclusions(run: Run, add: Add) -> dict[str, Any] | None:
     groups = [
         {
             "number": number,
-            "claim": part["conclusion"].iloc[0],
+            "claim": claim,
             "verdict": overall(part["verdict"].tolist()),
             "rows": records(part),
         }
-        for number, part in rows.groupby("number")
+        for (number, claim), part in rows.groupby(["number", "conclusion"], sort=False)
     ]
     verdicts = [group["verdict"] for group in groups]
     return {

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from results.claims import CLAIMS, TESTED_BY
+from results.claims import CLAIMS
 from results.contrasts import contrasts
 from results.schema import GRIDSEARCH, STAMP
 from results.schema.conclusions import CONCLUSIONS, NOT_SUPPORTED, NOT_TESTED, SUPPORTED
@@ -42,7 +42,7 @@ class Measured:
 class Finding:
     """One comparison: its interval, or why there is none."""
 
-    number: int
+    claim: str
     comparison: str
     interval: Interval | None = None
     n: int | None = None
@@ -76,7 +76,8 @@ def conclude(tables: Tables, source_language: str, compare: Compare) -> pd.DataF
         *_searched(tables, compare),
         *_knobs(tables, source_language),
     ]
-    rows = [_row(finding) for finding in sorted(found, key=lambda finding: finding.number)]
+    order = list(CLAIMS)
+    rows = [_row(finding) for finding in sorted(found, key=lambda finding: order.index(finding.claim))]
     frame = pd.DataFrame(
         rows, columns=CONCLUSIONS.order(c.name for c in CONCLUSIONS.columns if c.name in _ROW)
     )
@@ -109,13 +110,14 @@ _ROW = {column.name for column in CONCLUSIONS.columns} - set(STAMP)
 
 
 def _row(finding: Finding) -> dict[str, object]:
+    claim = CLAIMS[finding.claim]
     verdict, why = judge(finding.interval, finding.why)
     if verdict == NOT_TESTED:
-        why = f"{why}; tested by {TESTED_BY[finding.number]}"
+        why = f"{why}; tested by {claim.tested_by}"
     known = finding.interval is not None
     return {
-        "number": finding.number,
-        "conclusion": CLAIMS[finding.number],
+        "number": claim.number,
+        "conclusion": claim.words,
         "comparison": finding.comparison,
         "effect": finding.interval.difference if finding.interval else math.nan,
         "low": finding.interval.low if finding.interval else math.nan,
@@ -137,14 +139,14 @@ def _epochs(tables: Tables, source_language: str) -> list[Finding]:
     found = []
     for system in (UNFROZEN, BASELINE):
         name = f"{system} after epoch {FROM_EPOCH} minus after the last"
-        found.append(_over_seeds(1, name, costs.get(system), _protocol(frame, system), why))
+        found.append(_over_seeds("epochs", name, costs.get(system), _protocol(frame, system), why))
     both = None
     if {UNFROZEN, FROZEN} <= set(costs.columns):
         both = costs[UNFROZEN] - costs[FROZEN]
     elif not costs.empty:
         why = "not both of mcbert and mcbert_wf were trained"
     name = f"mcbert's decline after epoch {FROM_EPOCH} minus that of mcbert_wf"
-    return [*found, _over_seeds(6, name, both, _protocol(frame, FROZEN), why)]
+    return [*found, _over_seeds("freezing", name, both, _protocol(frame, FROZEN), why)]
 
 
 def _protocol(finetune: pd.DataFrame | None, system: str) -> str:
@@ -165,12 +167,12 @@ def _costs(finetune: pd.DataFrame, source_language: str) -> pd.DataFrame:
     return both.pivot(index="seed", columns="system", values="cost")
 
 
-def _over_seeds(number: int, comparison: str, values: pd.Series | None, protocol: str, why: str) -> Finding:
+def _over_seeds(claim: str, comparison: str, values: pd.Series | None, protocol: str, why: str) -> Finding:
     sample = pd.Series(dtype="float64") if values is None else values.dropna()
     if sample.empty:
-        return Finding(number=number, comparison=comparison, why=why)
+        return Finding(claim=claim, comparison=comparison, why=why)
     return Finding(
-        number=number,
+        claim=claim,
         comparison=comparison,
         interval=mean_interval(sample.to_numpy()),
         n=len(sample),
@@ -183,22 +185,29 @@ def _over_seeds(number: int, comparison: str, values: pd.Series | None, protocol
 def _fine_tuned(tables: Tables, source_language: str) -> list[Finding]:
     """Take what fine-tuned layers add to [CLS], and freezing to them, from Table 1."""
     asked = (
-        (2, UNFROZEN, "versus_baseline", "low", "high", "mcbert minus the fine-tuned [CLS] baseline"),
-        (6, FROZEN, "versus_mcbert", "versus_mcbert_low", "versus_mcbert_high", "mcbert_wf minus mcbert"),
+        ("tokens", UNFROZEN, "versus_baseline", "low", "high", "mcbert minus the fine-tuned [CLS] baseline"),
+        (
+            "freezing",
+            FROZEN,
+            "versus_mcbert",
+            "versus_mcbert_low",
+            "versus_mcbert_high",
+            "mcbert_wf minus mcbert",
+        ),
     )
     table1 = tables.get("table1")
     found = []
-    for number, system, *columns, comparison in asked:
+    for claim, system, *columns, comparison in asked:
         rows = pd.DataFrame()
         if table1 is not None:
             own = table1[(table1["source"] == "measured") & (table1["system"] == system)]
             rows = own[own["language"] == shown_language(own, source_language)].dropna(subset=columns)
         if rows.empty:
             why = "table1.csv is absent" if table1 is None else "table1.csv lacks one of the two systems"
-            found.append(Finding(number=number, comparison=comparison, why=why))
+            found.append(Finding(claim=claim, comparison=comparison, why=why))
             continue
         interval = Interval(*(float(rows.iloc[0][column]) for column in columns))
-        found.append(_over_texts(number, comparison, interval, tables, ("test", rows.iloc[0]["protocol"])))
+        found.append(_over_texts(claim, comparison, interval, tables, ("test", rows.iloc[0]["protocol"])))
     return found
 
 
@@ -208,17 +217,17 @@ def _searched(tables: Tables, compare: Compare) -> list[Finding]:
     if gridsearch is None:
         nothing = contrasts(pd.DataFrame(columns=_SEARCHED, dtype="str"))
         why = "gridsearch.csv is absent"
-        return [Finding(number=c.number, comparison=c.comparison, why=why) for c in nothing]
+        return [Finding(claim=c.claim, comparison=c.comparison, why=why) for c in nothing]
     asked = contrasts(gridsearch)
     made = [contrast for contrast in asked if contrast.weights]
     measured = compare([contrast.weights for contrast in made]) if made else None
     if measured is None:
         why = "no test predictions of the search"
-        return [Finding(number=c.number, comparison=c.comparison, why=c.why or why) for c in asked]
+        return [Finding(claim=c.claim, comparison=c.comparison, why=c.why or why) for c in asked]
     intervals = iter(measured.intervals)
     return [
         Finding(
-            number=contrast.number,
+            claim=contrast.claim,
             comparison=contrast.comparison,
             interval=next(intervals) if contrast.weights else None,
             n=measured.n_texts,
@@ -234,8 +243,8 @@ def _searched(tables: Tables, compare: Compare) -> list[Finding]:
 def _knobs(tables: Tables, source_language: str) -> list[Finding]:
     """Take trials that differ from the settings in the one knob asked for; the best of several."""
     asked = (
-        (7, "dropout", "the settings as they are minus the same without dropout"),
-        (8, "head_layers", "the settings as they are minus the same with a deeper head"),
+        ("dropout", "dropout", "the settings as they are minus the same without dropout"),
+        ("head", "head_layers", "the settings as they are minus the same with a deeper head"),
     )
     knobs = tables.get("knobs")
     rows = pd.DataFrame()
@@ -243,15 +252,15 @@ def _knobs(tables: Tables, source_language: str) -> list[Finding]:
         fine = knobs[(knobs["status"] == "ok") & knobs["versus_default"].notna()]
         rows = fine[fine["language"] == shown_language(fine, source_language)].sort_values("rank")
     found = []
-    for number, knob, comparison in asked:
+    for claim, knob, comparison in asked:
         row = _alone(rows, knob)
         if row is None:
             why = "knobs.csv is absent" if knobs is None else f"no trial differs in {knob} alone"
-            found.append(Finding(number=number, comparison=comparison, why=why))
+            found.append(Finding(claim=claim, comparison=comparison, why=why))
             continue
         interval = Interval(*(-float(row[column]) for column in ("versus_default", "high", "low")))
         shown = f"{comparison} ({row['knobs']})"
-        found.append(_over_texts(number, shown, interval, tables, ("dev", row["protocol"])))
+        found.append(_over_texts(claim, shown, interval, tables, ("dev", row["protocol"])))
     return found
 
 
@@ -265,11 +274,11 @@ def _alone(rows: pd.DataFrame, knob: str) -> pd.Series | None:
 
 
 def _over_texts(
-    number: int, comparison: str, interval: Interval, tables: Tables, where: tuple[str, str]
+    claim: str, comparison: str, interval: Interval, tables: Tables, where: tuple[str, str]
 ) -> Finding:
     split, protocol = where
     return Finding(
-        number=number,
+        claim=claim,
         comparison=comparison,
         interval=interval,
         n=_n_texts(tables.get("corpus"), split),

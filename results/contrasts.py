@@ -25,8 +25,8 @@ _REST = ["layers", "classifier", "params", "seed"]
 class Contrast:
     """A comparison within a search: the weight of each candidate by its id, or why there is none."""
 
-    number: int
-    """The conclusion that predicts it to be above 0."""
+    claim: str
+    """The claim (of `results.claims.CLAIMS`) that predicts it to be above 0."""
 
     comparison: str
     """What is compared, the first minus the second."""
@@ -52,9 +52,9 @@ def contrasts(gridsearch: pd.DataFrame) -> list[Contrast]:
     rows = finished(gridsearch)
     rows = rows[~rows["pooling"].str.contains("+", regex=False)]
     return [
-        _poolings(rows, 2, ("max", "mean"), "cls"),
-        _poolings(rows, 3, ("max",), "mean"),
-        _poolings(rows, 3, ("max",), "cls"),
+        _poolings(rows, "tokens", ("max", "mean"), "cls"),
+        _poolings(rows, "max", ("max",), "mean"),
+        _poolings(rows, "max", ("max",), "cls"),
         _one_against_all(rows),
         _middle_against_outer(rows),
         _published_layers(rows),
@@ -62,20 +62,20 @@ def contrasts(gridsearch: pd.DataFrame) -> list[Contrast]:
     ]
 
 
-def _poolings(rows: pd.DataFrame, number: int, ours: tuple[str, ...], other: str) -> Contrast:
+def _poolings(rows: pd.DataFrame, claim: str, ours: tuple[str, ...], other: str) -> Contrast:
     """Compare poolings within candidates that are equal in the rest."""
     names = f"{' and '.join(ours)} pooling minus {other}"
     wide = rows.pivot_table(index=_REST, columns="pooling", values="candidate_id", aggfunc="first")
     if other not in wide or not set(ours) <= set(wide):
-        return Contrast(number=number, comparison=names, why="the search did not try these poolings")
+        return Contrast(claim=claim, comparison=names, why="the search did not try these poolings")
     pairs = wide[[*ours, other]].dropna()
     if pairs.empty:
-        return Contrast(number=number, comparison=names, why="no two candidates differ in the pooling alone")
+        return Contrast(claim=claim, comparison=names, why="no two candidates differ in the pooling alone")
     weights = dict.fromkeys(pairs[other], -1 / len(pairs))
     for pooling in ours:
         weights |= dict.fromkeys(pairs[pooling], 1 / (len(pairs) * len(ours)))
     return Contrast(
-        number=number,
+        claim=claim,
         comparison=f"{names}, mean over {len(pairs)} choices of layers and classifier",
         weights=weights,
     )
@@ -87,9 +87,9 @@ def _one_against_all(rows: pd.DataFrame) -> Contrast:
     one, every = _best(rows[rows["n_layers"] == 1]), _best(rows[rows["layers"] == everything])
     if one is None or every is None or len(_layers(rows)) == 1:
         why = "the search lacks a candidate of one layer or one of all its layers"
-        return Contrast(number=4, comparison="best single layer minus all layers", why=why)
+        return Contrast(claim="fewer", comparison="best single layer minus all layers", why=why)
     return _against(
-        4, f"best single layer ({_named(one)}) minus best of all layers ({_named(every)})", one, every
+        "fewer", f"best single layer ({_named(one)}) minus best of all layers ({_named(every)})", one, every
     )
 
 
@@ -101,19 +101,21 @@ def _middle_against_outer(rows: pd.DataFrame) -> Contrast:
     middle, outer = layers[trimmed:-trimmed], layers[:trimmed] + layers[-trimmed:]
     if not middle:
         why = f"{len(layers)} layers were tried alone; there must be at least 3"
-        return Contrast(number=4, comparison="middle layers minus outer ones, each alone", why=why)
+        return Contrast(claim="middle", comparison="middle layers minus outer ones, each alone", why=why)
     groups = single.groupby(["pooling", "classifier", "params", "seed"])["layers"].transform("nunique")
     whole = single[groups == len(layers)]
     shown = f"layers {_listed(middle)} minus {_listed(outer)}, each alone"
     if whole.empty:
-        return Contrast(number=4, comparison=shown, why="no pooling and classifier was tried on each of them")
+        return Contrast(
+            claim="middle", comparison=shown, why="no pooling and classifier was tried on each of them"
+        )
     n_groups = len(whole) // len(layers)
     share = {str(layer): 1 / len(middle) for layer in middle} | {
         str(layer): -1 / len(outer) for layer in outer
     }
     best = str(_best(single)["layers"])  # type: ignore[index]
     return Contrast(
-        number=4,
+        claim="middle",
         comparison=f"{shown}, over {n_groups} poolings and classifiers (best alone on dev: layer {best})",
         weights={
             name: share[layer] / n_groups
@@ -128,13 +130,15 @@ def _published_layers(rows: pd.DataFrame) -> Contrast:
     ours = _best(rows[(rows["layers"] == PUBLISHED_LAYERS) & (rows["pooling"] == "max")])
     if ours is None:
         return Contrast(
-            number=5, comparison=shown, why="the search did not try these layers with max pooling"
+            claim="together", comparison=shown, why="the search did not try these layers with max pooling"
         )
     single = _best(rows[(rows["n_layers"] == 1) & (rows["classifier"] == ours["classifier"])])
     if single is None:
         why = f"the search tried no single layer with {ours['classifier']}"
-        return Contrast(number=5, comparison=shown, why=why)
-    return _against(5, f"{_named(ours)} minus the best single layer ({_named(single)})", ours, single)
+        return Contrast(claim="together", comparison=shown, why=why)
+    return _against(
+        "together", f"{_named(ours)} minus the best single layer ({_named(single)})", ours, single
+    )
 
 
 def _deeper_head(rows: pd.DataFrame) -> Contrast:
@@ -143,13 +147,13 @@ def _deeper_head(rows: pd.DataFrame) -> Contrast:
     linear = _best(rows[rows["classifier"].isin(LINEAR)])
     deeper = _best(rows[rows["classifier"] == DEEPER])
     if linear is None or deeper is None:
-        return Contrast(number=8, comparison=shown, why=f"the search tried no classifier {DEEPER}")
-    return _against(8, f"{shown} ({_named(linear)}; {_named(deeper)})", linear, deeper)
+        return Contrast(claim="head", comparison=shown, why=f"the search tried no classifier {DEEPER}")
+    return _against("head", f"{shown} ({_named(linear)}; {_named(deeper)})", linear, deeper)
 
 
-def _against(number: int, comparison: str, a: pd.Series, b: pd.Series) -> Contrast:
+def _against(claim: str, comparison: str, a: pd.Series, b: pd.Series) -> Contrast:
     weights = {str(a["candidate_id"]): 1.0, str(b["candidate_id"]): -1.0}
-    return Contrast(number=number, comparison=comparison, weights=weights, chosen=True)
+    return Contrast(claim=claim, comparison=comparison, weights=weights, chosen=True)
 
 
 def _best(rows: pd.DataFrame) -> pd.Series | None:

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from finetune.settings import FinetuneSettings
 
-Method = Literal["grid", "random"]
+Method = Literal["grid", "each", "random"]
 Chosen = Literal["source-dev", "target-dev"]
 Searched = Literal["mcbert", "baseline"]
 
@@ -35,13 +35,14 @@ class KnobsSettings:
     """Values to try of each setting of ``finetune``; what is not named here stays as it is there."""
 
     method: Method = "grid"
-    """grid: every combination of the values; random: `trials` of them."""
+    """grid: every combination of the values; each: one setting at a time, the others as they are, which tells
+    what each of them does; random: `trials` of the combinations."""
 
     trials: int = 0
-    """Combinations drawn by random, each once; 0 with grid."""
+    """Combinations drawn by random, each once; 0 otherwise."""
 
     seed: int = 0
-    """Draws the combinations of random."""
+    """Draws the combinations of random; 0 otherwise."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
     """Trainings of each combination: the seed draws the head, the order of the texts and the dropout."""
@@ -81,12 +82,14 @@ class KnobsSettings:
         _require(bool(values) and not repeated, f"values.{name}", values, "at least one value, each once")
 
     def _check_trials(self) -> None:
-        grid = self.method == "grid"
-        _require(not grid or self.trials == 0, "trials", self.trials, '0 with knobs.method = "grid"')
-        _require(not grid or self.seed == 0, "seed", self.seed, '0 with knobs.method = "grid"')
+        if self.method != "random":
+            only = f'0 with knobs.method = "{self.method}"'
+            _require(self.trials == 0, "trials", self.trials, only)
+            _require(self.seed == 0, "seed", self.seed, only)
+            return
         most = self.combinations
         drawn = _is_whole(self.trials) and 1 <= self.trials <= most
-        _require(grid or drawn, "trials", self.trials, f"whole numbers from 1 to {most}, the combinations")
+        _require(drawn, "trials", self.trials, f"whole numbers from 1 to {most}, the combinations")
 
 
 def is_freezing(name: str) -> bool:

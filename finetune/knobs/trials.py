@@ -71,7 +71,10 @@ def plan_trials(knobs: KnobsSettings, base: FinetuneSettings) -> list[Trial]:
 
 
 def _combinations(knobs: KnobsSettings) -> Iterable[dict[str, Any]]:
-    """Yield combinations in the order of the grid, the last setting changing fastest."""
+    """Yield combinations in the order of the grid, the last setting changing fastest; of each, alone."""
+    if knobs.method == "each":
+        yield from ({name: value} for name, values in knobs.values.items() for value in values)
+        return
     numbers: Sequence[int] = range(knobs.combinations)
     if knobs.method == "random":
         numbers = sorted(random.Random(knobs.seed).sample(numbers, knobs.trials))

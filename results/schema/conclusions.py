@@ -16,11 +16,11 @@ CONCLUSIONS = Table(
     file_name="conclusions.csv",
     meaning="The eight conclusions of the MC-BERT paper, tested on this run. What is compared was chosen on "
     "dev or fixed in advance; test labels choose nothing.",
-    row="a comparison that a conclusion predicts",
+    row="a comparison that a claim predicts",
     key=("run", "number", "comparison"),
     columns=(
-        count("number", "number of the conclusion, 1 to 8", least=1),
-        text("conclusion", "what it claims, in our words"),
+        count("number", "the paper's number of the conclusion, 1 to 8; the fourth holds two claims", least=1),
+        text("conclusion", "what is claimed, in our words"),
         text("comparison", "what was compared: the first minus the second"),
         difference(
             "effect",
@@ -43,7 +43,7 @@ CONCLUSIONS = Table(
         text(
             "verdict",
             "supported: the interval lies above 0; not supported: it holds 0 or lies below, see `why`; a "
-            "conclusion is supported where every comparison that could be made supports it",
+            "claim is supported where every comparison that could be made supports it",
             VERDICTS,
         ),
         text("why", "why that verdict"),

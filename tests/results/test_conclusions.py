@@ -16,9 +16,9 @@ def nothing(_):
     return None
 
 
-def rows_of(number, tables, compare=nothing):
+def rows_of(name, tables, compare=nothing):
     frame = conclude(tables, "en", compare)
-    return frame[frame["number"] == number].reset_index(drop=True)
+    return frame[frame["conclusion"] == CLAIMS[name].words].reset_index(drop=True)
 
 
 @pytest.mark.parametrize(
@@ -43,17 +43,18 @@ def test_a_conclusion_stands_where_every_comparison_made_supports_it():
     assert overall([NOT_TESTED, NOT_TESTED]) == NOT_TESTED
 
 
-def test_without_tables_nothing_is_tested_and_all_eight_are_named():
+def test_without_tables_nothing_is_tested_and_every_claim_is_named():
     frame = conclude({}, "en", nothing)
     assert set(frame["verdict"]) == {NOT_TESTED}
-    assert sorted(set(frame["number"])) == list(CLAIMS)
+    claims = list(dict.fromkeys(zip(frame["number"], frame["conclusion"], strict=True)))
+    assert claims == [(claim.number, claim.words) for claim in CLAIMS.values()]
     assert frame["why"].str.len().min() > 0
 
 
 def test_the_decline_is_from_epoch_2_to_the_last_by_seed():
     finetune, _ = synthetic.finetune()
     row = (
-        rows_of(1, {"finetune": finetune})
+        rows_of("epochs", {"finetune": finetune})
         .set_index("comparison")
         .loc["mcbert after epoch 2 minus after the last"]
     )
@@ -72,7 +73,7 @@ def test_the_decline_is_from_epoch_2_to_the_last_by_seed():
 
 def test_freezing_flattens_what_freezing_makes_decline_less():
     finetune, _ = synthetic.finetune(epochs=9)
-    row = rows_of(6, {"finetune": finetune}).iloc[0]
+    row = rows_of("freezing", {"finetune": finetune}).iloc[0]
     assert row["verdict"] == SUPPORTED
     assert row["effect"] == pytest.approx(0.012 * 6 * 0.6, abs=0.01)
 
@@ -80,7 +81,7 @@ def test_freezing_flattens_what_freezing_makes_decline_less():
 @pytest.mark.parametrize(("epochs", "seeds"), [(2, (0, 1)), (5, (0,))])
 def test_no_later_epoch_or_a_single_seed_tests_nothing(epochs, seeds):
     finetune, _ = synthetic.finetune(epochs=epochs, seeds=seeds)
-    assert set(rows_of(1, {"finetune": finetune})["verdict"]) == {NOT_TESTED}
+    assert set(rows_of("epochs", {"finetune": finetune})["verdict"]) == {NOT_TESTED}
 
 
 def test_fine_tuned_systems_are_judged_by_table_1(run_dir):
@@ -88,14 +89,14 @@ def test_fine_tuned_systems_are_judged_by_table_1(run_dir):
 
     table1 = tables.read(schema.TABLE1, run_dir / "table1.csv")
     own = table1.query("source == 'measured' and language == 'mean'").set_index("system")
-    row = rows_of(2, {"table1": table1, "corpus": synthetic.corpus()}).iloc[0]
+    row = rows_of("tokens", {"table1": table1, "corpus": synthetic.corpus()}).iloc[0]
     assert row["effect"] == own.loc["mcbert", "versus_baseline"]
     assert (row["low"], row["high"], row["n"]) == (own.loc["mcbert", "low"], own.loc["mcbert", "high"], 200)
-    frozen = rows_of(6, {"table1": table1}).iloc[1]
+    frozen = rows_of("freezing", {"table1": table1}).iloc[1]
     assert frozen["effect"] == own.loc["mcbert_wf", "versus_mcbert"]
     assert frozen["n"] is pd.NA
     without = table1[table1["system"] != "mcbert_wf"]
-    assert "lacks" in rows_of(6, {"table1": without}).iloc[1]["why"]
+    assert "lacks" in rows_of("freezing", {"table1": without}).iloc[1]["why"]
 
 
 def test_contrasts_of_the_search_take_their_own_intervals():
@@ -108,18 +109,18 @@ def test_contrasts_of_the_search_take_their_own_intervals():
             [Interval(at / 100, at / 100 - 0.001, at / 100) for at in range(1, len(weights) + 1)], 200
         )
 
-    found = rows_of(3, {"gridsearch": rows}, compare)
+    found = rows_of("max", {"gridsearch": rows}, compare)
     assert found["effect"].tolist() == [0.02, 0.03]  # the second and third asked for
     assert set(found["protocol"]) == {"last"}  # nothing was chosen
-    assert rows_of(5, {"gridsearch": rows}, compare)["protocol"].tolist() == ["target-dev"]
+    assert rows_of("together", {"gridsearch": rows}, compare)["protocol"].tolist() == ["target-dev"]
     assert all(sum(weights.values()) == pytest.approx(0) for weights in asked)
-    middle = rows_of(4, {"gridsearch": rows}, compare).iloc[1]
+    (middle,) = rows_of("middle", {"gridsearch": rows}, compare).to_dict("records")
     assert middle["verdict"] == NOT_TESTED
     assert "2 layers were tried alone" in middle["why"]
 
 
 def test_without_test_predictions_the_search_tests_nothing():
-    found = rows_of(3, {"gridsearch": synthetic.gridsearch()})
+    found = rows_of("max", {"gridsearch": synthetic.gridsearch()})
     assert found["why"].str.startswith("no test predictions of the search; tested by").all()
 
 
@@ -138,7 +139,7 @@ def trials(*knobs):
 
 
 def test_dropout_is_judged_by_the_trial_without_it():
-    row = rows_of(7, trials({"dropout": 0.0})).iloc[0]
+    row = rows_of("dropout", trials({"dropout": 0.0})).iloc[0]
     assert (row["effect"], row["low"], row["high"]) == pytest.approx((0.05, 0.04, 0.08))
     assert (row["verdict"], row["split"], row["n"]) == (SUPPORTED, "dev", 100)
     assert row["protocol"] == "source-dev"
@@ -146,13 +147,13 @@ def test_dropout_is_judged_by_the_trial_without_it():
 
 @pytest.mark.parametrize("knobs", [{"dropout": 0.3}, {"dropout": 0, "epochs": 2}, {"epochs": 2}])
 def test_other_trials_do_not_test_dropout(knobs):
-    row = rows_of(7, trials(knobs)).iloc[0]
+    row = rows_of("dropout", trials(knobs)).iloc[0]
     assert row["verdict"] == NOT_TESTED
     assert "no trial differs in dropout alone" in row["why"]
 
 
 def test_the_best_deeper_head_is_compared():
-    row = rows_of(8, trials({"head_layers": 2}, {"head_layers": 1})).iloc[1]
+    row = rows_of("head", trials({"head_layers": 2}, {"head_layers": 1})).iloc[1]
     assert row["effect"] == pytest.approx(0.05)
     assert '"head_layers": 2' in row["comparison"]
 
@@ -160,11 +161,11 @@ def test_the_best_deeper_head_is_compared():
 def test_the_whole_run_supports_what_was_put_into_it(run_dir):
     from results import schema, tables
 
-    found = tables.read(schema.CONCLUSIONS, run_dir / "conclusions.csv").set_index(["number", "comparison"])
-    verdicts = {number: overall(part["verdict"].tolist()) for number, part in found.groupby(level="number")}
-    assert verdicts[2] == verdicts[3] == SUPPORTED
-    assert verdicts[7] == SUPPORTED
-    assert verdicts[8] == NOT_TESTED
+    found = tables.read(schema.CONCLUSIONS, run_dir / "conclusions.csv")
+    verdicts = {words: overall(part["verdict"].tolist()) for words, part in found.groupby("conclusion")}
+    for name in ("tokens", "max", "dropout"):
+        assert verdicts[CLAIMS[name].words] == SUPPORTED
+    assert verdicts[CLAIMS["head"].words] == NOT_TESTED
 
 
 def test_epoch_ends_have_the_mean_of_the_targets():

@@ -14,7 +14,7 @@ def searched():
 
 def by_name(rows):
     found = contrasts(rows)
-    return {f"{c.number} {c.comparison.split(',')[0].split(' (')[0]}": c for c in found}
+    return {f"{c.claim} {c.comparison.split(',')[0].split(' (')[0]}": c for c in found}
 
 
 def measured(contrast, rows, column="test_f1_mean"):
@@ -23,7 +23,7 @@ def measured(contrast, rows, column="test_f1_mean"):
 
 
 def test_poolings_are_compared_all_else_equal(searched):
-    contrast = by_name(searched)["3 max pooling minus cls"]
+    contrast = by_name(searched)["max max pooling minus cls"]
     means = searched.groupby("pooling")["test_f1_mean"].mean()  # every pooling has the same others here
     assert measured(contrast, searched) == pytest.approx(means["max"] - means["cls"])
     assert "16 choices" in contrast.comparison
@@ -31,20 +31,20 @@ def test_poolings_are_compared_all_else_equal(searched):
 
 def test_a_candidate_without_its_partner_does_not_count(searched):
     fewer = searched.drop(searched[searched["pooling"].eq("cls") & searched["layers"].eq("8")].index)
-    pairs = by_name(fewer)["3 max pooling minus cls"]
+    pairs = by_name(fewer)["max max pooling minus cls"]
     assert "14 choices" in pairs.comparison
     assert not any(name.startswith("8-") for name in pairs.weights)
 
 
 def test_max_and_mean_together_weigh_as_much_as_cls(searched):
-    contrast = by_name(searched)["2 max and mean pooling minus cls"]
+    contrast = by_name(searched)["tokens max and mean pooling minus cls"]
     assert sum(contrast.weights.values()) == pytest.approx(0)
     assert {round(16 * weight, 9) for weight in contrast.weights.values()} == {-1, 0.5}
 
 
 def test_the_best_of_each_is_chosen_on_dev_not_on_test(searched):
     rows = searched.assign(test_f1_mean=1 - searched["dev_f1_mean"])
-    chosen = by_name(rows)["5 6+8+11 max logistic_regression minus the best single layer"]
+    chosen = by_name(rows)["together 6+8+11 max logistic_regression minus the best single layer"]
     ours, single = chosen.weights
     assert ours == "6+8+11-max-logistic_regression"
     same = searched[(searched["n_layers"] == 1) & (searched["classifier"] == "logistic_regression")]
@@ -68,7 +68,7 @@ def test_one_layer_against_all_of_them():
 
 def test_a_hidden_layer_in_the_search_is_compared_with_the_best_linear_one():
     rows = synthetic.gridsearch(classifiers=("logistic_regression", "mlp", "knn"), n_errors=0)
-    (contrast,) = [c for c in contrasts(rows) if c.number == 8]
+    (contrast,) = [c for c in contrasts(rows) if c.claim == "head"]
     assert [name.rsplit("-", 1)[1] for name in contrast.weights] == ["logistic_regression", "mlp"]
 
 

@@ -12,7 +12,7 @@ def test_lists_become_tuples_and_combinations_are_counted():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"method": "bayes"}, "knobs.method: got 'bayes', accepted: grid, random"),
+        ({"method": "bayes"}, "knobs.method: got 'bayes', accepted: grid, each, random"),
         ({"protocol": "last"}, "knobs.protocol: got 'last', accepted: source-dev, target-dev"),
         ({"system": "mcbert_wf"}, "knobs.system: got 'mcbert_wf', accepted: mcbert, baseline"),
         ({"seeds": (0, 0)}, r"knobs.seeds: got \(0, 0\), accepted: whole numbers from 0, each once"),
@@ -24,6 +24,7 @@ def test_lists_become_tuples_and_combinations_are_counted():
         ({"values": {"epochs": (1, 2, 1)}}, "knobs.values.epochs: got .* each once"),
         ({"trials": 2}, 'knobs.trials: got 2, accepted: 0 with knobs.method = "grid"'),
         ({"seed": 2}, 'knobs.seed: got 2, accepted: 0 with knobs.method = "grid"'),
+        ({"method": "each", "trials": 2}, 'knobs.trials: got 2, accepted: 0 with knobs.method = "each"'),
         ({"seed": -1}, "knobs.seed: got -1, accepted: whole numbers from 0"),
         ({"method": "random", "values": {"epochs": (1, 2)}, "trials": 3}, "got 3, accepted: .* from 1 to 2"),
         ({"method": "random", "values": {"epochs": (1, 2)}}, "knobs.trials: got 0"),

@@ -24,6 +24,11 @@ def test_a_grid_is_every_combination_after_the_settings_as_they_are():
     assert trials[2].settings == dataclasses.replace(BASE, epochs=1, learning_rate=2e-4)
 
 
+def test_each_changes_one_setting_at_a_time():
+    trials = planned(values={"epochs": (1, 2), "dropout": (0.0, 0.3)}, method="each")
+    assert [dict(trial.knobs) for trial in trials] == [{}, {"epochs": 1}, {"dropout": 0.0}, {"dropout": 0.3}]
+
+
 def test_random_draws_each_combination_once_and_the_same_for_a_seed():
     values = {"epochs": (1, 3, 4), "dropout": (0.0, 0.2, 0.3), "learning_rate": (2e-4, 5e-4)}
     drawn = {
