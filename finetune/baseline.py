@@ -6,8 +6,8 @@ python -m pytest tests/finetune/test_model.py
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
@@ -22,7 +22,7 @@ UNDECLARED = {"deberta": "cls_dropout", "deberta-v2": "cls_dropout"}  # read by 
 
 
 def build_baseline(
-    folder: Path, *, dropout: float, labels: Sequence[str]
+    folder: str | os.PathLike[str], *, dropout: float, labels: Sequence[str]
 ) -> tuple[PreTrainedModel, frozenset[str]]:
     """Build the encoder's own classification head on its [CLS] state.
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import copy
 import itertools
+import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -104,7 +104,7 @@ class PooledModel(PreTrainedModel):
     @classmethod
     def from_encoder(
         cls,
-        folder: Path,
+        folder: str | os.PathLike[str],
         layers: Sequence[int],
         *,
         pooling: str,

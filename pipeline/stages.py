@@ -159,11 +159,11 @@ class Pipeline:
         """Make sure of a search for the stages after it: the run's own, as far as its budget took it."""
         given = dataclasses.asdict(self.config.gridsearch)
         kept = self.run.inputs("gridsearch").get("budget", {})
-        differing = {name: value for name, value in kept.items() if value != given[name]}
+        differing = [name for name in kept if kept[name] != given[name]]
         if differing:
             log.warning(
-                "gridsearch: keeping this run's search: %s; the command gridsearch goes on with another budget",
-                ", ".join(f"gridsearch.{name} {value}, not {given[name]}" for name, value in differing.items()),
+                "gridsearch: keeping this run's search: %s; the command gridsearch goes on with others",
+                ", ".join(f"gridsearch.{name} {kept[name]}, not {given[name]}" for name in differing),
             )
             settings = dataclasses.replace(self.config.gridsearch, **kept)
             self.config = dataclasses.replace(self.config, gridsearch=settings)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ Specs = dict[str, dict[str, Any]]
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def build(run_dir: Path, *, figures: bool = False) -> list[Path]:
+def build(run_dir: str | os.PathLike[str], *, figures: bool = False) -> list[Path]:
     """Write `report.html` into a run's folder from the CSV files (and winner.json) that are there.
 
     Parameters
@@ -89,7 +90,7 @@ def build(run_dir: Path, *, figures: bool = False) -> list[Path]:
     ValueError
         If the folder holds none of the tables, or one of them breaks its declaration.
     """
-    began = time.monotonic()
+    began, run_dir = time.monotonic(), Path(run_dir)
     run = read_run(run_dir)
     html, specs = render(run, provenance(run_dir, run))
     path = run_dir / NAME

@@ -14,8 +14,9 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a file that takes the name `path` when the block ends, and is removed when the block fails."""
+    path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as stream:
@@ -27,14 +28,16 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
-def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]], *, compressed: bool = False) -> None:
+def write_arrays(
+    path: str | os.PathLike[str], arrays: Mapping[str, npt.NDArray[Any]], *, compressed: bool = False
+) -> None:
     """Write arrays, none of dtype object, as .npz."""
     save = np.savez_compressed if compressed else np.savez
     with replacing(path) as stream:
         save(stream, allow_pickle=False, **arrays)
 
 
-def read_arrays(path: Path, names: Sequence[str], what: str) -> Arrays:
+def read_arrays(path: str | os.PathLike[str], names: Sequence[str], what: str) -> Arrays:
     """Read arrays of a .npz file; nothing in the file is executed.
 
     Raises

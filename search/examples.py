@@ -5,9 +5,9 @@ the features.
 """
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +61,7 @@ class Examples:
         return np.flatnonzero(chosen).astype(np.int64)
 
     @classmethod
-    def read(cls, path: Path) -> "Examples":
+    def read(cls, path: str | os.PathLike[str]) -> "Examples":
         """Read what `write` wrote.
 
         Raises
@@ -82,7 +82,7 @@ class Examples:
 
 
 def write(  # the seven fields of the file, all by name but the first two
-    path: Path,
+    path: str | os.PathLike[str],
     y: npt.ArrayLike,
     *,
     language: Sequence[str],

@@ -8,10 +8,10 @@ A text that several rows share is stored once. Nothing in the file is executed w
 """
 
 import base64
+import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,7 +81,7 @@ class Predictions:
         chosen = np.asarray(positions, dtype=np.int64)
         return np.asarray(self.codes[np.ix_(chosen, self.text[rows])] == self.y[rows])
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the file, whole or not at all; the same predictions make the same bytes."""
         names = ("candidates", "ids", "language", "split", "languages", "labels")
         texts = {name: np.asarray(getattr(self, name), dtype=np.str_) for name in names}
@@ -89,7 +89,7 @@ class Predictions:
         write_arrays(path, numbers | texts, compressed=True)
 
     @classmethod
-    def load(cls, path: Path | str) -> "Predictions":
+    def load(cls, path: str | os.PathLike[str]) -> "Predictions":
         """Read a predictions.npz.
 
         Raises
@@ -97,7 +97,7 @@ class Predictions:
         ValueError
             If the file is not such a file, has another format, or its arrays do not fit together.
         """
-        arrays = read_arrays(Path(path), _FIELDS, "a file of predictions; run the gridsearch stage again")
+        arrays = read_arrays(path, _FIELDS, "a file of predictions; run the gridsearch stage again")
         if arrays["format"] != FORMAT:
             raise ValueError(f"{path}: format: got {arrays['format']}, accepted: {FORMAT}")
         lengths = {name: arrays[name].shape for name in _ROW_FIELDS}

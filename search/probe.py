@@ -5,8 +5,8 @@ Three decision rules cover the classifiers: the largest of linear scores, votes 
 functions.
 """
 
+import os
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Literal, TypeGuard, get_args
 
 import numpy as np
@@ -139,7 +139,7 @@ class Probe:
         scores = standardised @ self.weights + self.intercept
         return decide_linear(scores) if self.kind == "linear" else decide_pairwise(scores)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the probe as .npz without pickle; the file appears whole."""
         write_arrays(path, self.arrays() | {"format": np.asarray(FORMAT)})
 
@@ -148,7 +148,7 @@ class Probe:
         return {name: np.asarray(getattr(self, name)) for name in _FIELDS}
 
     @classmethod
-    def load(cls, path: Path) -> "Probe":
+    def load(cls, path: str | os.PathLike[str]) -> "Probe":
         """Read what `save` wrote; nothing in the file is executed.
 
         Raises

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -36,7 +37,7 @@ class Corpus:
     source_language: str
 
     @classmethod
-    def read(cls, path: Path, source_language: str = "en") -> Corpus:
+    def read(cls, path: str | os.PathLike[str], source_language: str = "en") -> Corpus:
         """Read and check a table of texts.
 
         Raises
@@ -44,7 +45,7 @@ class Corpus:
         CorpusError
             Naming file, row and column.
         """
-        table = read_table(path, _REQUIRED, ("text_pair",))
+        table = read_table(Path(path), _REQUIRED, ("text_pair",))
         return cls.of(table, source_language, str(path))
 
     @classmethod

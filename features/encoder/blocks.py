@@ -5,9 +5,9 @@ Weights come from safetensors files only; code from a model folder runs only whe
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -18,12 +18,12 @@ from features.encoder.files import EncoderError
 from features.encoder.trust import trusts
 
 
-def n_layers(folder: Path) -> int:
+def n_layers(folder: str | os.PathLike[str]) -> int:
     """Return the number of transformer blocks."""
     return int(AutoConfig.from_pretrained(folder, trust_remote_code=trusts(folder)).num_hidden_layers)
 
 
-def hidden_size(folder: Path) -> int:
+def hidden_size(folder: str | os.PathLike[str]) -> int:
     """Return the columns of a layer."""
     return int(AutoConfig.from_pretrained(folder, trust_remote_code=trusts(folder)).hidden_size)
 
@@ -53,7 +53,7 @@ def quiet() -> Iterator[None]:
             hf_logging.enable_progress_bar()
 
 
-def load_encoder(folder: Path, deepest_layer: int | None = None) -> PreTrainedModel:
+def load_encoder(folder: str | os.PathLike[str], deepest_layer: int | None = None) -> PreTrainedModel:
     """Load the encoder in float32, without its pooler, cut after block `deepest_layer`.
 
     Raises

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from features.encoder.trust import trusts
 TOKENISE_AT_ONCE = 1024  # texts: enough to keep the tokenizer's threads busy, little memory
 
 
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+def load_tokenizer(folder: str | os.PathLike[str]) -> PreTrainedTokenizerBase:
     """Load the encoder's tokenizer; casing and accents follow its own config."""
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
         folder, trust_remote_code=trusts(folder)

@@ -82,17 +82,18 @@ def allow(folder: Path) -> None:
     os.environ[REMOTE_CODE] = os.pathsep.join([*_trusted(), str(folder.resolve())])
 
 
-def trusts(folder: Path) -> bool:
+def trusts(folder: str | os.PathLike[str]) -> bool:
     """Whether the code in a model's folder may run."""
-    return str(folder.resolve()) in _trusted()
+    return str(Path(folder).resolve()) in _trusted()
 
 
 def _trusted() -> list[str]:
     return [name for name in os.environ.get(REMOTE_CODE, "").split(os.pathsep) if name]
 
 
-def encoder_identity(folder: Path) -> dict[str, str]:
+def encoder_identity(folder: str | os.PathLike[str]) -> dict[str, str]:
     """Return the checksums that make an encoder that encoder, those of its code among them where it runs."""
+    folder = Path(folder)
     code = {"encoder_code": sha256(sorted(folder.glob("*.py")))} if trusts(folder) else {}
     return identity(folder) | code
 

@@ -48,14 +48,14 @@ class CacheInfo:
     layers: tuple[int, ...]
 
 
-def caches(folder: Path) -> list[CacheInfo]:
+def caches(folder: str | os.PathLike[str]) -> list[CacheInfo]:
     """Return the caches in `folder`, by the time that they were begun, then by digest."""
-    return sorted(map(describe, _folders(folder)), key=lambda info: (info.created, info.digest))
+    return sorted(map(describe, _folders(Path(folder))), key=lambda info: (info.created, info.digest))
 
 
-def describe(folder: Path) -> CacheInfo:
+def describe(folder: str | os.PathLike[str]) -> CacheInfo:
     """Return what is known of one cache, whatever its state."""
-    identity, fault = None, ""
+    folder, identity, fault = Path(folder), None, ""
     n_texts = _acknowledged(folder)
     try:
         identity = read_identity(folder)[0]
@@ -78,7 +78,7 @@ def describe(folder: Path) -> CacheInfo:
     )
 
 
-def remove(folder: Path, digest: str) -> Path:
+def remove(folder: str | os.PathLike[str], digest: str) -> Path:
     """Delete one cache.
 
     Parameters
@@ -100,6 +100,7 @@ def remove(folder: Path, digest: str) -> Path:
     """
     if not _PREFIX.fullmatch(digest):
         raise StoreError(f"--remove: got {digest!r}, accepted: the first digits of a cache's digest")
+    folder = Path(folder)
     for leftover in folder.glob(f"{_REMOVED}*"):  # of a removal that was killed
         shutil.rmtree(leftover, ignore_errors=True)
     matching = [path for path in _folders(folder) if path.name.startswith(digest[:16])]

@@ -28,7 +28,7 @@ def who() -> str:
 
 
 @contextmanager
-def locked(folder: Path, wait: float = 0.0) -> Iterator[None]:
+def locked(folder: str | os.PathLike[str], wait: float = 0.0) -> Iterator[None]:
     """Hold a cache's lock; the system takes it from a process that dies.
 
     Parameters
@@ -43,6 +43,7 @@ def locked(folder: Path, wait: float = 0.0) -> Iterator[None]:
     StoreError
         Another process still holds it; the message says which.
     """
+    folder = Path(folder)
     file = _acquire(folder / NAME, wait)
     try:
         before = _text(file)

@@ -10,6 +10,7 @@ import dataclasses
 import io
 import json
 import logging
+import os
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -84,7 +85,7 @@ class Manifest:
     """crc32 of index.npy."""
 
 
-def begin(folder: Path, fingerprint: Mapping[str, Any], about: Mapping[str, str]) -> None:
+def begin(folder: str | os.PathLike[str], fingerprint: Mapping[str, Any], about: Mapping[str, str]) -> None:
     """Make the folder of a cache and say, first of all, which cache it will be.
 
     Parameters
@@ -99,6 +100,7 @@ def begin(folder: Path, fingerprint: Mapping[str, Any], about: Mapping[str, str]
     StoreError
         The folder holds another cache, or cannot be written.
     """
+    folder = Path(folder)
     path = folder / IDENTITY
     if path.exists():
         try:
@@ -115,7 +117,9 @@ def begin(folder: Path, fingerprint: Mapping[str, Any], about: Mapping[str, str]
         write_whole(path, data)
 
 
-def finish(folder: Path, spec: StoreSpec, shards: Iterable[Shard], index: np.ndarray) -> None:
+def finish(
+    folder: str | os.PathLike[str], spec: StoreSpec, shards: Iterable[Shard], index: np.ndarray
+) -> None:
     """Write the manifest, last; whoever calls this holds the cache's lock.
 
     Parameters
@@ -130,6 +134,7 @@ def finish(folder: Path, spec: StoreSpec, shards: Iterable[Shard], index: np.nda
     StoreError
         A unit is not acknowledged, a file or the identity is damaged, or there is no room.
     """
+    folder = Path(folder)
     _, identity = read_identity(folder)
     files, skipped, n_texts = [], [], 0
     for shard in shards:

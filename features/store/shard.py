@@ -34,13 +34,13 @@ from features.store.spec import Shard, StoreSpec
 log = logging.getLogger(__name__)
 
 
-def pending(folder: Path, shard: Shard) -> list[tuple[int, int]]:
+def pending(folder: str | os.PathLike[str], shard: Shard) -> list[tuple[int, int]]:
     """Return the (start, stop) of every unit that a writer has to look at, in order, and write nothing.
 
     Those are the units that are not acknowledged, or all of them where the file is not as its journal says: a
     writer mends that on entering, and then knows which units are left.
     """
-    path, journal = folder / shard.name, folder / shard.journal
+    path, journal = Path(folder) / shard.name, Path(folder) / shard.journal
     if path.is_file() and journal.is_file():
         found = contents(scan(journal.read_bytes()).records, journal)
         with opened(path) as file:
@@ -69,9 +69,9 @@ class ShardWriter:
         On entering: there is no room for the whole file.
     """
 
-    def __init__(self, folder: Path, shard: Shard, spec: StoreSpec) -> None:
-        self.folder, self.shard, self.spec = folder, shard, spec
-        self.path = folder / shard.name
+    def __init__(self, folder: str | os.PathLike[str], shard: Shard, spec: StoreSpec) -> None:
+        self.folder, self.shard, self.spec = Path(folder), shard, spec
+        self.path = self.folder / shard.name
         self._partial = self.path.with_name(self.path.name + PARTIAL)
         self._units: dict[int, Unit] = {}
 

@@ -30,13 +30,14 @@ def bytes_needed(spec: StoreSpec, n_texts: int) -> int:
     return spec.n_datasets * (n_texts * spec.stride + METADATA) if n_texts else 0
 
 
-def bytes_free(folder: Path) -> int:
+def bytes_free(folder: str | os.PathLike[str]) -> int:
     """Return the bytes that this user may still write below `folder`, which need not be there yet."""
+    folder = Path(folder)
     there = next(f for f in (folder, *folder.absolute().parents) if f.is_dir())
     return shutil.disk_usage(there).free
 
 
-def require_space(folder: Path, needed: int) -> None:
+def require_space(folder: str | os.PathLike[str], needed: int) -> None:
     """Refuse to begin what cannot end.
 
     Raises

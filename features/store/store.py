@@ -11,6 +11,7 @@ of first appearance, a journal beside each file, ``index.npy`` (corpus row -> di
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ class FeatureStore:
         self._checked: dict[File, CheckedFile] = {}
 
     @classmethod
-    def open(cls, folder: Path) -> FeatureStore:
+    def open(cls, folder: str | os.PathLike[str]) -> FeatureStore:
         """Open a finished cache; cheap, each HDF5 file is checked when it is first read.
 
         Raises
@@ -70,6 +71,7 @@ class FeatureStore:
         StoreError
             No manifest (unfinished); a damaged manifest, identity or index; a file that is missing or cut.
         """
+        folder = Path(folder)
         manifest = read_manifest(folder)
         identity, crc = read_identity(folder)
         if crc != manifest.identity:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -46,7 +47,7 @@ class Damage:
         return f"{self.file}: {where}: {self.fault}"
 
 
-def verify(folder: Path) -> list[Damage]:
+def verify(folder: str | os.PathLike[str]) -> list[Damage]:
     """Read everything in a cache, or in an unfinished one everything acknowledged.
 
     Returns
@@ -59,12 +60,13 @@ def verify(folder: Path) -> list[Damage]:
     StoreError
         The folder is no cache.
     """
+    folder = Path(folder)
     if not any((folder / name).is_file() for name in (IDENTITY, MANIFEST)):
         raise StoreError(f"{folder}: neither {IDENTITY} nor {MANIFEST}: not a feature cache")
     return list(_damages(folder))
 
 
-def revoke(folder: Path, damages: Iterable[Damage]) -> None:
+def revoke(folder: str | os.PathLike[str], damages: Iterable[Damage]) -> None:
     """Take back what is damaged, so that the next extraction encodes that again and nothing else.
 
     The manifest is renamed away first: from then on the cache is an unfinished one.
@@ -74,6 +76,7 @@ def revoke(folder: Path, damages: Iterable[Damage]) -> None:
     StoreError
         Another process is writing the cache.
     """
+    folder = Path(folder)
     with locked(folder):
         if (folder / MANIFEST).exists():
             _put_away(folder / MANIFEST)

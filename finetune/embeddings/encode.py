@@ -10,6 +10,7 @@ Texts are sorted by length within a window and encoded in batches as full as a b
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ Blocks = Sequence[tuple[int, str]]
 
 
 def open_sentence_encoder(
-    name: str,
+    name: str | os.PathLike[str],
     *,
     layers: Sequence[int] | None = None,
     pooling: str | None = None,
@@ -55,7 +56,7 @@ def open_sentence_encoder(
 
     Parameters
     ----------
-    name : str
+    name : str or Path
         A folder that this project wrote, of a plain encoder, or of sentence-transformers; or a hub name.
     layers : sequence of int, optional
         Layers to pool, 0 the embeddings, in the order in which they are concatenated. A plain encoder needs
@@ -72,7 +73,8 @@ def open_sentence_encoder(
     ValueError
         Layers that it lacks, a pooling that there is not, one without the other.
     """
-    settings, where = settings or EncodeSettings(), f"{key}: {name}"
+    name, settings = str(name), settings or EncodeSettings()
+    where = f"{key}: {name}"
     folder = _folder(name, settings, key)
     if (layers is None) != (pooling is None):
         raise ValueError(f"{where}: layers and pooling belong together; got only one of them")

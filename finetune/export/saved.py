@@ -124,12 +124,12 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def load_model(name: str, *, key: str = "--model") -> SavedModel:
+def load_model(name: str | os.PathLike[str], *, key: str = "--model") -> SavedModel:
     """Load a classifier that `save_model` wrote, or any of the library's with label names and safetensors.
 
     Parameters
     ----------
-    name : str
+    name : str or Path
         A folder, or a name on the hub.
     key : str
         What names it, for messages.
@@ -139,6 +139,7 @@ def load_model(name: str, *, key: str = "--model") -> SavedModel:
     EncoderError
         No such model; one without a trained classification head.
     """
+    name = str(name)
     folder = resolve(name, key=key)
     config = read_config(folder, f"{key}: {name}")
     estimating = (folder / FILE).is_file()

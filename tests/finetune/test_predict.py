@@ -34,6 +34,12 @@ def test_every_label_has_its_probability_and_the_largest_is_taken(saved):
     assert n_cut == 1  # [CLS] cancel my order [SEP] now [SEP] is seven tokens
 
 
+def test_a_model_is_named_by_path_or_text(saved, tmp_path):
+    save_model(saved.model, saved.tokenizer, tmp_path / "again", max_length=6)
+    for name in (tmp_path / "again", str(tmp_path / "again")):
+        assert label_texts(load_model(name), TEXTS)[0].equals(label_texts(saved, TEXTS)[0])
+
+
 def test_a_text_is_labelled_alike_whatever_its_neighbours(saved):
     together, _ = label_texts(saved, TEXTS)
     alone = [label_texts(saved, [text])[0]["probability_a"].item() for text in TEXTS]

@@ -30,7 +30,8 @@ def test_a_table_of_a_run_is_read_by_name_and_typed(runs):
     frame = results.read("gridsearch", "one", runs=runs)
     assert str(frame["rank"].dtype) == "Int64"
     assert str(frame["score"].dtype) == "float64"
-    assert results.read("gridsearch", runs / "one").equals(frame)
+    for run in (runs / "one", str(runs / "one")):
+        assert results.read("gridsearch", run).equals(frame)
 
 
 def test_predictions_of_all_systems_are_one_table(run_dir):
@@ -55,6 +56,7 @@ def test_what_is_not_there_is_said(runs, name, run, message):
 
 def test_like_runs_are_joined_and_told_apart_by_the_folder(runs):
     both = results.compare(["one", "two"], folder=runs)
+    assert both.equals(results.compare([str(runs / "one"), runs / "two"]))
     single = results.read("gridsearch", "one", runs=runs)
     assert both["run"].value_counts().to_dict() == {"one": len(single), "two": len(single)}
     assert both.dtypes.drop("run").equals(single.dtypes.drop("run"))

@@ -1,14 +1,18 @@
 """Files appear whole or not at all, and hold no pickles."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from search.arrays import read_arrays, replacing, write_arrays
 
 
-def test_round_trip(tmp_path):
-    write_arrays(tmp_path / "a.npz", {"x": np.arange(3), "name": np.asarray("ü")})
-    read = read_arrays(tmp_path / "a.npz", ("x", "name"), "a thing")
+@pytest.mark.parametrize("kind", [Path, str])
+def test_round_trip(tmp_path, kind):
+    path = kind(tmp_path / "a.npz")
+    write_arrays(path, {"x": np.arange(3), "name": np.asarray("ü")})
+    read = read_arrays(path, ("x", "name"), "a thing")
     assert read["x"].tolist() == [0, 1, 2]
     assert str(read["name"]) == "ü"
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]

@@ -1,5 +1,7 @@
 """Labels, languages and splits survive the file, and what cannot be is refused."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -14,8 +16,9 @@ GIVEN = {
 }
 
 
-def test_round_trip(tmp_path):
-    path = tmp_path / "examples.npz"
+@pytest.mark.parametrize("kind", [Path, str])
+def test_round_trip(tmp_path, kind):
+    path = kind(tmp_path / "examples.npz")
     write(path, **GIVEN, ids=["a", "b", "c", "d-é"])
     read = Examples.read(path)
     assert read.y.tolist() == GIVEN["y"]

@@ -39,9 +39,9 @@ def test_four_labels_take_less_than_half_a_byte_for_each_text():
 
 def test_what_is_saved_comes_back_and_the_same_bytes_each_time(predictions, tmp_path):
     predictions.save(tmp_path / "one.npz")
-    predictions.save(tmp_path / "two.npz")
+    predictions.save(str(tmp_path / "two.npz"))
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
-    found = Predictions.load(tmp_path / "one.npz")
+    found = Predictions.load(str(tmp_path / "one.npz"))
     for field in dataclasses.fields(Predictions):
         np.testing.assert_array_equal(getattr(found, field.name), getattr(predictions, field.name))
     assert found.codes.dtype == np.uint8

@@ -33,8 +33,8 @@ def test_saved_probe_predicts_what_the_search_predicted(
     fitted = fit(representation, candidate)
     expected = routes.predict(representation, fitted)
 
-    make_probe(representation, fitted, candidate, corpus.labels).save(tmp_path / "probe.npz")
-    probe = Probe.load(tmp_path / "probe.npz")
+    make_probe(representation, fitted, candidate, corpus.labels).save(str(tmp_path / "probe.npz"))
+    probe = Probe.load(str(tmp_path / "probe.npz"))
     assert (probe.layers, probe.pooling, probe.labels) == (layers, "cls", corpus.labels)
     X = store.states(layers=layers, pooling="cls", rows=rows.eval_rows)
     assert X.dtype == np.float32

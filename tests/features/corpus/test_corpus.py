@@ -36,6 +36,11 @@ def table(**changes):
     return frame
 
 
+def test_a_table_may_be_named_by_text(tmp_path):
+    table().to_csv(tmp_path / "t.csv", index=False)
+    assert Corpus.read(str(tmp_path / "t.csv")).table.equals(Corpus.read(tmp_path / "t.csv").table)
+
+
 def test_what_it_knows():
     corpus = Corpus.of(table(), "en", "t.csv")
     assert corpus.labels == ("x", "y")

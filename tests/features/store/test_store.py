@@ -6,7 +6,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.store import FeatureStore, ShardWriter, StoreError, begin, finish
+from features.store import (
+    FeatureStore,
+    ShardWriter,
+    StoreError,
+    begin,
+    caches,
+    describe,
+    finish,
+    locked,
+    pending,
+    remove,
+    require_space,
+    revoke,
+    verify,
+)
 from tests.features.store.damage import head_of
 
 
@@ -32,6 +46,24 @@ def test_states_come_back_in_corpus_order_layer_by_layer(made, cache):
         store.states(layers=(2,), pooling="max", rows=mask), half[made.index[mask], 0, 0]
     )
     assert store.states(layers=(2, 5), pooling="max", rows=np.array([], dtype=int)).shape == (0, 6)
+
+
+def test_a_folder_may_be_given_as_text(made, tmp_path):
+    folder = str(tmp_path / "0123456789abcdef")
+    require_space(folder, 0)
+    begin(folder, made.fields, {})
+    for shard in made.shards:
+        assert len(pending(folder, shard)) == 2
+        made.write(folder, shard)
+    with locked(folder):
+        finish(folder, made.spec, made.shards, made.index)
+    half = made.states[made.index, 0, 1].astype(np.float32)
+    np.testing.assert_array_equal(FeatureStore.open(folder).states(layers=(2,), pooling="cls"), half)
+    assert describe(folder) == caches(str(tmp_path))[0]
+    assert verify(folder) == []
+    revoke(folder, [])
+    assert describe(folder).state == "unfinished"
+    assert str(remove(str(tmp_path), "0123")) == folder
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])

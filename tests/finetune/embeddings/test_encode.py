@@ -13,6 +13,7 @@ from features.encoder import trust
 from features.encoder.files import EncoderError
 from features.encoder.pooled import PooledEncoder
 from features.encoder.tokens import load_tokenizer
+from features.encoder.trust import encoder_identity
 from finetune.embeddings.encode import EncodeSettings, VectorError, open_sentence_encoder
 from finetune.embeddings.library import LibraryEncoder
 from finetune.embeddings.sentence_transformer import save_sentence_transformer
@@ -61,6 +62,14 @@ def test_our_folders_need_neither_the_library_nor_trust(tmp_path, plain, monkeyp
     (tmp_path / "st/layer_pooling.py").write_text("raise SystemExit('ran')")
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     assert open_sentence_encoder(str(tmp_path / "st")).encode(["money"]).shape == (1, 32)
+
+
+def test_a_folder_is_named_by_path_or_text(tmp_path, plain):
+    export(tmp_path, str(plain))
+    of_path, of_text = (open_sentence_encoder(name) for name in (tmp_path / "ours", str(tmp_path / "ours")))
+    assert of_path.name == of_text.name
+    np.testing.assert_array_equal(of_path.encode(TEXTS[:3]), of_text.encode(TEXTS[:3]))
+    assert encoder_identity(str(plain)) == encoder_identity(plain)
 
 
 def test_a_plain_encoder_with_layers_and_pooling(plain):
