@@ -10,8 +10,25 @@ import pytest
 from pipeline.cli import build_parser
 from pipeline.config import CHECKOUT, load, presets
 
-PAGES = sorted([*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/*.md"), *CHECKOUT.glob("samples/*/README.md")])
+PAGES = sorted(
+    [
+        *CHECKOUT.glob("*.md"),
+        *CHECKOUT.glob("docs/**/*.md"),
+        *CHECKOUT.glob("samples/*/README.md"),
+        CHECKOUT / "results" / "README.md",
+    ]
+)
 DOCS = [page for page in PAGES if page.parent.name == "docs"]
+DESIGN = [page for page in PAGES if page.parent.name == "design" and page.name != "README.md"]
+SECTIONS = [
+    "The question",
+    "What was decided",
+    "What else was considered",
+    "What it costs",
+    "The figure",
+    "Where it lives",
+]
+SOURCE = re.compile(r"`([\w./-]+/[\w./-]*|setup\.cfg|constraints\.txt)`")
 FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(
     r"^(?:timeout \S+ \d+ )?(?:mcbert|python -m pipeline) (.*?)(?: \|\| .*| #.*|;.*)?$", re.MULTILINE
@@ -51,6 +68,35 @@ def test_links_lead_to_files_and_headings(page):
 def test_the_readme_names_every_page():
     readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
     assert [page.stem for page in DOCS if f"(docs/{page.name}" not in readme] == []
+
+
+def test_the_index_names_every_decision():
+    index = (CHECKOUT / "docs" / "design" / "README.md").read_text(encoding="utf-8")
+    assert [page.stem for page in DESIGN if f"({page.name})" not in index] == []
+
+
+@pytest.mark.parametrize("page", DESIGN, ids=named)
+def test_a_decision_is_told_in_the_same_order_and_briefly(page):
+    lines = page.read_text(encoding="utf-8").splitlines()
+    assert [line.removeprefix("## ") for line in lines if line.startswith("## ")] == SECTIONS
+    assert len(lines) <= 70
+
+
+@pytest.mark.parametrize("page", DESIGN, ids=named)
+def test_where_a_decision_lives_there_are_these_files_and_names(page):
+    """Each name in backquotes behind a module is defined in that module."""
+    text = page.read_text(encoding="utf-8")
+    for name in SOURCE.findall(text):
+        if not name.startswith("results/runs/"):
+            assert list(CHECKOUT.glob(name)), f"{page.name}: {name}"
+    for line in text.partition("## Where it lives")[2].splitlines():
+        for part in re.split(r"(?=`[\w/]+\.py`)", line):
+            module, *names = re.findall(r"`([^`]+)`", part) or [""]
+            if module.endswith(".py"):
+                defined = set(
+                    re.findall(r"^(?:def |class )?([A-Za-z_]+)", (CHECKOUT / module).read_text(), re.M)
+                )
+                assert {name for name in names if re.fullmatch(r"[A-Za-z_]+", name)} <= defined, part
 
 
 def test_the_readme_names_every_preset():
