@@ -19,6 +19,7 @@ _PATTERN = re.compile(r"\{(?:language|label)\}")
 # A cell that starts like this is run as a formula by spreadsheets (OWASP, "CSV Injection"); counting the
 # apostrophes in front of it keeps the rule reversible for a text that already begins with one.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_RUN = re.compile(r"[=+\-@\t\r]")
 _NEUTRALISED = re.compile(r"'+[=+\-@\t\r]")
 _NUMBER = {
     "int": re.compile(r"-?\d{1,18}"),
@@ -71,8 +72,10 @@ class Column:
         inner = name.removeprefix(before).removesuffix(after)
         return inner if inner and name == before + inner + after else None
 
-    def accepted(self) -> str:
-        """Say in words what a cell may hold."""
+    def accepted(self, cell: str = "") -> str:
+        """Say in words what a cell may hold, or what the `cell` lacks that spreadsheets would run."""
+        if self.dtype == "string" and _RUN.match(cell):
+            return "an apostrophe in front of what a spreadsheet would run as a formula"
         if self.allowed:
             words = "one of " + ", ".join(self.allowed)
         elif self.form_meaning:
@@ -94,7 +97,7 @@ class Column:
         if self.dtype == "bool":
             return cell in _BOOLS
         if self.dtype == "string":
-            return self._accepts_text(restore(cell))
+            return not _RUN.match(cell) and self._accepts_text(restore(cell))
         if not _NUMBER[self.dtype].fullmatch(cell):
             return False
         value = float(cell)

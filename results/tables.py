@@ -5,14 +5,9 @@ python -c "from results import tables; print(tables.validate('gridsearch.csv'))"
 
 from __future__ import annotations
 
-import collections
-import csv
-import dataclasses
-import io
 import math
 import re
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +15,7 @@ import pandas as pd
 
 from results import files
 from results.columns import Column, Table, neutralise
+from results.parsed import Cells, header_problems, parse, printable
 from results.schema import TABLES
 
 MOST_CASES = 5
@@ -68,7 +64,7 @@ def as_lines(table: Table, frame: pd.DataFrame, path: Path) -> list[str]:
     _require(header_problems(table, names), path)
     names = table.order(names)
     cells = {name: _encode(_declared(table, name), frame[name], path) for name in names}
-    _require(_cell_problems(table, _Cells(names, cells, [])), path)
+    _require(_cell_problems(table, Cells(names, cells, [])), path)
     return [",".join(map(_quote, row)) for row in (names, *zip(*cells.values(), strict=True))]
 
 
@@ -95,7 +91,7 @@ def read(table: Table, path: Path | str) -> pd.DataFrame:
         At the first thing that is wrong, with the number of further ones.
     """
     path = Path(path)
-    cells, problems = _parse(table, path)
+    cells, problems = parse(table, path)
     _require(problems or _cell_problems(table, cells), path)
     return pd.DataFrame(
         {name: _decode(_declared(table, name), cells.columns[name]) for name in table.order(cells.names)}
@@ -117,11 +113,11 @@ def validate(path: Path | str) -> list[str]:
     table = find_table(path)
     if table is None:
         known = ", ".join(table.file_name for table in TABLES)
-        return [f"{path}: unknown file name {path.name!r}; accepted: {known}"]
-    cells, problems = _parse(table, path)
+        return [f"{printable(str(path))}: unknown file name {path.name!r}; accepted: {known}"]
+    cells, problems = parse(table, path)
     if cells.names:
         problems = problems + _cell_problems(table, cells)
-    return [f"{path}: {problem}" for problem in problems]
+    return [f"{printable(str(path))}: {problem}" for problem in problems]
 
 
 def find_table(path: Path) -> Table | None:
@@ -129,33 +125,6 @@ def find_table(path: Path) -> Table | None:
     within = f"{path.absolute().parent.name}/{path.name}"
     ranked = sorted(TABLES, key=lambda table: "/" not in table.file_name)
     return next((t for t in ranked if t.is_name(within if "/" in t.file_name else path.name)), None)
-
-
-def header_problems(table: Table, names: Sequence[str]) -> list[str]:
-    """List what is wrong with a header: columns doubled, missing or not declared."""
-    doubled = [name for name, count in collections.Counter(names).items() if count > 1]
-    problems = [f"header, column {name}: given twice; accepted: once" for name in doubled]
-    absent = table.missing(names)
-    given = ", ".join(names) or "nothing"
-    problems += [f"header, column {name}: missing; given: {given}" for name in absent]
-    accepted = ", ".join(column.name for column in table.columns)
-    unknown = [name for name in names if table.column(name) is None]
-    return problems + [f"header, column {name}: unknown; accepted: {accepted}" for name in unknown]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Cells:
-    """The cells of a file by column, and the (row, line) of each; no places for a frame in memory."""
-
-    names: list[str]
-    columns: dict[str, list[str]]
-    places: list[tuple[int, int]]
-
-    def place(self, number: int) -> str:
-        if not self.places:
-            return f"row {number + 1}"
-        row, line = self.places[number]
-        return f"row {row} (line {line})"
 
 
 def _declared(table: Table, name: str) -> Column:
@@ -171,48 +140,7 @@ def _require(problems: list[str], path: Path) -> None:
         raise TableError(f"{path}: {problems[0]}{more}")
 
 
-def _parse(table: Table, path: Path) -> tuple[_Cells, list[str]]:
-    """Read the cells as text; no names without a usable header. Rows of a wrong width are left out."""
-    nothing = _Cells([], {}, [])
-    if not path.is_file():
-        return nothing, ["no such file"]
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        return nothing, [f"line {line}: byte {error.start} is not UTF-8; accepted: UTF-8"]
-    csv.field_size_limit(sys.maxsize)  # the default, 131,072 characters, is shorter than texts people have
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    records: list[tuple[int, list[str]]] = []
-    start = 1
-    try:
-        for record in reader:
-            records.append((start, record))
-            start = reader.line_num + 1
-    except csv.Error as error:
-        return nothing, [f"line {start}: {error}; accepted: RFC 4180 quoting"]
-    if not records:
-        return nothing, ["the file is empty; accepted: a header and rows"]
-    names = records[0][1]
-    problems = header_problems(table, names)
-    if problems:
-        return nothing, problems
-    return _by_column(names, records[1:])
-
-
-def _by_column(names: list[str], records: list[tuple[int, list[str]]]) -> tuple[_Cells, list[str]]:
-    numbered = [(row, line, record) for row, (line, record) in enumerate(records, 1)]
-    whole = [(row, line, record) for row, line, record in numbered if len(record) == len(names)]
-    problems = [
-        f"row {row} (line {line}): {len(record)} fields; accepted: {len(names)}, as in the header"
-        for row, line, record in numbered
-        if len(record) != len(names)
-    ]
-    columns = {name: [record[place] for _, _, record in whole] for place, name in enumerate(names)}
-    return _Cells(names, columns, [(row, line) for row, line, _ in whole]), problems
-
-
-def _cell_problems(table: Table, cells: _Cells) -> list[str]:
+def _cell_problems(table: Table, cells: Cells) -> list[str]:
     problems: list[str] = []
     for name in cells.names:
         column = _declared(table, name)
@@ -220,14 +148,14 @@ def _cell_problems(table: Table, cells: _Cells) -> list[str]:
         rows = [number for number, cell in enumerate(cells.columns[name]) if cell in wrong] if wrong else []
         problems += [
             f"{cells.place(number)}, column {name}: given {_shown(cells.columns[name][number])}; "
-            f"accepted: {column.accepted()}"
+            f"accepted: {column.accepted(cells.columns[name][number])}"
             for number in rows[:MOST_CASES]
         ]
         problems += _rest(name, len(rows))
     return problems + _key_problems(table, cells)
 
 
-def _key_problems(table: Table, cells: _Cells) -> list[str]:
+def _key_problems(table: Table, cells: Cells) -> list[str]:
     """Report rows that share their key with an earlier one; counted, not listed, beyond the first few."""
     first: dict[tuple[str, ...], int] = {}
     again: list[tuple[int, tuple[str, ...]]] = []

@@ -1,0 +1,136 @@
+"""A CSV file as text cells by column, or what keeps it from being one: bytes, header, quotes, widths.
+
+python -m pytest tests/results/test_parsed.py
+"""
+
+from __future__ import annotations
+
+import collections
+import csv
+import dataclasses
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from results.columns import Table
+
+_BEGINNINGS = {
+    b"\x1f\x8b": "a gzip archive",
+    b"PK\x03\x04": "a workbook or a zip archive",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
+_DELIMITERS = ";\t|"
+
+
+@dataclasses.dataclass(frozen=True)
+class Cells:
+    """The cells of a file by column, and the (row, line) of each; no places for a frame in memory."""
+
+    names: list[str]
+    columns: dict[str, list[str]]
+    places: list[tuple[int, int]]
+
+    def place(self, number: int) -> str:
+        """Say where a row stands: data rows from 1, lines of the file from 1."""
+        if not self.places:
+            return f"row {number + 1}"
+        row, line = self.places[number]
+        return f"row {row} (line {line})"
+
+
+def parse(table: Table, path: Path) -> tuple[Cells, list[str]]:
+    """Read the cells of a file as text.
+
+    Returns
+    -------
+    Cells
+        No names without a usable header; rows of a wrong width are left out.
+    list of str
+        What is wrong, a line each.
+    """
+    nothing = Cells([], {}, [])
+    if not path.is_file():
+        return nothing, ["it is a folder; accepted: a file" if path.is_dir() else "no such file"]
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        return nothing, [f"line {line}: byte {error.start} is not UTF-8{_looks(content)}; accepted: UTF-8"]
+    records = _records(text)
+    try:
+        first = next(records, None)
+        problems = (
+            header_problems(table, first[1]) if first else ["the file is empty; accepted: a header and rows"]
+        )
+        return (nothing, problems) if problems or not first else _by_column(first[1], list(records))
+    except _QuotingError as error:
+        return nothing, [f"{error}; accepted: RFC 4180 quoting"]
+
+
+def header_problems(table: Table, names: Sequence[str]) -> list[str]:
+    """List what is wrong with a header: columns doubled, missing or not declared; one line where all are."""
+    accepted = ", ".join(column.name for column in table.columns)
+    if not any(table.column(name) for name in names):
+        return [f"header: given {_listed(names)}{_separated(names)}; accepted: {accepted}"]
+    doubled = [name for name, count in collections.Counter(names).items() if count > 1]
+    problems = [f"header, column {printable(name)}: given twice; accepted: once" for name in doubled]
+    problems += [f"header, column {n}: missing; given: {_listed(names)}" for n in table.missing(names)]
+    unknown = [name for name in names if table.column(name) is None]
+    return problems + [f"header, column {printable(n)}: unknown; accepted: {accepted}" for n in unknown]
+
+
+def printable(text: str) -> str:
+    """Escape what a terminal would not print as it is; the text is one line then."""
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
+class _QuotingError(ValueError):
+    """A file breaks the quoting of RFC 4180; the message names the line."""
+
+
+def _records(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the first line of each record and its cells."""
+    csv.field_size_limit(sys.maxsize)  # the default, 131,072 characters, is shorter than texts people have
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    start = 1
+    try:
+        for record in reader:
+            yield start, record
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise _QuotingError(f"line {start}: {error}") from error
+
+
+def _by_column(names: list[str], records: list[tuple[int, list[str]]]) -> tuple[Cells, list[str]]:
+    numbered = [(row, line, record) for row, (line, record) in enumerate(records, 1)]
+    whole = [(row, line, record) for row, line, record in numbered if len(record) == len(names)]
+    problems = [
+        f"row {row} (line {line}): {len(record)} fields; accepted: {len(names)}, as in the header"
+        for row, line, record in numbered
+        if len(record) != len(names)
+    ]
+    columns = {name: [record[place] for _, _, record in whole] for place, name in enumerate(names)}
+    return Cells(names, columns, [(row, line) for row, line, _ in whole]), problems
+
+
+def _looks(content: bytes) -> str:
+    return next(
+        (f" (it begins like {what})" for start, what in _BEGINNINGS.items() if content.startswith(start)), ""
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    text = printable(", ".join(names))
+    return (text if len(text) <= 600 else text[:597] + "...") or "nothing"
+
+
+def _separated(names: Sequence[str]) -> str:
+    """Say that the fields stand apart by something else than commas, or that the text is UTF-16."""
+    whole = ",".join(names)
+    if "\0" in whole:
+        return ", with NUL between (is it UTF-16?)"
+    found = next((d for d in _DELIMITERS if whole.count(d) > whole.count(",")), "")
+    return f", one field for commas, but it holds {found!r}" if found else ""

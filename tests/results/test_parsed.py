@@ -1,0 +1,102 @@
+import gzip
+
+import pandas as pd
+import pytest
+
+from results import tables
+from results.parsed import header_problems
+from results.schema import FREEZING, PREDICTIONS, TEXTS
+
+HEADER = "id,text,text_pair,label,language,split\n"
+ROW = "1,some text,,a,en,dev\n"
+
+
+def problems(tmp_path, content):
+    path = tmp_path / "texts.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return [problem.removeprefix(f"{path}: ") for problem in tables.validate(path)]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (gzip.compress(HEADER.encode()), "line 1: byte 1 is not UTF-8 (it begins like a gzip archive)"),
+        (HEADER.encode("utf-16"), "line 1: byte 0 is not UTF-8 (it begins like UTF-16); accepted: UTF-8"),
+        (b"PK\x03\x04\xff", "line 1: byte 4 is not UTF-8 (it begins like a workbook or a zip archive)"),
+        (b"\xef\xbb\xbf", "the file is empty; accepted: a header and rows"),
+        ("\n", "header: given nothing; accepted: id, text"),
+        (HEADER.encode("utf-16-le"), "header: given i\\x00d\\x00,"),
+        (HEADER.encode("utf-16-le"), "with NUL between (is it UTF-16?); accepted: id, text"),
+        ((HEADER + '1,"a ""q""",,a,en,dev\n').replace(",", ";"), "one field for commas, but it holds ';'"),
+        (HEADER.replace(",", "\t"), "header: given id\\ttext"),
+        (ROW * 2, "header: given 1, some text, , a, en, dev; accepted: id, text, text_pair"),
+        ("sep=,\n" + HEADER + ROW, "header: given sep=, ; accepted: id"),
+        ("# of mine\n" + HEADER + ROW, "header: given # of mine; accepted: id"),
+        (HEADER.upper() + ROW, "header: given ID, TEXT, TEXT_PAIR, LABEL, LANGUAGE, SPLIT; accepted: id"),
+        (HEADER + "\n" + ROW, "row 1 (line 2): 0 fields; accepted: 6, as in the header"),
+        (HEADER + ROW.replace("\n", ",\n"), "row 1 (line 2): 7 fields; accepted: 6, as in the header"),
+        (HEADER + '1,"open,,a,en,dev\n', "line 2: unexpected end of data; accepted: RFC 4180 quoting"),
+        (HEADER + '1,"a" b,,a,en,dev\n', "line 2: ',' expected after '\"'; accepted: RFC 4180 quoting"),
+    ],
+)  # fmt: skip
+def test_what_keeps_a_file_from_being_a_table_is_one_line(content, message, tmp_path):
+    (problem,) = problems(tmp_path, content)
+    assert message in problem
+    assert problem.isprintable()
+
+
+@pytest.mark.parametrize("ends", ["\r\n", "\r"])
+def test_line_ends_of_other_systems_and_a_mark_are_read(ends, tmp_path):
+    assert problems(tmp_path, "\ufeff" + (HEADER + ROW).replace("\n", ends)) == []
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+49 30", "-", "@SUM(A1)", "\tx", '"\rx"'])
+def test_a_live_formula_is_refused_with_what_would_disarm_it(cell, tmp_path):
+    (problem,) = problems(tmp_path, HEADER + ROW.replace("some text", cell))
+    assert problem.startswith("row 1 (line 2), column text: given ")
+    assert problem.endswith("accepted: an apostrophe in front of what a spreadsheet would run as a formula")
+    assert (
+        problems(tmp_path, HEADER + ROW.replace("some text", f"'{cell}" if cell[0] != '"' else '"\'\rx"'))
+        == []
+    )
+
+
+def test_a_negative_number_is_no_formula(run_dir, tmp_path):
+    table = pd.read_csv(run_dir / "effects.csv").assign(effect=-0.25, low=-0.5)
+    table.to_csv(tmp_path / "effects.csv", index=False)
+    assert tables.validate(tmp_path / "effects.csv") == []
+
+
+@pytest.mark.parametrize(
+    "cell", ["nan", "NaN", "inf", "47.2", "47.2%", "0,472", "1,234.5", " 0.4", "=0.472", "1_0", "½"]
+)
+def test_a_share_is_a_plain_number_from_0_to_1(cell, run_dir, tmp_path):
+    lines = (run_dir / "top.csv").read_text().splitlines()
+    place = lines[0].split(",").index("score")
+    cells = lines[1].split(",")
+    cells[place] = f'"{cell}"' if "," in cell else cell
+    (tmp_path / "top.csv").write_text("\n".join([lines[0], ",".join(cells)]) + "\n")
+    (problem,) = tables.validate(tmp_path / "top.csv")
+    assert f"row 1 (line 2), column score: given {cell!r}; accepted: a number from 0 to 1" in problem
+
+
+def test_a_header_with_some_columns_is_told_column_by_column():
+    names = [column.name for column in PREDICTIONS.columns]
+    assert header_problems(PREDICTIONS, names) == []
+    found = header_problems(PREDICTIONS, [*names[1:], "\x1b[31m"])
+    assert [problem.partition("; ")[0] for problem in found] == [
+        "header, column system: missing",
+        "header, column \\x1b[31m: unknown",
+    ]
+
+
+def test_a_folder_of_a_tables_name_is_no_table(tmp_path):
+    (tmp_path / "freezing.csv").mkdir()
+    with pytest.raises(tables.TableError, match=r"freezing.csv: it is a folder; accepted: a file"):
+        tables.read(FREEZING, tmp_path / "freezing.csv")
+    assert tables.validate(tmp_path) == []
+
+
+def test_a_name_that_a_terminal_would_run_is_escaped(tmp_path):
+    (problem,) = tables.validate(tmp_path / "a\nb" / TEXTS.file_name)
+    assert problem.endswith("a\\nb/texts.csv: no such file")
