@@ -31,11 +31,9 @@ def symbol_legend() -> alt.Legend:
     )
 
 
-def finish(layers: list[alt.Chart], step: int | None, *, height: int = 220) -> alt.LayerChart:
-    """Fit a chart to its container, `step` pixels for each row or a fixed height, in the page's ink."""
-    sized = alt.LayerChart(layer=layers).properties(
-        width="container", height=alt.Step(step, **{"for": "position"}) if step else height
-    )
+def finish(layers: list[alt.Chart], *, height: int = 220) -> alt.LayerChart:
+    """Fit a chart to its container's width and a height in pixels, in the page's ink."""
+    sized = alt.LayerChart(layer=layers).properties(width="container", height=height)
     finished: alt.LayerChart = sized.configure(
         background="transparent",
         font="system-ui, sans-serif",

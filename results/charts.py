@@ -57,7 +57,9 @@ def heat_map(cells: pd.DataFrame, domain: tuple[float, float], *, digits: int = 
         ],
     )
     frame_of_best = base.transform_filter("datum.best").mark_rect(filled=False, stroke=INK, strokeWidth=2)
-    return finish([_tiles(base), _numbers(base, f".{digits}f", "percent:Q"), frame_of_best], 34)
+    return finish(
+        [_tiles(base), _numbers(base, f".{digits}f", "percent:Q"), frame_of_best], height=34 * len(poolings)
+    )
 
 
 def effects(rows: pd.DataFrame, title: str, *, legend: bool) -> alt.LayerChart:
@@ -98,7 +100,7 @@ def effects(rows: pd.DataFrame, title: str, *, legend: bool) -> alt.LayerChart:
     )
     bars = base.mark_rule(strokeWidth=2, opacity=0.85).encode(x=axis, x2="right:Q", color=colour)
     dots = base.mark_point(filled=True, size=45, opacity=1).encode(x="points:Q", color=colour, shape=shape)
-    return finish([_zero(), bars, dots], 28)
+    return finish([_zero(), bars, dots], height=28 * frame["level"].nunique())
 
 
 def by_n_layers(rows: pd.DataFrame) -> alt.LayerChart:
@@ -127,7 +129,7 @@ def by_n_layers(rows: pd.DataFrame) -> alt.LayerChart:
     shape = alt.Shape("which:N", scale=alt.Scale(domain=both, range=["circle", "square"]), legend=legend)
     lines = base.mark_line(color=MID_BLUE, strokeWidth=2).encode(strokeDash=dash)
     points = base.mark_point(filled=True, size=55, color=MID_BLUE, opacity=1).encode(shape=shape)
-    return finish([lines, points], None)
+    return finish([lines, points])
 
 
 def confusion(cells: pd.DataFrame) -> alt.LayerChart:
@@ -150,7 +152,7 @@ def confusion(cells: pd.DataFrame) -> alt.LayerChart:
             alt.Tooltip("percent:Q", title="% of the true label", format=".1f"),
         ],
     )
-    return finish([_tiles(base), _numbers(base, ",d", "n:Q")], 30)
+    return finish([_tiles(base), _numbers(base, ",d", "n:Q")], height=30 * len(labels))
 
 
 def curves(rows: pd.DataFrame, events: pd.DataFrame, *, legend: bool) -> alt.LayerChart:
@@ -193,7 +195,7 @@ def curves(rows: pd.DataFrame, events: pd.DataFrame, *, legend: bool) -> alt.Lay
     line = base.mark_line(strokeWidth=2).encode(y=alt.Y("percent:Q", scale=scale), strokeDash=dash)
     points = base.mark_point(filled=True, size=45, opacity=1).encode(y="percent:Q", shape=shape)
     layers = [band, *_event_layers(events, named=legend), line, points]
-    return finish(layers, None, height=260 if legend else 150)
+    return finish(layers, height=260 if legend else 150)
 
 
 def forest(rows: pd.DataFrame) -> alt.LayerChart:
@@ -225,7 +227,7 @@ def forest(rows: pd.DataFrame) -> alt.LayerChart:
     axis = alt.X("left:Q", title="points of accuracy; right of 0 speaks for the conclusion", axis=_signed())
     bars = base.mark_rule(strokeWidth=2, opacity=0.85).encode(x=axis, x2="right:Q", color=colour)
     dots = base.mark_point(filled=True, size=70, opacity=1).encode(x="points:Q", color=colour, shape=shape)
-    return finish([_zero(), bars, dots], 26)
+    return finish([_zero(), bars, dots], height=26 * len(frame))
 
 
 def _signed() -> alt.Axis:

@@ -122,7 +122,7 @@ def dots(rows: pd.DataFrame, runs: Sequence[str], languages: Sequence[str]) -> a
             tooltip=["run:N", "language:N", alt.Tooltip("percent:Q", format=".2f"), "protocol:N"],
         )
     )
-    return finish([points], 22)
+    return finish([points], height=22 * len(languages))
 
 
 def paired(folders: Sequence[Path], runs: Sequence[Run]) -> list[dict[str, Any]]:

@@ -98,8 +98,10 @@
       ? `${count(first + 1)} to ${count(first + shown.length)} of ${count(rows.length)} candidates${rows.length < data.rows.length ? ` that fit, of ${count(data.rows.length)}` : ""}.`
       : "No candidate fits; choose less.";
     const [previous, next] = pages.querySelectorAll("button");
-    previous.disabled = page === 0;
-    next.disabled = page === last;
+    // a disabled button would drop the focus of whoever just pressed it
+    previous.setAttribute("aria-disabled", page === 0);
+    next.setAttribute("aria-disabled", page === last);
+    form.classList.toggle("used", rows.length < data.rows.length || form.elements.language.selectedIndex > 0);
     for (const heading of table.querySelectorAll("[data-sort]")) {
       if (heading.dataset.sort === order.key) heading.setAttribute("aria-sort", order.descending ? "descending" : "ascending");
       else heading.removeAttribute("aria-sort");
@@ -121,9 +123,10 @@
   }
   form.addEventListener("input", () => { page = 0; show(); });
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("reset", () => setTimeout(() => { page = 0; show(); }));
+  form.querySelector("button").addEventListener("click", () => { form.reset(); page = 0; show(); });
   for (const button of pages.querySelectorAll("button")) {
     button.addEventListener("click", () => {
+      if (button.getAttribute("aria-disabled") === "true") return;
       page += Number(button.dataset.step);
       show();
       table.scrollIntoView({ block: "nearest" });

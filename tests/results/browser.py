@@ -1,46 +1,151 @@
-"""A page in real headless Chromium: what a script in it finds, and what breaks on the way."""
+"""Pages in real headless Chromium, driven through its DevTools protocol: real keys, real widths, real print.
 
-import html
+The protocol runs over two pipes (`--remote-debugging-pipe`): no port, no driver, nothing but Chromium itself.
+"""
+
+import base64
+import fcntl
+import itertools
 import json
-import re
+import os
+import select
 import shutil
-import subprocess
+import signal
+import time
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
-    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --virtual-time-budget=20000 --dump-dom --window-size=1400,1000"
+    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync "
+    "--disable-component-update --disable-dev-shm-usage --hide-scrollbars --remote-debugging-pipe"
 )
-PROBE = """<script>
-const failures = [];
-addEventListener("error", (event) => failures.push(event.message));
-addEventListener("unhandledrejection", (event) => failures.push(String(event.reason)));
-addEventListener("securitypolicyviolation", (event) => failures.push("blocked " + event.blockedURI));
-console.error = (...words) => failures.push(words.join(" "));
-setTimeout(async () => {
-  let seen = null;
-  try { seen = await (async () => { %s })(); } catch (error) { failures.push(error.stack); }
-  parent.postMessage(JSON.stringify({ seen, failures }), "*");
-}, 6000);</script>"""
-# Chromium's window is at least 500 pixels wide; a frame can be as narrow as a phone.
-FRAME = """<!doctype html><iframe src="page.html" width="{width}" height="900" style="border: 0"></iframe>
-<script>addEventListener("message", (event) => {{ document.body.dataset.seen = event.data; }});</script>"""
+PATIENCE = 60
+"""Seconds for any one answer."""
+KEYS = {
+    "Tab": (9, None), "Enter": (13, "\r"), " ": (32, " "), "Escape": (27, None), "Backspace": (8, None),
+    "ArrowDown": (40, None), "ArrowRight": (39, None), "ArrowLeft": (37, None), "Home": (36, None),
+}  # fmt: skip
+"""Keys that are not letters: the code that Chromium knows them by, and the text that they type."""
+SHIFT = 8
+DRAWN = """new Promise((done) => {
+  const count = (selector) => document.querySelectorAll(selector).length;
+  const look = () => count(".vega") === count(".vega svg.marks") ? done(true) : setTimeout(look, 20);
+  look();
+})"""
 
 
-def look(page, script, folder, *, width, before=""):
-    """Open a page `width` pixels wide, run `script` in it once its figures are drawn, and return its answer.
+class Chromium:
+    """One Chromium with one page in it; every command waits for its answer."""
 
-    `before` is markup for the head; whatever the page complains of in the console is an error.
-    """
-    inside = page.replace("<main>", "<main>" + before + PROBE % script)
-    assert inside != page
-    (folder / "page.html").write_text(inside, encoding="utf-8")
-    frame = folder / "frame.html"
-    frame.write_text(FRAME.format(width=width), encoding="utf-8")
-    command = [CHROMIUM, *FLAGS.split(), f"--user-data-dir={folder / 'profile'}", frame.as_uri()]
-    out = subprocess.run(command, capture_output=True, timeout=120, check=True).stdout.decode()
-    found = re.search(r'data-seen="([^"]*)"', out)
-    assert found, "the page never answered"
-    answer = json.loads(html.unescape(found.group(1)))
-    assert answer["failures"] == []
-    return answer["seen"]
+    def __init__(self, profile):
+        ours, self._to = os.pipe()
+        self._from, theirs = os.pipe()
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in (ours, theirs)]
+        silence = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1, 2)]
+        places = [(os.POSIX_SPAWN_DUP2, end, place) for end, place in zip(ends, (3, 4), strict=True)]
+        command = [CHROMIUM, *FLAGS.split(), f"--user-data-dir={profile}", "about:blank"]
+        self._process = os.posix_spawn(CHROMIUM, command, os.environ, file_actions=[*silence, *places])
+        for end in (ours, theirs, *ends):
+            os.close(end)
+        self._numbers, self._buffer, self._session = itertools.count(1), b"", None
+        self.complaints, self.requests = [], []
+        targets = self.send("Target.getTargets")["targetInfos"]
+        page = next(target["targetId"] for target in targets if target["type"] == "page")
+        attached = self.send("Target.attachToTarget", targetId=page, flatten=True)
+        self._session = attached["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.send(f"{domain}.enable")
+
+    def send(self, method, **parameters):
+        """Send a command and return its result."""
+        number = next(self._numbers)
+        message = {"id": number, "method": method, "params": parameters}
+        if self._session:
+            message["sessionId"] = self._session
+        os.write(self._to, json.dumps(message).encode() + b"\0")
+        while (answer := self._next()).get("id") != number:
+            self._note(answer)
+        if "error" in answer:
+            raise RuntimeError(f"{method}: {answer['error']}")
+        return answer["result"]
+
+    def _next(self):
+        deadline = time.monotonic() + PATIENCE
+        while b"\0" not in self._buffer:
+            ready, _, _ = select.select([self._from], [], [], max(0, deadline - time.monotonic()))
+            part = os.read(self._from, 1 << 20) if ready else b""
+            if not part:
+                raise TimeoutError("Chromium went silent" if not ready else "Chromium ended")
+            self._buffer += part
+        message, self._buffer = self._buffer.split(b"\0", 1)
+        return json.loads(message)
+
+    def _note(self, event):
+        """Keep what a page complains of, and what it asks a network for."""
+        method, told = event.get("method"), event.get("params", {})
+        if method == "Runtime.exceptionThrown":
+            self.complaints.append(json.dumps(told["exceptionDetails"])[:500])
+        elif method == "Runtime.consoleAPICalled" and told["type"] in ("error", "warning", "assert"):
+            self.complaints.append(" ".join(str(word.get("value")) for word in told["args"]))
+        elif method == "Log.entryAdded" and told["entry"]["level"] in ("error", "warning"):
+            self.complaints.append(told["entry"]["text"])
+        elif method == "Network.requestWillBeSent" and not told["request"]["url"].startswith(
+            ("data:", "blob:")
+        ):
+            self.requests.append(told["request"]["url"])
+
+    def open(self, path, *, width, height=900, dark=False):
+        """Open a file in a window of that many pixels, and wait until all its figures are drawn."""
+        self.complaints, self.requests = [], []
+        self.send(
+            "Emulation.setDeviceMetricsOverride",
+            width=width, height=height, deviceScaleFactor=1, mobile=width < 500,
+        )  # fmt: skip
+        self.media(dark=dark)
+        self.send("Page.navigate", url=path.as_uri())
+        while self.run("document.readyState") != "complete" or self.run("location.href") != path.as_uri():
+            time.sleep(0.02)
+        self.run(DRAWN)
+
+    def media(self, *, dark=False, printed=False):
+        """Show the page as on a dark or light screen, or as on paper."""
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        still = {"name": "prefers-reduced-motion", "value": "reduce"}  # nothing is on its way when looked at
+        self.send("Emulation.setEmulatedMedia", media="print" if printed else "", features=[scheme, still])
+
+    def run(self, script):
+        """Return the value of an expression in the page, once it is there."""
+        answer = self.send("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        if "exceptionDetails" in answer:
+            raise RuntimeError(json.dumps(answer["exceptionDetails"])[:1000])
+        return answer["result"].get("value")
+
+    def press(self, *keys, modifiers=0):
+        """Press and release keys, by name (Tab, Enter) or letter, as a keyboard does: trusted events."""
+        for key in keys:
+            code, text = KEYS.get(key) or (ord(key.upper()), key)
+            what = {"key": key, "windowsVirtualKeyCode": code, "modifiers": modifiers}
+            down = {"type": "keyDown", "text": text} if text else {"type": "rawKeyDown"}
+            self.send("Input.dispatchKeyEvent", **what, **down)
+            self.send("Input.dispatchKeyEvent", **what, type="keyUp")
+
+    def picture(self, *, top, width, height):
+        """Return a PNG of a part of the page, from `top` down."""
+        clip = {"x": 0, "y": top, "width": width, "height": height, "scale": 1}
+        shot = self.send("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
+        return base64.b64decode(shot["data"])
+
+    def pdf(self):
+        """Return the page as a print-out."""
+        answer = self.send("Page.printToPDF", preferCSSPageSize=True, printBackground=False)
+        return base64.b64decode(answer["data"])
+
+    def close(self):
+        """End Chromium, whatever state it is in."""
+        os.close(self._to)
+        os.close(self._from)
+        for _ in range(200):
+            if os.waitpid(self._process, os.WNOHANG)[0]:
+                return
+            time.sleep(0.02)
+        os.kill(self._process, signal.SIGKILL)
+        os.waitpid(self._process, 0)

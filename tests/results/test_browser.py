@@ -1,4 +1,4 @@
-"""The report in a real browser: figures, sorting and filtering, widths, axe-core's rules of accessibility."""
+"""The report in a real browser: figures, keys, widths, paper, and axe-core's rules of accessibility."""
 
 import shutil
 from importlib.resources import files
@@ -7,122 +7,223 @@ import pytest
 
 from results import comparison, report
 from results.leaderboard import leaderboard
-from tests.results.browser import CHROMIUM, look
+from tests.results.browser import CHROMIUM, SHIFT, Chromium
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (apt-get install chromium)"),
 ]
 
-FITS = """
-  const count = (selector) => document.querySelectorAll(selector).length;
-  const table = document.getElementById("candidate-table");
-  const wide = [...document.querySelectorAll("body *")].filter((element) =>
-    !element.closest(".scroll, .visually-hidden") && element.getBoundingClientRect().right > innerWidth + 1);
-  const fits = {
-    width: innerWidth, scroll: document.documentElement.scrollWidth,
-    drawn: count(".vega svg.marks"), places: count(".vega"),
-    wide: wide.map((element) => element.outerHTML.slice(0, 120)),
-    regions: [...document.querySelectorAll(".scroll")]
-      .filter((region) => region.scrollWidth > region.clientWidth + 1)
-      .map((region) => region.getAttribute("aria-label")),
-  };
-"""
-TABLE = """
-  const form = document.getElementById("candidate-filter");
-  const say = () => document.getElementById("candidate-status").textContent;
-  const column = (at) => [...table.tBodies[0].rows].map((row) => row.cells[at].textContent.trim());
-  const heading = (name) => table.querySelector(`[data-sort="${name}"]`);
-  const press = (element) => { element.focus(); element.click(); return document.activeElement === element; };
-  const set = (name, value) => {
-    form.elements[name].value = value;
-    form.elements[name].dispatchEvent(new Event("input", { bubbles: true }));
-  };
-  const steps = { first: say(), ranks: column(0) };
-  steps.focused = press(heading("test").querySelector("button"));
-  steps.test = column(5).map(parseFloat);
-  steps.sorted = heading("test").getAttribute("aria-sort");
-  press(heading("test").querySelector("button"));
-  steps.ascending = column(5).map(parseFloat);
-  press(heading("layers").querySelector("button"));
-  steps.layers = column(1);
-  set("pooling", "max");
-  set("layers", "8, 11");
-  steps.filtered = { layers: column(1), poolings: column(2), said: say() };
-  set("language", "zh");
-  steps.zh = column(4).map(parseFloat);
-  set("size", "1");
-  steps.none = { rows: column(0), said: say() };
-  form.querySelector("[type=reset]").click();
-  await new Promise((done) => setTimeout(done, 50));
-  steps.reset = say();
-  press(document.querySelector('[data-step="1"]'));
-  steps.second = say();
-"""
-AXE = """
-  const rules = { resultTypes: ["violations"] };
-  const { violations } = await axe.run(document, rules);
-  const broken = ({ html, failureSummary }) => html + failureSummary;
-  const told = violations.map(({ id, nodes }) => [id, nodes.slice(0, 4).map(broken)]);
-"""
+AXE = files("axe_core_python").joinpath("axe.min.js")
+BROKEN = """axe.run(document, { resultTypes: ["violations"] })
+  .then(({ violations }) => violations.map(({ id, nodes }) =>
+    [id, nodes.slice(0, 4).map(({ html, failureSummary }) => html + failureSummary)]))"""
+WIDTHS = "[innerWidth, document.documentElement.scrollWidth]"
+OUTSIDE = """[...document.querySelectorAll("body *")]
+  .filter((element) => !element.closest(".scroll, .visually-hidden")
+    && element.getBoundingClientRect().right > innerWidth + 1)
+  .map((element) => element.outerHTML.slice(0, 120))"""
+WIDE = """[...document.querySelectorAll(".scroll")]
+  .filter((region) => region.scrollWidth > region.clientWidth + 1)
+  .map((region) => [region.getAttribute("role"), region.tabIndex, region.getAttribute("aria-label")])"""
+SMALL = """[...document.querySelectorAll("a, button, input, select, summary")]
+  .map((target) => [target.outerHTML.slice(0, 80), target.getBoundingClientRect()])
+  .filter(([, box]) => box.width && Math.min(box.width, box.height) < 24)
+  .map(([html, { width, height }]) => `${html}: ${width} x ${height}`)"""
+NAMES = """[...document.querySelectorAll(".vega svg.marks")]
+  .map((drawn) => drawn.closest("[role=graphics-document]").ariaLabel)"""
+COLUMN = """[...document.querySelectorAll("#candidate-table tbody tr")]
+  .map((row) => row.cells[%d].textContent.trim())"""
+FOCUS = """(() => {
+  const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
+  const seen = outlineStyle !== "none" && parseFloat(outlineWidth) >= 2;
+  const { top, bottom } = document.activeElement.getBoundingClientRect();
+  const text = document.activeElement.name || document.activeElement.textContent;
+  return [text, seen && top >= 0 && bottom <= innerHeight];
+})()"""
+STATUS = 'document.getElementById("candidate-status").textContent'
+SORTED = (
+    """(({ dataset, ariaSort }) => `${dataset.sort} ${ariaSort}`)(document.querySelector("[aria-sort]"))"""
+)
+PAPER = {"width": 1017, "height": 688}
+"""A4 across less its margins, in pixels."""
 
 
 @pytest.fixture(scope="module")
-def page(run_dir):
-    return report.build(run_dir)[0].read_text(encoding="utf-8")
+def chromium(tmp_path_factory):
+    browser = Chromium(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope="module")
-def axe():
-    script = files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
-    return f"<script>{script}</script>"
+def page(whole_run_dir):
+    return report.build(whole_run_dir)[0]
 
 
-def test_runs_side_by_side_fit_a_phone_and_break_no_rule(run_dir, axe, tmp_path):
+@pytest.fixture
+def candidates(chromium, page):
+    """The page with the focus just before the table of candidates' form."""
+    chromium.open(page, width=1280)
+    chromium.run('document.querySelector("#candidate-filter input").focus()')
+    return chromium
+
+
+def broken_rules(chromium):
+    chromium.run(AXE.read_text(encoding="utf-8"))
+    return chromium.run(BROKEN)
+
+
+def column(chromium, at):
+    return chromium.run(COLUMN % at)
+
+
+def scores(chromium, at):
+    return [float(cell.split()[0]) for cell in column(chromium, at)]
+
+
+def tab_to(chromium, text):
+    """Press Tab until the focus is there."""
+    for _ in range(20):
+        chromium.press("Tab")
+        if chromium.run(FOCUS)[0] == text:
+            return
+    raise AssertionError(f"Tab never comes to {text}")
+
+
+def test_light_and_wide_all_is_drawn_named_and_fits(chromium, page):
+    chromium.open(page, width=1280)
+    assert chromium.complaints == []
+    assert chromium.requests == [page.as_uri()]
+    names = chromium.run(NAMES)
+    assert all(names)
+    assert len(set(names)) == len(names) == 8 + 5 + 7 + 8 + 1
+    assert chromium.run(WIDTHS) == [1280, 1280]
+    assert chromium.run(OUTSIDE) == []
+    assert broken_rules(chromium) == []
+
+
+def test_dark_and_narrow_wide_tables_scroll_in_regions_of_their_own(chromium, page):
+    chromium.open(page, width=390, dark=True)
+    assert chromium.complaints == []
+    assert chromium.run("getComputedStyle(document.body).backgroundColor") == "rgb(20, 24, 31)"
+    assert chromium.run(WIDTHS) == [390, 390]
+    assert chromium.run(OUTSIDE) == []
+    regions = chromium.run(WIDE)
+    assert {"Table 1", "Choices by protocol", "Corpus counts", "Files"} <= {name for _, _, name in regions}
+    assert {(role, stop) for role, stop, _ in regions} == {("region", 0)}
+    assert chromium.run(SMALL) == []
+    assert broken_rules(chromium) == []
+
+
+def test_a_region_scrolls_by_the_arrow_keys(chromium, page):
+    chromium.open(page, width=390)
+    chromium.run("document.querySelector('[aria-label=\"Table 1\"]').focus()")
+    chromium.press("ArrowRight")
+    moved = "document.activeElement.scrollLeft"
+    assert chromium.run(f"new Promise((done) => setTimeout(() => done({moved}), 300))") > 0
+
+
+def test_keys_sort_the_table_and_keep_the_focus_in_sight(candidates):
+    tab_to(candidates, "test")
+    candidates.press("Enter")
+    assert candidates.run(SORTED) == "test descending"
+    assert candidates.run(FOCUS) == ["test", True]
+    best = scores(candidates, 5)
+    assert len(best) == 20
+    assert best == sorted(best, reverse=True)
+    candidates.press(" ")
+    assert candidates.run(SORTED) == "test ascending"
+    assert candidates.run(FOCUS) == ["test", True]
+    worst = scores(candidates, 5)
+    assert worst == sorted(worst)
+    assert worst[-1] < best[-1]
+    candidates.press("Tab", modifiers=SHIFT)
+    assert candidates.run(FOCUS) == ["dev", True]
+
+
+def test_keys_filter_the_table(candidates):
+    candidates.press(*"8 11")
+    assert candidates.run(FOCUS) == ["layers", True]
+    assert candidates.run(STATUS).endswith(" candidates that fit, of 3,820.")
+    assert all({"8", "11"} <= set(layers.split("+")) for layers in column(candidates, 1))
+    tab_to(candidates, "size")
+    candidates.press("3")
+    tab_to(candidates, "pooling")
+    candidates.press(*"cls")
+    assert set(column(candidates, 2)) == {"cls"}
+    assert {layers.count("+") for layers in column(candidates, 1)} == {2}
+    everywhere = scores(candidates, 5)
+    tab_to(candidates, "language")
+    candidates.press("z")
+    assert scores(candidates, 5) != everywhere
+    tab_to(candidates, "Show all")
+    candidates.press(" ")
+    assert candidates.run(STATUS) == "1 to 20 of 3,820 candidates."
+    assert candidates.run(FOCUS) == ["Show all", True]
+
+
+def test_nothing_that_fits_is_said(candidates):
+    candidates.press(*"99")
+    assert column(candidates, 0) == []
+    assert candidates.run(STATUS) == "No candidate fits; choose less."
+    candidates.press("Backspace", "Backspace")
+    assert len(column(candidates, 0)) == 20
+
+
+def test_keys_turn_pages_and_the_focus_stays_at_either_end(candidates):
+    candidates.press(*"5 6 7 8 9 10")  # 4 sets of layers x 3 poolings x classifiers
+    tab_to(candidates, "Next")
+    for _ in range(9):
+        candidates.press(" ")
+        assert candidates.run(FOCUS) == ["Next", True]
+    first, last = candidates.run(STATUS).split(" of ")[0].split(" to ")
+    assert int(last) - int(first) == len(column(candidates, 0)) - 1
+    assert f"to {last} of {last} candidates that fit" in candidates.run(STATUS)
+    candidates.press("Tab", modifiers=SHIFT)
+    for _ in range(9):
+        candidates.press("Enter")
+    assert candidates.run(FOCUS) == ["Previous", True]
+    assert candidates.run(STATUS).startswith("1 to 20 of ")
+
+
+def test_on_paper_nothing_is_cut(chromium, page):
+    chromium.open(page, width=PAPER["width"])
+    chromium.media(printed=True)
+    assert chromium.run(WIDTHS) == [PAPER["width"]] * 2
+    assert chromium.run(OUTSIDE.replace(".scroll, ", "")) == []
+    whole = '[...document.querySelectorAll(".vega")].map((place) => place.closest(".panels > div") || place)'
+    cut = f"""{whole}.filter((place) => getComputedStyle(place).breakInside !== "avoid"
+      || place.offsetHeight > {PAPER["height"]}).length"""
+    assert chromium.run(cut) == 0
+    assert len(column(chromium, 0)) == 20
+    assert chromium.run('document.getElementById("candidate-filter").offsetHeight') == 0
+    assert chromium.run("getComputedStyle(document.body).color") == "rgb(23, 28, 37)"
+    pdf = chromium.pdf()
+    assert pdf.startswith(b"%PDF")
+    assert 5 < pdf.count(b"/Type /Page\n") < 40
+
+
+def test_runs_side_by_side_fit_a_phone_and_break_no_rule(run_dir, chromium, tmp_path):
     folders = [tmp_path / name for name in ("first", "second")]
     for folder in folders:
         shutil.copytree(run_dir, folder)
-    path = comparison.build(folders, leaderboard(folders), tmp_path / "both.html")
-    seen = look(
-        path.read_text(encoding="utf-8"),
-        FITS + AXE + "return { fits, told };",
-        tmp_path,
-        width=390,
-        before=axe,
+    chromium.open(comparison.build(folders, leaderboard(folders), tmp_path / "both runs.html"), width=390)
+    assert chromium.complaints == []
+    assert chromium.run('document.querySelectorAll(".vega").length') == 4
+    assert chromium.run(WIDTHS) == [390, 390]
+    assert chromium.run(OUTSIDE) == chromium.run(WIDE) == []
+    assert broken_rules(chromium) == []
+
+
+def test_a_page_that_asks_a_network_for_something_would_be_caught(chromium, page, tmp_path):
+    inside = page.read_text(encoding="utf-8").replace(
+        "<main>", '<main><img alt="" src="http://127.0.0.1:9/x.png">'
     )
-    assert seen["told"] == []
-    assert seen["fits"].pop("scroll") <= 390
-    assert seen["fits"] == {"width": 390, "drawn": 4, "places": 4, "wide": [], "regions": []}
-
-
-def test_wide_and_light_it_is_drawn_fits_and_breaks_no_rule(page, axe, tmp_path):
-    seen = look(page, FITS + AXE + "return { fits, told };", tmp_path, width=1280, before=axe)
-    assert seen["told"] == []
-    assert seen["fits"].pop("scroll") <= 1280
-    places = 8 + 5 + 7 + 8 + 1
-    assert seen["fits"] == {"width": 1280, "drawn": places, "places": places, "wide": [], "regions": []}
-
-
-def test_narrow_and_dark_it_fits_too_and_the_table_sorts_and_filters(page, axe, tmp_path):
-    dark = page.replace("@media screen and (prefers-color-scheme: dark)", "@media screen")
-    assert dark != page
-    seen = look(dark, FITS + AXE + TABLE + "return { fits, told, steps };", tmp_path, width=390, before=axe)
-    assert seen["told"] == []
-    assert seen["fits"]["scroll"] <= seen["fits"]["width"] == 390
-    assert seen["fits"]["wide"] == []
-    steps = seen["steps"]
-    assert steps["first"] == "1 to 20 of 35 candidates."
-    assert steps["ranks"] == [str(rank) for rank in range(1, 21)]
-    assert steps["focused"]
-    assert steps["test"] == sorted(steps["test"], reverse=True)
-    assert steps["sorted"] == "descending"
-    assert steps["ascending"] == sorted(steps["ascending"])
-    assert steps["ascending"][0] < steps["test"][-1]
-    assert steps["layers"][:6] == ["6"] * 6
-    assert steps["filtered"]["layers"] == ["8+11", "8+11", "6+8+11", "6+8+11"]
-    assert set(steps["filtered"]["poolings"]) == {"max"}
-    assert steps["filtered"]["said"] == "1 to 4 of 4 candidates that fit, of 35."
-    assert max(steps["zh"]) < 90
-    assert steps["none"] == {"rows": [], "said": "No candidate fits; choose less."}
-    assert steps["reset"] == steps["first"]
-    assert steps["second"] == "21 to 35 of 35 candidates."
+    asking, free = tmp_path / "asking.html", tmp_path / "free.html"
+    asking.write_text(inside, encoding="utf-8")
+    chromium.open(asking, width=1280)
+    assert any("Content Security Policy" in complaint for complaint in chromium.complaints)
+    free.write_text(inside.replace('http-equiv="Content-Security-Policy"', ""), encoding="utf-8")
+    chromium.open(free, width=1280)
+    assert chromium.requests == [free.as_uri(), "http://127.0.0.1:9/x.png"]
