@@ -230,9 +230,10 @@ class _Crew:
 def _outcome(future: Any) -> tuple[Any, Exception | None]:
     try:
         return future.result(), None
-    except CancelledError as error:
-        raise LostClusterError(
-            "dask: the scheduler went away; run the same command again to go on"
-        ) from error
     except Exception as error:
+        # what a task raises marks its future; a connection that closes under its result does not
+        if isinstance(error, CancelledError) or (isinstance(error, OSError) and future.status != "error"):
+            raise LostClusterError(
+                "dask: the scheduler went away; run the same command again to go on"
+            ) from error
         return None, error

@@ -6,10 +6,12 @@ import subprocess
 
 import pandas as pd
 import pytest
-from distributed import LocalCluster, Security
+from distributed import CancelledError, LocalCluster, Security
+from distributed.comm import CommClosedError
 
 from pipeline.cli import main
 from pipeline.cluster import encoding_executor, threads_per_encoder
+from pipeline.cluster.dask import LostClusterError, _outcome
 from pipeline.cluster.settings import ClusterSettings
 from pipeline.config import load
 from tests.features.extraction.test_extract import contents
@@ -109,6 +111,21 @@ def test_a_scheduler_that_does_not_answer_is_one_line():
     execute = encoding_executor(ClusterSettings(scheduler="tcp://127.0.0.1:9", connect_timeout=1.0))
     with pytest.raises(ValueError, match=r"cluster\.scheduler: tcp://127\.0\.0\.1:9 cannot be reached"):
         list(execute(word_count, ["a"]))
+
+
+@pytest.mark.parametrize("error", [CommClosedError("reset by peer"), CancelledError()], ids=repr)
+def test_a_connection_that_closes_under_a_result_is_no_error_of_its_task(error):
+    class Future:
+        status = "finished"
+
+        def result(self):
+            raise error
+
+    with pytest.raises(LostClusterError, match="the scheduler went away; run the same command again"):
+        _outcome(Future())
+    Future.status = "error"  # what a task raised itself
+    if isinstance(error, OSError):
+        assert _outcome(Future()) == (None, error)
 
 
 def test_where_it_runs_is_not_part_of_what_it_is():
