@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         if args.debug:
             raise
-        _say(f"error: {' '.join(str(error).split())}")
+        _say(f"error: {' '.join(_told(error).split())}")
         return 2
     except RuntimeError as error:
         if args.debug:
@@ -90,6 +90,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Interrupted as signalled:
         _say("interrupted; run the same command again to go on")
         return signalled.status
+
+
+def _told(error: Exception) -> str:
+    """Say what went wrong; of a file, which, in place of the system's number."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _say(text: str) -> None:
@@ -136,7 +143,14 @@ def build_parser() -> argparse.ArgumentParser:
     _add_config(show)
     show.set_defaults(command=_show)
     validate = commands.add_parser("validate", help="check results CSVs against the schema")
-    validate.add_argument("paths", nargs="+", type=Path, help="CSV files, or folders whose CSVs to check")
+    validate.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help="runs by name, CSV files, or folders whose CSVs to check",
+    )
+    validate.add_argument("--runs", type=Path, default=Path("results/runs"), help="folder of all runs")
     validate.add_argument("--debug", action="store_true", help="show tracebacks")
     validate.set_defaults(command=_validate)
     for module in (predict, embed, nearest, runs):
@@ -194,7 +208,7 @@ def _stage(args: argparse.Namespace, interruption: Interruption) -> int:
     from pipeline.runners import STAGES as RUNNERS
     from pipeline.stages import Pipeline
 
-    run = Run(args.runs, args.run or Path(args.config).stem)
+    run = Run(args.runs, Path(args.config).stem if args.run is None else args.run)
     config = _config(args)
     ranks.require_unspread(config.cluster)
     pipeline = Pipeline(config, run, args.cache, interruption)
@@ -219,7 +233,7 @@ def _show(args: argparse.Namespace, _: Interruption) -> int:
 def _validate(args: argparse.Namespace, _: Interruption) -> int:
     from results.tables import validate
 
-    files = [f for path in args.paths for f in (sorted(path.glob("*.csv")) if path.is_dir() else [path])]
+    files = [file for path in args.paths for file in _csv_files(path, args.runs)]
     if not files:
         raise ValueError(f"validate: no CSV file in {', '.join(map(str, args.paths))}")
     problems = [problem for file in files for problem in validate(file)]
@@ -227,3 +241,12 @@ def _validate(args: argparse.Namespace, _: Interruption) -> int:
         sys.stdout.write(f"{problem}\n")
     sys.stdout.write(f"{len(files)} files, {len(problems)} problems\n")
     return 1 if problems else 0
+
+
+def _csv_files(given: Path, runs: Path) -> list[Path]:
+    """List the files that a path or the name of a run stands for."""
+    path = next((p for p in (given, runs / given) if p.exists()), None)
+    if path is None:
+        there = str(given).encode("unicode_escape").decode()
+        raise ValueError(f"validate: {there}: no such file or folder, and no run of that name in {runs}")
+    return sorted(f for f in path.rglob("*.csv") if f.is_file()) if path.is_dir() else [path]

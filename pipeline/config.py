@@ -89,9 +89,11 @@ def load(name: str, overrides: Sequence[str] = ()) -> Config:
     """
     path = find(name)
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        tree = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: not TOML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: byte {error.start} is not UTF-8; accepted: TOML in UTF-8") from error
     _anchor(tree, CHECKOUT if path.parent == PRESETS else path.resolve().parent)
     for override in overrides:
         _apply(tree, override)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -80,6 +81,7 @@ class TextTable:
                     f"--column: got {given!r}, accepted: OURS=THEIRS, OURS one of {', '.join(names)}"
                 )
             columns[ours] = theirs
+        _require_form(args.encoding, args.delimiter)
         return cls(
             path=path,
             optional=optional,
@@ -135,16 +137,18 @@ class TextTable:
                 yield usable.assign(**dict.fromkeys(set(names).difference(usable.columns), ""))
 
 
-def require_output(output: Path, suffixes: tuple[str, ...], inputs: tuple[Path, ...]) -> None:
-    """Refuse an output that cannot be made, before any work."""
+def require_output(
+    output: Path, suffixes: tuple[str, ...], inputs: tuple[Path, ...], *, key: str = "--output"
+) -> None:
+    """Refuse an output that cannot be made, before any work; `key` names the option."""
     if output.suffix.lower() not in suffixes:
-        raise ValueError(
-            f"--output: got {output.name!r}, accepted: a name that ends in {' or '.join(suffixes)}"
-        )
+        raise ValueError(f"{key}: got {output.name!r}, accepted: a name that ends in {' or '.join(suffixes)}")
     if output.is_dir():
-        raise ValueError(f"--output: {output}: it is a folder; accepted: a new file, or --replace")
+        raise ValueError(f"{key}: {output}: it is a folder; accepted: a file")
     if not output.parent.is_dir():
-        raise ValueError(f"--output: {output}: no folder {output.parent}")
+        raise ValueError(f"{key}: {output}: no folder {output.parent}")
+    if not os.access(output.parent, os.W_OK):
+        raise ValueError(f"{key}: {output}: the folder {output.parent} cannot be written; accepted: another")
     for path in inputs:
         if output.exists() and path.exists() and output.samefile(path):
             raise ValueError(f"--output: {output}: it is the input")
@@ -154,6 +158,16 @@ def require_new(output: Path, *, replace: bool) -> None:
     """Refuse to write over a file unless told to."""
     if output.exists() and not replace:
         raise ValueError(f"--output: {output}: it is there already; accepted: a new file, or --replace")
+
+
+def _require_form(encoding: str, delimiter: str) -> None:
+    """Refuse what no table can be written in, naming the option."""
+    from features.corpus import CorpusSettings
+
+    try:
+        CorpusSettings(encoding=encoding, delimiter=delimiter)
+    except ValueError as error:
+        raise ValueError(_by_option(str(error))) from error
 
 
 def _by_option(message: str) -> str:

@@ -46,6 +46,9 @@ class Run:
             )
         self.name = name
         self.folder = root / name
+        for key, path in (("--runs", root), ("--run", self.folder)):
+            if path.exists() and not path.is_dir():
+                raise ValueError(f"{key}: {path}: it is a file; accepted: a folder, or a name not taken yet")
         self._stages = self.folder / "stages"
 
     def stage(
@@ -79,7 +82,7 @@ class Run:
         wanted = json.loads(json.dumps(inputs, sort_keys=True))
         done = self._stages / f"{stage}.json"
         if done.is_file() and replace is not True:
-            found = read_json(done, RECORD)["inputs"]
+            found = read_record(done)["inputs"]
             self._require_same(stage, found, wanted, replace or ())
         if not again and done.is_file() and self._intact(done, stage, wanted):
             log.info("%s: up to date", stage)
@@ -96,7 +99,7 @@ class Run:
     def inputs(self, stage: str) -> dict[str, Any]:
         """Return the inputs that a stage has run with; none where it has not."""
         done = self._stages / f"{stage}.json"
-        return dict(read_json(done, RECORD)["inputs"]) if done.is_file() else {}
+        return dict(read_record(done)["inputs"]) if done.is_file() else {}
 
     def _require_same(
         self, stage: str, found: Mapping[str, Any], wanted: Mapping[str, Any], free: Collection[str]
@@ -114,7 +117,7 @@ class Run:
             )
 
     def _intact(self, done: Path, stage: str, wanted: Mapping[str, Any]) -> bool:
-        record = read_json(done, RECORD)
+        record = read_record(done)
         if record["inputs"] != wanted:
             return False
         for name, digest in record["outputs"].items():
@@ -173,6 +176,22 @@ def read_json(path: Path, keys: Sequence[str]) -> dict[str, Any]:
     if not isinstance(record, dict) or missing:
         given = f"{missing[0]!r} is missing" if missing else type(record).__name__
         raise ValueError(f"{path}: damaged ({given}); move it away to have it made again")
+    return record
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read what a finished stage left: its inputs and outputs, and more.
+
+    Raises
+    ------
+    ValueError
+        It is none.
+    """
+    record = read_json(path, RECORD)
+    for key in RECORD:
+        if not isinstance(record[key], dict):
+            given = f"{key!r} is no object but {_short(record[key])}"
+            raise ValueError(f"{path}: damaged ({given}); move it away to have it made again")
     return record
 
 

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.run import RECORD, read_json
+from pipeline.inputs import require_output
+from pipeline.run import read_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +51,9 @@ def _runs(args: argparse.Namespace, *_: object) -> int:
         raise ValueError(f"--runs: {args.runs}: no run in it; accepted: a folder of runs")
     if args.csv is not None and not RUNS.is_name(args.csv.name):
         raise ValueError(f"--csv: got {args.csv.name!r}, accepted: a name like {RUNS.file_name}")
+    for key, path in (("csv", args.csv), ("html", args.html)):
+        if path is not None:
+            require_output(path, (f".{key}",), (), key=f"--{key}")
     frame = listed(folders)
     if args.csv is not None:
         write(RUNS, frame, args.csv)
@@ -98,7 +102,7 @@ def _recorded(folder: Path) -> dict[str, str]:
         last = max(path.stat().st_mtime for path in records.values())
         row["finished"] = datetime.datetime.fromtimestamp(last, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     if "prepare" in records:
-        inputs = read_json(records["prepare"], RECORD)["inputs"]
+        inputs = read_record(records["prepare"])["inputs"]
         sections = [inputs.get(section, {}) for section in ("prepare", "corpus")]
         paths = [sections[0].get("raw"), sections[1].get("path")]
         row["corpus"] = next(("/".join(Path(path).parts[-2:]) for path in paths if path), "")

@@ -5,9 +5,12 @@ python -m pytest tests/results/test_files.py
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_text(path: Path, text: str) -> None:
@@ -30,15 +33,33 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that `path` never holds half of it; its folder exists."""
+    with writing_beside(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def writing_beside(path: Path) -> Iterator[BinaryIO]:
+    """Give a file that takes the name of `path` when the block ends, and is gone when it fails.
+
+    Raises
+    ------
+    OSError
+        It cannot be written; the error names `path`.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with beside.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(beside)):
+            raise
+        raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from error
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:

@@ -155,7 +155,7 @@ def find_run(run: str | Path, runs: Path | str = RUNS) -> Path:
         There is none.
     """
     for path in (Path(runs) / run, Path(run)):
-        if path.is_dir():
+        if path.is_dir() and ((path / "stages").is_dir() or any(path.glob("*.csv"))):
             return path
     there = sorted(path.name for path in Path(runs).glob("*/") if not path.name.startswith("."))
     raise ValueError(

@@ -7,7 +7,6 @@ with writing(LABELS, path) as write: write(frame)
 from __future__ import annotations
 
 import csv
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from results import files
 from results.columns import Table, restore
 from results.tables import TableError, as_lines
 
@@ -74,17 +74,10 @@ def writing(table: Table, path: Path) -> Iterator[Callable[[pd.DataFrame], None]
     TableError
         From that function: a block breaks the declaration.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("w", encoding="utf-8", newline="") as file:
+    with files.writing_beside(path) as file:
 
-            def write(frame: pd.DataFrame) -> None:
-                lines = as_lines(table, frame, path)
-                file.write("\n".join(lines[1:] if file.tell() else lines) + "\n")
+        def write(frame: pd.DataFrame) -> None:
+            lines = as_lines(table, frame, path)
+            file.write(("\n".join(lines[1:] if file.tell() else lines) + "\n").encode())
 
-            yield write
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+        yield write

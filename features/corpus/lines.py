@@ -13,7 +13,13 @@ from typing import BinaryIO, cast
 from features.corpus.bad_rows import CorpusError
 
 BYTE_ORDER_MARK = "\ufeff"
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_UTF16 = ' (it begins like "utf-16")'
+_BEGINNINGS = {
+    b"\xff\xfe": _UTF16,
+    b"\xfe\xff": _UTF16,
+    b"\x1f\x8b": " (it begins like a gzip archive; accepted: it as .csv.gz)",
+    b"PK": " (it begins like a workbook; accepted: it saved as CSV)",
+}
 
 
 class Lines:
@@ -99,7 +105,7 @@ class Lines:
     def _hint(self) -> str:
         with self._open() as file:
             start = file.read(2)
-        looks = ' (it begins like "utf-16")' if start in _UTF16 and self._by_line else ""
+        looks = _BEGINNINGS.get(start, "") if self._by_line else ""
         return f"corpus.encoding may name another{looks}"
 
     def _open(self) -> BinaryIO:

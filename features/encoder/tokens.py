@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from features.encoder.files import EncoderError
 from features.encoder.trust import trusts
 
 TOKENISE_AT_ONCE = 1024  # texts: enough to keep the tokenizer's threads busy, little memory
 
 
 def load_tokenizer(folder: str | os.PathLike[str]) -> PreTrainedTokenizerBase:
-    """Load the encoder's tokenizer; casing and accents follow its own config."""
+    """Load the encoder's tokenizer; casing and accents follow its own config.
+
+    Raises
+    ------
+    EncoderError
+        The folder has none: the library would make one that knows no word.
+    """
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
         folder, trust_remote_code=trusts(folder)
     )
+    files = sorted(set(tokenizer.vocab_files_names.values()))
+    if files and Path(folder).is_dir() and not any((Path(folder) / name).is_file() for name in files):
+        raise EncoderError(f"{folder}: no tokenizer there; accepted: a folder with {' or '.join(files)}")
     return tokenizer
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -71,6 +72,10 @@ class SavedModel:
         if self.estimator is not None:
             return self.estimator.decide(compute_states(self.model, self.tokenizer, tokens))
         logits = compute_logits(self.model, self.tokenizer, tokens)
+        if not np.isfinite(logits).all():
+            raise EncoderError(
+                "--model: its scores are not numbers; accepted: a model whose weights are whole"
+            )
         return logits.argmax(axis=1), softmax(logits / self.temperature)
 
 
@@ -145,7 +150,7 @@ def load_model(name: str | os.PathLike[str], *, key: str = "--model") -> SavedMo
     estimating = (folder / FILE).is_file()
     kind = AutoModel if estimating else AutoModelForSequenceClassification
     model = load_weights(kind, folder, config, f"{key}: {name}")
-    temperature = float(getattr(config, "probability_temperature", 1.0))
+    labels, temperature = _decided_by(config, f"{key}: {name}")
     version = str(getattr(config, "scikit_learn", ""))
     module: nn.Module = model
     module.eval().to(hardware.device())
@@ -153,18 +158,33 @@ def load_model(name: str | os.PathLike[str], *, key: str = "--model") -> SavedMo
     return SavedModel(
         model=model,
         tokenizer=tokenizer,
-        labels=tuple(config.id2label[code] for code in sorted(config.id2label)),
+        labels=labels,
         max_length=longest_text(tokenizer, config, f"{key}: {name}"),
         temperature=temperature,
         estimator=read_estimator(folder, temperature=temperature, version=version) if estimating else None,
     )
 
 
+def _decided_by(config: Any, where: str) -> tuple[tuple[str, ...], float]:
+    """Return the names of the labels and the temperature of a model's configuration."""
+    labels = tuple(config.id2label[code] for code in sorted(config.id2label))
+    if len(set(labels)) < len(labels):
+        raise EncoderError(
+            f"{where}: config.json: id2label: got {', '.join(labels)}; accepted: each name once"
+        )
+    temperature = getattr(config, "probability_temperature", 1.0)
+    if not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
+        raise EncoderError(
+            f"{where}: config.json: probability_temperature: got {temperature!r}, accepted: a number above 0"
+        )
+    return labels, float(temperature)
+
+
 def read_config(folder: Path, where: str, *, trust: bool = False) -> Any:
     """Return a model's configuration; `where` opens the message of the `EncoderError` when there is none."""
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=trust)
-    except (ValueError, OSError, KeyError, TypeError) as error:
+    except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
         reason = first_sentence(error)
         raise EncoderError(f"{where}: config.json: of no model that is known ({reason})") from error
 
@@ -173,7 +193,7 @@ def read_tokenizer(folder: Path, where: str) -> PreTrainedTokenizerBase:
     """Return a model's tokenizer; `where` opens the message of the `EncoderError` when it is damaged."""
     try:
         return load_tokenizer(folder)
-    except (ValueError, OSError, KeyError, TypeError, ImportError) as error:
+    except (ValueError, OSError, KeyError, TypeError, AttributeError, ImportError) as error:
         raise EncoderError(f"{where}: its tokenizer cannot be read ({first_sentence(error)})") from error
 
 

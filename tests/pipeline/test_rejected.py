@@ -156,3 +156,75 @@ def test_a_missing_release_and_a_missing_path_are_one_line(project, capsys):
     assert prepare('corpus.path=""') == 2
     assert "corpus.path: got nothing, accepted: a table of labelled texts" in error(capsys)
     assert not Path("results/runs/mine/texts.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[corpus]".encode("utf-16"), "odd.toml: byte 0 is not UTF-8; accepted: TOML in UTF-8"),
+        (b"[corpus\n", "odd.toml: not TOML: "),
+        (b"", "odd.toml: key encoder is missing"),
+        (b"[encoder]\npath = 3\n", "odd.toml: encoder.path: got 3, accepted: text"),
+    ],
+)
+def test_a_configuration_that_is_none_is_one_line(content, message, project, capsys):
+    Path("odd.toml").write_bytes(content)
+    assert main(["show", "--config", "odd.toml"]) == 2
+    assert message in error(capsys)
+
+
+def test_a_configuration_with_a_byte_order_mark_is_read(project):
+    Path("mine.toml").write_bytes(b"\xef\xbb\xbf" + Path("mine.toml").read_bytes())
+    assert prepare() == 0
+
+
+def test_runs_that_cannot_be_are_one_line(project, capsys):
+    Path("taken").write_text("not a folder")
+    assert prepare(run="") == 2
+    assert "--run: got '', accepted: at most 80 letters" in error(capsys)
+    assert prepare("--runs", "taken") == 2
+    assert "--runs: taken: it is a file; accepted: a folder" in error(capsys)
+    assert prepare("--runs", ".", run="taken") == 2
+    assert "--run: taken: it is a file; accepted: a folder" in error(capsys)
+    assert prepare("--runs", "/proc/none") == 2
+    assert error(capsys).startswith("mcbert: error: /proc/none: ")
+    assert Path("taken").read_text() == "not a folder"
+
+
+def test_a_damaged_record_of_a_stage_is_one_line(project, capsys):
+    assert prepare() == 0
+    record = project / "results/runs/mine/stages/prepare.json"
+    for content in ("[]", '{"inputs": 3, "outputs": {}}', '{"inputs": {}, "outputs": []}', "{"):
+        record.write_text(content)
+        assert prepare() == 2
+        assert "prepare.json: damaged" in error(capsys)
+        assert main(["runs"]) == 2
+        assert "prepare.json: damaged" in error(capsys)
+    assert record.read_text() == "{"
+
+
+def test_validate_takes_runs_by_name_and_folders_of_runs(project, capsys):
+    assert prepare() == 0
+    for given in ("mine", "results/runs", "results/runs/mine/texts.csv"):
+        assert main(["validate", given]) == 0
+        assert capsys.readouterr().out == "1 files, 0 problems\n"
+    for given in ("other", "results/runs/other/texts.csv", "a\nb"):
+        assert main(["validate", given]) == 2
+        assert "no such file or folder, and no run of that name in results/runs" in error(capsys)
+
+
+def test_pages_and_lists_of_runs_overwrite_no_table(project, capsys):
+    assert prepare() == prepare(run="other") == 0
+    texts_file = project / "results/runs/mine/texts.csv"
+    before = texts_file.read_text()
+    for option, path, message in (
+        ("--html", texts_file, "--html: got 'texts.csv', accepted: a name that ends in .html"),
+        ("--html", "nowhere/a.html", "--html: nowhere/a.html: no folder nowhere"),
+        ("--csv", texts_file, "--csv: got 'texts.csv', accepted: a name like runs*.csv"),
+        ("--csv", "nowhere/runs.csv", "--csv: nowhere/runs.csv: no folder nowhere"),
+    ):
+        assert main(["runs", "mine", "other", option, str(path)]) == 2
+        assert message in error(capsys)
+    assert main(["runs", ".."]) == 2
+    assert "run: got '..', accepted: one of mine, other in results/runs" in error(capsys)
+    assert texts_file.read_text() == before

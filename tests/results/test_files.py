@@ -31,3 +31,17 @@ def test_sha256(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"abc")
     assert files.sha256(path) == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_what_the_system_refuses_names_the_file_that_was_asked_for(tmp_path):
+    path = tmp_path / "gone" / "table.csv"
+    with pytest.raises(OSError, match="cannot be written: No such file or directory") as refused:
+        files.write_text(path, "x")
+    assert refused.value.filename == str(path)
+
+
+def test_an_error_of_another_file_stays_its_own(tmp_path):
+    with pytest.raises(FileNotFoundError) as refused, files.writing_beside(tmp_path / "table.csv"):
+        (tmp_path / "other.csv").read_bytes()
+    assert refused.value.filename == str(tmp_path / "other.csv")
+    assert list(tmp_path.iterdir()) == []
