@@ -73,7 +73,7 @@ def _embed(args: argparse.Namespace, *_: object) -> int:
         log.info("embed: %s: made of the same before; nothing to do", output)
         return 0
     if not is_published(output, shape, made):
-        for path in (output, _ids(output)) if output.suffix.lower() == ".npy" else (output,):
+        for path in (output, ids_of(output)) if output.suffix.lower() == ".npy" else (output,):
             require_new(path, replace=args.replace)
     with writing_vectors(output, shape, made) as file:
         _encode(table, encoder, file, n_texts)
@@ -90,7 +90,7 @@ def _made_of(table: TextTable, encoder: SentenceEncoder, n_texts: int) -> dict[s
     return {
         "version": VERSION,
         "input": {"name": table.path.name, "sha256": sha256(table.path), "texts": n_texts, **reading},
-        "model": {"name": encoder.name, "dimension": encoder.dimension, **encoder.identity()},
+        "model": encoders.record(encoder),
         "window": BLOCK,
     }
 
@@ -120,7 +120,7 @@ def _as_array(table: TextTable, file: VectorFile, output: Path) -> Parts:
             for rows in table.blocks(BLOCK):
                 write(_named(rows).assign(position=range(start, start + len(rows))))
                 start += len(rows)
-    return [(ids, _ids(output)), (file.vectors, output)]
+    return [(ids, ids_of(output)), (file.vectors, output)]
 
 
 def _as_parquet(table: TextTable, file: VectorFile, output: Path) -> Parts:
@@ -168,7 +168,8 @@ def _named(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[["_row", "given_id"]].rename(columns={"_row": "row", "given_id": "id"})
 
 
-def _ids(output: Path) -> Path:
+def ids_of(output: Path) -> Path:
+    """Return the table of ids that lies beside an array."""
     return output.with_suffix(".ids.csv")
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,11 +20,11 @@ POOLINGS = "max, mean, cls, or one of them for each layer joined by +"
 _LAYERS = re.compile(r"\d+([+,]\d+)*")
 
 
-def add_options(command: argparse.ArgumentParser) -> None:
+def add_options(command: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Declare the options that name a sentence encoder."""
     command.add_argument(
         "--model",
-        required=True,
+        required=required,
         help="folder that embeddings wrote, a plain encoder, or a model of sentence-transformers (needs "
         "the extra sbert); by folder or hub name",
     )
@@ -69,6 +69,11 @@ def opened(args: argparse.Namespace) -> SentenceEncoder:
         remote_code=args.remote_code,
     )
     return open_sentence_encoder(args.model, layers=args.layers, pooling=args.pooling, settings=settings)
+
+
+def record(encoder: SentenceEncoder) -> dict[str, Any]:
+    """Return what tells a model and how it encodes, in JSON's types; reads the model's files."""
+    return {"name": encoder.name, "dimension": encoder.dimension, **encoder.identity()}
 
 
 def encoded(encoder: SentenceEncoder, table: TextTable, rows: pd.DataFrame) -> np.ndarray:

@@ -22,7 +22,7 @@ def read_parquet(path: Path, wanted: Wanted, bad: BadRows) -> pd.DataFrame:
     CorpusError
         No pyarrow, not a Parquet file, a column that is missing or of another type than text.
     """
-    with _parquet(path) as (file, schema):
+    with opened_parquet(path) as (file, schema):
         theirs = [wanted.theirs(name) for name in wanted.places(schema.names, str(path))]
         return frame_of(file.iter_batches(columns=theirs), schema, wanted, bad, file=str(path))
 
@@ -30,7 +30,7 @@ def read_parquet(path: Path, wanted: Wanted, bad: BadRows) -> pd.DataFrame:
 def stream_parquet(path: Path, wanted: Wanted, bad: BadRows, size: int) -> Iterator[pd.DataFrame]:
     """Read columns of a Parquet file, at most `size` rows at a time; otherwise as `read_parquet`."""
     first = 0
-    with _parquet(path) as (file, schema):
+    with opened_parquet(path) as (file, schema):
         theirs = [wanted.theirs(name) for name in wanted.places(schema.names, str(path))]
         for batch in file.iter_batches(batch_size=size, columns=theirs):
             yield frame_of([batch], schema, wanted, bad, file=str(path), first=first)
@@ -38,7 +38,7 @@ def stream_parquet(path: Path, wanted: Wanted, bad: BadRows, size: int) -> Itera
 
 
 @contextlib.contextmanager
-def _parquet(path: Path) -> Iterator[tuple[Any, Any]]:
+def opened_parquet(path: Path) -> Iterator[tuple[Any, Any]]:
     """Open a Parquet file; give it and its schema, and turn what is wrong with it into one line."""
     try:
         import pyarrow as pa

@@ -89,9 +89,9 @@ class VectorFile:
                     os.fsync(file.fileno())
             self._journal.append(_PUBLISHING)
         if last.exists():
-            for path in (_record(output), output):
+            for path in (record_of(output), output):
                 path.unlink(missing_ok=True)
-        for path, name in (*parts, (record, _record(output))):
+        for path, name in (*parts, (record, record_of(output))):
             if path.exists():
                 path.replace(name)
         sync_folder(output.parent)
@@ -134,9 +134,33 @@ def writing_vectors(output: Path, shape: tuple[int, int], made: Mapping[str, Any
 def is_made(output: Path, made: Mapping[str, Any]) -> bool:
     """Whether an output is there and was made of the same."""
     try:
-        return output.is_file() and bool(json.loads(_record(output).read_text(encoding="utf-8")) == made)
+        return output.is_file() and bool(json.loads(record_of(output).read_text(encoding="utf-8")) == made)
     except (OSError, ValueError):
         return False
+
+
+def read_made(output: Path) -> dict[str, Any]:
+    """Read what an output was made of.
+
+    Raises
+    ------
+    ValueError
+        No output, or none that says so.
+    """
+    record = record_of(output)
+    if not output.is_file():
+        raise ValueError(f"{output}: no such file")
+    try:
+        made: object = json.loads(record.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(
+            f"{output}: no {record.name} beside it, which says what made it; accepted: an output of embed"
+        ) from error
+    except ValueError as error:
+        raise ValueError(f"{record}: damaged ({error}); run embed again") from error
+    if not isinstance(made, dict):
+        raise ValueError(f"{record}: damaged ({type(made).__name__}); run embed again")
+    return made
 
 
 def is_published(output: Path, shape: tuple[int, int], made: Mapping[str, Any]) -> bool:
@@ -152,7 +176,8 @@ def _under_way(output: Path) -> Path:
     return output.with_name(f".{output.name}.partial")
 
 
-def _record(output: Path) -> Path:
+def record_of(output: Path) -> Path:
+    """Return the file beside an output that keeps what it was made of."""
     return output.with_name(f"{output.name}.json")
 
 

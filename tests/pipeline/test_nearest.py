@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from finetune.embeddings.encode import open_sentence_encoder
-from pipeline import nearest
+from pipeline import embed, nearest
 from pipeline.cli import main
 from results import tables
 from results.schema import NEIGHBOURS
@@ -104,3 +104,72 @@ def test_a_vector_without_direction_is_named(run, tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(encode, lambda _, texts: np.array([[float(text != "now")] * 32 for text in texts]))
     assert run(queries="text\nmoney\nnow\n") == 2
     assert "queries.csv: row 2: its vector has no cosines: all numbers are 0" in capsys.readouterr().err
+
+
+@pytest.fixture
+def embedded(encoder_folder, tmp_path, monkeypatch):
+    """Embed a table: (name without suffix, suffix, *options) -> path of its vectors."""
+    monkeypatch.setattr(embed, "BLOCK", 16)
+    monkeypatch.setattr(nearest, "HELD", 10 * 32)
+
+    def embedded(name, suffix, *options):
+        output = tmp_path / f"{name}{suffix}"
+        pooled = ["--model", str(encoder_folder), "--layers", "4", "--pooling", "mean"]
+        paths = ["--input", str(tmp_path / f"{name}.csv"), "--output", str(output)]
+        assert main(["embed", *pooled, *paths, *options]) == 0
+        return output
+
+    return embedded
+
+
+def table_of(tmp_path):
+    return (tmp_path / "neighbours.csv").read_bytes()
+
+
+@pytest.mark.parametrize("index", ["exact", "hnsw"])
+@pytest.mark.parametrize("suffix", [".npy", ".parquet"])
+def test_vectors_that_embed_wrote_find_what_their_texts_find(run, embedded, corpus, tmp_path, index, suffix):
+    """The corpus in blocks of 10 vectors, two texts in it twice, rows left out on both sides."""
+    corpus = pd.concat([corpus[20:], corpus[:30], pd.DataFrame([{"id": "none", "text": " "}]), corpus[:2]])
+    corpus.to_csv(tmp_path / "corpus.csv", index=False)
+    queries = pd.concat([corpus[5:25], corpus[-4:]]).to_csv(index=False)
+    options = ["-k", "7", "--index", index, "--on-bad", "skip", "--replace"]
+    assert run(*options, queries=queries) == 0
+    expected = table_of(tmp_path)
+    sides = {name: embedded(name, suffix, "--on-bad", "skip") for name in ("corpus", "queries")}
+    for given in (["corpus"], ["queries"]):
+        assert run(*options, *(f"--{name}={sides[name]}" for name in given), queries=queries) == 0
+        assert table_of(tmp_path) == expected
+    output = f"--output={tmp_path / 'neighbours.csv'}"
+    paths = [f"--{name}={path}" for name, path in sides.items()]
+    assert main(["nearest", *paths, output, *options]) == 0
+    assert table_of(tmp_path) == expected
+
+
+def test_a_model_is_named_where_there_are_texts_and_there_alone(run, embedded, tmp_path, capsys):
+    corpus = embedded("corpus", ".npy")
+    output = f"--output={tmp_path / 'neighbours.csv'}"
+    assert main(["nearest", f"--corpus={corpus}", f"--queries={tmp_path / 'corpus.csv'}", output]) == 2
+    assert f"--model: got none, accepted: a model that encodes the texts of {tmp_path / 'corpus.csv'}" in (
+        capsys.readouterr().err
+    )
+    assert run(f"--corpus={corpus}", "--pooling", "max") == 2
+    said = "of another model than those of"
+    assert f"{said} {tmp_path / 'queries.csv'}: blocks: got ['4:mean'], accepted: ['4:max']" in (
+        capsys.readouterr().err
+    )
+    assert run(f"--corpus={corpus}", f"--queries={corpus}") == 2
+    assert "accepted: none, since embed made the vectors of both sides" in capsys.readouterr().err
+    assert main(["nearest", f"--corpus={corpus}", f"--queries={corpus}", output, "-k", "1"]) == 0
+    found = tables.read(NEIGHBOURS, tmp_path / "neighbours.csv")
+    assert (found["row"] == found["query_row"]).all()
+
+
+def test_a_stored_vector_without_direction_is_named(run, embedded, tmp_path, capsys):
+    corpus = embedded("corpus", ".npy")
+    vectors = np.load(corpus)
+    vectors[12] = 0
+    np.save(corpus, vectors)
+    assert run(f"--corpus={corpus}") == 2
+    assert "corpus.npy: row 13: its vector has no cosines: all numbers are 0" in capsys.readouterr().err
+    assert not (tmp_path / "neighbours.csv").exists()
