@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING
 
 from features.corpus import Corpus
-from finetune.export.trained_card import escaped
+from finetune.export.markdown import escaped, front_matter, is_of_hub, licence
 from finetune.rows import layers_text
 from finetune.training.callback import Training
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from finetune.embeddings.job import EmbeddingsJob
 
 SCORED = {
-    "softmax": "pairs classified rightly",
-    "ranking": "premises nearer to what they entail than to what contradicts them",
+    "softmax": "pairs classified rightly, {guess:.3f} by guessing",
+    "ranking": "premises nearer to what they entail than to what contradicts them, 0.5 by guessing",
 }
 
 
@@ -37,8 +37,16 @@ def describe_embeddings(job: EmbeddingsJob, corpus: Corpus, training: Training) 
         for language, score in chosen.scores.items()
     )
     frozen = layers_text(training.history[-1].frozen).replace("+", ", ") or "none"
+    scored = SCORED[settings.objective].format(guess=1 / len(corpus.labels))
+    encoder = str(job.stamp["encoder"])
+    front = {
+        "language": list(corpus.languages),
+        "base_model": encoder if is_of_hub(job.encoder) else "",
+    }
     words = "the word embeddings" if settings.freeze_embeddings else "no word embeddings"
-    return f"""# Sentence embeddings of {escaped(str(job.stamp["encoder"]))}
+    return f"""{front_matter(front)}
+
+# Sentence embeddings of {escaped(encoder)}
 
 A siamese encoder trained on {counts["train"]} pairs of sentences in {escaped(corpus.source_language)}. Their
 labels: {", ".join(map(escaped, corpus.labels))}; the objective: {settings.objective}.
@@ -52,12 +60,16 @@ the end: {frozen}.
 
 ## Scores on dev
 
-Share of {SCORED[settings.objective]}:
+Share of {scored}:
 
 {scores}
 
 ## Limitations
 
 Only the languages above were trained or scored here; how near translations are in others is in the run's
-`tatoeba.csv`.
+`tatoeba.csv`, beside the frozen encoder's.
+
+## Licence
+
+{licence(encoder, job.encoder)}
 """

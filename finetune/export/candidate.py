@@ -148,7 +148,7 @@ def _headed(
     with torch.no_grad():
         model.classifier.weight.copy_(torch.from_numpy(head.weights.T))
         model.classifier.bias.copy_(torch.from_numpy(head.bias))
-    card = describe(record, head.decision, temperature=temperature, own_probabilities=own)
+    card = describe(record, head.decision, inputs.encoder, temperature=temperature, own_probabilities=own)
     return model, {"README.md": card.encode()}
 
 
@@ -165,7 +165,7 @@ def _estimating(
     )
     model.config.probability_temperature = temperature
     model.config.scikit_learn = sklearn.__version__
-    card = describe(record, "estimator", temperature=temperature, own_probabilities=own)
+    card = describe(record, "estimator", inputs.encoder, temperature=temperature, own_probabilities=own)
     return model, {"README.md": card.encode(), FILE: content}
 
 

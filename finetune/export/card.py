@@ -5,11 +5,16 @@ python -m pytest tests/finetune/export/test_candidate.py
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
+
+from finetune.export.markdown import PROTOCOLS, escaped, front_matter, is_of_hub, licence, measured, table
 
 Way = Literal["linear", "pairwise", "estimator"]
 
+_CHOICES = PROTOCOLS | {"last": "no score chooses, a single layer comes first, the deepest before the others"}
 _DECISIONS: dict[Way, str] = {
     "linear": "The logits are the classifier's scores, one for each label; the largest decides.",
     "pairwise": "A machine for each pair of labels votes, as libsvm does; the logits are the votes, and the "
@@ -18,7 +23,7 @@ _DECISIONS: dict[Way, str] = {
     "trusted types only) decides from the pooled states that the model computes.",
 }
 _USES: dict[bool, str] = {
-    True: """    import finetune.model  # registers the class
+    True: """    import finetune.model  # registers the class; without this project: trust_remote_code=True
     AutoModelForSequenceClassification.from_pretrained("THIS_FOLDER")
 """,
     False: """    import finetune.model  # registers the class
@@ -28,7 +33,9 @@ _USES: dict[bool, str] = {
 }
 
 
-def describe(record: Mapping[str, Any], way: Way, *, temperature: float, own_probabilities: bool) -> str:
+def describe(
+    record: Mapping[str, Any], way: Way, encoder: Path, *, temperature: float, own_probabilities: bool
+) -> str:
     """Return the model card, Markdown.
 
     Parameters
@@ -37,32 +44,42 @@ def describe(record: Mapping[str, Any], way: Way, *, temperature: float, own_pro
         What winner.json holds, of this candidate.
     way : {"linear", "pairwise", "estimator"}
         How labels are decided.
+    encoder : Path
+        The encoder's folder, whose card may name its licence.
     temperature : float
         Of the probabilities, where the classifier has none of its own.
     """
     test = (record.get("scores") or {}).get("test_f1") or {}
-    scores = "".join(f"| {language} | {value:.3f} |\n" for language, value in test.items())
-    table = (
-        f"\n| language | test micro-F1 |\n|---|---|\n{scores}" if scores else "\nNot scored on test texts.\n"
-    )
-    rank = record.get("rank", 1)
-    chosen = "chosen by" if rank == 1 else f"number {rank} by"
+    languages = [record["source_language"], *record["target_languages"]]
+    test = {language: test[language] for language in languages if language in test}
+    scores = table(["language", "test micro-F1"], [[name, f"{value:.3f}"] for name, value in test.items()])
+    rank, protocol = record.get("rank", 1), record["protocol"]
+    chosen = "the best" if rank == 1 else f"number {rank}"
     folded = "is its first step" if way == "estimator" else "is folded into the head's weights"
-    return f"""---
-library_name: transformers
-pipeline_tag: text-classification
----
+    front = {
+        "library_name": "transformers",
+        "pipeline_tag": "text-classification",
+        "language": languages,
+        "tags": ["cross-lingual", "mcbert"],
+        "metrics": ["f1"],
+        "base_model": record["encoder"] if is_of_hub(encoder) else "",
+        "model-index": measured(record["candidate_id"], "f1", test),
+    }
+    return f"""{front_matter(front)}
 
-# {record["candidate_id"]}
+# {escaped(record["candidate_id"])}
 
 A classifier found by a search over a frozen encoder: pooled states of `{record["encoder"]}`, concatenated,
 layers {", ".join(map(str, record["layers"]))} by {record["pooling"].replace("+", ", ")}, and a
-{record["classifier"]} (parameters {record["params"]}) whose standardisation {folded}.
+{record["classifier"]} (parameters {json.dumps(record["params"])}) whose standardisation {folded}.
 The encoder's weights are the original ones, cut after the deepest layer used.
 
-Labels: {", ".join(record["labels"])}. Trained on texts in {record["source_language"]}; {chosen} the protocol
-{record["protocol"]}.
-{table}
+Labels: {", ".join(map(escaped, record["labels"]))}. Trained on texts in {escaped(record["source_language"])};
+{chosen} of the search by the protocol {protocol}: {_CHOICES[protocol]}.
+
+## Scores
+
+{scores if test else "Not scored on test texts."}
 ## How it decides
 
 {_DECISIONS[way]}
@@ -70,6 +87,14 @@ Labels: {", ".join(record["labels"])}. Trained on texts in {record["source_langu
 ## Probabilities
 
 {_OWN[way == "estimator"] if own_probabilities else _probabilities(way, temperature)}
+
+## Limitations
+
+Languages that are not in the table were not measured. How sure the scores are is in the run's `top.csv`.
+
+## Licence
+
+{licence(record["encoder"], encoder)}
 
 ## Use
 

@@ -8,23 +8,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from features.corpus import Corpus
+from finetune.export.markdown import PROTOCOLS, escaped, front_matter, is_of_hub, licence, measured, table
 from finetune.job import Job
 from finetune.settings import FinetuneSettings
 from results import files, tables
 from results.schema import FINETUNE, FREEZING
 
-PROTOCOLS = {
-    "last": "the last epoch is taken and nothing is chosen by scores",
-    "source-dev": "chosen by dev texts of the source language alone",
-    "target-dev": "chosen by dev texts of the target languages: an oracle, which true zero-shot use lacks",
-}
 _USE = """    from transformers import pipeline
 
     classify = pipeline("text-classification", model="THIS_FOLDER"{trust})
@@ -34,6 +28,17 @@ or, a table at a time:
 
     python -m pipeline predict --model THIS_FOLDER --input texts.csv --output labels.csv
 """
+_MADE = (("run", "run"), ("mcbert", "version"), ("configuration", "config_digest"))
+_FREEZING = {
+    *("freeze", "freeze_rule", "freeze_groups", "freeze_watch", "freeze_patience", "freeze_window"),
+    *("freeze_percentile", "ignore_unused_frozen"),
+}
+_IDLE = {
+    "baseline": {"systems", "layers", "pooling", "start", "head_layers", *_FREEZING},
+    "mcbert": {"systems", *_FREEZING},
+    "mcbert_wf": {"systems"},
+}
+"""Settings that say nothing of a system."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,6 +72,12 @@ class Trained:
     stamp: Mapping[str, object]
     """Columns of every row of the run."""
 
+    licence: str
+    """What is known of the encoder's."""
+
+    base_model: str = ""
+    """The encoder's name on the hub, where it came from there."""
+
     start: str = ""
     """Candidate of the search that the head started from; empty where it started random."""
 
@@ -79,6 +90,7 @@ def write_cards(jobs: Sequence[Job], corpus: Corpus) -> None:
         if not job.save_model or not folder.is_dir():
             continue
         is_baseline = job.system == "baseline"
+        encoder = str(job.stamp["encoder"])
         trained = Trained(
             system=job.system,
             seed=job.seed,
@@ -89,6 +101,8 @@ def write_cards(jobs: Sequence[Job], corpus: Corpus) -> None:
             source_language=job.source_language,
             labels=tuple(corpus.labels),
             stamp=job.stamp,
+            licence=licence(encoder, job.encoder),
+            base_model=encoder if is_of_hub(job.encoder) else "",
             start="" if is_baseline else job.architecture.start,
         )
         files.write_text(folder / "README.md", describe_training(trained))
@@ -96,25 +110,30 @@ def write_cards(jobs: Sequence[Job], corpus: Corpus) -> None:
 
 def describe_training(trained: Trained) -> str:
     """Return the card, Markdown; every text from data is escaped."""
-    languages = list(dict.fromkeys(trained.texts["language"]))
-    front = {"library_name": "transformers", "pipeline_tag": "text-classification", "language": languages}
-    header = "\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in front.items())
+    test = _chosen(trained, "test")
+    front = {
+        "library_name": "transformers",
+        "pipeline_tag": "text-classification",
+        "language": list(dict.fromkeys(trained.texts["language"])),
+        "tags": ["cross-lingual", "mcbert"],
+        "metrics": ["accuracy"],
+        "base_model": trained.base_model,
+        "model-index": measured(
+            trained.system, "accuracy", dict(zip(test["language"], test["accuracy"], strict=True))
+        ),
+    }
     sections = {
         "Data": _data(trained),
         "Training": _training(trained),
         "Scores": _scores(trained),
         "Freezing": _events(trained.events),
         "Limitations": _limitations(trained),
+        "Licence": trained.licence,
         "Use": _use(trained),
     }
     title = f"# {escaped(trained.system)} of {escaped(str(trained.stamp['encoder']))}"
     body = "\n\n".join(f"## {name}\n\n{text.rstrip()}" for name, text in sections.items())
-    return f"---\n{header}\n---\n\n{title}\n\n{_architecture(trained)}\n\n{body}\n"
-
-
-def escaped(text: str) -> str:
-    """Return text that Markdown shows as it is, in a line and in a cell of a table."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", " ".join(text.split()))
+    return f"{front_matter(front)}\n\n{title}\n\n{_architecture(trained)}\n\n{body}\n"
 
 
 def _architecture(trained: Trained) -> str:
@@ -125,7 +144,11 @@ def _architecture(trained: Trained) -> str:
     else:
         layers, poolings = str(row["layers"]).replace("+", ", "), str(row["pooling"]).replace("+", ", ")
         what = f"States of layers {layers}, pooled by {poolings} and concatenated, {_head(trained)}"
-    return f"{what}, fine-tuned end to end on texts in {escaped(trained.source_language)}. Labels: {labels}."
+    made = [f"{name} {trained.stamp[key]}" for name, key in _MADE if trained.stamp.get(key)]
+    return (
+        f"{what}, fine-tuned end to end on texts in {escaped(trained.source_language)}. Labels: {labels}.\n\n"
+        f"Made by {escaped(', '.join(made))}."
+    )
 
 
 def _head(trained: Trained) -> str:
@@ -145,7 +168,11 @@ def _data(trained: Trained) -> str:
         [language, *(str(counts[split].to_dict()[language]) for split in splits)] for language in counts.index
     ]
     transfer = escaped(str(trained.stamp["transfer"]))
-    return f"{_table(['language', *(f'{split} texts' for split in splits)], rows)}\nTransfer: {transfer}."
+    train = trained.texts[trained.texts["split"].eq("train")]
+    copies = int(train.duplicated(["language", "text", "text_pair"]).sum())
+    balanced = f" {copies} of the train texts repeat others, as balancing the labels does." if copies else ""
+    counted = table(["language", *(f"{split} texts" for split in splits)], rows)
+    return f"{counted}\nTransfer: {transfer}.{balanced}"
 
 
 def _training(trained: Trained) -> str:
@@ -153,11 +180,15 @@ def _training(trained: Trained) -> str:
     at = "" if moment.empty else f", epoch {moment.iloc[0]['epoch']}, step {moment.iloc[0]['step']}"
     protocol = str(trained.curves["protocol"].iloc[0])
     values = dataclasses.asdict(trained.settings)
-    lines = [f"    {name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
-    return (
-        f"These weights are of seed {trained.seed}{at}. Protocol {protocol}: {PROTOCOLS[protocol]}.\n\n"
-        + "\n".join(lines)
-    )
+    lines = [
+        f"    {name} = {json.dumps(value, ensure_ascii=False)}"
+        for name, value in values.items()
+        if name not in _IDLE[trained.system]
+    ]
+    own = trained.settings.protocol
+    epoch = "" if own == protocol else f" The epoch, {own}: {PROTOCOLS[own]}."
+    chosen = f"Protocol {protocol}: {PROTOCOLS[protocol]}.{epoch}"
+    return f"These weights are of seed {trained.seed}{at}. {chosen}\n\n" + "\n".join(lines)
 
 
 def _chosen(trained: Trained, split: str) -> pd.DataFrame:
@@ -184,10 +215,20 @@ def _scores(trained: Trained) -> str:
             ["mean of targets", *(_score(means[means["split"].eq(s)], trained.seed) for s in ("dev", "test"))]
         )
     n_seeds = curves["seed"].nunique()
-    note = f"Accuracy of these weights; in brackets mean and standard deviation over {n_seeds} seeds.\n\n"
-    return (note if n_seeds > 1 else "Accuracy of these weights, the only seed.\n\n") + _table(
-        ["language", "dev", "test"], rows
-    )
+    note = f"Accuracy of these weights; in brackets mean and standard deviation over {n_seeds} seeds."
+    if n_seeds == 1:
+        note = "Accuracy of these weights, the only seed."
+    return f"{note} {_chance(trained.texts)}\n\n{table(['language', 'dev', 'test'], rows)}"
+
+
+def _chance(texts: pd.DataFrame) -> str:
+    """Say what always giving a language's most frequent label would score."""
+    split = "test" if texts["split"].eq("test").any() else "dev"
+    shares = texts[texts["split"].eq(split)].groupby("language")["label"].value_counts(normalize=True)
+    most = shares.groupby("language").max()
+    low, high = f"{most.min():.3f}", f"{most.max():.3f}"
+    between = low if low == high else f"{low} to {high}"
+    return f"Always giving a language's most frequent label is right for {between} of its {split} texts."
 
 
 def _score(rows: pd.DataFrame, seed: int) -> str:
@@ -205,7 +246,7 @@ def _events(events: pd.DataFrame) -> str:
         [str(row[name]) for name in ("seed", "epoch", "step", "layers", "reason")]
         for _, row in events.iterrows()
     ]
-    return _table(["seed", "epoch", "step", "layers", "reason"], shown)
+    return table(["seed", "epoch", "step", "layers", "reason"], shown)
 
 
 def _limitations(trained: Trained) -> str:
@@ -236,8 +277,3 @@ def _use(trained: Trained) -> str:
         else ""
     )
     return note + _USE.format(trust=", trust_remote_code=True" if ours else "")
-
-
-def _table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    lines = [names, ["---"] * len(names), *([escaped(str(cell)) for cell in row] for row in rows)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

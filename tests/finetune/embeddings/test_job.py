@@ -151,7 +151,9 @@ def test_the_saved_encoder_gives_the_vectors_that_were_scored(make_embeddings_jo
     assert ours.shape == (2, 64)
     assert np.isfinite(ours).all()
     card = (job.out / "models" / "embeddings" / "README.md").read_text(encoding="utf-8")
+    assert card.startswith('---\nlanguage: ["en"')
     assert "trained on 48 pairs" in card
+    assert "## Licence\n\nEncoder: " in card
     assert "- en: 0." in card
     with pytest.raises(ValueError, match="not a"):
         load_model(str(job.out / "models" / "embeddings"))

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import sklearn
 import torch
+from huggingface_hub import metadata_load
 from sklearn.ensemble import RandomForestClassifier
 from transformers import AutoModelForSequenceClassification, pipeline
 
@@ -111,6 +112,10 @@ def test_the_model_loads_in_a_pipeline_and_its_card_tells_how_it_decides(exporte
     assert "for each pair of labels votes" in card
     assert "the classifier has none of its own" in card
     assert "| de |" in card
+    metadata = metadata_load(folder / "models/probe/README.md")
+    assert metadata["language"][0] == "en"
+    assert metadata["model-index"][0]["results"][0]["metrics"][0]["type"] == "f1"
+    assert "names no licence" in card
     found = pipeline("text-classification", model=str(folder / "models/probe"))("where is my money")
     assert found[0]["label"] in LABELS
 

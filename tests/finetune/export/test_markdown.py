@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard, metadata_load
+
+from finetune.export.markdown import front_matter, is_of_hub, licence, measured, table
+
+HUB = Path("hub/models--who--what/snapshots/0")
+
+
+def test_metadata_is_yaml_and_what_is_empty_is_left_out(tmp_path):
+    given = {"language": ["en", "no"], "license": "mit", "base_model": "", "tags": [], "name": 'a: "b" #c'}
+    path = tmp_path / "README.md"
+    path.write_text(front_matter(given) + "\n\n# It\n", encoding="utf-8")
+    assert metadata_load(path) == {name: value for name, value in given.items() if value}
+
+
+def test_the_hub_takes_the_index_of_scores(tmp_path):
+    path = tmp_path / "README.md"
+    index = measured("mine", "accuracy", {"de": 0.5, "zh": 1 / 3})
+    path.write_text(front_matter({"model-index": index}) + "\n\n# Mine\n", encoding="utf-8")
+    results = ModelCard.load(path).data.eval_results
+    assert [(r.dataset_config, r.metric_type, r.metric_value) for r in results] == [
+        ("de", "accuracy", 0.5),
+        ("zh", "accuracy", 0.333333),
+    ]
+    assert measured("mine", "accuracy", {}) == []
+
+
+def test_cells_stay_cells():
+    assert table(["a", "b"], [["x|y", 1]]) == "| a | b |\n| --- | --- |\n| x\\|y | 1 |\n"
+
+
+@pytest.mark.parametrize(
+    ("card", "said"),
+    [
+        ("---\nlanguage:\n- en\nlicense: cc-by-4.0\ntags: [x]\n---\n# It", "licence cc-by-4.0 by its card."),
+        ("---\nlanguage: en\n---\nlicense: mit\n", "whose folder names no licence."),
+        ("license: mit\n", "whose folder names no licence."),
+        (None, "whose folder names no licence."),
+    ],
+)
+def test_the_licence_is_that_of_the_card_beside_the_weights(card, said, tmp_path):
+    if card is not None:
+        (tmp_path / "README.md").write_text(card, encoding="utf-8")
+    text = licence("an_encoder", tmp_path)
+    assert text.startswith("Encoder: an\\_encoder, ")
+    assert said in text
+
+
+def test_an_encoder_of_the_hub_is_linked():
+    assert is_of_hub(HUB)
+    assert not is_of_hub(Path("samples/encoder"))
+    assert "https://huggingface.co/who/what." in licence("who/what", HUB)
