@@ -123,7 +123,7 @@ def _anchor(tree: dict[str, Any], base: Path) -> None:
         for key in ("path", "raw", "tatoeba", "sts", "parallel"):
             if key in section and (not _may_be_on_hub(name, section) or _is_folder(base, section[key])):
                 section[key] = _anchored(base, section[key])
-        for key in ("translations", "train_translations", "source_translations"):
+        for key in ("translations", "labelled", "train_translations", "source_translations"):
             if isinstance(section.get(key), dict):
                 section[key] = {k: _anchored(base, v) for k, v in section[key].items()}
         for key in ("translator", "source_translator"):
@@ -165,6 +165,10 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     *sections, name = key.split(".")
     for section in sections:
         tree = tree.setdefault(section, {})
+        if not isinstance(tree, dict):
+            raise ValueError(
+                f"override {override!r}: {section} is no section but {tree!r}; accepted: its value"
+            )
     tree[name] = value
 
 

@@ -27,7 +27,8 @@ def files_read(config: Config) -> list[Path]:
     }[prepare.transfer]
     more = [Path(file) for file in translated.values()]
     if prepare.raw:
-        return [Path(prepare.raw), *map(Path, prepare.translations.values()), *more]
+        tables = (prepare.raw, *prepare.translations.values(), *prepare.labelled.values())
+        return [*map(Path, tables), *more]
     return [*source_files(config.corpus), *more] if config.corpus.path else []
 
 

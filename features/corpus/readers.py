@@ -17,6 +17,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from features.corpus.bad_rows import BadRow, BadRows, CorpusError, Place
+from features.corpus.delimiter import DELIMITERS, header_delimiter
 from features.corpus.jsonl import read_jsonl
 from features.corpus.jsonl import records as jsonl_records
 from features.corpus.lines import Lines
@@ -34,7 +35,7 @@ class TableForm:
     """Encoding of CSV, TSV and JSON Lines."""
 
     delimiter: str = ""
-    """Character between the fields of CSV and TSV; empty: comma, tab."""
+    """Character between the fields of CSV and TSV; empty: tab for TSV, of CSV what its header shows."""
 
     quoting: Quoting = "auto"
     """``csv``: RFC 4180; ``none``: a quote is a character as any other; ``auto``: by the suffix."""
@@ -211,7 +212,7 @@ def _header(records: Iterable[tuple[int, int, list[str]]], lines: Lines, form: T
     if wrong:
         raise CorpusError(f"{lines.path}: line {first}: {wrong}")
     if len(names) == 1:
-        other = next((d for d in ",;\t|" if d in names[0] and d != form.delimiter), None)
+        other = next((d for d in DELIMITERS if d in names[0] and d != form.delimiter), None)
         if other is not None:
             raise CorpusError(
                 f"{lines.path}: line {first}: the header is one field, but holds {other!r}; "
@@ -228,7 +229,7 @@ def _whole(path: Path, form: TableForm) -> TableForm:
     is_tsv = ".tsv" in path.suffixes[-2:]
     return dataclasses.replace(
         form,
-        delimiter=form.delimiter or ("\t" if is_tsv else ","),
+        delimiter=form.delimiter or ("\t" if is_tsv else header_delimiter(path, form.encoding)),
         quoting=("none" if is_tsv else "csv") if form.quoting == "auto" else form.quoting,
     )
 

@@ -40,7 +40,8 @@ class CorpusSettings:
     """Encoding of CSV, TSV and JSON Lines, by Python's name; also for `prepare.raw`."""
 
     delimiter: str = ""
-    """Character between the fields of CSV and TSV; empty: comma, tab; also for `prepare.raw`."""
+    """Character between the fields of CSV and TSV; empty: tab for TSV, of CSV comma, or where the header has
+    none semicolon, tab or ``|``; also for `prepare.raw`."""
 
     quoting: Literal["auto", "csv", "none"] = "auto"
     """Quoting of CSV and TSV: ``csv`` as RFC 4180, ``none``: quotes are characters as any other; ``auto``:
@@ -135,8 +136,8 @@ class PrepareSettings:
     """How raw texts of one language become a corpus of several."""
 
     raw: str = ""
-    """Table of raw texts with columns id, text, label and perhaps text_pair and split (then kept as it is);
-    empty: `corpus.path` is read as it is."""
+    """Table of raw texts with columns text, label and perhaps id (else the number of the row), text_pair and
+    split (then kept as it is); empty: `corpus.path` is read as it is."""
 
     language: str = "en"
     """Language of the raw texts, the source language."""
@@ -156,6 +157,11 @@ class PrepareSettings:
     translations: dict[str, str] = dataclasses.field(default_factory=dict)
     """Language -> table with columns id, text (and text_pair) that translates the dev and test texts of
     `raw`; languages of `translator` without a table are translated by their model."""
+
+    labelled: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Language -> table as `raw` of texts in it that have labels of their own and translate nothing: dev and
+    test texts, by a column split or in the proportion of `dev_fraction` and `test_fraction`; those of labels
+    that are not kept are left out."""
 
     seed: int = 0
     """Seed of the split and of the choice of duplicates."""
@@ -204,9 +210,20 @@ class PrepareSettings:
                 raise ValueError(f"prepare.{name}: got {getattr(self, name)}, accepted: between 0 and 1")
         if self.dev_fraction + self.test_fraction >= 1:
             raise ValueError("prepare.dev_fraction: with test_fraction it leaves nothing to train on")
-        if self.language in self.translations:
-            raise ValueError(f"prepare.translations: {self.language!r} is the language of the raw texts")
+        for name in ("translations", "labelled"):
+            if self.language in getattr(self, name):
+                raise ValueError(f"prepare.{name}: {self.language!r} is the language of the raw texts")
+        self._check_labelled()
         self._check_translation()
+
+    def _check_labelled(self) -> None:
+        if self.labelled and not self.raw:
+            raise ValueError("prepare.labelled: means nothing without prepare.raw; leave it out")
+        both = sorted(set(self.labelled) & {*self.translations, *self.translator})
+        if both:
+            raise ValueError(
+                f"prepare.labelled: {both[0]!r} is translated, too; accepted: its own labels or translations"
+            )
 
     def _check_translation(self) -> None:
         if self.transfer not in TRANSFERS:

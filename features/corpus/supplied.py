@@ -17,6 +17,7 @@ from features.corpus.readers import read_table
 from features.corpus.releases import NLI_SPELLING
 
 _COPY = re.compile(r"\+\d+$")
+_ADVICE = "corpus.encoding may name another"
 _OTHER_NAMES = {"premise": "text", "hypo": "text_pair"}  # XNLI-MT's
 
 
@@ -42,9 +43,7 @@ def supplied_texts(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
     CorpusError
         A column or translation that is not there, an empty text, other labels or another number of lines.
     """
-    given = read_table(path, (), ("id", "text", "text_pair", "label", *_OTHER_NAMES)).rename(
-        columns=_OTHER_NAMES
-    )
+    given = _read(path).rename(columns=_OTHER_NAMES)
     paired = rows["text_pair"] != ""
     needed = ("text", *(["text_pair"] if paired.any() else []), *([] if "id" in given else ["label"]))
     for name in needed:
@@ -60,6 +59,14 @@ def supplied_texts(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
         first = rows["id"].iloc[int(empty.to_numpy().argmax())]
         raise CorpusError(f"{path}: column text_pair: it is empty for {first!r}, which is a pair")
     return found
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """Read the table; how the corpus is written says nothing of it, so no setting is advised."""
+    try:
+        return read_table(path, (), ("id", "text", "text_pair", "label", *_OTHER_NAMES))
+    except CorpusError as error:
+        raise CorpusError(str(error).replace(_ADVICE, "accepted: UTF-8")) from error
 
 
 def _listed(given: pd.DataFrame) -> str:

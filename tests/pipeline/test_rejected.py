@@ -142,6 +142,30 @@ def test_files_of_one_name_are_told_apart(project):
     assert files_read(load("mine.toml")) == [project / "texts.csv"]
 
 
+def test_texts_with_labels_of_their_own_are_files_of_the_run(project, capsys):
+    frame = pd.read_csv("texts.csv")
+    raw = frame[frame["language"] == "en"][["text", "label"]]
+    raw.to_csv("raw.csv", sep=";", index=False)
+    frame[frame["language"] == "de"][["text", "label"]].to_csv("german.csv", sep=";", index=False)
+    Path("own.toml").write_text(
+        '[prepare]\nraw = "raw.csv"\nlabelled = { de = "german.csv" }\n[encoder]\npath = "encoder"\n'
+    )
+    assert main(["prepare", "--config", "own.toml"]) == 0
+    made = texts(project, "own")
+    german = made[made["language"] == "de"]
+    assert german.groupby("split").size().to_dict() == {"dev": 9, "test": 19}
+    assert set(german["id"]) == {f"de-{k}" for k in range(1, 29)}
+    assert "texts.csv" not in checksums(load("own.toml"))
+    Path("german.csv").write_text(Path("german.csv").read_text().replace("money", "cash"))
+    assert main(["prepare", "--config", "own.toml"]) == 2
+    assert "prepare was run with another configuration (files.german.csv" in error(capsys)
+
+
+def test_an_override_below_a_value_is_one_line(project, capsys):
+    assert prepare("gridsearch.layers=[8]", "gridsearch.layers.max=9") == 2
+    assert "override 'gridsearch.layers.max=9': layers is no section but [8]" in error(capsys)
+
+
 def test_short_names():
     inside = str(CHECKOUT / "samples/intents/raw.csv")
     names = short_names([inside, "/data/a/x.csv", "/data/b/x.csv", "facebook/xnli/de/test"])

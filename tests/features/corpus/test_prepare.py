@@ -153,6 +153,64 @@ def test_second_texts_are_kept_and_translated(raw):
     assert len(german) == 24 < len(frame)
 
 
+def test_rows_without_ids_are_numbered_as_in_the_file(raw, caplog):
+    whole = prepare(settings(raw, translations={}))
+    caplog.set_level(logging.INFO)
+    frame = pd.read_csv(raw / "raw.csv")
+    frame.drop(columns="id").to_csv(raw / "raw.csv", index=False)
+    table = prepare(settings(raw, translations={}))
+    assert "raw.csv: no column id; the numbers of the rows are the ids" in caplog.text
+    assert table.drop(columns="id").equals(whole.drop(columns="id"))
+    held_out = table[table["split"] != "train"]
+    assert frame["text"].iloc[held_out["id"].astype(int) - 1].tolist() == held_out["text"].tolist()
+
+
+@pytest.fixture
+def own(raw):
+    rows = [(f"text {label} {k}", label) for label in "abx" for k in range(12)]
+    pd.DataFrame([*rows, rows[0]], columns=["text", "label"]).to_csv(raw / "fr.csv", index=False)
+    return str(raw / "fr.csv")
+
+
+def test_texts_with_labels_of_their_own_are_dev_and_test(raw, own, caplog):
+    caplog.set_level(logging.INFO)
+    table = prepare(settings(raw, labelled={"fr": own}))
+    assert "fr: 9 dev, 16 test texts with labels of their own; 12 of other labels left out" in caplog.text
+    french = table[table["language"] == "fr"]
+    assert french.drop_duplicates("text").groupby(["label", "split"]).size().to_dict() == {
+        ("a", "dev"): 4,
+        ("a", "test"): 8,
+        ("b", "dev"): 4,
+        ("b", "test"): 8,
+    }
+    assert french["id"].str.fullmatch(r"fr-\d+").all()
+    assert (french.groupby("text")["split"].nunique() == 1).all()
+    others = table[table["language"] != "fr"].reset_index(drop=True)
+    assert others.equals(prepare(settings(raw)))
+    assert prepare(settings(raw, labelled={"fr": own}, seed=1)).equals(table) is False
+
+
+def test_their_own_splits_are_kept_but_they_train_nothing(raw, own):
+    rewritten(raw, "fr.csv", split="test")
+    assert set(prepare(settings(raw, labelled={"fr": own})).query("language == 'fr'")["split"]) == {"test"}
+    rewritten(raw, "fr.csv", split="train")
+    with pytest.raises(
+        CorpusError, match=r"fr.csv: column split: got 'train' of '1'; accepted: dev, test: 'fr'"
+    ):
+        prepare(settings(raw, labelled={"fr": own}))
+
+
+def test_labels_that_are_not_trained_on_and_other_languages_are_named(raw, own):
+    rewritten(raw, "fr.csv", label="z")
+    with pytest.raises(
+        CorpusError, match=r"fr.csv: column label: got z; accepted: labels .* trained on, a, b, c"
+    ):
+        prepare(settings(raw, labelled={"fr": own}))
+    rewritten(raw, "fr.csv", label="a", language="es")
+    with pytest.raises(CorpusError, match=r"37 rows of other languages.*'fr' \(prepare.labelled.fr\)"):
+        prepare(settings(raw, labelled={"fr": own}))
+
+
 def test_the_splits_of_the_raw_table_are_kept(raw, caplog):
     caplog.set_level(logging.INFO)
     frame = rewritten(raw, split=lambda f: ["test", "dev", "train", "train", "train", "train"] * 14)
@@ -234,6 +292,12 @@ def test_fractions_that_leave_a_split_without_labels():
         (
             {"transfer": "few-shot"},
             "prepare.transfer: got 'few-shot', accepted: zero-shot, translate-train, tr",
+        ),
+        ({"raw": "r", "labelled": {"en": "x"}}, "prepare.labelled: 'en' is the language of the raw texts"),
+        ({"labelled": {"de": "x"}}, "prepare.labelled: means nothing without prepare.raw"),
+        (
+            {"raw": "r", "labelled": {"de": "x"}, "translations": {"de": "y"}},
+            "prepare.labelled: 'de' is translated, too; accepted: its own labels or translations",
         ),
         ({"beams": 0}, "prepare.beams: got 0, accepted: 1 or more"),
         ({"translation_length": 2}, "prepare.translation_length: got 2, accepted: 3 or more"),

@@ -133,7 +133,7 @@ def test_text_of_a_million_characters_and_nul(tmp_path):
         ("a.csv", "\n\n", "the file is empty"),
         ("a.csv", "id,text\n", "the file has a header and no rows"),
         ("a.csv", "id,txt\n1,a\n", "column 'text' is missing (did you mean 'txt'?); present: id, txt"),
-        ("a.csv", "id;text\n1;a\n", "line 1: the header is one field, but holds ';'; corpus.delimiter"),
+        ("a.tsv", "id;text\n1;a\n", "line 1: the header is one field, but holds ';'; corpus.delimiter"),
         ("a.csv", "id,te\u202ext\n1,a\n", "present: id, te\\u202ext"),
         ("a.csv", b"id,text\n1,caf\xe9\n", "row 1 (line 2): byte 0xe9 at offset 13 is not utf-8; corpus.enc"),
         ("a.csv", b'id,text\n1,"x\n\xc3\xa9\n\xff"\n', "row 1 (line 2): byte 0xff at offset 16 is not utf-8"),

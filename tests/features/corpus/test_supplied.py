@@ -75,3 +75,14 @@ def test_a_second_text_is_not_put_where_there_was_none(rows, tmp_path):
 def test_what_does_not_fit_is_named(rows, tmp_path, text, said):
     with pytest.raises(CorpusError, match=f"de.csv: {said}"):
         supplied_texts(rows, written(tmp_path, text))
+
+
+def test_what_is_advised_is_what_helps(rows, tmp_path):
+    (tmp_path / "de.csv").write_bytes("id,text\na,süß\n".encode("cp1252"))
+    with pytest.raises(CorpusError, match=r"de.csv: row 1 .* is not utf-8; accepted: UTF-8$"):
+        supplied_texts(rows, tmp_path / "de.csv")
+
+
+def test_a_spreadsheets_semicolons_are_read(rows, tmp_path):
+    path = written(tmp_path, "\ufeffid;text;text_pair\nb;zwei;Paar\na;eins;\n")
+    assert supplied_texts(rows, path)["text"].tolist() == ["eins", "eins", "zwei"]
