@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 
 import torch
+from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
 from features.encoder.trust import trusts
@@ -47,8 +48,21 @@ def build_baseline(
         use_safetensors=True,
         output_loading_info=True,
     )
+    _drop(model, dropout)
     fresh = frozenset(report["missing_keys"])
     inner = sorted(name for name in fresh if name.startswith(f"{model.base_model_prefix}."))
     if inner:
         log.info("baseline: the encoder has no %s; these weights start random", ", ".join(inner))
     return model, fresh
+
+
+def _drop(model: PreTrainedModel, share: float) -> None:
+    """Give the head its dropout where no setting of its config does: that of MPNet has the encoder's own."""
+    inner = set(model.base_model.modules())
+    own = [part for part in model.modules() if isinstance(part, nn.Dropout) and part not in inner]
+    if not own and share:
+        kind = model.config.model_type
+        log.warning("baseline: the head of %s has no dropout: finetune.dropout is not used", kind)
+    if all(module.p != share for module in own):
+        for module in own:
+            module.p = share

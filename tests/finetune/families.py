@@ -8,6 +8,7 @@ from transformers import (
     DistilBertConfig,
     ElectraConfig,
     ModernBertConfig,
+    MPNetConfig,
     XLMRobertaConfig,
 )
 
@@ -29,6 +30,7 @@ FAMILIES = {
         global_attn_every_n_layers=2, local_attention=8,
     ),
     "electra": ElectraConfig(**SMALL, embedding_size=8),
+    "mpnet": MPNetConfig(**SMALL, max_position_embeddings=66),
 }  # fmt: skip
 
 

@@ -2,7 +2,7 @@ import copy
 
 import pytest
 import torch
-from transformers import BertConfig, BertForSequenceClassification, DebertaV2Config, MPNetConfig
+from transformers import BertConfig, BertForSequenceClassification, DebertaV2Config
 
 from features.encoder.blocks import encoder_layers
 from finetune.freezing.mechanism import (
@@ -12,7 +12,7 @@ from finetune.freezing.mechanism import (
     layer_parameters,
 )
 from finetune.model import MCBertConfig, MCBertForSequenceClassification
-from tests.finetune.families import FAMILIES, SMALL
+from tests.finetune.families import FAMILIES
 
 
 def tiny(encoder):
@@ -157,7 +157,6 @@ FAMILY_CONFIGS = {
     "deberta-v2 with a convolution": DebertaV2Config(
         **FAMILIES["deberta-v2"].to_diff_dict() | {"conv_kernel_size": 3, "conv_act": "gelu"}
     ),
-    "mpnet": MPNetConfig(**SMALL),
 }
 
 
