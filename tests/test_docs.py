@@ -1,5 +1,6 @@
 """The pages: links lead somewhere, commands and settings exist."""
 
+import dataclasses
 import re
 import shlex
 import subprocess
@@ -28,6 +29,7 @@ SECTIONS = [
     "The figure",
     "Where it lives",
 ]
+DEMO = load("demo")
 SOURCE = re.compile(r"`([\w./-]+/[\w./-]*|setup\.cfg|constraints\.txt)`")
 FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(
@@ -68,6 +70,26 @@ def test_links_lead_to_files_and_headings(page):
 def test_the_readme_names_every_page():
     readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
     assert [page.stem for page in DOCS if f"(docs/{page.name}" not in readme] == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=named)
+def test_settings_and_modules_that_a_page_names_exist(page):
+    sections = {field.name: getattr(DEMO, field.name) for field in dataclasses.fields(DEMO)}
+    for quoted in re.findall(r"`([^`\n]+)`", FENCED.sub("", page.read_text(encoding="utf-8"))):
+        if re.fullmatch(r"[\w-]+/[\w./-]+\.py", quoted):
+            assert (CHECKOUT / quoted).is_file(), quoted
+        setting = re.match(r"([a-z]+)\.([a-z_]+)(?![\w.])", quoted)
+        if setting and setting[1] in sections and setting[2] not in ("csv", "jsonl"):
+            assert setting[2] in {field.name for field in dataclasses.fields(sections[setting[1]])}, quoted
+
+
+@pytest.mark.parametrize("page", DOCS, ids=named)
+def test_a_page_begins_with_a_title_and_a_sentence(page):
+    title, empty, sentence = page.read_text(encoding="utf-8").splitlines()[:3]
+    assert title.startswith("# ")
+    assert empty == ""
+    assert re.match(r"[A-Z`]", sentence)
+    assert not sentence.startswith("```")
 
 
 def test_the_index_names_every_decision():
