@@ -30,6 +30,7 @@ SECTIONS = [
     "Where it lives",
 ]
 DEMO = load("demo")
+SUFFIXES = ("csv", "jsonl", "md", "py")  # of files that are called as a section is
 SOURCE = re.compile(r"`([\w./-]+/[\w./-]*|setup\.cfg|constraints\.txt)`")
 FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(
@@ -79,7 +80,7 @@ def test_settings_and_modules_that_a_page_names_exist(page):
         if re.fullmatch(r"[\w-]+/[\w./-]+\.py", quoted):
             assert (CHECKOUT / quoted).is_file(), quoted
         setting = re.match(r"([a-z]+)\.([a-z_]+)(?![\w.])", quoted)
-        if setting and setting[1] in sections and setting[2] not in ("csv", "jsonl"):
+        if setting and setting[1] in sections and setting[2] not in SUFFIXES:
             assert setting[2] in {field.name for field in dataclasses.fields(sections[setting[1]])}, quoted
 
 
