@@ -11,8 +11,9 @@ from typing import Any
 import pandas as pd
 
 from results import summaries
-from results.sections import Run, records, spoken
+from results.sections import Run, records
 from results.table1 import MEAN
+from results.wording import spoken
 
 N_SHOWN = 20
 """Candidates shown at a time."""

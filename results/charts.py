@@ -11,8 +11,7 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from results.canvas import BLUE, GREY, INK, MID_BLUE, ORANGE, finish, symbol_legend
-from results.schema import POOLINGS
+from results.canvas import GREY, INK, MID_BLUE, ORANGE, finish, symbol_legend
 
 SYSTEM_NAMES = {
     "probe": "Probe (frozen)",
@@ -25,41 +24,7 @@ SYSTEM_NAMES = {
 _TUNED = [SYSTEM_NAMES[name] for name in ("baseline", "mcbert", "mcbert_wf")]
 _COLOURS = [GREY, MID_BLUE, ORANGE]
 _SHAPES = ["circle", "square", "triangle-up"]
-_DASHES = [[2, 3], [7, 3], [1, 0]]
-_WHITE_TEXT_FROM = 0.77
-"""Opacity of the blue above which white is easier to read on it than a dark page colour."""
-
-
-def heat_map(cells: pd.DataFrame, domain: tuple[float, float], *, digits: int = 1) -> alt.LayerChart:
-    """Draw layer (across) by pooling (down), the dev micro-F1 in percent in each cell, the best framed.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        From `results.summaries.layer_by_pooling`.
-    domain : pair of float
-        The scores drawn faintest and strongest.
-    digits : int
-        Decimals of the percentages.
-    """
-    poolings = [pooling for pooling in POOLINGS if pooling in set(cells["pooling"])]
-    low, high = domain
-    shade = ((cells["f1"] - low) / (high - low if high > low else 1)).clip(0, 1) * 0.94 + 0.06
-    frame = cells.assign(percent=cells["f1"] * 100, shade=shade)
-    base = alt.Chart(frame).encode(
-        x=alt.X("layer:O", title="layer", axis=alt.Axis(labelAngle=0)),
-        y=alt.Y("pooling:N", title=None, sort=poolings),
-        tooltip=[
-            alt.Tooltip("layer:O"),
-            alt.Tooltip("pooling:N"),
-            alt.Tooltip("classifier:N", title="best classifier"),
-            alt.Tooltip("percent:Q", title="dev micro-F1, %", format=".2f"),
-        ],
-    )
-    frame_of_best = base.transform_filter("datum.best").mark_rect(filled=False, stroke=INK, strokeWidth=2)
-    return finish(
-        [_tiles(base), _numbers(base, f".{digits}f", "percent:Q"), frame_of_best], height=34 * len(poolings)
-    )
+_DASHES = [[2, 3], [1, 0], [6, 5]]
 
 
 def effects(rows: pd.DataFrame, title: str, *, legend: bool) -> alt.LayerChart:
@@ -132,29 +97,6 @@ def by_n_layers(rows: pd.DataFrame) -> alt.LayerChart:
     return finish([lines, points])
 
 
-def confusion(cells: pd.DataFrame) -> alt.LayerChart:
-    """Draw one language's matrix: true labels down, predicted across, counts shaded by their row share.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        Rows of one language from `results.summaries.confusion_of`.
-    """
-    labels = sorted({*cells["label"], *cells["predicted"]})
-    frame = cells.assign(shade=cells["share"] * 0.97 + 0.03, percent=cells["share"] * 100)
-    base = alt.Chart(frame).encode(
-        x=alt.X("predicted:N", title="predicted", sort=labels, axis=alt.Axis(labelAngle=-35, labelLimit=110)),
-        y=alt.Y("label:N", title="true", sort=labels, axis=alt.Axis(labelLimit=110)),
-        tooltip=[
-            alt.Tooltip("label:N", title="true"),
-            alt.Tooltip("predicted:N"),
-            alt.Tooltip("n:Q", title="texts", format=",d"),
-            alt.Tooltip("percent:Q", title="% of the true label", format=".1f"),
-        ],
-    )
-    return finish([_tiles(base), _numbers(base, ",d", "n:Q")], height=30 * len(labels))
-
-
 def curves(rows: pd.DataFrame, events: pd.DataFrame, *, legend: bool) -> alt.LayerChart:
     """Draw accuracy by epoch: a line per system, a band from worst to best seed, a rule at each freeze event.
 
@@ -194,7 +136,8 @@ def curves(rows: pd.DataFrame, events: pd.DataFrame, *, legend: bool) -> alt.Lay
     shape = alt.Shape("name:N", scale=alt.Scale(domain=_TUNED, range=_SHAPES), legend=shown)
     line = base.mark_line(strokeWidth=2).encode(y=alt.Y("percent:Q", scale=scale), strokeDash=dash)
     points = base.mark_point(filled=True, size=45, opacity=1).encode(y="percent:Q", shape=shape)
-    layers = [band, *_event_layers(events, named=legend), line, points]
+    middle = (rows["epoch"].min() + rows["epoch"].max()) / 2
+    layers = [band, *_event_layers(events, middle, named=legend), line, points]
     return finish(layers, height=260 if legend else 150)
 
 
@@ -251,28 +194,32 @@ def _epochs(rows: pd.DataFrame) -> alt.X:
     )
 
 
-def _event_layers(events: pd.DataFrame, *, named: bool) -> list[alt.Chart]:
+def _event_layers(events: pd.DataFrame, middle: float, *, named: bool) -> list[alt.Chart]:
     if events.empty:
         return []
-    frame = events.assign(text="freeze " + events["layers"])
+    frame = _labelled(events)
     base = alt.Chart(frame).encode(
         x="epoch:Q",
         tooltip=["system:N", "epoch:Q", alt.Tooltip("layers:N", title="layers frozen"), "reason:N"],
     )
     rules = base.mark_rule(color=INK, strokeDash=[5, 3], strokeWidth=1.2, opacity=0.75)
-    text = base.mark_text(align="left", dx=5, baseline="top", fontSize=11, color=INK)
-    return [rules, text.encode(text="text:N", y=alt.value(2))] if named else [rules]
-
-
-def _tiles(base: alt.Chart) -> alt.Chart:
-    tile = base.mark_rect(color=BLUE, stroke=INK, strokeOpacity=0.12, strokeWidth=1)
-    shaded: alt.Chart = tile.encode(fillOpacity=alt.FillOpacity("shade:Q", scale=None, legend=None))
-    return shaded
-
-
-def _numbers(base: alt.Chart, number_format: str, field: str) -> alt.Chart:
-    ink = alt.condition(f"datum.shade > {_WHITE_TEXT_FROM}", alt.value("white"), alt.value(INK))
-    numbers: alt.Chart = base.mark_text(fontSize=11).encode(
-        text=alt.Text(field, format=number_format), color=ink
+    if not named:
+        return [rules]
+    # a text at the right end would be cut: it stands left of its rule
+    early, late = (base.transform_filter(f"datum.epoch {side} {middle}") for side in ("<=", ">"))
+    sides = (
+        early.mark_text(align="left", dx=5, baseline="top", fontSize=11, color=INK),
+        late.mark_text(align="right", dx=-5, baseline="top", fontSize=11, color=INK),
     )
-    return numbers
+    texts = [
+        side.transform_filter(f"datum.line == {line}").encode(text="text:N", y=alt.value(2 + 13 * line))
+        for side in sides
+        for line in frame["line"].unique()
+    ]
+    return [rules, *texts]
+
+
+def _labelled(events: pd.DataFrame) -> pd.DataFrame:
+    """Give each event its text and a line of its own to stand on, as far as four lines go."""
+    ordered = events.sort_values("epoch", kind="stable")
+    return ordered.assign(text="freeze " + ordered["layers"], line=[at % 4 for at in range(len(ordered))])

@@ -19,7 +19,7 @@ import pandas as pd
 import vl_convert
 from markupsafe import Markup
 
-from results import conclusion_sections, files, search_sections, sections, tables
+from results import conclusion_sections, files, search_sections, sections, tables, wording
 from results.candidates import candidates
 from results.charts import SYSTEM_NAMES
 from results.figures import FOLDER, vega_version, write_figures
@@ -207,7 +207,7 @@ def render(run: sections.Run, origin: dict[str, Any]) -> tuple[str, Specs]:
         "training": sections.training(run, add),
         "table1": sections.table1(run),
         "embeddings": sections.embeddings(run),
-        "corpus": sections.corpus(run),
+        "corpus": sections.corpus(run, add),
         "provenance": origin,
         "system_names": SYSTEM_NAMES,
     }
@@ -239,7 +239,7 @@ def environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    filled.filters |= {"percent": sections.percent, "points": sections.points}
+    filled.filters |= {"percent": wording.percent, "points": wording.points}
     return filled
 
 

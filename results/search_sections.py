@@ -10,10 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from results import charts, summaries
+from results import charts, numbers, summaries, tiles
 from results.schema import PROTOCOLS
-from results.sections import Add, Run, records, spoken
+from results.sections import Add, Run, records
 from results.table1 import MEAN
+from results.wording import spoken
 
 FACTOR_NAMES = {
     "layer": "layer", "pooling": "pooling", "classifier": "classifier", "n_layers": "number of layers",
@@ -31,6 +32,7 @@ def search(run: Run, add: Add) -> dict[str, Any] | None:
     failed = gridsearch[gridsearch["status"] == "error"]
     return {
         "heat": _heat_maps(cells, add),
+        "heat_numbers": numbers.heat_maps(cells),
         "effects": effects(run, add),
         "sizes": _sizes(gridsearch, add),
         "top": top(run),
@@ -65,6 +67,7 @@ def effects(run: Run, add: Add) -> dict[str, Any] | None:
         )
     return {
         "factors": found,
+        "numbers": numbers.effects(rows, FACTOR_NAMES),
         "split": split,
         "language": summaries.shown_language(table, run.source_language),
     }
@@ -121,11 +124,12 @@ def protocols(run: Run) -> dict[str, Any] | None:
     return {"rows": rows, "languages": languages, "split": split, "shown": shown, "missing": missing}
 
 
-def _sizes(gridsearch: pd.DataFrame, add: Add) -> str | None:
+def _sizes(gridsearch: pd.DataFrame, add: Add) -> dict[str, Any] | None:
     sizes = summaries.by_n_layers(gridsearch)
     if sizes["n_layers"].nunique() < 2:
         return None
-    return add("sizes", charts.by_n_layers(sizes), "Best and median dev micro-F1 by number of layers")
+    figure = add("sizes", charts.by_n_layers(sizes), "Best and median dev micro-F1 by number of layers")
+    return {"chart": figure, "numbers": numbers.sizes(sizes)}
 
 
 def _reported(table: pd.DataFrame) -> str:
@@ -143,7 +147,7 @@ def _heat_maps(cells: Mapping[str, pd.DataFrame], add: Add) -> list[tuple[str, s
             language,
             add(
                 f"heat-{language}",
-                charts.heat_map(
+                tiles.heat_map(
                     frame,
                     (spans.get(language, shared).min(), spans.get(language, shared).max()),
                     digits=1 if language == MEAN else 0,

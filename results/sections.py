@@ -12,11 +12,12 @@ from typing import Any
 
 import pandas as pd
 
-from results import charts, side_by_side, summaries
+from results import charts, numbers, side_by_side, summaries, tiles
 from results.chance import NEAR, near_chance
 from results.charts import SYSTEM_NAMES
 from results.schema import SYSTEMS
 from results.table1 import BASELINE, MEAN, ordered_languages
+from results.wording import spoken
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,24 +39,6 @@ Add = Callable[[str, Any, str], str]
 """Takes a chart in under an id, with what it shows in words, and gives the id back."""
 
 
-def spoken(language: str) -> str:
-    """Write a language, or the mean over the targets, as figures and headings name it."""
-    return "mean over target languages" if language == MEAN else language
-
-
-def percent(value: float, digits: int = 1) -> str:
-    """Write a share as a percentage without its sign; a missing one as a dash."""
-    return "\u2013" if value is None or math.isnan(value) else f"{value * 100:.{digits}f}"
-
-
-def points(value: float, digits: int = 1) -> str:
-    """Write a difference of shares in percentage points, with a real minus sign."""
-    if value is None or math.isnan(value):
-        return "\u2013"
-    rounded = round(value * 100, digits) + 0.0  # no minus sign before a zero
-    return f"{rounded:+.{digits}f}".replace("-", "\u2212") if rounded else f"{rounded:.{digits}f}"
-
-
 def verdict(low: float, high: float) -> str:
     """Say in words what an interval of a difference to the baseline tells."""
     if math.isnan(low):
@@ -73,37 +56,41 @@ def headline(run: Run) -> dict[str, Any]:
         best = summaries.finished(gridsearch).iloc[0].to_dict()
     measured = [] if table1 is None else _measured_means(table1)
     challengers = [row for row in measured if row["system"] != BASELINE]
+    highest = max(challengers or measured, key=lambda row: row["accuracy"], default=None)
     return {
         "winner": best,
         "n_ok": 0 if gridsearch is None else int((gridsearch["status"] == "ok").sum()),
         "n_candidates": 0 if gridsearch is None else len(gridsearch),
         "systems": measured,
-        "best": max(challengers or measured, key=lambda row: row["accuracy"], default=None),
+        "best": highest,
+        "level": _level(measured, highest),
         "targets": _targets(run),
         "transfer": _transfer(run),
         "alarms": _alarms(run),
     }
 
 
-def confusion(run: Run, add: Add) -> list[dict[str, Any]] | None:
-    """Test confusion matrix of the winner per language, with accuracy and distance from chance."""
+def confusion(run: Run, add: Add) -> dict[str, Any] | None:
+    """Test confusion matrices of the winner by language, with accuracy and distance from chance."""
     table = run.table("confusion")
     cells = None if table is None else summaries.confusion_of(table)
     if cells is None or cells.empty:
         return None
     scores = {row["language"]: row for row in records(summaries.accuracies(cells).reset_index())}
-    return [
+    languages = ordered_languages(set(cells["language"]), run.source_language)
+    panels = [
         scores[language]
         | {
             "chart": add(
                 f"confusion-{language}",
-                charts.confusion(cells[cells["language"] == language]),
+                tiles.confusion(cells[cells["language"] == language]),
                 f"Confusion matrix of the winner on test, {language}",
             ),
             "near_chance": scores[language]["accuracy"] < scores[language]["majority"] + NEAR,
         }
-        for language in ordered_languages(set(cells["language"]), run.source_language)
+        for language in languages
     ]
+    return {"panels": panels, "numbers": numbers.confusion(cells, languages)}
 
 
 def training(run: Run, add: Add) -> dict[str, Any] | None:
@@ -135,7 +122,7 @@ def training(run: Run, add: Add) -> dict[str, Any] | None:
         "events": [event | {"name": SYSTEM_NAMES[event["system"]]} for event in records(events)],
         "n_seeds": int(rows["n_seeds"].max()),
         "starts_at": int(plotted["epoch"].min()),
-        "rows": _curve_rows(rows[rows["language"] == shown[0]]),
+        "numbers": numbers.curves(rows, shown),
     }
 
 
@@ -175,14 +162,19 @@ def embeddings(run: Run) -> dict[str, Any] | None:
     }
 
 
-def corpus(run: Run) -> dict[str, Any] | None:
-    """Corpus counts by language and split, with the texts of each label."""
+def corpus(run: Run, add: Add) -> dict[str, Any] | None:
+    """Corpus counts by language and split with the texts of each label, and figures of the labels' shares."""
     table = run.table("corpus")
     if table is None:
         return None
     counts = summaries.corpus_counts(table, run.source_language)
     labels = sorted(table["label"].unique())
-    return {"rows": records(counts.fillna(0)), "labels": labels}
+    shares = summaries.label_shares(table, run.source_language)
+    classes = [
+        (split, add(f"classes-{split}", tiles.classes(part), f"Share of each label by language, {split}"))
+        for split, part in shares.groupby("split", sort=False)
+    ]
+    return {"rows": records(counts.fillna(0)), "labels": labels, "classes": classes}
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -213,6 +205,16 @@ def _measured_means(rows: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
+def _level(measured: list[dict[str, Any]], best: dict[str, Any] | None) -> list[str]:
+    """Name the systems whose difference to the highest holds 0; only differences to MC-BERT are taken."""
+    mcbert = next((row for row in measured if row["system"] == "mcbert"), None)
+    if best is None or mcbert is None:
+        return []
+    others = [(row["name"], row) for row in measured if row is not mcbert]
+    pairs = others if best is mcbert else [(mcbert["name"], best)]
+    return [name for name, row in pairs if row["versus_mcbert_low"] <= 0 <= row["versus_mcbert_high"]]
+
+
 def _transfer(run: Run) -> str:
     """Tell how labels reached the target languages: each way that the run's rows name."""
     tables = [run.table(name) for name in ("gridsearch", "finetune")]
@@ -230,13 +232,3 @@ def _targets(run: Run) -> list[str]:
     elif table1 is not None:
         found = set(table1.loc[table1["source"] == "measured", "language"])
     return ordered_languages(found - {MEAN, run.source_language}, run.source_language)
-
-
-def _curve_rows(rows: pd.DataFrame) -> dict[str, Any]:
-    """Give the mean curves as a table: epochs across, systems down."""
-    epochs = sorted(rows["epoch"].unique())
-    by_system = {
-        SYSTEM_NAMES[str(system)]: dict(zip(part["epoch"], part["accuracy"], strict=True))
-        for system, part in rows.groupby("system")
-    }
-    return {"epochs": epochs, "systems": by_system}

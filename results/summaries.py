@@ -207,3 +207,29 @@ def corpus_counts(corpus: pd.DataFrame, source_language: str) -> pd.DataFrame:
         rows.append(row)
     rows.sort(key=lambda row: (row["language"] != source_language, row["language"], order[str(row["split"])]))
     return pd.DataFrame(rows)
+
+
+def label_shares(corpus: pd.DataFrame, source_language: str) -> pd.DataFrame:
+    """Tell how the texts of each language and split are spread over the labels.
+
+    Returns
+    -------
+    DataFrame
+        Columns split (train, dev, test in this order), language (source first), label, n_texts, share; a row
+        for every label, also where there are no texts of it.
+    """
+    counts = corpus_counts(corpus, source_language).fillna(0)
+    labels = sorted(corpus["label"].unique())
+    rows = [
+        {
+            "split": split,
+            "language": row["language"],
+            "label": label,
+            "n_texts": int(row[f"label: {label}"]),
+            "share": row[f"label: {label}"] / max(row["n_texts"], 1),
+        }
+        for split in ("train", "dev", "test")
+        for row in counts[counts["split"] == split].to_dict("records")
+        for label in labels
+    ]
+    return pd.DataFrame(rows)

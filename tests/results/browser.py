@@ -1,9 +1,13 @@
 """Pages in real headless Chromium, driven through its DevTools protocol: real keys, real widths, real print.
 
 The protocol runs over two pipes (`--remote-debugging-pipe`): no port, no driver, nothing but Chromium itself.
+Pictures of a report to look at, light and dark, wide and narrow, and its print-out:
+
+    python -m tests.results.browser results/runs/demo/report.html pictures
 """
 
 import base64
+import contextlib
 import fcntl
 import itertools
 import json
@@ -11,7 +15,10 @@ import os
 import select
 import shutil
 import signal
+import sys
+import tempfile
 import time
+from pathlib import Path
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
@@ -20,12 +27,11 @@ FLAGS = (
 )
 PATIENCE = 60
 """Seconds for any one answer."""
-KEYS = {
-    "Tab": (9, None), "Enter": (13, "\r"), " ": (32, " "), "Escape": (27, None), "Backspace": (8, None),
-    "ArrowDown": (40, None), "ArrowRight": (39, None), "ArrowLeft": (37, None), "Home": (36, None),
-}  # fmt: skip
+KEYS = {"Tab": (9, None), "Enter": (13, "\r"), "Backspace": (8, None), "ArrowRight": (39, None)}
 """Keys that are not letters: the code that Chromium knows them by, and the text that they type."""
 SHIFT = 8
+SLICE = 1500
+"""Pixels of the page in one picture."""
 DRAWN = """new Promise((done) => {
   const count = (selector) => document.querySelectorAll(selector).length;
   const look = () => count(".vega") === count(".vega svg.marks") ? done(true) : setTimeout(look, 20);
@@ -149,3 +155,22 @@ class Chromium:
             time.sleep(0.02)
         os.kill(self._process, signal.SIGKILL)
         os.waitpid(self._process, 0)
+
+
+def photograph(page, folder):
+    """Write pictures of a page, slice by slice, and its print-out into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as profile, contextlib.closing(Chromium(profile)) as chromium:
+        for width, dark in itertools.product((1280, 390), (False, True)):
+            chromium.open(page, width=width, dark=dark)
+            height = chromium.run("document.documentElement.scrollHeight")
+            for top in range(0, height, SLICE):
+                name = f"{width}-{'dark' if dark else 'light'}-{top // SLICE + 1:02}.png"
+                picture = chromium.picture(top=top, width=width, height=min(SLICE, height - top))
+                (folder / name).write_bytes(picture)
+        chromium.open(page, width=1280)
+        (folder / "paper.pdf").write_bytes(chromium.pdf())
+
+
+if __name__ == "__main__":
+    photograph(Path(sys.argv[1]).resolve(), Path(sys.argv[2]))

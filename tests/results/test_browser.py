@@ -97,7 +97,7 @@ def test_light_and_wide_all_is_drawn_named_and_fits(chromium, page):
     assert chromium.requests == [page.as_uri()]
     names = chromium.run(NAMES)
     assert all(names)
-    assert len(set(names)) == len(names) == 8 + 5 + 7 + 8 + 1
+    assert len(set(names)) == len(names) == 8 + 5 + 7 + 8 + 1 + 3
     assert chromium.run(WIDTHS) == [1280, 1280]
     assert chromium.run(OUTSIDE) == []
     assert broken_rules(chromium) == []

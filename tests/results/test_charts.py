@@ -13,13 +13,10 @@ def drawn():
     effects = summaries.effects(synthetic.evidence(gridsearch)["effects"], "en")
     curves = summaries.training_curves(finetune, "en").query("language == 'zh'")
     events = summaries.freeze_events(freezing)
-    cells = summaries.confusion_of(synthetic.confusion()).query("language == 'zh'")
     return {
-        "heat_map": charts.heat_map(summaries.layer_by_pooling(gridsearch, "mean"), (0.5, 0.9)),
         "effects": charts.effects(effects[effects["factor"] == "layer"], "layer", legend=True),
         "quiet effects": charts.effects(effects[effects["factor"] == "pooling"], "pooling", legend=False),
         "by_n_layers": charts.by_n_layers(summaries.by_n_layers(gridsearch)),
-        "confusion": charts.confusion(cells),
         "curves": charts.curves(curves, events, legend=True),
         "quiet curves": charts.curves(curves, events.iloc[:0], legend=False),
     }
@@ -46,15 +43,16 @@ def values(chart):
     return [row for rows in chart.to_dict()["datasets"].values() for row in rows]
 
 
-def test_heat_map_shades_from_faint_to_strong_within_the_domain():
-    cells = pd.DataFrame(
-        {"layer": [6, 7, 8], "pooling": "max", "classifier": "lda", "f1": [0.5, 0.7, 0.9], "best": [0, 0, 1]}
+def test_freeze_events_do_not_write_over_each_other():
+    events = pd.DataFrame(
+        {"system": "mcbert_wf", "epoch": [1, 1, 4], "layers": ["9", "8", "0+1"], "reason": ""}
     )
-    shades = [row["shade"] for row in values(charts.heat_map(cells, (0.5, 0.9)))]
-    assert shades == pytest.approx([0.06, 0.53, 1.0])
-    assert [row["shade"] for row in values(charts.heat_map(cells.iloc[:1], (0.5, 0.5)))] == pytest.approx(
-        [0.06]
-    )
+    curves = charts.curves(summaries.training_curves(synthetic.finetune()[0], "en"), events, legend=True)
+    lines = {row["text"]: row["line"] for row in values(curves) if "text" in row}
+    assert lines == {"freeze 9": 0, "freeze 8": 1, "freeze 0+1": 2}
+    texts = [layer for layer in curves.to_dict()["layer"] if layer["mark"]["type"] == "text"]
+    assert {layer["encoding"]["y"]["value"] for layer in texts} == {2, 15, 28}
+    assert {layer["mark"]["align"] for layer in texts} == {"left", "right"}
 
 
 def marks(chart):

@@ -3,14 +3,14 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from results import charts, figures, report, summaries
+from results import figures, report, summaries, tiles
 from tests.results import synthetic
 
 
 @pytest.fixture(scope="module")
 def specs():
     cells = summaries.layer_by_pooling(synthetic.gridsearch(), "mean")
-    spec = charts.heat_map(cells, (0.5, 0.9)).to_dict() | {"description": "Layer & pooling"}
+    spec = tiles.heat_map(cells, (0.5, 0.9)).to_dict() | {"description": "Layer & pooling"}
     return {"heat-mean": spec, "heat-zh/Hant": spec}
 
 

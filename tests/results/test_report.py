@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from results import report, schema, tables
-from results.sections import points
+from results.wording import points
 from tests.results import synthetic
 
 
@@ -50,7 +50,7 @@ def test_every_section_is_there_and_every_table_has_a_caption(html):
         *("table1", "embeddings", "corpus", "provenance"),
     ]
     page = Page(html)
-    assert page.tags.count("table") == page.tags.count("caption") == 7
+    assert page.tags.count("table") == page.tags.count("caption") == 11
     assert page.tags.count("h1") == 1
 
 
@@ -112,7 +112,12 @@ def test_absent_stages_are_said_to_be_not_run(tmp_path):
     html = report.build(tmp_path)[0].read_text(encoding="utf-8")
     for name in ("gridsearch.csv", "confusion.csv", "finetune.csv", "table1.csv"):
         assert f"Not run: {name} is absent" in html
-    assert "<script" not in html
+    assert re.findall('data-spec="([^"]*)"', html) == ["classes-train", "classes-dev", "classes-test"]
+
+
+def test_without_figures_there_is_no_script(tmp_path):
+    tables.write(schema.FREEZING, synthetic.finetune()[1], tmp_path / "freezing.csv")
+    assert "<script" not in report.build(tmp_path)[0].read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("transfer", ["zero-shot", "translate-train-all"])

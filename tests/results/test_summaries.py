@@ -98,3 +98,16 @@ def test_corpus_counts_sum_the_labels():
     assert counts["language"].iloc[0] == "en"
     assert list(counts["split"][:3]) == ["train", "dev", "test"]
     assert counts.loc[0, "label: refund status"] == 180
+
+
+def test_label_shares_add_up_and_name_labels_without_texts():
+    corpus = synthetic.corpus()
+    corpus = corpus[~((corpus["language"] == "zh") & (corpus["label"] == "refund status"))]
+    shares = summaries.label_shares(corpus, "en")
+    assert shares["split"].unique().tolist() == ["train", "dev", "test"]
+    assert shares["language"].iloc[0] == "en"
+    assert (shares.groupby(["split", "language"])["share"].sum() - 1).abs().max() < 1e-12
+    zh = shares[(shares["language"] == "zh") & (shares["split"] == "test")].set_index("label")
+    assert zh["n_texts"].to_dict() == {
+        name: 0 if name == "refund status" else 50 for name in synthetic.LABELS
+    }
