@@ -28,7 +28,7 @@ def header_delimiter(path: Path, encoding: str) -> str:
     if counts[","] > 1 or max(counts.values()) < 2:
         return ","
     found = max(counts, key=lambda delimiter: counts[delimiter])
-    log.info("%s: the fields of the header stand apart by %r, and so those of the rows", path, found)
+    log.debug("%s: the fields of the header stand apart by %r, and so those of the rows", path, found)
     return found
 
 

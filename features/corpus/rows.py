@@ -75,7 +75,7 @@ class Wanted:
             their = self.theirs(name)
             if their in present or (name in self.optional and name not in self.columns):
                 continue
-            close = get_close_matches(their, list(present), n=1)
+            close = get_close_matches(their, list(present), n=1, cutoff=0.7)
             hint = f" (did you mean {close[0]!r}?)" if close else ""
             nul = "; the names hold NUL: is it UTF-16?" if any("\0" in name for name in present) else ""
             raise CorpusError(
