@@ -21,6 +21,13 @@ class Claim:
     tested_by: str
     """Settings under which a run tests it."""
 
+    margin: float = 0.0
+    """What may be lost, as a share: a claim that something is not needed, or does not help, holds where the
+    interval lies above minus this; no interval could show that a difference is exactly 0."""
+
+
+POINT = 0.01
+"""One point of accuracy: losing less is held to be nothing."""
 
 CLAIMS = {
     "epochs": Claim(
@@ -41,6 +48,7 @@ CLAIMS = {
     "fewer": Claim(
         number=4,
         words="Not all layers are needed.",
+        margin=POINT,
         tested_by="gridsearch.layers of 2 or more, and a gridsearch.budget that reaches all subsets",
     ),
     "middle": Claim(
@@ -67,6 +75,7 @@ CLAIMS = {
     "head": Claim(
         number=8,
         words="A deeper head does not help.",
+        margin=POINT,
         tested_by='the stage knobs with knobs.method="each" and knobs.values.head_layers=[1], or '
         "gridsearch.classifiers with mlp",
     ),

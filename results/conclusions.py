@@ -92,17 +92,21 @@ def overall(verdicts: Sequence[str]) -> str:
     return SUPPORTED if set(tested) == {SUPPORTED} else NOT_SUPPORTED
 
 
-def judge(interval: Interval | None, why: str) -> tuple[str, str]:
-    """Give the verdict on one interval, and the reason; without an interval the reason is `why`."""
+def judge(interval: Interval | None, why: str, margin: float = 0.0) -> tuple[str, str]:
+    """Give the verdict on one interval, and the reason; without an interval the reason is `why`.
+
+    A claim that something is not better is judged against `-margin`, all others against 0.
+    """
     if interval is None:
         return NOT_TESTED, why
     if math.isnan(interval.low):
         return NOT_TESTED, "one value has no interval"
-    if interval.low > 0:
-        return SUPPORTED, "the interval lies above 0"
-    if interval.high < 0:
-        return NOT_SUPPORTED, "the interval lies below 0: the other way round"
-    return NOT_SUPPORTED, "the interval holds 0: neither shown nor refuted"
+    line = f"{-100 * margin:g} points" if margin else "0"
+    if interval.low > -margin:
+        return SUPPORTED, f"the interval lies above {line}"
+    if interval.high < -margin:
+        return NOT_SUPPORTED, f"the interval lies below {line}: the other way round"
+    return NOT_SUPPORTED, f"the interval holds {line}: neither shown nor refuted"
 
 
 _SEARCHED = [column.name for column in GRIDSEARCH.columns]
@@ -111,7 +115,7 @@ _ROW = {column.name for column in CONCLUSIONS.columns} - set(STAMP)
 
 def _row(finding: Finding) -> dict[str, object]:
     claim = CLAIMS[finding.claim]
-    verdict, why = judge(finding.interval, finding.why)
+    verdict, why = judge(finding.interval, finding.why, claim.margin)
     if verdict == NOT_TESTED:
         why = f"{why}; tested by {claim.tested_by}"
     known = finding.interval is not None
@@ -122,6 +126,7 @@ def _row(finding: Finding) -> dict[str, object]:
         "effect": finding.interval.difference if finding.interval else math.nan,
         "low": finding.interval.low if finding.interval else math.nan,
         "high": finding.interval.high if finding.interval else math.nan,
+        "margin": claim.margin,
         "n": finding.n if known else None,
         "unit": finding.unit if known else "",
         "protocol": finding.protocol if known else "",

@@ -6,7 +6,7 @@ python -m results.dictionary > results/README.md
 from __future__ import annotations
 
 from results.columns import Table
-from results.kinds import count, difference, stamp, text
+from results.kinds import count, difference, share, stamp, text
 from results.schema.words import PROTOCOLS
 
 SUPPORTED, NOT_SUPPORTED, NOT_TESTED = "supported", "not supported", "not tested here"
@@ -31,6 +31,11 @@ CONCLUSIONS = Table(
             "low", "lower end of its 95% interval: paired bootstrap over texts, Student's t over seeds"
         ),
         difference("high", "upper end of it"),
+        share(
+            "margin",
+            "what may be lost where the claim is that something is not needed or does not help: the interval "
+            "must lie above minus this; 0 for the other claims",
+        ),
         count("n", "of what `unit` says, how many the interval is over", least=1, nullable=True),
         text("unit", "what the interval is over: other texts, or other trainings", ("texts", "seeds"), True),
         text(
@@ -42,7 +47,7 @@ CONCLUSIONS = Table(
         text("split", "part of the corpus that was compared on", ("dev", "test"), nullable=True),
         text(
             "verdict",
-            "supported: the interval lies above 0; not supported: it holds 0 or lies below, see `why`; a "
+            "supported: the interval lies above minus `margin`; not supported: it does not, see `why`; a "
             "claim is supported where every comparison that could be made supports it",
             VERDICTS,
         ),

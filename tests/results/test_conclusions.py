@@ -37,6 +37,28 @@ def test_a_verdict_needs_an_interval_that_leaves_out_0(low, high, verdict, why):
     assert why in because
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "verdict", "why"),
+    [
+        (-0.009, 0.02, SUPPORTED, "above -1 points"),
+        (-0.011, 0.02, NOT_SUPPORTED, "holds -1 points"),
+        (-0.03, -0.011, NOT_SUPPORTED, "the other way round"),
+    ],
+)
+def test_what_is_not_needed_may_lose_less_than_the_margin(low, high, verdict, why):
+    given, because = judge(Interval(0.0, low, high), "", margin=CLAIMS["head"].margin)
+    assert given == verdict
+    assert why in because
+
+
+def test_a_deeper_head_that_gains_nothing_does_not_help():
+    knobs = trials({"head_layers": 1})
+    knobs["knobs"] = knobs["knobs"].assign(low=-0.004, versus_default=0.0, high=0.008)
+    (row,) = rows_of("head", knobs).to_dict("records")[1:]
+    assert (row["verdict"], row["margin"]) == (SUPPORTED, 0.01)
+    assert row["low"] == -0.008
+
+
 def test_a_conclusion_stands_where_every_comparison_made_supports_it():
     assert overall([SUPPORTED, NOT_TESTED]) == SUPPORTED
     assert overall([SUPPORTED, NOT_SUPPORTED]) == NOT_SUPPORTED
