@@ -93,10 +93,7 @@ def overall(verdicts: Sequence[str]) -> str:
 
 
 def judge(interval: Interval | None, why: str, margin: float = 0.0) -> tuple[str, str]:
-    """Give the verdict on one interval, and the reason; without an interval the reason is `why`.
-
-    A claim that something is not better is judged against `-margin`, all others against 0.
-    """
+    """Give the verdict on one interval, against `-margin`, and the reason: `why` without an interval."""
     if interval is None:
         return NOT_TESTED, why
     if math.isnan(interval.low):
