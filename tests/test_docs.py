@@ -5,11 +5,13 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from pipeline.cli import build_parser
 from pipeline.config import CHECKOUT, load, presets
+from results.tables import find_table
 
 PAGES = sorted(
     [
@@ -82,6 +84,20 @@ def test_settings_and_modules_that_a_page_names_exist(page):
         setting = re.match(r"([a-z]+)\.([a-z_]+)(?![\w.])", quoted)
         if setting and setting[1] in sections and setting[2] not in SUFFIXES:
             assert setting[2] in {field.name for field in dataclasses.fields(sections[setting[1]])}, quoted
+
+
+def rows_of_results():
+    page = (CHECKOUT / "docs" / "results.md").read_text(encoding="utf-8")
+    for file, columns in re.findall(r"^\| `([\w*]+\.csv)` \| [^|]+ \| ([^|[]+) \|$", page, re.MULTILINE):
+        yield pytest.param(file, re.findall(r"(?:^|, | and )([a-z]\w*)", columns), id=file)
+
+
+@pytest.mark.parametrize(("file", "names"), list(rows_of_results()))
+def test_columns_that_the_page_on_results_names_are_declared(file, names):
+    table = find_table(Path(file.replace("*", "x")))
+    assert table is not None
+    known = {column.name for column in table.columns} | {"dev_f1_", "test_f1_"}
+    assert set(names) <= known
 
 
 @pytest.mark.parametrize("page", DOCS, ids=named)

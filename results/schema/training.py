@@ -157,7 +157,7 @@ TABLE1 = Table(
 )
 
 PUBLISHED = Table(
-    file_name="xnli.csv",
+    file_name="published/xnli.csv",
     meaning="Published XNLI accuracies, one source per row (results/published/).",
     row="a published system and language",
     key=("system", "language"),

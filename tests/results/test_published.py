@@ -77,7 +77,8 @@ def test_every_file_is_there_and_no_other(name):
 
 def test_an_address_that_is_none_is_refused(tmp_path):
     text = (PUBLISHED / "xnli.csv").read_text(encoding="utf-8")
-    path = tmp_path / "xnli.csv"
+    path = tmp_path / "published" / "xnli.csv"
+    path.parent.mkdir()
     path.write_text(
         text.replace("https://github.com/facebookresearch/XLM\n", "see the paper\n"), encoding="utf-8"
     )
@@ -108,6 +109,22 @@ def test_figures_of_other_encoders_are_the_ones_of_their_pages():
         "XLM-R base, zero-shot (dev)",
         "mDeBERTa-v3 base, zero-shot (dev)",
     }
+
+
+def test_figures_of_other_sentence_encoders_are_the_ones_of_their_pages(tatoeba, sts):
+    errors = tatoeba.groupby("system")["error_rate"].agg(["mean", "size"]).round(4)
+    spearman = sts[sts["split"].eq("test")].set_index("system")["spearman"]
+    for system, error, similarity in (
+        ("LaBSE", 0.0403, 0.7225),
+        ("paraphrase-multilingual-mpnet", 0.0421, 0.8682),
+        ("paraphrase-multilingual-MiniLM-L12", 0.0509, 0.8442),
+        ("multilingual-e5-base", 0.0676, 0.8564),
+    ):
+        assert errors.loc[system].tolist() == [error, 10]
+        assert spearman[system] == similarity
+    english = {"mean": 0.7712, "max": 0.7718, "CLS": 0.763}
+    for pooling, figure in english.items():
+        assert spearman[f"SBERT-NLI BERT-base, {pooling} (English)"] == figure
 
 
 def test_figures_that_nobody_has_checked_are_left_out(tatoeba):
