@@ -70,6 +70,15 @@ def parse(table: Table, path: Path) -> tuple[Cells, list[str]]:
         return nothing, [f"{error}; accepted: RFC 4180 quoting"]
 
 
+def header(path: Path) -> list[str]:
+    """Return the names in the header of a file; none where it has none that can be read."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return next(csv.reader(file, strict=True), [])
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
+
+
 def header_problems(table: Table, names: Sequence[str]) -> list[str]:
     """List what is wrong with a header: columns doubled, missing or not declared; one line where all are."""
     accepted = ", ".join(column.name for column in table.columns)

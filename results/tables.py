@@ -15,7 +15,7 @@ import pandas as pd
 
 from results import files
 from results.columns import Column, Table, neutralise
-from results.parsed import Cells, header_problems, parse, printable
+from results.parsed import Cells, header, header_problems, parse, printable
 from results.schema import TABLES
 
 MOST_CASES = 5
@@ -113,7 +113,9 @@ def validate(path: Path | str) -> list[str]:
     table = find_table(path)
     if table is None:
         known = ", ".join(table.file_name for table in TABLES)
-        return [f"{printable(str(path))}: unknown file name {path.name!r}; accepted: {known}"]
+        fits = [table.file_name for table in TABLES if not header_problems(table, header(path))]
+        hint = f" (by its columns it is {' or '.join(fits)})" if fits else ""
+        return [f"{printable(str(path))}: unknown file name {path.name!r}{hint}; accepted: {known}"]
     cells, problems = parse(table, path)
     if cells.names:
         problems = problems + _cell_problems(table, cells)

@@ -100,3 +100,14 @@ def test_a_folder_of_a_tables_name_is_no_table(tmp_path):
 def test_a_name_that_a_terminal_would_run_is_escaped(tmp_path):
     (problem,) = tables.validate(tmp_path / "a\nb" / TEXTS.file_name)
     assert problem.endswith("a\\nb/texts.csv: no such file")
+
+
+@pytest.mark.parametrize("name", ["texts (1).csv", "Texts.CSV", "texte.csv"])
+def test_a_renamed_table_is_known_by_its_columns(name, tmp_path):
+    (tmp_path / name).write_text("\ufeff" + HEADER + ROW)
+    (problem,) = tables.validate(tmp_path / name)
+    assert f"unknown file name {name!r} (by its columns it is texts.csv); accepted: texts.csv, " in problem
+    for content in (b"", b"\xff\xfe", b'"open', b"a,b\n"):
+        (tmp_path / name).write_bytes(content)
+        (problem,) = tables.validate(tmp_path / name)
+        assert f"unknown file name {name!r}; accepted: texts.csv, " in problem
