@@ -14,7 +14,6 @@ import torch
 from finetune.embeddings.job import EmbeddingsJob, run_embeddings_job
 from finetune.job import run_job
 from finetune.training import checkpoints, ranks
-from pipeline.cli import main
 from pipeline.cluster import ranks as processes
 from tests.finetune.conftest import _train_job
 
@@ -105,10 +104,3 @@ def run(rank, port, tasks, out, kill=None):
     except processes.LostProcessError:
         traceback.print_exc()
         sys.exit(3)
-
-
-if __name__ == "__main__":
-    in_the_save_after_the_event = Kill(0, "sync", 28)
-    if (os.environ["RANK"], os.environ["TORCHELASTIC_RESTART_COUNT"]) == ("0", "0"):
-        kill_at(in_the_save_after_the_event)
-    sys.exit(main(sys.argv[1:]))

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import multiprocessing
 import os
 import pickle
 import re
@@ -21,6 +20,7 @@ from finetune.job import run_job
 from pipeline.cli import main
 from results.schema import FINETUNE, FREEZING
 from results.tables import read
+from tests import processes
 from tests.finetune import ranked
 from tests.finetune.ranked import Kill, Shared
 from tests.finetune.test_kill import left
@@ -46,12 +46,17 @@ dropout = 0.0
 freeze = {{ 1 = [0, 1] }}
 """
 
-
-@pytest.fixture(scope="module")
-def context():
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([ranked.__name__])
-    return context
+STARTS = """
+import os
+if "TORCHELASTIC_RUN_ID" in os.environ:
+    from pathlib import Path
+    from pipeline import config
+    from tests.finetune import ranked
+    config.PRESETS = Path(__file__).parent
+    in_the_save_after_the_event = ranked.Kill(0, "sync", 28)
+    if (os.environ["RANK"], os.environ["TORCHELASTIC_RESTART_COUNT"]) == ("0", "0"):
+        ranked.kill_at(in_the_save_after_the_event)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -65,16 +70,14 @@ def still_encoder(encoder, tmp_path_factory):
     return folder
 
 
-def together(context, tasks, folder, kill=None):
+def together(tasks, folder, kill=None):
     """Run tasks in two processes; return their exit statuses and each task's result and error."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     out = folder / "done.pickle"
     out.unlink(missing_ok=True)
-    both = [context.Process(target=ranked.run, args=(k, port, tasks, out, kill)) for k in (0, 1)]
-    for process in both:
-        process.start()
+    both = [processes.begin(ranked.run, k, port, tasks, out, kill) for k in (0, 1)]
     try:
         for process in both:
             process.join(SECONDS)
@@ -106,12 +109,12 @@ def still_job(make_job, still_encoder):
         {"batch_tokens": 64, "gradient_accumulation": 2, "protocol": "target-dev"},
     ],
 )
-def test_two_processes_train_as_one_does(context, still_job, train_job, tmp_path, options):
+def test_two_processes_train_as_one_does(still_job, train_job, tmp_path, options):
     job = still_job(**options)
     other = dataclasses.replace(job, freeze={1: (2,)})  # what the second process decides must not matter
     shared, alone = tmp_path / "shared", tmp_path / "alone"
     shared.mkdir()
-    assert together(context, [Shared((job, other), shared)], tmp_path) == ([0, 0], [(2, None)])
+    assert together([Shared((job, other), shared)], tmp_path) == ([0, 0], [(2, None)])
     first, second = (found["weights"] for found in kept(shared))
     assert all(torch.equal(first[name], second[name]) for name in first)
     one, training, _, _ = train_job(job, alone)
@@ -141,15 +144,15 @@ def require_alike(found, expected):
         assert mine.train_loss == pytest.approx(theirs.train_loss, abs=1e-5)
 
 
-def test_killed_and_resumed_ends_the_same_with_every_process_dropping_its_own(context, make_job, tmp_path):
+def test_killed_and_resumed_ends_the_same_with_every_process_dropping_its_own(make_job, tmp_path):
     options = {"epochs": 3, "batch_size": 4, "eval_steps": 4, "checkpoint_steps": 2, "protocol": "target-dev"}
     made = make_job("mcbert_wf", freeze={1: (1, 3)}, precision="bfloat16", **options)
     whole, killed = (
         dataclasses.replace(made, out=tmp_path / name, save_model=True) for name in ("whole", "killed")
     )
-    assert together(context, [whole], tmp_path) == ([0, 0], [(str(whole.result), None)])
+    assert together([whole], tmp_path) == ([0, 0], [(str(whole.result), None)])
     in_the_save_at_the_event, after_it = Kill(0, "sync", 20), Kill(1, "step", 4)
-    assert together(context, [killed], tmp_path, in_the_save_at_the_event) == ([-signal.SIGKILL, 1], None)
+    assert together([killed], tmp_path, in_the_save_at_the_event) == ([-signal.SIGKILL, 1], None)
     assert [path.name for path in sorted(killed.checkpoints.iterdir())] == [
         ".unfinished-6",
         "step-2",
@@ -157,19 +160,19 @@ def test_killed_and_resumed_ends_the_same_with_every_process_dropping_its_own(co
     ]
     with pytest.raises(ValueError, match="processes: got 1, accepted: 2; set it back"):
         run_job(killed)
-    assert together(context, [killed], tmp_path, after_it) == ([3, -signal.SIGKILL], None)
+    assert together([killed], tmp_path, after_it) == ([3, -signal.SIGKILL], None)
     assert (killed.checkpoints / "step-6").exists()
-    assert together(context, [killed], tmp_path) == ([0, 0], [(str(killed.result), None)])
+    assert together([killed], tmp_path) == ([0, 0], [(str(killed.result), None)])
     assert left(killed) == left(whole)
 
 
-def test_a_loss_that_is_not_finite_in_one_stops_both_and_the_next_training_runs(context, still_job, tmp_path):
+def test_a_loss_that_is_not_finite_in_one_stops_both_and_the_next_training_runs(still_job, tmp_path):
     bad, good = tmp_path / "bad", tmp_path / "good"
     for folder in (bad, good):
         folder.mkdir()
     jobs = (still_job(epochs=1),) * 2
     tasks = [Shared(jobs, bad, spoilt=(1, 2, float("nan"))), Shared(jobs, good)]
-    statuses, done = together(context, tasks, tmp_path)
+    statuses, done = together(tasks, tmp_path)
     assert statuses == [0, 0]
     (failed, error), passed = done
     assert failed is None
@@ -179,9 +182,9 @@ def test_a_loss_that_is_not_finite_in_one_stops_both_and_the_next_training_runs(
 
 
 @pytest.mark.parametrize(("rank", "statuses"), [(0, [3, 1]), (1, [3, 1])])
-def test_a_process_that_fails_alone_ends_both(context, still_job, tmp_path, rank, statuses):
+def test_a_process_that_fails_alone_ends_both(still_job, tmp_path, rank, statuses):
     shared = Shared((still_job(),) * 2, tmp_path, spoilt=(rank, 2, MemoryError("nothing left")))
-    assert together(context, [shared, shared], tmp_path) == (statuses, None)
+    assert together([shared, shared], tmp_path) == (statuses, None)
     (said,) = re.findall(
         f"torchrun: process {rank}.*", (tmp_path / f"stderr-{rank}").read_text(encoding="utf-8")
     )
@@ -191,14 +194,21 @@ def test_a_process_that_fails_alone_ends_both(context, still_job, tmp_path, rank
 def test_killed_under_torchrun_the_command_line_goes_on_and_writes_what_one_process_writes(
     still_encoder, corpus, tmp_path
 ):
-    config = tmp_path / "mine.toml"
+    """The page's own command, `demo` being a tiny encoder and corpus, its first process killed once."""
+    page = (ROOT / "docs/freezing.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```bash\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert re.fullmatch(r"torchrun .* -m -- pipeline finetune --config demo --run two\n", block)
+    config = tmp_path / "demo.toml"
     config.write_text(CONFIG.format(corpus=corpus, encoder=still_encoder), encoding="utf-8")
-    options = ["finetune", f"--config={config}", f"--runs={tmp_path}", f"--cache={tmp_path / 'cache'}"]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    (tmp_path / "sitecustomize.py").write_text(STARTS, encoding="utf-8")
+    path = {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}",
+    }
     shared = subprocess.run(
-        [*torchrun, "--max-restarts", "1", "-m", "--", ranked.__name__, *options, "--run", "shared"],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        ["bash", "-e", "-c", block],
+        cwd=tmp_path,
+        env={**os.environ, **path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
         timeout=240,
@@ -207,8 +217,9 @@ def test_killed_under_torchrun_the_command_line_goes_on_and_writes_what_one_proc
     assert shared.returncode == 0, shared.stderr
     found = re.findall(r"finetune: .* trainings, . to do|resumed at step 3", shared.stderr)
     assert found == ["finetune: 2 trainings, 2 to do", "finetune: 2 trainings, 1 to do", "resumed at step 3"]
-    assert main([*options, "--run", "alone", "--workers", "1"]) == 0
-    folders = [tmp_path / "shared", tmp_path / "alone"]
+    options = [f"--config={config}", f"--runs={tmp_path}", f"--cache={tmp_path / 'cache'}", "--workers", "1"]
+    assert main(["finetune", *options, "--run", "alone"]) == 0
+    folders = [tmp_path / "results/runs/two", tmp_path / "alone"]
     written = [
         {path.relative_to(folder) for path in folder.rglob("*") if "events." not in path.name}
         for folder in folders

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import multiprocessing
 import os
 import random
 import shutil
@@ -16,6 +15,7 @@ import pytest
 from finetune.finetune import Inputs
 from finetune.settings import FinetuneSettings
 from finetune.training import checkpoints
+from tests import processes
 from tests.finetune import killable
 from tests.finetune.conftest import STAMP
 
@@ -24,13 +24,6 @@ OPTIONS = {
     "epochs": 3, "batch_size": 4, "eval_steps": 4, "checkpoint_steps": 2, "protocol": "target-dev",
     "gradient_accumulation": 2, "head_learning_rate": 3e-3, "freeze_embeddings": True,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def context():
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([killable.__name__])
-    return context
 
 
 @pytest.fixture
@@ -62,16 +55,8 @@ def logged(job):
     return {tag: [(event.step, event.value) for event in log.Scalars(tag)] for tag in tags}
 
 
-def start(context, function, *given):
-    process = context.Process(target=function, args=given)
-    process.start()
-    return process
-
-
-def finish(context, job):
-    process = start(context, killable.run, job)
-    process.join()
-    assert process.exitcode == 0
+def finish(job):
+    processes.finish(processes.begin(killable.run, job))
     return left(job)
 
 
@@ -90,23 +75,23 @@ def finish(context, job):
         ("scored", 1),
     ],
 )
-def test_killed_at_a_moment_ends_bit_identical(context, job, moment, number):
-    expected = finish(context, job("whole"))
+def test_killed_at_a_moment_ends_bit_identical(job, moment, number):
+    expected = finish(job("whole"))
     killed = job("killed")
-    process = start(context, killable.run_until, killed, moment, number)
+    process = processes.begin(killable.run_until, killed, moment, number)
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    assert finish(context, killed) == expected
+    assert finish(killed) == expected
 
 
 @pytest.mark.timeout(60 + 10 * KILLS)
-def test_killed_at_random_moments_ends_bit_identical(context, job):
+def test_killed_at_random_moments_ends_bit_identical(job):
     began = time.monotonic()
-    expected = finish(context, job("whole"))
+    expected = finish(job("whole"))
     lasts = time.monotonic() - began
     moments, kills, killed = random.Random(0), 0, job("killed")
     while kills < KILLS:
-        process = start(context, killable.run, killed)
+        process = processes.begin(killable.run, killed)
         process.join(moments.uniform(0, lasts))
         if process.is_alive():
             kills += 1
@@ -116,14 +101,14 @@ def test_killed_at_random_moments_ends_bit_identical(context, job):
         assert process.exitcode == 0
         assert left(killed) == expected
         shutil.rmtree(killed.out)
-    assert finish(context, killed) == expected
+    assert finish(killed) == expected
 
 
 @pytest.mark.parametrize("backend", ["serial", "loky"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_within_ten_seconds_and_the_next_run_goes_on(context, job, backend, number):
+def test_a_signal_stops_within_ten_seconds_and_the_next_run_goes_on(job, backend, number):
     stopped = job("stopped", epochs=2000)
-    process = start(context, killable.command, stopped, backend)
+    process = processes.begin(killable.command, stopped, backend)
     while not list(stopped.checkpoints.glob("step-*")):
         assert process.is_alive()
         time.sleep(0.05)
@@ -142,7 +127,7 @@ def test_a_signal_stops_within_ten_seconds_and_the_next_run_goes_on(context, job
 
 
 def test_ctrl_c_in_the_stage_and_then_again_ends_with_the_tables_of_an_uninterrupted_one(
-    context, encoder, corpus, winner, tmp_path
+    encoder, corpus, winner, tmp_path
 ):
     settings = FinetuneSettings(
         systems=("mcbert", "mcbert_wf"), seeds=(0,), epochs=3, batch_size=8, learning_rate=1e-3,
@@ -152,7 +137,7 @@ def test_ctrl_c_in_the_stage_and_then_again_ends_with_the_tables_of_an_uninterru
     whole, stopped = (Inputs(out=tmp_path / name, **given) for name in ("whole", "stopped"))
     in_mcbert, in_its_save, just_after_freezing = ("step", 5), ("sync", 9), ("step", 8)
     for strike in (in_mcbert, in_its_save, just_after_freezing):
-        process = start(context, killable.stage, settings, stopped, STAMP, *strike)
+        process = processes.begin(killable.stage, settings, stopped, STAMP, *strike)
         process.join()
         assert process.exitcode == 128 + signal.SIGINT
         assert not (stopped.out / "finetune.csv").exists()
@@ -160,7 +145,7 @@ def test_ctrl_c_in_the_stage_and_then_again_ends_with_the_tables_of_an_uninterru
     assert (stopped.out / "jobs" / "mcbert-0.json").exists()
     tables = []
     for inputs in (stopped, whole):
-        process = start(context, killable.stage, settings, inputs, STAMP)
+        process = processes.begin(killable.stage, settings, inputs, STAMP)
         process.join()
         assert process.exitcode == 0
         curves = pd.read_csv(inputs.out / "finetune.csv").drop(columns="seconds").to_csv()

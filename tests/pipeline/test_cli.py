@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 
 import pandas as pd
 import pytest
 
+from features.encoder.pooled import PooledEncoder
 from pipeline.cli import _config, build_parser, main
 from pipeline.cluster import ClusterSettings
 from pipeline.cluster.dask import LostClusterError
-from pipeline.config import CHECKOUT
 from pipeline.runners import STAGES
+from tests import processes
 
 
 @pytest.fixture
@@ -133,19 +132,14 @@ class Fussy(RidgeClassifier):
 
 
 @pytest.mark.slow
-def test_failed_candidates_run_again_when_told_and_only_then(project):
+def test_failed_candidates_run_again_when_told_and_only_then(project, monkeypatch):
     (project / "fussy.py").write_text(FUSSY)
     (project / "full").touch()
     failed = []
+    monkeypatch.syspath_prepend(project)
+    settings = ['gridsearch.classifiers=["ridge", "fussy"]', 'gridsearch.factories={fussy = "fussy:Fussy"}']
     for options in ((), (), ("--retry-errors",)):
-        factory = 'gridsearch.factories={fussy = "fussy:Fussy"}'
-        done = subprocess.run(
-            [sys.executable, "-m", "pipeline", "gridsearch", "--config", "mine.toml", *options,
-             'gridsearch.classifiers=["ridge", "fussy"]', factory],
-            env=os.environ | {"PYTHONPATH": f"{CHECKOUT}:{project}"},
-            check=False, capture_output=True, text=True,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+        processes.finish(processes.mcbert("gridsearch", "--config", "mine.toml", *options, *settings))
         table = pd.read_csv("results/runs/mine/gridsearch.csv")
         assert len(table) == 7 * 3 * 2
         failed.append(table.loc[table["status"] == "error", "classifier"].unique().tolist())
@@ -175,22 +169,18 @@ def test_executors_agree(project):
 
 @pytest.mark.slow
 def test_killed_at_random_moments_ends_the_same(project):
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
-
     def start(name):
-        command = [sys.executable, "-m", "pipeline", "finetune", "--config", "mine.toml", "--run", name]
-        return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        return processes.mcbert("finetune", "--config", "mine.toml", "--run", name)
 
     began = time.monotonic()
-    assert start("whole").wait() == 0
+    processes.finish(start("whole"))
     seconds = time.monotonic() - began
-    for share in (0.35, 0.6, 0.85):
+    for share in (0.1, 0.35, 0.6, 0.85):
         child = start("killed")
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(share * seconds)
+        child.join(share * seconds)
         child.kill()
-        child.wait()
-    assert start("killed").wait() == 0
+        child.join()
+    processes.finish(start("killed"))
     for name in ("texts", "corpus", "gridsearch", "confusion", "finetune", "freezing", "table1"):
         whole, killed = (pd.read_csv(f"results/runs/{run}/{name}.csv") for run in ("whole", "killed"))
         timings = ["run", "seconds", "fit_seconds", "score_seconds"]
@@ -322,39 +312,36 @@ def test_validate_without_files(project, capsys):
     assert "no CSV file in empty" in one_line(capsys)
 
 
-SIGNALLED = """
-import sys, time
-from features.encoder.pooled import PooledEncoder
-encode_into = PooledEncoder.encode_into
-def slow(*args):
-    print("encoding", flush=True)
-    time.sleep(0.3)
-    encode_into(*args)
-PooledEncoder.encode_into = slow
-from pipeline.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
+def encode_slowly(arguments, said):
+    """Run the command line, its encoder telling of each batch and slow."""
+    processes.say_in(said)
+    encode_into = PooledEncoder.encode_into
+
+    def slow(*args):
+        sys.stdout.write("encoding\n")
+        sys.stdout.flush()
+        time.sleep(0.3)
+        encode_into(*args)
+
+    PooledEncoder.encode_into = slow
+    sys.exit(main(arguments))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_extraction_between_two_batches(project, number, status):
     settings = ["extract.unit_rows=4", "extract.tokens_per_batch=24"]
-    child = subprocess.Popen(
-        [sys.executable, "-c", SIGNALLED, "extract", "--config", "mine.toml", *settings],
-        env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    for _ in range(6):
-        assert child.stdout.readline() == "encoding\n"
+    said = project / "said"
+    child = processes.begin(encode_slowly, ["extract", "--config", "mine.toml", *settings], said)
+    while not said.exists() or said.read_text().count("encoding\n") < 6:
+        assert child.is_alive()
+        time.sleep(0.01)
     began = time.monotonic()
-    child.send_signal(number)
-    _, err = child.communicate()
+    os.kill(child.pid, number)
+    child.join()
     assert time.monotonic() - began < 10
-    assert child.returncode == status
-    assert err.splitlines()[-1] == "mcbert: interrupted; run the same command again to go on"
+    assert child.exitcode == status
+    assert said.read_text().splitlines()[-1] == "mcbert: interrupted; run the same command again to go on"
     (cache,) = (project / "cache").iterdir()
     acknowledged = [
         line

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,23 +17,21 @@ from pipeline import embed
 from pipeline.cli import main
 from results import tables
 from results.schema import VECTOR_IDS
+from tests import processes
 
-ROOT = Path(__file__).parents[2]
-KILLED = """
-import os, signal, sys
-from finetune.embeddings.vector_file import VectorFile
-from pipeline import embed
-from pipeline.cli import main
-embed.BLOCK = 16
-append, done = VectorFile.append, []
-def killing(self, vectors):
-    append(self, vectors)
-    done.append(len(vectors))
-    if len(done) == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-VectorFile.append = killing
-sys.exit(main(sys.argv[1:]))
-"""
+
+def killed_after_two_blocks(arguments):
+    embed.BLOCK = 16
+    append, done = VectorFile.append, []
+
+    def killing(self, vectors):
+        append(self, vectors)
+        done.append(len(vectors))
+        if len(done) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    VectorFile.append = killing
+    main(arguments)
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +100,9 @@ def test_parquet_holds_row_id_and_vector(run, tmp_path, texts, expected):
 
 def test_a_killed_run_goes_on_and_ends_the_same(run, arguments, tmp_path, monkeypatch):
     assert run(output="whole-vectors.npy") == 0
-    killed = subprocess.run([sys.executable, "-c", KILLED, *arguments()], cwd=ROOT, check=False)
-    assert killed.returncode == -signal.SIGKILL
+    killed = processes.begin(killed_after_two_blocks, arguments())
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
     assert not (tmp_path / "vectors.npy").exists()
     blocks = []
     append = VectorFile.append

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pipeline import predict
 from pipeline.cli import main
 from results import tables
 from results.schema import LABELS
+from tests import processes
 
 ROOT = Path(__file__).parents[2]
 
@@ -229,6 +231,13 @@ def test_help_says_where_probabilities_come_from(capsys):
     assert "softmax(scores / temperature), the temperature fitted to the source language's dev texts" in said
 
 
+def peak(arguments, said):
+    """Run the command line; print the most memory that this process had, in KB."""
+    processes.say_in(said)
+    assert main(arguments) == 0
+    sys.stdout.write(f"\n{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}\n")
+
+
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_rows(folder, tmp_path):
     """Ten times the rows cost less than 20 MB more."""
@@ -238,13 +247,8 @@ def test_memory_does_not_grow_with_the_rows(folder, tmp_path):
         table.write_text("text\n" + "where is my money\n" * n)
         output = tmp_path / f"labels{n}.csv"
         arguments = ["predict", "--model", str(folder / "runs/mine/models/probe"), "--input", str(table)]
-        code = (
-            "import resource, sys; from pipeline.cli import main; status = main(sys.argv[1:]); "
-            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(status)"
-        )
-        command = [sys.executable, "-c", code, *arguments, "--output", str(output)]
-        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-        peaks.append(int(done.stdout.split()[-1]) / 1024)
+        processes.finish(processes.begin(peak, [*arguments, "--output", str(output)], tmp_path / f"said{n}"))
+        peaks.append(int((tmp_path / f"said{n}").read_text().split()[-1]) / 1024)
         assert sum(1 for _ in output.open()) == n + 1
     assert peaks[1] - peaks[0] < 20, peaks
 

@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -13,28 +12,26 @@ import pandas as pd
 import psutil
 import pytest
 
+from pipeline.cluster import ClusterSettings, executor
+from search.gridsearch import gridsearch
+from search.space import GridsearchSettings
+from tests import processes
 from tests.search.conftest import STAMP, Shape, make
 
 ROOT = Path(__file__).parents[2]
 N = 63 * 3 * 3
-DRIVER = f"""
-import sys
-from pathlib import Path
-sys.path.insert(0, {str(ROOT)!r})
-from pipeline.cluster import ClusterSettings, executor
-from search.gridsearch import gridsearch
-from search.space import GridsearchSettings
+pytestmark = pytest.mark.slow
 
-if __name__ == "__main__":
-    folder, place = Path(sys.argv[1]), sys.argv[2]
+
+def drive(folder, place, out, said):
+    """Search in this process, in processes of this machine, or where a scheduler listens."""
+    processes.say_in(said)
     where = ClusterSettings(scheduler=place) if "://" in place else ClusterSettings(backend=place, workers=2)
     gridsearch(
         GridsearchSettings(layers=(1, 2, 3, 4, 5, 6), classifiers=("ridge", "knn", "lda")),
-        store=folder / "cache", examples=folder / "examples.npz", out=Path(sys.argv[3]),
-        execute=executor(where), stamp={STAMP!r},
-    )
-"""
-pytestmark = pytest.mark.slow
+        store=folder / "cache", examples=folder / "examples.npz", out=out,
+        execute=executor(where), stamp=STAMP,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -43,26 +40,18 @@ def search(tmp_path_factory):
     folder = tmp_path_factory.mktemp("search")
     layers, poolings = (1, 2, 3, 4, 5, 6), ("max", "mean", "cls")
     make(folder, Shape(n_train=300, layers=layers, poolings=poolings, hidden_size=24))
-    script = folder / "driver.py"
-    script.write_text(DRIVER)
 
     def start(out, place):
         out.mkdir(exist_ok=True)
-        command = [sys.executable, str(script), str(folder), place, str(out)]
-        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        return processes.begin(drive, folder, place, out, out / "said")
 
     return start
-
-
-def finish(process):
-    _, said = process.communicate(timeout=100)
-    assert process.returncode == 0, said
 
 
 def wait_for_rows(process, out, least):
     """Wait until the ledger has that many rows, or the search is done."""
     path = out / "gridsearch.jsonl"
-    while process.poll() is None and (not path.exists() or path.read_bytes().count(b"\n") <= least):
+    while process.is_alive() and (not path.exists() or path.read_bytes().count(b"\n") <= least):
         time.sleep(0.001)
 
 
@@ -78,7 +67,7 @@ def table(out):
 @pytest.fixture(scope="module")
 def expected(search, tmp_path_factory):
     out = tmp_path_factory.mktemp("serial")
-    finish(search(out, "serial"))
+    processes.finish(search(out, "serial"))
     assert len(table(out)) == N
     return table(out)
 
@@ -93,14 +82,14 @@ def test_killed_six_times_on_three_backends_the_search_ends_the_same(search, exp
         else:
             wait_for_rows(process, tmp_path, known + draw.randrange(1, 8))
             time.sleep(draw.uniform(0, 0.01))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.kill()
+        process.join()
         assert not (tmp_path / "gridsearch.csv").exists()
         found = (tmp_path / "gridsearch.jsonl").read_bytes().count(b"\n")
         assert found >= known
         known = found
     assert 6 < known < N
-    finish(search(tmp_path, "loky"))
+    processes.finish(search(tmp_path, "loky"))
     assert sorted(ids(tmp_path)) == sorted(expected["candidate_id"])
     pd.testing.assert_frame_equal(table(tmp_path), expected)
 
@@ -116,7 +105,7 @@ def test_a_killed_worker_costs_no_row(search, expected, tmp_path, backend):
     ]
     assert len(workers) == 2
     random.Random(0).choice(workers).kill()
-    finish(process)
+    processes.finish(process)
     assert sorted(ids(tmp_path)) == sorted(expected["candidate_id"])
     pd.testing.assert_frame_equal(table(tmp_path), expected)
 
@@ -149,14 +138,14 @@ def test_a_lost_scheduler_ends_the_search_at_once_and_its_rows_stay(search, expe
     wait_for_rows(process, out, 10)
     scheduler.kill()
     began = time.monotonic()
-    _, said = process.communicate(timeout=60)
+    process.join(60)
     assert time.monotonic() - began < 30
-    assert process.returncode == 1
+    assert process.exitcode == 1
     lost = "LostClusterError: dask: the scheduler went away; run the same command again to go on"
-    assert said.rstrip().endswith(lost)
+    assert (out / "said").read_text().rstrip().endswith(lost)
     known = ids(out)
     assert 10 <= len(known) < N
-    finish(search(out, "serial"))
+    processes.finish(search(out, "serial"))
     assert ids(out)[: len(known)] == known
     assert sorted(ids(out)) == sorted(expected["candidate_id"])
     pd.testing.assert_frame_equal(table(out), expected)

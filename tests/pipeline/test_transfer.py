@@ -1,10 +1,6 @@
 """The transfer protocols from the command line: one configuration, one override each."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,8 +9,9 @@ import pandas as pd
 import pytest
 
 from pipeline.cli import main
-from pipeline.config import CHECKOUT, load
+from pipeline.config import load
 from pipeline.texts import files_read
+from tests import processes
 from tests.conftest import WORDS, save_encoder
 from tests.translators import CODES, save_nllb
 
@@ -266,32 +263,21 @@ def test_paths_of_a_file_count_from_its_folder(project):
 
 @pytest.mark.slow
 def test_a_translation_that_is_killed_goes_on_and_the_corpus_is_the_same(project):
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
-
     def start(name, cache):
-        options = [
-            "--config",
-            "mine.toml",
-            "--run",
-            name,
-            "--cache",
-            cache,
-            "prepare.transfer=translate-train",
-        ]
-        command = [sys.executable, "-m", "pipeline", "prepare", *options]
-        return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        options = ("--run", name, "--cache", cache, "prepare.transfer=translate-train")
+        return processes.mcbert("prepare", "--config", "mine.toml", *options)
 
-    assert start("whole", "one").wait() == 0
+    processes.finish(start("whole", "one"))
     done = sorted(path.stat().st_size for path in (project / "one/translations").iterdir())
     child = start("killed", "two")
     while sum(p.stat().st_size for p in (project / "two").glob("translations/*")) < sum(done) / 2:
-        assert child.poll() is None
-        time.sleep(0.005)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+        assert child.is_alive()
+        time.sleep(0.001)
+    child.kill()
+    child.join()
     assert sum(p.stat().st_size for p in (project / "two").glob("translations/*")) < sum(done)
     assert not (project / "results/runs/killed/texts.csv").exists()
-    assert start("killed", "two").wait() == 0
+    processes.finish(start("killed", "two"))
     whole, killed = (
         (project / f"results/runs/{name}/texts.csv").read_bytes() for name in ("whole", "killed")
     )

@@ -2,17 +2,15 @@
 
 import itertools
 import json
-import os
-import signal
-import subprocess
-import sys
+import time
 
 import pytest
+import torch
 
 from features.corpus import PrepareSettings, translation
 from features.corpus.translation import MachineTranslation
 from features.encoder.files import EncoderError
-from pipeline.config import CHECKOUT
+from tests import processes
 from tests.conftest import WORDS
 from tests.translators import CODES, save_marian, save_nllb
 
@@ -152,50 +150,44 @@ def test_another_process_at_the_same_journal_is_told(marian, tmp_path):
         machine(marian, tmp_path)(["a"], "en", "de")
 
 
-CHILD = """
-import json, sys
-from pathlib import Path
-from features.corpus import PrepareSettings, translation
-translation.HYPOTHESIS_TOKENS = {"cpu": 32, "cuda": 32}
-folder, cache, sentences = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
-def track(items, total, description):
-    for item in items:
-        yield item
-        print("batch", flush=True)
-        if "wait" in sys.argv:
-            sys.stdin.readline()
-settings = PrepareSettings(translator={"de": folder}, beams=2, translation_length=16)
-made = translation.MachineTranslation(settings, "en", cache, track=track)(sentences, "en", "de")
-print(json.dumps(made))
-"""
+def translate(folder, cache, said, stop_after=None):
+    """Translate in small batches; note each, and the result; stand still after one."""
+    torch.set_num_threads(1)
+    translation.HYPOTHESIS_TOKENS = {"cpu": 32, "cuda": 32}
+
+    def track(items, total, description):
+        for number, item in enumerate(items):
+            yield item
+            with said.open("a") as file:
+                file.write("batch\n")
+            while number == stop_after:
+                time.sleep(1)
+
+    settings = PrepareSettings(translator={"de": str(folder)}, beams=2, translation_length=16)
+    made = MachineTranslation(settings, "en", cache, track=track)(SENTENCES, "en", "de")
+    with said.open("a") as file:
+        file.write(json.dumps(made))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("batches", [1, 7])
 def test_killed_in_the_middle_it_goes_on_and_ends_the_same_to_the_bit(marian, tmp_path, batches):
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
+    def start(name, log, stop_after=None):
+        return processes.begin(translate, marian, tmp_path / name, tmp_path / log, stop_after)
 
-    def start(cache, *more):
-        command = [sys.executable, "-c", CHILD, str(marian), str(cache), json.dumps(SENTENCES), *more]
-        return subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT
-        )
-
-    whole = start(tmp_path / "whole")
-    expected = whole.communicate()[0].splitlines()
-    child = start(tmp_path / "killed", "wait")
-    for _ in range(batches):
-        assert child.stdout.readline() == "batch\n"
-        child.stdin.write("\n")
-        child.stdin.flush()
-    assert child.stdout.readline() == "batch\n"
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+    processes.finish(start("whole", "whole.log"))
+    child = start("killed", "killed.log", batches)
+    while not (log := tmp_path / "killed.log").exists() or log.read_text().count("\n") <= batches:
+        assert child.is_alive()
+        time.sleep(0.001)
+    child.kill()
+    child.join()
     (path,) = (tmp_path / "killed" / "translations").iterdir()
     done = path.read_bytes()
     assert done.count(b"\n") == batches + 2
     path.write_bytes(done + done[-40:-9])  # and a record torn by the kill
-    resumed = start(tmp_path / "killed").communicate()[0].splitlines()
+    processes.finish(start("killed", "resumed.log"))
+    expected, resumed = ((tmp_path / log).read_text().splitlines() for log in ("whole.log", "resumed.log"))
     assert resumed[-1] == expected[-1]
     assert len(resumed) == len(expected) - batches - 1
     (other,) = (tmp_path / "whole" / "translations").iterdir()

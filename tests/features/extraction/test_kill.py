@@ -1,7 +1,6 @@
 """SIGKILL at random moments: what is left is finished by the next run, and ends bit-identical."""
 
 import hashlib
-import multiprocessing
 import os
 import random
 import shutil
@@ -9,6 +8,7 @@ import time
 
 import pytest
 
+from tests import processes
 from tests.features.extraction import killable
 
 KILLS = int(os.environ.get("MCBERT_KILLS", "25"))
@@ -22,18 +22,11 @@ def features(target):
 def test_killed_at_random_moments_ends_bit_identical(texts_table, encoder_folder, tmp_path):
     table = tmp_path / "texts.csv"
     texts_table.to_csv(table, index=False)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([killable.__name__])
 
     def start(cache):
-        process = context.Process(target=killable.run, args=(str(table), str(encoder_folder), str(cache)))
-        process.start()
-        return process
+        return processes.begin(killable.run, str(table), str(encoder_folder), str(cache))
 
-    began = time.monotonic()
-    whole = start(tmp_path / "whole")
-    whole.join()
-    assert whole.exitcode == 0
+    processes.finish(start(tmp_path / "whole"))
     began = time.monotonic()
     start(tmp_path / "again").join()
     lasts = time.monotonic() - began
@@ -51,8 +44,6 @@ def test_killed_at_random_moments_ends_bit_identical(texts_table, encoder_folder
         (found,) = cache.iterdir()
         assert features(found) == features(expected)
         shutil.rmtree(cache)
-    last = start(cache)
-    last.join()
-    assert last.exitcode == 0
+    processes.finish(start(cache))
     (found,) = cache.iterdir()
     assert features(found) == features(expected)

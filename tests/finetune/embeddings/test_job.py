@@ -1,6 +1,5 @@
 import dataclasses
 import json
-import multiprocessing
 import os
 import pickle
 import signal
@@ -16,6 +15,7 @@ from finetune.embeddings.encode import open_sentence_encoder
 from finetune.embeddings.job import EmbeddingsJob, run_embeddings_job
 from finetune.export.saved import load_model
 from finetune.training.resumable import ResumableTrainer
+from tests import processes
 from tests.finetune.training.test_resumable import StopError, stopping
 
 OBJECTIVES = ("softmax", "ranking")
@@ -95,8 +95,7 @@ def test_a_killed_training_resumes_with_its_objectives_weights(make_embeddings_j
     """Of sentence-transformers' own checkpoints the classifier over (u, v, |u - v|) is missing."""
     jobs = [make_embeddings_job(tmp_path / name) for name in ("whole", "killed")]
     run_embeddings_job(jobs[0])
-    process = multiprocessing.get_context("spawn").Process(target=_run_until, args=(jobs[1], 9))
-    process.start()
+    process = processes.begin(_run_until, jobs[1], 9)
     process.join()
     assert process.exitcode == -signal.SIGKILL
     (checkpoint,) = jobs[1].checkpoints.glob("step-*")

@@ -2,22 +2,13 @@
 
 import dataclasses
 import json
-import multiprocessing
 import shutil
 
 import pytest
 from safetensors.torch import load_file
 
 from finetune.embeddings.job import run_embeddings_job
-from tests.finetune import ranked
 from tests.finetune.test_distributed import together
-
-
-@pytest.fixture(scope="module")
-def context():
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([ranked.__name__])
-    return context
 
 
 def measured(job):
@@ -25,7 +16,7 @@ def measured(job):
     return {(row["step"], row["language"]): row["loss"] for row in rows}
 
 
-def test_two_processes_make_the_steps_of_one(context, make_embeddings_job, encoder, tmp_path):
+def test_two_processes_make_the_steps_of_one(make_embeddings_job, encoder, tmp_path):
     """Without dropout, which they draw apart; ranking has each process's own pairs as wrong answers."""
     still = tmp_path / "encoder"
     shutil.copytree(encoder, still)
@@ -40,7 +31,7 @@ def test_two_processes_make_the_steps_of_one(context, make_embeddings_job, encod
         )
     ]
     run_embeddings_job(jobs[0])
-    statuses, done = together(context, jobs[1:], tmp_path)
+    statuses, done = together(jobs[1:], tmp_path)
     assert statuses == [0, 0]
     assert [error for _, error in done] == [None, None]
     assert measured(jobs[1]) == pytest.approx(measured(jobs[0]), rel=1e-3)
