@@ -8,13 +8,13 @@ import re
 import sys
 from pathlib import Path
 
-# tests/pipeline/test_cluster_doc.py runs the first; the second trains the demo's nine models, which
-# tests/finetune/test_distributed.py does with small ones
-TESTED = ("cluster", "freezing")
+# what runs their blocks, processes on several ports, is tests/pipeline/test_cluster_doc.py and
+# tests/finetune/test_distributed.py
+TESTED = ("docs/cluster.md", "docs/freezing.md")
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 given = [Path(name) for name in sys.argv[1:]]
-for page in given or sorted(path for path in Path("docs").glob("*.md") if path.stem not in TESTED):
+for page in given or sorted(path for path in Path("docs").rglob("*.md") if str(path) not in TESTED):
     blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
     if given and not blocks:
         sys.exit(f"{page}: no block")
