@@ -67,6 +67,10 @@ TABLES = {
 Specs = dict[str, dict[str, Any]]
 """Vega-Lite specifications of figures by their id."""
 
+_ORDER = (
+    "prepare", "extract", "gridsearch", "export", "knobs", "finetune", "pairs", "embeddings", "retrieval",
+    "similarity", "report",
+)  # fmt: skip
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -151,7 +155,7 @@ def provenance(run_dir: Path, run: sections.Run) -> dict[str, Any]:
 
 
 def stages(run_dir: Path) -> list[dict[str, Any]]:
-    """List the stages that a run's folder has records of, in the order in which they were finished.
+    """List the stages that a run's folder has records of, in the order of the method.
 
     Returns
     -------
@@ -160,9 +164,7 @@ def stages(run_dir: Path) -> list[dict[str, Any]]:
         stage's inputs as JSON).
     """
     found = []
-    for path in sorted(
-        (run_dir / "stages").glob("*.json"), key=lambda path: (path.stat().st_mtime, path.name)
-    ):
+    for path in sorted((run_dir / "stages").glob("*.json"), key=_place):
         record = json.loads(path.read_text(encoding="utf-8"))
         found.append(
             {
@@ -176,6 +178,12 @@ def stages(run_dir: Path) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _place(record: Path) -> tuple[int, str]:
+    """Order records of stages; not by their times, which a copy of the run's folder need not keep."""
+    stage = record.stem.split("-")[0]
+    return _ORDER.index(stage) if stage in _ORDER else len(_ORDER) - 1, record.stem
 
 
 def render(run: sections.Run, origin: dict[str, Any]) -> tuple[str, Specs]:

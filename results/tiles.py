@@ -58,7 +58,7 @@ def confusion(cells: pd.DataFrame) -> alt.LayerChart:
     labels = sorted({*cells["label"], *cells["predicted"]})
     frame = cells.assign(shade=_shade(cells["share"]), percent=cells["share"] * 100)
     base = alt.Chart(frame).encode(
-        x=alt.X("predicted:N", title="predicted", sort=labels, axis=alt.Axis(labelAngle=-35, labelLimit=110)),
+        x=alt.X("predicted:N", title="predicted", sort=labels, axis=_names_across(labels)),
         y=alt.Y("label:N", title="true", sort=labels, axis=alt.Axis(labelLimit=110)),
         tooltip=[
             alt.Tooltip("label:N", title="true"),
@@ -67,7 +67,10 @@ def confusion(cells: pd.DataFrame) -> alt.LayerChart:
             alt.Tooltip("percent:Q", title="% of the true label", format=".1f"),
         ],
     )
-    return finish([_tiles(base), _numbers(base, ",d", "n:Q")], height=30 * len(labels))
+    return finish(
+        [_tiles(base), _numbers(base, ",d", "n:Q")],
+        height=round(len(labels) * min(30, max(14, 420 / len(labels)))),
+    )
 
 
 def classes(shares: pd.DataFrame) -> alt.LayerChart:
@@ -81,7 +84,7 @@ def classes(shares: pd.DataFrame) -> alt.LayerChart:
     labels, languages = sorted(shares["label"].unique()), shares["language"].unique().tolist()
     frame = shares.assign(shade=_shade(shares["share"]), percent=shares["share"] * 100)
     base = alt.Chart(frame).encode(
-        x=alt.X("label:N", title=None, sort=labels, axis=alt.Axis(labelAngle=-35, labelLimit=110)),
+        x=alt.X("label:N", title=None, sort=labels, axis=_names_across(labels)),
         y=alt.Y("language:N", title=None, sort=languages, axis=alt.Axis(labelLimit=110)),
         tooltip=[
             alt.Tooltip("language:N"),
@@ -99,8 +102,15 @@ def _tiles(base: alt.Chart) -> alt.Chart:
     return shaded
 
 
+def _names_across(labels: list[str]) -> alt.Axis:
+    """Give an axis of labels: aslant, or where they are many upright."""
+    return alt.Axis(labelAngle=-35 if len(labels) <= 12 else -90, labelLimit=110, labelOverlap="parity")
+
+
 def _numbers(base: alt.Chart, number_format: str, field: str) -> alt.Chart:
-    numbers: alt.Chart = base.mark_text(fontSize=11, color=INK).encode(
+    """Write the numbers as large as the tiles are wide for them; into the narrowest nothing is written."""
+    size = {"expr": "bandwidth('x') < 16 ? 0 : min(11, bandwidth('x') / 2.6)"}
+    numbers: alt.Chart = base.mark_text(fontSize=alt.ExprRef(**size), color=INK).encode(
         text=alt.Text(field, format=number_format)
     )
     return numbers

@@ -5,6 +5,7 @@
     const large = !place.classList.contains("small");
     const options = {
       renderer: "svg",
+      ast: true, // expressions are interpreted: the page's policy lets nothing be evaluated
       tooltip: { theme: dark ? "dark" : "light" },
       actions: large ? { export: true, source: false, compiled: false, editor: false } : false,
       downloadFileName: place.dataset.spec,

@@ -3,11 +3,13 @@
 import shutil
 from importlib.resources import files
 
+import pandas as pd
 import pytest
 
-from results import comparison, report
+from results import comparison, report, schema, tables
 from results.leaderboard import leaderboard
 from tests.results.browser import CHROMIUM, SHIFT, Chromium
+from tests.results.test_side_by_side import sts_rows, tatoeba_rows
 
 pytestmark = [
     pytest.mark.slow,
@@ -57,8 +59,13 @@ def chromium(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def page(whole_run_dir):
-    return report.build(whole_run_dir)[0]
+def page(whole_run_dir, tmp_path_factory):
+    """A report with every section, in a folder with spaces in its name."""
+    folder = tmp_path_factory.mktemp("page") / whole_run_dir.name
+    shutil.copytree(whole_run_dir, folder)
+    for table, rows in ((schema.STS, sts_rows()), (schema.TATOEBA, tatoeba_rows())):
+        tables.write(table, pd.DataFrame(rows), folder / table.file_name)
+    return report.build(folder)[0]
 
 
 @pytest.fixture
@@ -110,7 +117,10 @@ def test_dark_and_narrow_wide_tables_scroll_in_regions_of_their_own(chromium, pa
     assert chromium.run(WIDTHS) == [390, 390]
     assert chromium.run(OUTSIDE) == []
     regions = chromium.run(WIDE)
-    assert {"Table 1", "Choices by protocol", "Corpus counts", "Files"} <= {name for _, _, name in regions}
+    assert {name for _, _, name in regions} >= {
+        "Table 1", "Choices by protocol", "Corpus counts", "Files", "Sentence embeddings, measured",
+        "Sentence embeddings, published",
+    }  # fmt: skip
     assert {(role, stop) for role, stop, _ in regions} == {("region", 0)}
     assert chromium.run(SMALL) == []
     assert broken_rules(chromium) == []
@@ -199,6 +209,11 @@ def test_on_paper_nothing_is_cut(chromium, page):
     assert len(column(chromium, 0)) == 20
     assert chromium.run('document.getElementById("candidate-filter").offsetHeight') == 0
     assert chromium.run("getComputedStyle(document.body).color") == "rgb(23, 28, 37)"
+    chromium.media()
+    chromium.run('document.querySelector("#candidate-filter input").focus()')
+    chromium.press("6")
+    chromium.media(printed=True)
+    assert chromium.run('document.getElementById("candidate-filter").offsetHeight') > 0
     pdf = chromium.pdf()
     assert pdf.startswith(b"%PDF")
     assert 5 < pdf.count(b"/Type /Page\n") < 40

@@ -31,7 +31,9 @@ def test_one_file_that_loads_nothing(html):
     page = Page(html)
     assert page.outside == []
     assert not {"link", "iframe", "img", "base"} & set(page.tags)
-    assert "default-src 'none'" in html
+    policy = re.search('http-equiv="Content-Security-Policy" content="([^"]*)"', html).group(1)
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe-eval" not in policy
     assert html.count("window.vegaEmbed=") == 1
 
 
@@ -101,6 +103,15 @@ def test_provenance_tells_machine_versions_durations_and_settings(html):
         "&#34;layers&#34;",
     ):
         assert told in origin
+
+
+def test_stages_stand_in_the_order_of_the_method_whenever_their_records_were_copied(tmp_path):
+    (tmp_path / "stages").mkdir()
+    for name in ("report", "finetune", "export-6-max-lda", "extract", "of-its-own", "gridsearch", "prepare"):
+        (tmp_path / "stages" / f"{name}.json").write_text("{}")
+    found = [stage["name"] for stage in report.stages(tmp_path)]
+    assert found[:5] == ["prepare", "extract", "gridsearch", "export-6-max-lda", "finetune"]
+    assert set(found[5:]) == {"of-its-own", "report"}
 
 
 def test_the_same_run_gives_the_same_bytes_whether_named_by_path_or_text(html, run_dir):

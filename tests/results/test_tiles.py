@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from results import summaries, tiles
+from results import figures, summaries, tiles
 from results.canvas import BLUE
 from tests.results import synthetic
 
@@ -76,3 +76,20 @@ def test_class_shares_have_a_row_per_language_and_a_column_per_label():
     rows = values(tiles.classes(shares))
     assert len(rows) == len(synthetic.LANGUAGES) * len(synthetic.LABELS)
     assert {row["percent"] for row in rows} == {25.0}
+
+
+@pytest.mark.parametrize(("n_layers", "sizes"), [(8, (11, 11)), (25, (7, 9)), (60, (0, 0))])
+def test_numbers_are_as_large_as_the_tiles_are_wide_and_never_overlap(n_layers, sizes):
+    cells = pd.DataFrame({"layer": range(n_layers), "pooling": "max", "classifier": "lda", "best": False})
+    svg = figures.draw(tiles.heat_map(cells.assign(f1=0.5), (0.4, 0.6)).to_dict())
+    written = {float(size) for size in re.findall(r'font-size="([\d.]+)px"[^>]*>50\.0<', svg)}
+    assert len(written) == 1
+    assert sizes[0] <= written.pop() <= sizes[1]
+
+
+@pytest.mark.parametrize("n_labels", [2, 12, 30])
+def test_matrices_of_many_labels_stay_on_a_page(n_labels):
+    names = [f"label {at:02}" for at in range(n_labels)]
+    rows = [{"label": true, "predicted": other, "n": 1, "share": 0.5} for true in names for other in names]
+    spec = tiles.confusion(pd.DataFrame(rows)).to_dict()
+    assert spec["height"] == min(30 * n_labels, 420)
