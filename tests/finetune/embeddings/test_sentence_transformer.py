@@ -10,13 +10,16 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import metadata_load
 
 from features.encoder.tokens import load_tokenizer
+from finetune.embeddings.encoder_card import describe_encoder
 from finetune.embeddings.sentence_transformer import (
     pooling_source,
     recorded_blocks,
     save_sentence_transformer,
 )
+from finetune.export.markdown import front_matter
 from finetune.model import MCBertModel
 from tests.finetune.families import save_family
 
@@ -110,6 +113,9 @@ def test_the_readme_says_what_and_how(export, layers, trust):
     front = text.split("---\n")[1]
     assert front.startswith("library_name: sentence-transformers\npipeline_tag: sentence-similarity\n")
     assert front.endswith("- feature-extraction\nlanguage:\n- en\n- de\n")
+    metadata = metadata_load(folder / "README.md")
+    assert metadata["language"] == ["en", "de"]
+    assert metadata["tags"] == ["sentence-transformers", "sentence-similarity", "feature-extraction"]
     assert text.index("# Vectors of a test") < text.index("## Use")
     assert ("trust_remote_code=True" in text) == trust
     assert f"{16 * len(layers)} columns" in text
@@ -190,3 +196,13 @@ def test_a_folder_loads_and_saves_where_the_project_is_not(export, tmp_path):
     expected = vectors_here(model, encoder)
     for name in ("out.npy", "again.npy"):
         np.testing.assert_allclose(np.load(tmp_path / name), expected, atol=1e-5)
+
+
+def test_metadata_of_a_training_is_kept_beside_the_librarys(tmp_path):
+    own = front_matter({"language": ["en"], "base_model": "who/what"}) + "\n\n# Trained\n"
+    path = tmp_path / "README.md"
+    path.write_text(describe_encoder(own, (2,), ("mean",), dimension=4, max_length=8), encoding="utf-8")
+    metadata = metadata_load(path)
+    assert (metadata["language"], metadata["base_model"]) == (["en"], "who/what")
+    assert metadata["library_name"] == "sentence-transformers"
+    assert path.read_text(encoding="utf-8").count("---\n") == 2
