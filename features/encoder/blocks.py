@@ -10,22 +10,32 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.utils import logging as hf_logging
 
-from features.encoder.files import EncoderError
+from features.encoder.files import EncoderError, first_sentence
 from features.encoder.trust import trusts
 
 
 def n_layers(folder: str | os.PathLike[str]) -> int:
     """Return the number of transformer blocks."""
-    return int(AutoConfig.from_pretrained(folder, trust_remote_code=trusts(folder)).num_hidden_layers)
+    return _configured(folder, "num_hidden_layers")
 
 
 def hidden_size(folder: str | os.PathLike[str]) -> int:
     """Return the columns of a layer."""
-    return int(AutoConfig.from_pretrained(folder, trust_remote_code=trusts(folder)).hidden_size)
+    return _configured(folder, "hidden_size")
+
+
+def _configured(folder: str | os.PathLike[str], name: str) -> int:
+    try:
+        return int(getattr(AutoConfig.from_pretrained(folder, trust_remote_code=trusts(folder)), name))
+    except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
+        raise EncoderError(
+            f"encoder.path: {folder}: config.json: of no encoder that is known ({first_sentence(error)})"
+        ) from error
 
 
 def require_layers(layers: Sequence[int], available: int, key: str) -> None:
@@ -59,16 +69,21 @@ def load_encoder(folder: str | os.PathLike[str], deepest_layer: int | None = Non
     Raises
     ------
     EncoderError
-        Weights of the kept blocks are missing from the file.
+        The files are damaged, or weights of the kept blocks are missing from them.
     """
     with quiet():
-        model, report = AutoModel.from_pretrained(
-            folder,
-            dtype=torch.float32,
-            trust_remote_code=trusts(folder),
-            use_safetensors=True,
-            output_loading_info=True,
-        )
+        try:
+            model, report = AutoModel.from_pretrained(
+                folder,
+                dtype=torch.float32,
+                trust_remote_code=trusts(folder),
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+        except (SafetensorError, ValueError, OSError, KeyError, TypeError, AttributeError) as error:
+            raise EncoderError(
+                f"encoder.path: {folder}: it cannot be loaded ({first_sentence(error)})"
+            ) from error
     missing = [k for k in report["missing_keys"] if "pooler" not in k]
     if missing:
         raise EncoderError(f"encoder.path: {folder}: {len(missing)} weights are missing, first {missing[0]}")

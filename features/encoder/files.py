@@ -19,6 +19,11 @@ class EncoderError(ValueError):
     """An encoder that cannot be used; the message says which, why, and what to do."""
 
 
+def first_sentence(error: Exception) -> str:
+    """Return an error's first sentence: the library follows it with advice of its own."""
+    return " ".join(str(error).split()).partition(". ")[0][:200]
+
+
 def resolve(
     name: str,
     *,

@@ -10,26 +10,34 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from features.encoder.files import EncoderError
+from features.encoder.files import EncoderError, first_sentence
 from features.encoder.trust import trusts
 
 TOKENISE_AT_ONCE = 1024  # texts: enough to keep the tokenizer's threads busy, little memory
 
 
-def load_tokenizer(folder: str | os.PathLike[str]) -> PreTrainedTokenizerBase:
+def load_tokenizer(folder: str | os.PathLike[str], *, where: str = "") -> PreTrainedTokenizerBase:
     """Load the encoder's tokenizer; casing and accents follow its own config.
+
+    Parameters
+    ----------
+    where : str
+        What messages begin with; by default the setting of an encoder and its folder.
 
     Raises
     ------
     EncoderError
-        The folder has none: the library would make one that knows no word.
+        It is damaged, or the folder has none: the library would make one that knows no word.
     """
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-        folder, trust_remote_code=trusts(folder)
-    )
+    where = where or f"encoder.path: {folder}"
+    tokenizer: PreTrainedTokenizerBase
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trusts(folder))
+    except (ValueError, OSError, KeyError, TypeError, AttributeError, ImportError) as error:
+        raise EncoderError(f"{where}: its tokenizer cannot be read ({first_sentence(error)})") from error
     files = sorted(set(tokenizer.vocab_files_names.values()))
     if files and Path(folder).is_dir() and not any((Path(folder) / name).is_file() for name in files):
-        raise EncoderError(f"{folder}: no tokenizer there; accepted: a folder with {' or '.join(files)}")
+        raise EncoderError(f"{where}: no tokenizer there; accepted: a folder with {' or '.join(files)}")
     return tokenizer
 
 

@@ -23,14 +23,14 @@ from transformers import PreTrainedModel
 
 from features.encoder import hardware
 from features.encoder.blocks import require_layers
-from features.encoder.files import TOKENIZER_FILES, EncoderError, resolve
+from features.encoder.files import TOKENIZER_FILES, EncoderError, first_sentence, resolve
 from features.encoder.pooled import PooledEncoder
 from features.encoder.trust import allow, require_commit, trusts
 from features.extraction.unit import UnitEncoder
 from finetune.embeddings.library import LibraryEncoder
 from finetune.embeddings.sentence_encoder import EncodeSettings, SentenceEncoder, VectorError
 from finetune.embeddings.sentence_transformer import recorded_blocks
-from finetune.export.saved import first_sentence, load_weights, longest_text, read_config
+from finetune.export.saved import load_weights, longest_text, read_config
 from finetune.model import MCBertModel, blocks_of
 
 __all__ = ["EncodeSettings", "SentenceEncoder", "VectorError", "open_sentence_encoder"]
@@ -174,7 +174,8 @@ def _pooled(
     try:
         unit = UnitEncoder(folder, fields, model)
     except EncoderError as error:
-        raise EncoderError(f"{where}: {error}") from error
+        reason = str(error).removeprefix(f"encoder.path: {folder}: ")
+        raise EncoderError(f"{where}: {reason}") from error
     except (SafetensorError, ValueError, OSError, RuntimeError, KeyError, TypeError, ImportError) as error:
         raise EncoderError(f"{where}: its files cannot be read ({first_sentence(error)})") from error
     unit.max_length = _max_length(unit.pooled, settings.max_length, where)

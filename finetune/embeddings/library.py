@@ -16,10 +16,9 @@ from torch import nn
 
 from features.encoder import hardware
 from features.encoder.blocks import quiet
-from features.encoder.files import EncoderError
+from features.encoder.files import EncoderError, first_sentence
 from features.encoder.trust import trusts
 from finetune.embeddings.sentence_encoder import EncodeSettings, SentenceEncoder
-from finetune.export.saved import first_sentence
 
 BATCH_SIZE = 32  # texts, the library's own
 

@@ -34,7 +34,7 @@ from transformers import (
 
 from features.encoder import hardware
 from features.encoder.blocks import quiet
-from features.encoder.files import EncoderError, resolve
+from features.encoder.files import EncoderError, first_sentence, resolve
 from features.encoder.tokens import load_tokenizer
 from finetune.calibration import softmax
 from finetune.evaluation import Tokens, compute_logits, compute_states
@@ -154,7 +154,7 @@ def load_model(name: str | os.PathLike[str], *, key: str = "--model") -> SavedMo
     version = str(getattr(config, "scikit_learn", ""))
     module: nn.Module = model
     module.eval().to(hardware.device())
-    tokenizer = read_tokenizer(folder, f"{key}: {name}")
+    tokenizer = load_tokenizer(folder, where=f"{key}: {name}")
     return SavedModel(
         model=model,
         tokenizer=tokenizer,
@@ -187,19 +187,6 @@ def read_config(folder: Path, where: str, *, trust: bool = False) -> Any:
     except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
         reason = first_sentence(error)
         raise EncoderError(f"{where}: config.json: of no model that is known ({reason})") from error
-
-
-def read_tokenizer(folder: Path, where: str) -> PreTrainedTokenizerBase:
-    """Return a model's tokenizer; `where` opens the message of the `EncoderError` when it is damaged."""
-    try:
-        return load_tokenizer(folder)
-    except (ValueError, OSError, KeyError, TypeError, AttributeError, ImportError) as error:
-        raise EncoderError(f"{where}: its tokenizer cannot be read ({first_sentence(error)})") from error
-
-
-def first_sentence(error: Exception) -> str:
-    """Return an error's first sentence: the library follows it with advice of its own."""
-    return " ".join(str(error).split()).partition(". ")[0][:200]
 
 
 def load_weights(

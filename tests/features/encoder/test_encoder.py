@@ -1,3 +1,4 @@
+import shutil
 import weakref
 
 import pytest
@@ -181,3 +182,37 @@ def test_a_texts_tokens_do_not_depend_on_its_neighbours(encoder_folder):
     assert together[1]["input_ids"].count(tokenizer.sep_token_id) == 2
     assert together[0]["input_ids"].count(tokenizer.sep_token_id) == 1
     assert len(tokenise(tokenizer, mixed, 4)[1]["input_ids"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("model.safetensors", b"\x08\0\0\0\0\0\0\0{}", "it cannot be loaded \\("),
+        ("model.safetensors", b"", "it cannot be loaded \\("),
+        ("config.json", b"[]", "it cannot be loaded \\("),
+        ("config.json", b'{"model_type": "none"}', "it cannot be loaded \\("),
+    ],
+)
+def test_a_damaged_encoder_is_one_line(name, content, message, encoder_folder, tmp_path):
+    folder = shutil.copytree(encoder_folder, tmp_path / "encoder")
+    (folder / name).write_bytes(content)
+    with pytest.raises(EncoderError, match=f"encoder.path: {folder}: {message}"):
+        load_encoder(folder)
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"model_type": "clip"}'])
+def test_a_configuration_without_blocks_is_one_line(content, encoder_folder, tmp_path):
+    folder = shutil.copytree(encoder_folder, tmp_path / "encoder")
+    (folder / "config.json").write_text(content)
+    with pytest.raises(
+        EncoderError, match=f"encoder.path: {folder}: config.json: of no encoder that is known"
+    ):
+        n_layers(folder)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", "{}"])
+def test_a_damaged_tokenizer_is_one_line(content, encoder_folder, tmp_path):
+    folder = shutil.copytree(encoder_folder, tmp_path / "encoder")
+    (folder / "tokenizer.json").write_text(content)
+    with pytest.raises(EncoderError, match=f"encoder.path: {folder}: its tokenizer cannot be read"):
+        load_tokenizer(folder)

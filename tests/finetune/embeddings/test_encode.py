@@ -269,8 +269,8 @@ def test_what_a_plain_encoder_cannot_do(plain, options, said):
         ("config.json", None, "no config.json there"),
         ("config.json", "{", "config.json: of no model that is known"),
         ("model.safetensors", None, "no safetensors weights there"),
-        ("model.safetensors", "PK", "its files cannot be read"),
-        ("tokenizer.json", "{", "its files cannot be read"),
+        ("model.safetensors", "PK", "bert: it cannot be loaded"),
+        ("tokenizer.json", "{", "bert: its tokenizer cannot be read"),
     ],
 )
 def test_a_damaged_model_is_told_in_a_line(plain, name, content, said):
