@@ -13,7 +13,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from results import files
+from results import files, numbers
 from results.canvas import GREY, MID_BLUE, ORANGE, finish, symbol_legend
 from results.charts import SYSTEM_NAMES
 from results.conclusions import overall
@@ -97,7 +97,13 @@ def systems(runs: Sequence[Run], specs: Specs) -> list[dict[str, Any]]:
         specs[f"system-{system}"] = dots(own, names, [MEAN, *order]).to_dict() | {"description": words}
         means = {row["run"]: row for row in records(own[own["language"] == MEAN])}
         found.append(
-            {"system": system, "name": SYSTEM_NAMES[system], "figure": f"system-{system}", "means": means}
+            {
+                "system": system,
+                "name": SYSTEM_NAMES[system],
+                "figure": f"system-{system}",
+                "means": means,
+                "numbers": numbers.by_run(own, names, [MEAN, *order]),
+            }
         )
     return found
 

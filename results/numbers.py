@@ -117,6 +117,17 @@ def curves(rows: pd.DataFrame, languages: Sequence[str]) -> Numbers:
     return Numbers(caption, ["language", "system", *(f"epoch {epoch}" for epoch in epochs)], lines, 2)
 
 
+def by_run(rows: pd.DataFrame, runs: Sequence[str], languages: Sequence[str]) -> Numbers:
+    """Give one system's accuracy: runs across, languages down (columns run, language, accuracy)."""
+    found = {(row["run"], row["language"]): row["accuracy"] for row in rows.to_dict("records")}
+    unknown = float("nan")
+    lines = [
+        [spoken(language), *(percent(found.get((run, language), unknown)) for run in runs)]
+        for language in languages
+    ]
+    return Numbers("Test accuracy in percent, mean over the seeds.", ["language", *runs], lines)
+
+
 def _of_seeds(row: Mapping[Hashable, float] | None) -> str:
     if row is None:
         return percent(float("nan"))

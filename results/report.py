@@ -67,6 +67,8 @@ TABLES = {
 Specs = dict[str, dict[str, Any]]
 """Vega-Lite specifications of figures by their id."""
 
+_OF_SYSTEMS = ("sts", "tatoeba", "reductions")
+"""Tables whose rows name the encoder of a system, not the run's."""
 _ORDER = (
     "prepare", "extract", "gridsearch", "export", "knobs", "finetune", "pairs", "embeddings", "retrieval",
     "similarity", "report",
@@ -140,8 +142,8 @@ def source_language(frames: dict[str, pd.DataFrame], winner: dict[str, Any]) -> 
 def provenance(run_dir: Path, run: sections.Run) -> dict[str, Any]:
     """Collect the rows' stamps, the stages' records, and every CSV file with its bytes and SHA-256."""
     stamps: dict[str, list[str]] = {name: [] for name in STAMP}
-    for frame in run.tables.values():
-        for name in STAMP:
+    for table, frame in run.tables.items():
+        for name in STAMP if table not in _OF_SYSTEMS else set(STAMP) - {"encoder"}:
             stamps[name] += [value for value in frame[name].unique() if value and value not in stamps[name]]
     listed = [table.file_name for table in (*TABLES.values(), SCORES, PREDICTIONS)]
     found = sorted({path for pattern in listed for path in run_dir.glob(pattern)})

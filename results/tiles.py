@@ -104,7 +104,8 @@ def _tiles(base: alt.Chart) -> alt.Chart:
 
 def _names_across(labels: list[str]) -> alt.Axis:
     """Give an axis of labels: aslant, or where they are many upright."""
-    return alt.Axis(labelAngle=-35 if len(labels) <= 12 else -90, labelLimit=110, labelOverlap="parity")
+    many = len(labels) > 12
+    return alt.Axis(labelAngle=-90 if many else -35, labelLimit=110, labelOverlap="parity" if many else False)
 
 
 def _numbers(base: alt.Chart, number_format: str, field: str) -> alt.Chart:

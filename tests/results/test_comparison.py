@@ -42,6 +42,12 @@ def test_the_page_says_who_is_told_apart(html):
     assert "Unlike:" not in html
 
 
+def test_every_figure_stands_there_as_numbers_too(html):
+    assert html.count('<details class="numbers">') == html.count("data-spec=") == 4
+    wf = html.split('aria-label="Test accuracy by language of MC-BERT-WF as numbers"')[1].split("</table>")[0]
+    assert wf.count("<tr>") == 1 + 1 + 7
+
+
 def test_verdicts_stand_side_by_side(html, runs):
     loaded = [comparison.read_run(folder) for folder in runs]
     rows = comparison.conclusions(loaded)

@@ -62,3 +62,12 @@ def test_curves_have_worst_and_best_seed_where_there_are_several(run):
     assert "[" not in numbers.curves(alone, ["mean"]).rows[0][2]
     later = alone[(alone["system"] != "mcbert") | (alone["epoch"] > 0)]
     assert numbers.curves(later, ["mean"]).rows[1][2] == "\u2013"
+
+
+def test_runs_stand_side_by_side():
+    rows = pd.DataFrame(
+        {"run": ["a", "b", "a"], "language": ["mean", "mean", "zh"], "accuracy": [0.5, 0.25, 1.0]}
+    )
+    table = numbers.by_run(rows, ["a", "b"], ["mean", "zh"])
+    assert table.header == ["language", "a", "b"]
+    assert table.rows == [["mean over target languages", "50.0", "25.0"], ["zh", "100.0", "\u2013"]]

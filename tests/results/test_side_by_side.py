@@ -108,6 +108,12 @@ def test_the_report_shows_both_and_escapes_names(folder):
     assert "not ranked with it" in section
 
 
+def test_encoders_that_are_compared_are_not_taken_for_the_runs(folder):
+    found = report.provenance(folder, report.read_run(folder))["stamps"]
+    assert found["run"] == ["mine"]
+    assert found["encoder"] == []
+
+
 def test_a_report_without_them_says_so(tmp_path):
     write(REDUCTIONS, pd.DataFrame(cut_rows()), tmp_path / REDUCTIONS.file_name)
     (path,) = report.build(tmp_path)

@@ -1,5 +1,6 @@
 import json
 import re
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pandas as pd
@@ -93,3 +94,13 @@ def test_matrices_of_many_labels_stay_on_a_page(n_labels):
     rows = [{"label": true, "predicted": other, "n": 1, "share": 0.5} for true in names for other in names]
     spec = tiles.confusion(pd.DataFrame(rows)).to_dict()
     assert spec["height"] == min(30 * n_labels, 420)
+
+
+@pytest.mark.parametrize("n_labels", [4, 12])
+def test_every_label_of_a_matrix_is_named_on_both_sides(n_labels):
+    names = [f"a label with a long name {at}" for at in range(n_labels)]
+    rows = [{"label": true, "predicted": other, "n": 1, "share": 0.5} for true in names for other in names]
+    root = ET.fromstring(figures.draw(tiles.confusion(pd.DataFrame(rows)).to_dict()))
+    texts = [element for element in root.iter() if (element.text or "").startswith("a label")]
+    assert len(texts) == 2 * n_labels
+    assert all(element.get("opacity") != "0" for element in texts)
