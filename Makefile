@@ -62,7 +62,7 @@ validate: setup ## check the run's CSVs against the schema
 	$(MCBERT) validate results/runs/$(RUN)
 
 test: setup ## run the tests, AT_ONCE=2 modules at a time
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 stress: setup ## 500 kills of the cache writer, the extraction and the fine-tuning instead of a few
 	MCBERT_KILLS=500 $(BIN)/python -m pytest tests/features/store tests/features/extraction/test_kill.py tests/finetune/test_kill.py -k kill

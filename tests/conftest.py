@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -24,6 +25,12 @@ from transformers import (
     XLMRobertaConfig,
     XLMRobertaModel,
 )
+
+
+def pytest_collection_modifyitems(items):
+    """Put the modules with most slow tests first, so that none of them keeps a process busy at the end."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(autouse=True)

@@ -88,11 +88,11 @@ def winner(tmp_path):
     return path
 
 
-@pytest.fixture
-def make_job(encoder, corpus, tmp_path):
+@pytest.fixture(scope="session")
+def make_job_in(encoder, corpus):
     """Make a job over the tiny encoder: layers 1 and 3 of 4."""
 
-    def make(system="mcbert", seed=0, freeze=None, out: Path | None = None, **settings):
+    def make(out: Path, system="mcbert", seed=0, freeze=None, **settings):
         fast = {"epochs": 3, "learning_rate": 1e-3, "batch_size": 8, "weight_decay": 0.1} | settings
         return Job(
             system=system,
@@ -103,11 +103,16 @@ def make_job(encoder, corpus, tmp_path):
             corpus=corpus,
             source_language="en",
             encoder=encoder,
-            out=out or tmp_path,
+            out=out,
             stamp=STAMP,
         )
 
     return make
+
+
+@pytest.fixture
+def make_job(make_job_in, tmp_path):
+    return lambda *given, out=None, **settings: make_job_in(out or tmp_path, *given, **settings)
 
 
 def _train_job(job, tmp_path, on_event=None, tamper=None, **watched):

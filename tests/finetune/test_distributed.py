@@ -25,6 +25,7 @@ from tests.finetune import ranked
 from tests.finetune.ranked import Kill, Shared
 from tests.finetune.test_kill import left
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 SECONDS = 60
 CONFIG = """

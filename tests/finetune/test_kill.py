@@ -26,15 +26,29 @@ OPTIONS = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def job(make_job, tmp_path):
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def job_in(make_job_in):
     """A training of 18 steps that freezes layers after step 6, and saves every 2."""
 
-    def job(name, **options):
-        made = make_job("mcbert_wf", freeze={1: (1, 3)}, out=tmp_path / name, **{**OPTIONS, **options})
+    def job_in(out, **options):
+        made = make_job_in(out, "mcbert_wf", freeze={1: (1, 3)}, **{**OPTIONS, **options})
         return dataclasses.replace(made, save_model=True)
 
-    return job
+    return job_in
+
+
+@pytest.fixture
+def job(job_in, tmp_path):
+    return lambda name, **options: job_in(tmp_path / name, **options)
+
+
+@pytest.fixture(scope="module")
+def expected(job_in, tmp_path_factory):
+    """What is left of it when nothing happens."""
+    return finish(job_in(tmp_path_factory.mktemp("whole")))
 
 
 def left(job):
@@ -75,8 +89,7 @@ def finish(job):
         ("scored", 1),
     ],
 )
-def test_killed_at_a_moment_ends_bit_identical(job, moment, number):
-    expected = finish(job("whole"))
+def test_killed_at_a_moment_ends_bit_identical(job, expected, moment, number):
     killed = job("killed")
     process = processes.begin(killable.run_until, killed, moment, number)
     process.join()
@@ -85,9 +98,9 @@ def test_killed_at_a_moment_ends_bit_identical(job, moment, number):
 
 
 @pytest.mark.timeout(60 + 10 * KILLS)
-def test_killed_at_random_moments_ends_bit_identical(job):
+def test_killed_at_random_moments_ends_bit_identical(job, expected):
     began = time.monotonic()
-    expected = finish(job("whole"))
+    assert finish(job("whole")) == expected
     lasts = time.monotonic() - began
     moments, kills, killed = random.Random(0), 0, job("killed")
     while kills < KILLS:
@@ -104,8 +117,9 @@ def test_killed_at_random_moments_ends_bit_identical(job):
     assert finish(killed) == expected
 
 
-@pytest.mark.parametrize("backend", ["serial", "loky"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("backend", "number"), [("serial", signal.SIGINT), ("serial", signal.SIGTERM), ("loky", signal.SIGTERM)]
+)  # loky and SIGINT: tests/pipeline/test_cluster.py
 def test_a_signal_stops_within_ten_seconds_and_the_next_run_goes_on(job, backend, number):
     stopped = job("stopped", epochs=2000)
     process = processes.begin(killable.command, stopped, backend)

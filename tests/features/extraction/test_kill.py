@@ -11,6 +11,7 @@ import pytest
 from tests import processes
 from tests.features.extraction import killable
 
+pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("MCBERT_KILLS", "25"))
 
 
