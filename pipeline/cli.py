@@ -205,6 +205,7 @@ def _config(args: argparse.Namespace) -> Config:
 
 def _stage(args: argparse.Namespace, interruption: Interruption) -> int:
     from pipeline.export import export
+    from pipeline.extraction import require_known_layers
     from pipeline.runners import STAGES as RUNNERS
     from pipeline.stages import Pipeline
 
@@ -212,6 +213,8 @@ def _stage(args: argparse.Namespace, interruption: Interruption) -> int:
     config = _config(args)
     ranks.require_unspread(config.cluster)
     pipeline = Pipeline(config, run, args.cache, interruption)
+    if not (run.folder / "cache.json").is_file():
+        require_known_layers(pipeline, args.stage)
     if getattr(args, "candidate", None):
         export(pipeline, args.candidate)
     elif args.stage == "evaluate-embeddings":

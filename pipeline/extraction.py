@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from pipeline.stages import Pipeline
 
 
+SEARCH = ("gridsearch", "export")
+TRAIN = ("knobs", "finetune", "report")
+
+
 def cached(pipeline: Pipeline, texts: Iterable[tuple[str, ...]], source: str) -> Path:
     """Return the folder of the cache of these texts, made where it is not there.
 
@@ -46,6 +50,33 @@ def cached(pipeline: Pipeline, texts: Iterable[tuple[str, ...]], source: str) ->
                 track=track,
             ),
         )
+
+
+def require_known_layers(pipeline: Pipeline, stage: str) -> None:
+    """Refuse layers that `stage` would not find, before the encoder reads every text.
+
+    Raises
+    ------
+    ValueError
+        The encoder has not as many, or extract.layers leaves them out.
+    """
+    config = pipeline.config
+    searched = stage in SEARCH or (stage in TRAIN and pipeline.searches)
+    trained = config.finetune.layers if stage in TRAIN else ()
+    if not searched and not trained:
+        return
+    from features.encoder.blocks import n_layers, require_layers
+
+    deepest, extracted = n_layers(pipeline.encoder), config.extract.layers
+    if trained:
+        require_layers(trained, deepest, "finetune.layers")
+    if searched:
+        require_layers(extracted or range(deepest + 1), deepest, "extract.layers")
+        require_layers(config.gridsearch.layers, deepest, "gridsearch.layers")
+        left_out = sorted(set(config.gridsearch.layers).difference(extracted)) if extracted else []
+        if left_out:
+            accepted = f"those of extract.layers, {', '.join(map(str, extracted))}"
+            raise ValueError(f"gridsearch.layers: got {left_out[0]}, accepted: {accepted}")
 
 
 def shown(path: str) -> str:

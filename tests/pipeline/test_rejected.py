@@ -166,6 +166,35 @@ def test_an_override_below_a_value_is_one_line(project, capsys):
     assert "override 'gridsearch.layers.max=9': layers is no section but [8]" in error(capsys)
 
 
+@pytest.mark.parametrize(
+    ("stage", "overrides", "message"),
+    [
+        (
+            "gridsearch",
+            ["gridsearch.layers=[1,99]"],
+            "gridsearch.layers: got 99; accepted: 0 (embeddings) to 4",
+        ),
+        (
+            "report",
+            ["gridsearch.layers=[1]", "finetune.layers=[99]"],
+            "finetune.layers: got 99; accepted: 0 (",
+        ),
+        (
+            "gridsearch",
+            ["gridsearch.layers=[1,2]", "extract.layers=[1]"],
+            "gridsearch.layers: got 2, accepted: those of extract.layers, 1",
+        ),
+    ],
+)
+def test_layers_that_are_not_there_are_told_before_any_text_is_read(
+    stage, overrides, message, project, encoder_folder, capsys
+):
+    Path("encoder").symlink_to(encoder_folder)
+    assert main([stage, "--config", "mine.toml", *overrides]) == 2
+    assert message in error(capsys)
+    assert not Path("results").exists()
+
+
 def test_short_names():
     inside = str(CHECKOUT / "samples/intents/raw.csv")
     names = short_names([inside, "/data/a/x.csv", "/data/b/x.csv", "facebook/xnli/de/test"])
