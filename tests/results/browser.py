@@ -34,9 +34,12 @@ SLICE = 1500
 """Pixels of the page in one picture."""
 DRAWN = """new Promise((done) => {
   const count = (selector) => document.querySelectorAll(selector).length;
-  const look = () => count(".vega") === count(".vega svg.marks") ? done(true) : setTimeout(look, 20);
+  const end = performance.now() + 30000;
+  const look = () => count(".vega") === count(".vega svg.marks") || performance.now() > end
+    ? done(true) : setTimeout(look, 20);
   look();
 })"""
+"""Comes true once all figures are drawn, or will hardly ever be."""
 
 
 class Chromium:
