@@ -118,7 +118,12 @@ def dots(rows: pd.DataFrame, runs: Sequence[str], languages: Sequence[str]) -> a
         .encode(
             y=alt.Y("language:N", title=None, sort=list(languages)),
             yOffset=alt.YOffset("run:N", sort=list(runs)),
-            x=alt.X("percent:Q", title="test accuracy, %", scale=alt.Scale(zero=False)),
+            x=alt.X(
+                "percent:Q",
+                title="test accuracy, %",
+                scale=alt.Scale(zero=False),
+                axis=alt.Axis(tickCount=5, labelFlush=False),
+            ),
             color=alt.Color(
                 "run:N", scale=alt.Scale(domain=list(runs), range=colours), legend=symbol_legend()
             ),
