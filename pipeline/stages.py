@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline._version import __version__
-from pipeline.cluster import executor, training_executor
+from pipeline.cluster import kept_executor, training_executor
 from pipeline.config import Config
 from pipeline.extraction import cached, shown
 from pipeline.interruption import Interruption
@@ -191,15 +191,16 @@ class Pipeline:
         if self.config.cluster.retry_errors:
             n_failed = retry_errors(self.run.folder / "gridsearch.jsonl")
             log.info("gridsearch: %d candidates failed earlier and are run again", n_failed)
-        gridsearch(
-            self.config.gridsearch,
-            store=self.cache_folder(),
-            examples=path,
-            out=self.run.folder,
-            execute=executor(self.config.cluster),
-            stamp=self.stamp,
-            track=track,
-        )
+        with kept_executor(self.config.cluster) as execute:
+            gridsearch(
+                self.config.gridsearch,
+                store=self.cache_folder(),
+                examples=path,
+                out=self.run.folder,
+                execute=execute,
+                stamp=self.stamp,
+                track=track,
+            )
         # no probe of a user's classifier, no evidence without a comparison
         there = [name for name in ("probe.npz", *EVIDENCE) if (self.run.folder / name).is_file()]
         return ["gridsearch.csv", "confusion.csv", "winner.json", "predictions.npz",

@@ -9,6 +9,8 @@ for: the command line's help needs none.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pipeline.cluster import ranks
@@ -20,6 +22,7 @@ __all__ = [
     "Execute",
     "encoding_executor",
     "executor",
+    "kept_executor",
     "serial",
     "threads_per_encoder",
     "training_executor",
@@ -28,7 +31,7 @@ __all__ = [
 
 def executor(settings: ClusterSettings) -> Execute[Any, Any]:
     """Return the executor of the search and of phase two."""
-    workers = settings.workers or len(os.sched_getaffinity(0))
+    workers = _workers(settings)
     if settings.runs_on == "dask":
         return _on_dask(settings, workers)
     if settings.runs_on == "serial" or workers == 1:
@@ -36,6 +39,24 @@ def executor(settings: ClusterSettings) -> Execute[Any, Any]:
     from pipeline.cluster import loky
 
     return lambda function, tasks: loky.execute(function, tasks, workers)
+
+
+@contextmanager
+def kept_executor(settings: ClusterSettings) -> Iterator[Execute[Any, Any]]:
+    """Yield the executor of a search in rounds; its processes, and what they hold, stay until the end."""
+    execute = executor(settings)
+    if settings.runs_on == "dask":
+        from pipeline.cluster import dask
+
+        with dask.opened(settings, _workers(settings)) as client:
+            yield lambda function, tasks: dask.run(client, function, tasks)
+    elif execute is serial:
+        yield serial
+    else:
+        from pipeline.cluster import loky
+
+        with loky.Kept() as pool:
+            yield lambda function, tasks: loky.execute(function, tasks, _workers(settings), pool)
 
 
 def training_executor(settings: ClusterSettings) -> Execute[Any, Any]:
@@ -55,6 +76,10 @@ def threads_per_encoder(settings: ClusterSettings) -> int:
     if settings.scheduler or settings.extract_workers == 1:
         return 0
     return max(1, len(os.sched_getaffinity(0)) // settings.extract_workers)
+
+
+def _workers(settings: ClusterSettings) -> int:
+    return settings.workers or len(os.sched_getaffinity(0))
 
 
 def _on_dask(settings: ClusterSettings, workers: int) -> Execute[Any, Any]:

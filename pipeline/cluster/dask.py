@@ -46,9 +46,6 @@ def execute(
 ) -> Iterator[Triple[T, R]]:
     """Run tasks on the cluster that `settings` names, or on one of `workers` processes of this machine.
 
-    A task whose workers died is run again when all others are done, alone: it may have been a neighbour of
-    the culprit.
-
     Raises
     ------
     ValueError
@@ -56,6 +53,13 @@ def execute(
     LostClusterError
         The scheduler, or every worker, went away.
     """
+    with opened(settings, workers) as client:
+        yield from run(client, function, tasks)
+
+
+@contextmanager
+def opened(settings: ClusterSettings, workers: int) -> Iterator[Client]:
+    """Yield a client of the cluster for any number of `run`; raises as `execute` does."""
     with (
         dask.config.set(
             {
@@ -65,21 +69,28 @@ def execute(
         ),
         _client(settings, workers) as client,
     ):
-        suspects: list[T] = []
-        run = partial(_on_worker, function)
-        for task, result, error in _finished(client, run, iter(tasks)):
-            if isinstance(error, KilledWorker):
-                log.warning("dask: a task's workers died %d times; it is run again at the end", LIVES)
-                suspects.append(task)
-            else:
-                yield task, result, message(error) if error else None
-        for task, result, error in _finished(client, run, iter(suspects), alone=True):
-            blame = (
-                f"the task killed its worker {LIVES} times, alone: "
-                if isinstance(error, KilledWorker)
-                else ""
-            )
-            yield task, result, blame + message(error) if error else None
+        yield client
+
+
+def run(client: Client, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[Triple[T, R]]:
+    """Run tasks where a client is connected.
+
+    A task whose workers died is run again when all others are done, alone: it may have been a neighbour of
+    the culprit.
+    """
+    suspects: list[T] = []
+    placed = partial(_on_worker, function)
+    for task, result, error in _finished(client, placed, iter(tasks)):
+        if isinstance(error, KilledWorker):
+            log.warning("dask: a task's workers died %d times; it is run again at the end", LIVES)
+            suspects.append(task)
+        else:
+            yield task, result, message(error) if error else None
+    for task, result, error in _finished(client, placed, iter(suspects), alone=True):
+        blame = (
+            f"the task killed its worker {LIVES} times, alone: " if isinstance(error, KilledWorker) else ""
+        )
+        yield task, result, blame + message(error) if error else None
 
 
 @contextmanager

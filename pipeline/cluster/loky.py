@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from typing import TypeVar
 
@@ -26,14 +26,17 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
+Pool = Callable[[int], AbstractContextManager[ProcessPoolExecutor]]
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 LOOK_SECONDS = 1.0
 LIVES = 2  # deaths alone before a task is to blame: the first may be the machine's (no memory, a kill)
 
 
-def execute(function: Callable[[T], R], tasks: Iterable[T], workers: int) -> Iterator[Triple[T, R]]:
-    """Run tasks in `workers` processes; yield each once, with its result or its error."""
+def execute(
+    function: Callable[[T], R], tasks: Iterable[T], workers: int, pool: Pool | None = None
+) -> Iterator[Triple[T, R]]:
+    """Run tasks in `workers` processes, of a pool of their own or that given; yield each once."""
     waiting: deque[T] = deque()
     suspects: deque[T] = deque()
     source = iter(tasks)
@@ -42,7 +45,9 @@ def execute(function: Callable[[T], R], tasks: Iterable[T], workers: int) -> Ite
         if suspects:
             yield _alone(function, suspects.popleft())
         elif waiting:
-            yield from _together(function, waiting, source, suspects=suspects, workers=workers)
+            yield from _together(
+                function, waiting, source, suspects=suspects, workers=workers, pool=pool or _pool
+            )
         else:
             return
 
@@ -54,14 +59,15 @@ def _together(
     *,
     suspects: deque[T],
     workers: int,
+    pool: Pool,
 ) -> Iterator[Triple[T, R]]:
     """Work off `waiting` and `source`; when the pool breaks, the unfinished become suspects."""
     running: dict[Future[R], T] = {}
     try:
-        with _pool(workers) as pool:
+        with pool(workers) as processes:
             while waiting or running:
                 while waiting and len(running) < workers * IN_FLIGHT:
-                    running[pool.submit(function, waiting[0])] = waiting[0]
+                    running[processes.submit(function, waiting[0])] = waiting[0]
                     waiting.popleft()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     triple = _outcome(running[future], future)
@@ -73,18 +79,46 @@ def _together(
         suspects.extend(running.values())
 
 
-@contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Yield a pool; when the work ends early, by Ctrl-C say, its workers do too, in the middle of a task."""
-    pool = ProcessPoolExecutor(
+class Kept:
+    """One pool for several executions, until the block ends.
+
+    When the work of one ends early, by Ctrl-C say, the workers do too, in the middle of a task; a pool that
+    broke or ended so is replaced.
+    """
+
+    def __init__(self) -> None:
+        self._idle: ProcessPoolExecutor | None = None
+
+    @contextmanager
+    def __call__(self, workers: int) -> Iterator[ProcessPoolExecutor]:
+        """Yield the pool, begun when there is none."""
+        pool, self._idle = self._idle or _begun(workers), None
+        try:
+            yield pool
+            self._idle = pool
+        finally:
+            if self._idle is None:
+                pool.shutdown(wait=True, kill_workers=True)
+
+    def __enter__(self) -> Kept:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._idle is not None:
+            self._idle.shutdown(wait=True)
+
+
+def _begun(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(
         max_workers=workers, env=ONE_THREAD, initializer=_begin, initargs=(os.getpid(),)
     )
-    done = False
-    try:
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Yield a pool for one execution."""
+    with Kept() as kept, kept(workers) as pool:
         yield pool
-        done = True
-    finally:
-        pool.shutdown(wait=True, kill_workers=not done)
 
 
 def _begin(driver: int) -> None:

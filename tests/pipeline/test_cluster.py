@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.cluster import executor, serial
+from pipeline.cluster import executor, kept_executor, serial
 from pipeline.cluster.settings import ClusterSettings
 
 
@@ -75,6 +75,42 @@ def test_a_worker_that_keeps_much_memory_is_not_taken_for_leaking(recwarn):
     pids = [pid for _, pid, _ in execute(keep, [1, 1, 400, 400, 1, 1, 1, 1, 1, 1])]
     assert len(set(pids)) == 2
     assert not [warning for warning in recwarn if "memory leak" in str(warning.message)]
+
+
+def whose(value):
+    if value == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.1)  # so that each worker has one
+    return os.getpid()
+
+
+@pytest.mark.parametrize("backend", ["loky", "dask"])
+def test_processes_that_are_kept_serve_every_execution_and_end_with_the_block(backend):
+    with kept_executor(ClusterSettings(backend=backend, workers=2)) as execute:
+        rounds = [{pid for _, pid, _ in execute(whose, range(6))} for _ in range(2)]
+        assert rounds[0] == rounds[1]
+        assert len(rounds[0]) == 2
+        assert list(execute(whose, [])) == []
+    _, alive = psutil.wait_procs([psutil.Process(p) for p in rounds[0] if psutil.pid_exists(p)], timeout=5)
+    assert not alive
+
+
+def test_kept_processes_that_died_or_were_left_at_work_are_replaced():
+    with kept_executor(ClusterSettings(backend="loky", workers=2)) as execute:
+        (_, died, error), *_ = [t for t in execute(whose, ["die", 1, 2]) if t[0] == "die"]
+        assert died is None
+        assert error.startswith("the task killed its worker 2 times, alone")
+        first = next(running := execute(whose, range(50)))[1]
+        running.close()
+        assert not psutil.pid_exists(first)
+        pids = {pid for _, pid, _ in execute(whose, range(6))}
+        assert first not in pids
+        assert len(pids) == 2
+
+
+def test_what_is_kept_of_one_process_is_that_process():
+    with kept_executor(ClusterSettings(backend="loky", workers=1)) as execute:
+        assert execute is serial
 
 
 def test_one_worker_is_this_process():

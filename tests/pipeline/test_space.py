@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from pipeline.cli import main
+from pipeline.cluster import loky
 
 MINE = """
 from sklearn.linear_model import SGDClassifier
@@ -125,6 +126,15 @@ def test_a_mistyped_factory_is_one_line(search, mine, capsys):
     assert search(*mine, "gridsearch.factories.mine=mine_in_workers:mak")[0] == 2
     said = "gridsearch.factories.mine: callable of module 'mine_in_workers': got 'mak', accepted: "
     assert said in capsys.readouterr().err
+
+
+def test_the_steps_of_a_mixed_search_share_their_workers(search, monkeypatch):
+    begun, begin = [], loky._begun
+    monkeypatch.setattr(loky, "_begun", lambda workers: begun.append(workers) or begin(workers))
+    mixed = ["gridsearch.mixed=beam", "gridsearch.beam_width=2", "gridsearch.classifiers=['ridge']"]
+    status, found = search(*mixed, "cluster.backend=loky", "cluster.workers=2", name="two")
+    assert (status, begun) == (0, [2])
+    pd.testing.assert_frame_equal(untimed(found), untimed(search(*mixed, name="one")[1]))
 
 
 @pytest.mark.slow
