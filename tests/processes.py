@@ -7,9 +7,8 @@ import sys
 from multiprocessing import forkserver
 from pathlib import Path
 
-RUN_HERE = ["tests.finetune.killable", "tests.finetune.ranked", "tests.features.extraction.killable"]
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["pipeline.runners", *RUN_HERE])
+CONTEXT.set_forkserver_preload(["tests.warm"])
 
 
 def begin(function, *given):
