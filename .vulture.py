@@ -45,3 +45,4 @@ LayerPooling  # modules.json of sentence-transformers
 _.get_sentence_embedding_dimension
 _.efConstruction  # faiss
 _.efSearch
+pytest_collection_modifyitems  # pytest
