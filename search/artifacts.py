@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from search.kernels import Ints, Rows
 from search.probe import Probe
 from search.representation import Representation
 from search.routes import Fitted
-from search.scoring import mean_micro_f1, micro_f1
+from search.scoring import mean_f1, packed_f1, unpack
 from search.space import PROTOCOLS, Candidate, GridsearchSettings, Protocol, layers_text
 
 LOG = logging.getLogger(__name__)
@@ -53,25 +54,33 @@ class Outcome:
 
     def matrices(self, candidate: Candidate, split: str) -> dict[str, Ints]:
         """Return a candidate's confusion matrices of one split by language; empty if it failed."""
+        n_classes = len(self.examples.labels)
+        packed = self._packed(candidate, split)
+        return {language: unpack(cells, n_classes) for language, cells in packed.items()}
+
+    def f1(self, candidate: Candidate, split: str) -> dict[str, Fraction]:
+        """Return a candidate's micro-F1 on one split by language; empty if it failed."""
+        n_classes = len(self.examples.labels)
+        packed = self._packed(candidate, split)
+        return {language: packed_f1(cells, n_classes) for language, cells in packed.items()}
+
+    def _packed(self, candidate: Candidate, split: str) -> dict[str, Sequence[int]]:
         found = self.rows[candidate.id]["matrices"]
-        return {
-            language: np.asarray(found[language][split]) for language in found if split in found[language]
-        }
+        return {language: found[language][split] for language in found if split in found[language]}
 
     def mean_f1(self, candidate: Candidate, split: str) -> float | None:
         """Return the mean micro-F1 over the target languages; None unless each has rows."""
-        matrices = self.matrices(candidate, split)
-        targets = self.languages[1:]
-        if not targets or any(language not in matrices for language in targets):
+        found, targets = self.f1(candidate, split), self.languages[1:]
+        if not targets or any(language not in found for language in targets):
             return None
-        return mean_micro_f1([matrices[language] for language in targets])
+        return mean_f1([found[language] for language in targets])
 
     def ranking(self, protocol: Protocol) -> Ranking:
-        """Order the candidates that did not fail as a protocol does; it is given dev matrices only."""
+        """Order the candidates that did not fail as a protocol does; it is given dev scores only."""
         fine = [c for c in self.candidates if self.rows[c.id]["status"] == "ok"]
         return rank(
             fine,
-            {candidate.id: self.matrices(candidate, "dev") for candidate in fine},
+            {candidate.id: self.f1(candidate, "dev") for candidate in fine},
             protocol=protocol,
             source_language=self.languages[0],
             target_languages=self.languages[1:],
@@ -95,11 +104,10 @@ def write_gridsearch(outcome: Outcome, ranking: Ranking, path: Path) -> None:
             "score": score,
         }
         for split in ("dev", "test"):
-            matrices = outcome.matrices(candidate, split)
+            found = outcome.f1(candidate, split)
             record[f"{split}_f1_mean"] = outcome.mean_f1(candidate, split)
             for language in outcome.languages:
-                known = language in matrices
-                record[f"{split}_f1_{language}"] = float(micro_f1(matrices[language])) if known else None
+                record[f"{split}_f1_{language}"] = float(found[language]) if language in found else None
         record |= {name: row[name] for name in ("fit_seconds", "score_seconds", "status", "message")}
         rows.append(record | dict(outcome.stamp))
     frame = pd.DataFrame(rows)
@@ -221,10 +229,7 @@ def _first(outcome: Outcome, protocol: Protocol) -> dict[str, object] | None:
         return None
     candidate, score = ranking[0]
     by_language = {
-        f"{split}_f1": {
-            language: float(micro_f1(matrix))
-            for language, matrix in outcome.matrices(candidate, split).items()
-        }
+        f"{split}_f1": {language: float(score) for language, score in outcome.f1(candidate, split).items()}
         for split in ("dev", "test")
     }
     return {

@@ -7,22 +7,23 @@
   settings.
 
 Ties of the first two go to fewer layers, then lower layers, then the candidate's name. Scores are compared
-unrounded and exact (`search.scoring`). Nothing here sees a test label: the functions take dev matrices only.
+unrounded and exact (`search.scoring`). Nothing here sees a test label: the functions take dev scores only.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
-from search.scoring import Ints, mean_micro_f1
+from search.scoring import mean_f1
 from search.space import Candidate, FeatureSet, Protocol
 
-DevMatrices = Mapping[str, Ints]
+DevScores = Mapping[str, Fraction]
 Key = tuple[Any, ...]
 
 
 def rank(
     candidates: Sequence[Candidate],
-    dev: Mapping[str, DevMatrices],
+    dev: Mapping[str, DevScores],
     *,
     protocol: Protocol,
     source_language: str,
@@ -34,7 +35,7 @@ def rank(
     ----------
     candidates : sequence of Candidate
         In the order of the search; those without an entry in `dev` (which failed) are left out.
-    dev : mapping of candidate id to mapping of language to confusion matrix
+    dev : mapping of candidate id to mapping of language to micro-F1
         Dev texts only.
     protocol : Protocol
         How to choose.
@@ -56,11 +57,10 @@ def rank(
     if protocol == "last":
         position = {candidate.id: number for number, candidate in enumerate(scored)}
         return [(candidate, None) for candidate in sorted(scored, key=_label_free(position))]
-    if not languages or any(language not in matrices for matrices in dev.values() for language in languages):
+    if not languages or any(language not in found for found in dev.values() for language in languages):
         return []
     scores = {
-        candidate.id: mean_micro_f1([dev[candidate.id][language] for language in languages])
-        for candidate in scored
+        candidate.id: mean_f1([dev[candidate.id][language] for language in languages]) for candidate in scored
     }
     ordered = sorted(scored, key=lambda candidate: (-scores[candidate.id], *tie_break(candidate)))
     return [(candidate, scores[candidate.id]) for candidate in ordered]

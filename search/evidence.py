@@ -5,7 +5,7 @@ protocols.csv, which set the choice against chance (`search.comparisons`).
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +81,9 @@ def score_table(outcome: Outcome, candidates: Sequence[Candidate]) -> pd.DataFra
     """Score candidates that did not fail by split and language: columns of table SCORES but the stamp."""
     parts = []
     for split in SPLITS:
-        matrices = [outcome.matrices(candidate, split) for candidate in candidates]
         means = [outcome.mean_f1(candidate, split) for candidate in candidates]
-        by_language = {name: _scores([m[name] for m in matrices]) for name in matrices[0]}
+        parted = [_scores(outcome.matrices(candidate, split)) for candidate in candidates]
+        by_language = {name: pd.DataFrame([rows[name] for rows in parted]) for name in parted[0]}
         if means[0] is not None:  # all candidates have the same languages
             by_language[MEAN] = _means([by_language[name] for name in outcome.languages[1:]], means)
         parts += [frame.assign(split=split, language=name) for name, frame in by_language.items()]
@@ -92,10 +92,13 @@ def score_table(outcome: Outcome, candidates: Sequence[Candidate]) -> pd.DataFra
     return whole.sort_index(kind="stable").reset_index(drop=True)
 
 
-def _scores(matrices: Sequence[Ints]) -> pd.DataFrame:
-    """Score one language's matrices, a row for each candidate."""
-    stacked = np.stack(matrices)
-    return pd.DataFrame({"n_texts": stacked.sum(axis=(1, 2)), **scores(stacked)})
+def _scores(matrices: Mapping[str, Ints]) -> dict[str, dict[str, float]]:
+    """Score one candidate's matrices, a row for each language."""
+    if not matrices:
+        return {}
+    stacked = np.stack(list(matrices.values()))
+    found = {"n_texts": stacked.sum(axis=(1, 2)), **scores(stacked)}
+    return {language: {name: found[name][k] for name in found} for k, language in enumerate(matrices)}
 
 
 def _means(targets: Sequence[pd.DataFrame], micro_f1: Sequence[float | None]) -> pd.DataFrame:

@@ -34,7 +34,7 @@ from search.space import Candidate, FeatureSet, GridsearchSettings, Space
 from search.task import Task, Unreadable, error_rows, fit, one_thread, run
 
 LOG = logging.getLogger(__name__)
-VERSION = 2  # of the results of a candidate: raise it when a change alters them
+VERSION = 3  # of the rows of a candidate: raise it when a change alters them
 
 T = TypeVar("T")
 Rows = list[dict[str, Any]]
@@ -95,7 +95,7 @@ def gridsearch(
     )
     space = Space(settings)
     with Ledger(out / "gridsearch.jsonl", _identity(settings, cache, corpus, languages)) as ledger:
-        known, best = len(ledger.rows), Best(languages, ledger.rows.values())
+        known, best = len(ledger.rows), Best(languages, len(corpus.labels), ledger.rows.values())
         LOG.info(
             "gridsearch: %d candidates, %d of them known, %d languages", len(space), known, len(languages)
         )

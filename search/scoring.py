@@ -38,21 +38,44 @@ def _f1_parts(matrix: Ints) -> tuple[Ints, Ints]:
     return 2 * true_positives, 2 * true_positives + false_positives + false_negatives
 
 
-def micro_f1(matrix: Ints) -> Fraction:
-    """Micro-averaged F1, 2 sum(TP) / (2 sum(TP) + sum(FP) + sum(FN)), exact; 0 for an empty matrix."""
-    numerators, denominators = _f1_parts(matrix)
-    whole = int(denominators.sum())
-    return Fraction(int(numerators.sum()), whole) if whole else Fraction(0)
+def pack(matrix: Ints) -> list[int]:
+    """Return the cells of a confusion matrix that are not 0 as pairs, cell and count, one after the other.
+
+    A cell's number is `true * n_classes + predicted`. There are at most as many as texts, whatever the number
+    of classes.
+    """
+    flat = matrix.ravel()
+    cells = np.flatnonzero(flat)
+    pairs: list[int] = np.stack([cells, flat[cells]], axis=1).ravel().tolist()
+    return pairs
 
 
-def mean_micro_f1(matrices: Sequence[Ints]) -> float:
-    """Mean of several languages' micro-F1, rounded once at the end, so that equal scores are equal numbers.
+def unpack(packed: Sequence[int], n_classes: int) -> Ints:
+    """Undo `pack`."""
+    matrix = np.zeros(n_classes**2, dtype=np.int64)
+    matrix[np.asarray(packed[::2], dtype=np.int64)] = packed[1::2]
+    return matrix.reshape(n_classes, n_classes)
+
+
+def packed_f1(packed: Sequence[int], n_classes: int) -> Fraction:
+    """Return the micro-F1 of a packed matrix, exact; 0 for an empty one.
+
+    Where every text has one label, as here, it is the share labelled rightly.
+    """
+    pairs = list(zip(packed[::2], packed[1::2], strict=True))
+    right = sum(count for cell, count in pairs if cell % (n_classes + 1) == 0)
+    whole = sum(count for _, count in pairs)
+    return Fraction(right, whole) if whole else Fraction(0)
+
+
+def mean_f1(scores: Sequence[Fraction]) -> float:
+    """Mean of several languages' scores, rounded once at the end, so that equal scores are equal numbers.
 
     Returns not-a-number where there is no language.
     """
-    if not matrices:
+    if not scores:
         return float("nan")
-    parts = [micro_f1(matrix).as_integer_ratio() for matrix in matrices]
+    parts = [score.as_integer_ratio() for score in scores]
     whole = math.lcm(*(denominator for _, denominator in parts))
     total = sum(numerator * (whole // denominator) for numerator, denominator in parts)
     return total / (whole * len(parts))  # Python rounds a quotient of whole numbers once

@@ -24,7 +24,7 @@ from search.kernels import Ints, Rows, Source
 from search.mixture import represent
 from search.predictions import encode
 from search.representation import Representation
-from search.scoring import confusion_matrices
+from search.scoring import confusion_matrices, pack
 from search.space import Candidate
 
 LOG = logging.getLogger(__name__)
@@ -53,8 +53,8 @@ def run(task: Task) -> list[dict[str, Any]] | Unreadable:
     """Fit and score the candidates of a task; a row of the ledger for each, in their order.
 
     A row has candidate_id, status (ok or error), message, fit_seconds, score_seconds, matrices (language
-    -> split -> confusion matrix as lists) and predictions (of the distinct evaluation texts, by
-    `search.predictions.encode`). What fails is a row with status error; no exception of a
+    -> split -> confusion matrix, by `search.scoring.pack`) and predictions (of the distinct evaluation
+    texts, by `search.predictions.encode`). What fails is a row with status error; no exception of a
     classifier leaves this function. Where the cache or the examples cannot be read, or
     are not those of the search, it returns `Unreadable` instead.
     """
@@ -129,8 +129,8 @@ def _score(representation: Representation, candidate: Candidate, *, shared: floa
     }
 
 
-def score(rows: Rows, predicted: Ints) -> dict[str, dict[str, list[list[int]]]]:
-    """Return language -> split -> confusion matrix from the predictions for the distinct evaluation texts.
+def score(rows: Rows, predicted: Ints) -> dict[str, dict[str, list[int]]]:
+    """Return language -> split -> packed confusion matrix of predictions for the distinct texts.
 
     Raises
     ------
@@ -150,9 +150,9 @@ def score(rows: Rows, predicted: Ints) -> dict[str, dict[str, list[list[int]]]]:
         n_groups=len(rows.groups),
         n_classes=rows.n_classes,
     )
-    matrices: dict[str, dict[str, list[list[int]]]] = {}
+    matrices: dict[str, dict[str, list[int]]] = {}
     for (language, split), matrix in zip(rows.groups, counts, strict=True):
-        matrices.setdefault(language, {})[split] = matrix.tolist()
+        matrices.setdefault(language, {})[split] = pack(matrix)
     return matrices
 
 

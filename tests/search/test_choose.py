@@ -1,6 +1,7 @@
 """Protocols and ties."""
 
 import inspect
+from fractions import Fraction
 
 import numpy as np
 
@@ -13,13 +14,13 @@ def candidate(layers, pooling="max", classifier="ridge", value=1.0):
 
 
 def right(n, of=10):
-    return np.array([[n, of - n], [0, 0]])
+    return Fraction(n, of)
 
 
 def ranked(dev, protocol, targets=("de", "zh")):
     candidates = list(dev)
-    matrices = {c.id: {language: right(n) for language, n in scores.items()} for c, scores in dev.items()}
-    return rank(candidates, matrices, protocol=protocol, source_language="en", target_languages=targets)
+    found = {c.id: {language: right(n) for language, n in scores.items()} for c, scores in dev.items()}
+    return rank(candidates, found, protocol=protocol, source_language="en", target_languages=targets)
 
 
 A, B = candidate((5,)), candidate((6, 7))

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from results import schema, tables
+from search import gridsearch
 from search.rounds import Rounds
 from search.space import GridsearchSettings, Space
 
@@ -93,6 +94,16 @@ def test_a_search_on_a_budget_is_valid_and_a_later_one_goes_on_from_it(searched,
 def test_a_smaller_budget_than_was_scored_takes_the_first_of_them(searched):
     searched(SETTINGS)
     assert len(read(searched(replace(SETTINGS, budget=4)))) == 4
+
+
+def test_a_ledger_of_rows_in_another_form_is_refused_by_its_version(searched, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(gridsearch, "VERSION", 2)
+        searched(replace(SETTINGS, budget=1))
+    with pytest.raises(
+        ValueError, match=r"jsonl: holds another search: version was 2, now 3; use another run"
+    ):
+        searched(replace(SETTINGS, budget=1))
 
 
 def test_no_time_at_all_is_an_error_and_the_next_search_begins(searched):

@@ -1,5 +1,6 @@
 """Scores from confusion matrices equal those that scikit-learn computes from labels."""
 
+import json
 from fractions import Fraction
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
-from search.scoring import confusion_matrices, mean_micro_f1, micro_f1, scores
+from search.scoring import confusion_matrices, mean_f1, pack, packed_f1, scores, unpack
 
 ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=60)
 
@@ -25,10 +26,10 @@ def test_matrices_and_scores_are_scikit_learns_in_every_group(rows):
         )
         if len(mine):
             labels = {"labels": range(4), "zero_division": 0}
-            assert float(micro_f1(matrix)) == pytest.approx(f1_score(mine, theirs, average="micro", **labels))
             found = scores(matrix[None])
+            assert found["micro_f1"][0] == pytest.approx(f1_score(mine, theirs, average="micro", **labels))
+            assert found["micro_f1"][0] == float(packed_f1(pack(matrix), 4))
             assert found["macro_f1"][0] == pytest.approx(f1_score(mine, theirs, average="macro", **labels))
-            assert found["micro_f1"][0] == float(micro_f1(matrix))
             assert found["accuracy"][0] == accuracy_score(mine, theirs)
 
 
@@ -37,32 +38,53 @@ def test_micro_f1_of_single_label_data_is_accuracy(rows):
     y, predicted, _ = np.array(rows, dtype=np.int64).T
     group = np.zeros_like(y)
     matrix = confusion_matrices(y, predicted, group=group, n_groups=1, n_classes=4)[0]
-    assert float(micro_f1(matrix)) == accuracy_score(y, predicted)
+    assert float(packed_f1(pack(matrix), 4)) == accuracy_score(y, predicted)
 
 
 def test_micro_f1_is_computed_from_its_parts():
     # columns 0 and 1: TP 3 + 1, FP 2 + 0, FN 0 + 2
-    assert micro_f1(np.array([[3, 0], [2, 1]])) == Fraction(2 * 4, 2 * 4 + 2 + 2)
-    assert micro_f1(np.zeros((2, 2), dtype=int)) == 0
+    matrix = np.array([[3, 0], [2, 1]])
+    assert scores(matrix[None])["micro_f1"][0] == 2 * 4 / (2 * 4 + 2 + 2)
+    assert packed_f1(pack(matrix), 2) == Fraction(2 * 4, 2 * 4 + 2 + 2)
 
 
 def test_equal_means_are_equal_numbers():
     # the same tenths in another order: floats added one by one differ in the last bit
-    def matrix(right, n):
-        return np.array([[right, n - right], [0, 0]])
-
-    one = mean_micro_f1([matrix(1, 10), matrix(2, 10), matrix(3, 10)])
-    other = mean_micro_f1([matrix(3, 10), matrix(2, 10), matrix(1, 10)])
+    one = mean_f1([Fraction(1, 10), Fraction(2, 10), Fraction(3, 10)])
+    other = mean_f1([Fraction(3, 10), Fraction(2, 10), Fraction(1, 10)])
     assert one == other == 0.2
     assert (0.1 + 0.2 + 0.3) / 3 != (0.3 + 0.2 + 0.1) / 3
-    assert np.isnan(mean_micro_f1([]))
+    assert np.isnan(mean_f1([]))
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 50)), min_size=1, max_size=15))
 def test_the_mean_is_rounded_once(parts):
-    matrices = [np.array([[min(right, n), max(n - right, 0)], [0, 0]]) for right, n in parts]
-    exact = sum((micro_f1(matrix) for matrix in matrices), start=Fraction(0)) / len(parts)
-    assert mean_micro_f1(matrices) == float(exact)
+    shares = [Fraction(min(right, n), n) for right, n in parts]
+    assert mean_f1(shares) == float(sum(shares, start=Fraction(0)) / len(parts))
+
+
+@given(ROWS)
+def test_a_packed_matrix_comes_back_and_has_the_same_score(rows):
+    y, predicted, _ = np.array(rows, dtype=np.int64).T
+    matrix = confusion_matrices(y, predicted, group=np.zeros_like(y), n_groups=1, n_classes=4)[0]
+    packed = pack(matrix)
+    assert len(packed) == 2 * np.count_nonzero(matrix)
+    np.testing.assert_array_equal(unpack(packed, 4), matrix)
+    assert packed_f1(packed, 4) == Fraction(int((y == predicted).sum()), len(y))
+
+
+def test_an_empty_matrix_packs_to_nothing():
+    assert pack(np.zeros((3, 3), dtype=np.int64)) == []
+    assert not unpack([], 3).any()
+    assert packed_f1([], 3) == 0
+
+
+@pytest.mark.parametrize("n_classes", [4, 100, 1000])
+def test_a_packed_matrix_grows_with_texts_and_not_with_the_square_of_the_classes(n_classes):
+    y, predicted = np.random.default_rng(0).integers(n_classes, size=(2, 500))
+    group = np.zeros_like(y)
+    matrix = confusion_matrices(y, predicted, group=group, n_groups=1, n_classes=n_classes)[0]
+    assert len(json.dumps(pack(matrix))) < 500 * 12
 
 
 def test_many_matrices_are_scored_as_each_alone():

@@ -7,7 +7,6 @@ import socket
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
@@ -39,7 +38,7 @@ def test_a_row_for_each_candidate_with_all_matrices(tasks):
         assert row["fit_seconds"] > 0
         assert list(row["matrices"]) == ["en", "de", "zh"]
         for splits in row["matrices"].values():
-            assert {split: np.sum(matrix) for split, matrix in splits.items()} == {"dev": 15, "test": 15}
+            assert {split: sum(packed[1::2]) for split, packed in splits.items()} == {"dev": 15, "test": 15}
     assert len({str(row["matrices"]) for row in rows}) > 1
 
 
