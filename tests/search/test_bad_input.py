@@ -173,10 +173,7 @@ def test_fewer_texts_than_neighbours(command):
     ("override", "said"),
     [
         ("gridsearch.target_languages=['fr']", "gridsearch.target_languages: got 'fr', accepted: de"),
-        (
-            "gridsearch.layers=[1,9]",
-            "gridsearch.layers: got 9, accepted: what the feature cache has, 0, 1, 2",
-        ),
+        ("gridsearch.layers=[1,9]", "gridsearch.layers: got 9; accepted: 0 (embeddings) to 4"),
         ("gridsearch.layers=[]", "gridsearch.layers: got an empty list, accepted: at least one entry"),
         (
             "gridsearch.protocol=best",
