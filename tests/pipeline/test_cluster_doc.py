@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 from pipeline.config import CHECKOUT
+from tests import processes
 
 BLOCKS = re.findall(r"```bash\n(.*?)```", (CHECKOUT / "docs/cluster.md").read_text(encoding="utf-8"), re.S)
 
@@ -44,8 +45,9 @@ def bash(script, folder):
 def serial(tmp_path_factory):
     """A folder with the demo searched in one process."""
     folder = tmp_path_factory.mktemp("demo")
-    settings = "cluster.backend=serial gridsearch.max_layers=1"
-    bash(f"python -m pipeline gridsearch --config demo --run serial {settings}", folder)
+    settings = ("cluster.backend=serial", "gridsearch.max_layers=1")
+    with contextlib.chdir(folder):
+        processes.finish(processes.mcbert("gridsearch", "--config", "demo", "--run", "serial", *settings))
     return folder
 
 
