@@ -29,8 +29,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from features.corpus.parallel import languages_in, read_pairs
-from features.corpus.stsbenchmark import read_stsbenchmark
+from features.corpus.formats.parallel import languages_in, read_pairs
+from features.corpus.formats.stsbenchmark import read_stsbenchmark
 from finetune.embeddings.encode import open_sentence_encoder
 from pipeline.cli import main as mcbert
 from results.schema import REDUCTIONS, STS, TATOEBA

@@ -35,8 +35,8 @@ from pipeline.cluster import ClusterSettings, executor
 from results.schema import GRIDSEARCH
 from results.tables import read
 from search.examples import Examples
+from search.fitting.kernels import Source
 from search.gridsearch import gridsearch
-from search.kernels import Source
 from search.space import Candidate, FeatureSet, GridsearchSettings, Space
 
 CORES = 2

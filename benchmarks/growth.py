@@ -19,10 +19,10 @@ import made_states
 import numpy as np
 import peak
 
-from search import routes
 from search.examples import Examples
-from search.kernels import PoolingBlocks, select_rows
-from search.representation import Representation
+from search.fitting import routes
+from search.fitting.kernels import PoolingBlocks, select_rows
+from search.fitting.representation import Representation
 from search.space import GridsearchSettings, Space
 from search.task import fit, one_thread
 

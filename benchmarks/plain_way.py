@@ -11,10 +11,10 @@ import numpy as np
 import sklearn
 from sklearn.preprocessing import StandardScaler
 
-from search import routes
-from search.classifiers import CLASSIFIERS
-from search.kernels import Rows, Source, open_pooling, open_rows
-from search.representation import Representation
+from search.fitting import routes
+from search.fitting.classifiers import CLASSIFIERS
+from search.fitting.kernels import Rows, Source, open_pooling, open_rows
+from search.fitting.representation import Representation
 from search.space import Candidate
 from search.task import fit, one_thread
 

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline import caches, embed, nearest, onnx, predict, runs
 from pipeline._version import __version__
 from pipeline.cluster import ranks
+from pipeline.commands import caches, embed, nearest, onnx, predict, runs
 from pipeline.config import Config, load, presets
 from pipeline.interruption import Interrupted, Interruption
 from pipeline.run import Run
@@ -204,10 +204,10 @@ def _config(args: argparse.Namespace) -> Config:
 
 
 def _stage(args: argparse.Namespace, interruption: Interruption) -> int:
-    from pipeline.export import export
-    from pipeline.extraction import require_known_layers
-    from pipeline.runners import STAGES as RUNNERS
-    from pipeline.stages import Pipeline
+    from pipeline.stages.export import export
+    from pipeline.stages.extraction import require_known_layers
+    from pipeline.stages.pipeline import Pipeline
+    from pipeline.stages.runners import STAGES as RUNNERS
 
     run = Run(args.runs, Path(args.config).stem if args.run is None else args.run)
     config = _config(args)
@@ -218,7 +218,7 @@ def _stage(args: argparse.Namespace, interruption: Interruption) -> int:
     if getattr(args, "candidate", None):
         export(pipeline, args.candidate)
     elif args.stage == "evaluate-embeddings":
-        from pipeline.similarity import evaluate_models
+        from pipeline.evaluation.similarity import evaluate_models
 
         evaluate_models(pipeline, args.model)
     else:

@@ -22,7 +22,7 @@ from finetune.embeddings.settings import EmbeddingsSettings
 from finetune.knobs.settings import KnobsSettings
 from finetune.settings import FinetuneSettings
 from pipeline.cluster.settings import ClusterSettings
-from search.retrieval import RetrievalSettings
+from search.sentences.retrieval import RetrievalSettings
 from search.space import GridsearchSettings
 
 PRESETS = Path(__file__).parent / "presets"

@@ -64,8 +64,8 @@ tests and intervals of the search follow. It holds `candidates` (ids, best first
 candidate, one column per distinct text; positions in `labels`), for every dev and test text `ids`,
 `language`, `split`, `y` (true label) and `text` (column of `codes`), and `languages`, `labels` and `format`:
 
-    from search.intervals import Sample, intervals
-    from search.predictions import Predictions
+    from search.outcome.intervals import Sample, intervals
+    from search.outcome.predictions import Predictions
 
     predictions = Predictions.load("results/runs/demo/predictions.npz")
     sample = Sample.of(predictions, "test")

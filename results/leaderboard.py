@@ -14,7 +14,7 @@ import pandas as pd
 
 from results import summaries, tables
 from results.frames import digest_of_test
-from results.report import source_language
+from results.report.report import source_language
 from results.schema import CORPUS, GRIDSEARCH, RUNS, STAMP, TABLE1, TOP
 from results.table1 import BASELINE, MEAN, UNFROZEN, ordered_languages
 

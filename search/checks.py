@@ -8,7 +8,7 @@ import numpy as np
 
 from features.store import FeatureStore
 from search.examples import Examples
-from search.representation import Representation
+from search.fitting.representation import Representation
 from search.space import GridsearchSettings
 
 LOG = logging.getLogger(__name__)

@@ -1,8 +1,8 @@
 """Score every candidate on the cache, choose the winner on dev: `python -m pipeline gridsearch`.
 
 Reads a feature cache and examples.npz; writes gridsearch.csv, confusion.csv, predictions_gridsearch.csv,
-probe.npz, winner.json and, for whoever checks them, the files of `search.evidence`. gridsearch.jsonl is the
-ledger: with it, a killed search goes on where it was and ends with the same tables.
+probe.npz, winner.json and, for whoever checks them, the files of `search.outcome.evidence`. gridsearch.jsonl
+is the ledger: with it, a killed search goes on where it was and ends with the same tables.
 """
 
 import logging
@@ -18,17 +18,18 @@ import sklearn
 
 from features.store import FeatureStore, StoreError
 from features.store.ledger import Ledger
-from search import artifacts, routes
-from search.artifacts import Outcome
 from search.best import Best
 from search.checks import check
 from search.choose import places
-from search.evidence import write_evidence
 from search.examples import Examples
-from search.factories import identities
-from search.kernels import Source, open_rows
+from search.fitting import routes
+from search.fitting.factories import identities
+from search.fitting.kernels import Source, open_rows
+from search.fitting.mixture import close, represent
 from search.mixed import Place
-from search.mixture import close, represent
+from search.outcome import artifacts
+from search.outcome.artifacts import Outcome
+from search.outcome.evidence import write_evidence
 from search.rounds import Rounds
 from search.space import Candidate, FeatureSet, GridsearchSettings, Space
 from search.task import Task, Unreadable, error_rows, fit, one_thread, run

@@ -19,14 +19,14 @@ from sklearn.preprocessing import StandardScaler
 from features.store import FeatureStore
 from results.schema import GRIDSEARCH
 from results.tables import read
-from search.artifacts import make_probe
 from search.examples import Examples
-from search.factories import classifier
-from search.kernels import Source
-from search.mixture import close, represent
-from search.probe import Probe
-from search.representation import Representation
-from search.routes import plain
+from search.fitting.factories import classifier
+from search.fitting.kernels import Source
+from search.fitting.mixture import close, represent
+from search.fitting.probe import Probe
+from search.fitting.representation import Representation
+from search.fitting.routes import plain
+from search.outcome.artifacts import make_probe
 from search.space import Candidate, GridsearchSettings, Space, layers_text
 from search.task import fit, one_thread
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
-from search.classifiers import CLASSIFIERS, Classifier, Value, is_number, unknown
-from search.factories import Factory, classifier, require_name, seed_parameters
+from search.fitting.classifiers import CLASSIFIERS, Classifier, Value, is_number, unknown
+from search.fitting.factories import Factory, classifier, require_name, seed_parameters
 
 Protocol = Literal["source-dev", "target-dev", "last"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
@@ -32,11 +32,11 @@ class GridsearchSettings:
     poolings: tuple[str, ...] = POOLINGS
     """Poolings searched, of max, mean, cls."""
     classifiers: tuple[str, ...] = ("logistic_regression", "linear_svm", "ridge", "lda", "knn")
-    """Names in `search.classifiers.CLASSIFIERS` or of `factories`."""
+    """Names in `search.fitting.classifiers.CLASSIFIERS` or of `factories`."""
     params: dict[str, dict[str, object]] = field(default_factory=dict)
     """Per classifier, its parameters: a value, or a list of values to search them all."""
     factories: dict[str, str] = field(default_factory=dict)
-    """The user's own classifiers: name = "module:callable", code that is run (`search.factories`)."""
+    """The user's own classifiers: name = "module:callable", code that is run (`search.fitting.factories`)."""
     seeds: tuple[int, ...] = (0,)
     """Each a candidate of the classifiers that draw random numbers; others have one, with the first."""
     max_layers: int = 0

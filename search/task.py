@@ -17,13 +17,13 @@ import sklearn
 from threadpoolctl import ThreadpoolController
 
 from features.store import StoreError
-from search import routes
 from search.checks import require_varying
-from search.factories import classifier, seed_parameters
-from search.kernels import Ints, Rows, Source
-from search.mixture import represent
-from search.predictions import encode
-from search.representation import Representation
+from search.fitting import routes
+from search.fitting.factories import classifier, seed_parameters
+from search.fitting.kernels import Ints, Rows, Source
+from search.fitting.mixture import represent
+from search.fitting.representation import Representation
+from search.outcome.predictions import encode
 from search.scoring import confusion_matrices, pack
 from search.space import Candidate
 
@@ -54,7 +54,7 @@ def run(task: Task) -> list[dict[str, Any]] | Unreadable:
 
     A row has candidate_id, status (ok or error), message, fit_seconds, score_seconds, matrices (language
     -> split -> confusion matrix, by `search.scoring.pack`) and predictions (of the distinct evaluation
-    texts, by `search.predictions.encode`). What fails is a row with status error; no exception of a
+    texts, by `search.outcome.predictions.encode`). What fails is a row with status error; no exception of a
     classifier leaves this function. Where the cache or the examples cannot be read, or
     are not those of the search, it returns `Unreadable` instead.
     """

@@ -26,18 +26,18 @@ TESTED_PAGES = {
 TESTED = {
     "make stress": "tests/finetune/test_kill.py::test_killed_at_random_moments_ends_bit_identical",
     "mcbert caches --remove":
-        "tests/pipeline/test_caches.py::test_a_cache_is_removed_by_what_begins_its_digest",
+        "tests/pipeline/commands/test_caches.py::test_a_cache_is_removed_by_what_begins_its_digest",
     "mcbert extract --config tickets.toml --scheduler tls://host:8786 --tls-ca ca.pem --tls-cert me.pem "
     "--tls-key me-key.pem": "tests/pipeline/test_scheduler.py::test_a_running_scheduler_is_used_over_tls",
     "mcbert gridsearch --config demo --run content extract.special_tokens=exclude --budget 120":
         "tests/features/extraction/test_extract.py::test_every_setting_is_part_of_the_identity",
     "mcbert gridsearch --config demo --run single extract.storage_dtype=float32 --budget 120":
-        "tests/pipeline/test_predict.py::test_labels_are_those_that_the_run_measured",
+        "tests/pipeline/commands/test_predict.py::test_labels_are_those_that_the_run_measured",
     "mcbert gridsearch --config demo --run unbalanced prepare.balance=false --budget 120":
-        "tests/features/corpus/test_prepare.py::test_without_balance_nothing_is_duplicated",
+        "tests/features/corpus/preparation/test_prepare.py::test_without_balance_nothing_is_duplicated",
     "python -m pipeline evaluate-embeddings --config demo --model sentence-transformers/LaBSE "
     "--model xlm-roberta-base@8:mean":
-        "tests/pipeline/test_similarity.py::test_the_command_prints_measured_and_published_apart",
+        "tests/pipeline/evaluation/test_similarity.py::test_the_command_prints_measured_and_published_apart",
     "python -m pipeline.reference > docs/reference.md":
         "tests/pipeline/test_reference.py::test_the_command_prints_it",
     "python -m results.dictionary > results/README.md":

@@ -4,7 +4,6 @@ import gc
 
 import torch.utils.tensorboard  # noqa: F401
 
-import pipeline.runners  # noqa: F401
 import tests.features.extraction.killable
 import tests.finetune.killable
 import tests.finetune.ranked  # noqa: F401

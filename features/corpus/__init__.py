@@ -1,7 +1,7 @@
 """Labelled texts in, one checked table out: readers, releases, checks, preparation, statistics."""
 
-from features.corpus.bad_rows import BadRows, CorpusError
 from features.corpus.corpus import Corpus, checked_corpus, read_corpus, source_files, table_form
+from features.corpus.formats.bad_rows import BadRows, CorpusError
 from features.corpus.settings import COLUMNS, CorpusSettings, PrepareSettings
 
 __all__ = [

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features.corpus.bad_rows import BadRow, BadRows, CorpusError, listed, shown
-from features.corpus.lines import is_encodable
-from features.corpus.rows import places_of
+from features.corpus.formats.bad_rows import BadRow, BadRows, CorpusError, listed, shown
+from features.corpus.formats.lines import is_encodable
+from features.corpus.formats.rows import places_of
 
 SPLITS = ("train", "dev", "test")
 MOST_LABELS = 1000

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from features.corpus.bad_rows import BadRows, CorpusError, listed
 from features.corpus.checks import count_leaks, require_source, require_train, usable_rows
-from features.corpus.readers import TableForm, read_table
-from features.corpus.releases import RELEASES, read_release, release_files
+from features.corpus.formats.bad_rows import BadRows, CorpusError, listed
+from features.corpus.formats.readers import TableForm, read_table
+from features.corpus.formats.releases import RELEASES, read_release, release_files
 from features.corpus.settings import COLUMNS, CorpusSettings
 
 log = logging.getLogger(__name__)
@@ -192,7 +192,7 @@ def _read_table(settings: CorpusSettings, bad: BadRows) -> pd.DataFrame:
 
 
 def _read_huggingface(settings: CorpusSettings, bad: BadRows) -> pd.DataFrame:
-    from features.corpus.huggingface import read_huggingface
+    from features.corpus.formats.huggingface import read_huggingface
 
     return read_huggingface(settings, bad)
 

@@ -16,7 +16,7 @@ from features.encoder.pooled import PooledEncoder
 from pipeline.cli import _config, build_parser, main
 from pipeline.cluster import ClusterSettings
 from pipeline.cluster.dask import LostClusterError
-from pipeline.runners import STAGES
+from pipeline.stages.runners import STAGES
 from tests import processes
 
 

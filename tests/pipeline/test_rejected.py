@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.cli import main
 from pipeline.config import CHECKOUT, load
-from pipeline.texts import checksums, files_read, short_names
+from pipeline.stages.texts import checksums, files_read, short_names
 from results import tables
 from results.schema import REJECTED, TEXTS
 

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.cli import main
 from pipeline.config import load
-from pipeline.texts import files_read
+from pipeline.stages.texts import files_read
 from tests import processes
 from tests.conftest import WORDS, save_encoder
 from tests.translators import CODES, save_nllb

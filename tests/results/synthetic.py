@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.conclusions import comparer
-from results import conclusions, schema, table1, tables
-from search.comparisons import effect_rows, protocol_rows, top_rows
-from search.effects import effects
-from search.intervals import Sample
-from search.predictions import Predictions
+from pipeline.stages.conclusions import comparer
+from results import schema, table1, tables
+from results.conclusions import conclude as conclusions
+from search.outcome.comparisons import effect_rows, protocol_rows, top_rows
+from search.outcome.effects import effects
+from search.outcome.intervals import Sample
+from search.outcome.predictions import Predictions
 from search.space import Candidate
 from tests.search.answers import make_predictions
 

@@ -6,10 +6,11 @@ from importlib.resources import files
 import pandas as pd
 import pytest
 
-from results import comparison, report, schema, tables
+from results import schema, tables
 from results.leaderboard import leaderboard
+from results.report import comparison, report
 from tests.results.browser import CHROMIUM, SHIFT, Chromium
-from tests.results.test_side_by_side import sts_rows, tatoeba_rows
+from tests.results.report.test_side_by_side import sts_rows, tatoeba_rows
 
 pytestmark = [
     pytest.mark.slow,

@@ -3,8 +3,8 @@
 import pytest
 
 import results.schema as schema
+from results.report.side_by_side import PUBLISHED
 from results.schema import PUBLISHED_STS, PUBLISHED_TATOEBA, TATOEBA
-from results.side_by_side import PUBLISHED
 from results.tables import find_table, read, validate
 
 TABLES = {

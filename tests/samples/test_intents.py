@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from features.corpus import Corpus
-from features.corpus.prepare import prepare
-from features.corpus.readers import read_table
+from features.corpus.formats.readers import read_table
+from features.corpus.preparation.prepare import prepare
 from pipeline.config import CHECKOUT, load
 
 FOLDER = CHECKOUT / "samples" / "intents"

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from search.predictions import Predictions
+from search.outcome.predictions import Predictions
 
 
 def make_predictions(

@@ -105,7 +105,7 @@ def make_search(tmp_path):
 
 @pytest.fixture
 def source_of():
-    from search.kernels import Source
+    from search.fitting.kernels import Source
 
     def build(made, languages=("en", "de", "zh")):
         digests = (FeatureStore.open(made.store).digest, examples.Examples.read(made.examples).digest)

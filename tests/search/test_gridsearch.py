@@ -11,10 +11,10 @@ from sklearn.metrics import accuracy_score
 
 from features.store import FeatureStore, StoreError
 from results import schema, tables
-from search.classifiers import CLASSIFIERS
 from search.examples import Examples
+from search.fitting.classifiers import CLASSIFIERS
+from search.fitting.probe import Probe
 from search.gridsearch import gridsearch
-from search.probe import Probe
 from search.space import GridsearchSettings
 
 SETTINGS = GridsearchSettings(
@@ -261,7 +261,7 @@ def test_target_dev_missing_under_source_dev_leaves_cells_empty(search, make_sea
 
 
 def test_a_winner_without_a_probe_says_so(search, monkeypatch, tmp_path, caplog):
-    from search import routes
+    from search.fitting import routes
 
     ridge = CLASSIFIERS["ridge"]
     changed = type(ridge)(factory=ridge.factory, parameters=ridge.parameters, route=routes.plain)

@@ -9,8 +9,8 @@ import pytest
 
 from features.store import FeatureStore
 from results import schema, tables
+from search.fitting.probe import Probe
 from search.mixed import blocks_of, set_of, steps
-from search.probe import Probe
 from search.space import GridsearchSettings
 
 SMALL = {"layers": (1, 2), "poolings": ("max", "mean", "cls")}

@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 from threadpoolctl import threadpool_info
 
-from search.classifiers import CLASSIFIERS
+from search.fitting.classifiers import CLASSIFIERS
+from search.fitting.kernels import open_pooling
+from search.fitting.mixture import represent
 from search.gridsearch import tasks_left
-from search.kernels import open_pooling
-from search.mixture import represent
 from search.space import GridsearchSettings, Space
 from search.task import Task, Unreadable, error_rows, run
 

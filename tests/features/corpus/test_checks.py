@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.corpus.bad_rows import BadRows, CorpusError
 from features.corpus.checks import count_leaks, invisible, require_source, require_train, usable_rows
-from features.corpus.rows import placed
+from features.corpus.formats.bad_rows import BadRows, CorpusError
+from features.corpus.formats.rows import placed
 
 COLUMNS = ["id", "text", "text_pair", "label", "language", "split"]
 

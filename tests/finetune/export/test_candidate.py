@@ -28,9 +28,9 @@ from finetune.model import count_votes
 from finetune.predict import label_texts
 from finetune.probe import fold
 from pipeline.cli import main
-from pipeline.export import file_name
+from pipeline.stages.export import file_name
 from search.examples import Examples
-from search.probe import Probe, decide_pairwise
+from search.fitting.probe import Probe, decide_pairwise
 
 LABELS = ("cancel", "human", "refund")
 SMALL = {"knn": "knn={n_neighbors=3}", "mlp": "mlp={hidden_layer_sizes=4}"}
@@ -227,7 +227,7 @@ def test_another_candidate_is_exported_by_its_id_or_rank(project, monkeypatch, c
         if split != "train":
             assert share == pytest.approx(frame.loc[name, f"{split}_f1_{language}"])
     assert (
-        f"number {frame.loc[name, 'rank']} by the protocol"
+        f"number {frame.loc[name, 'rank']} of the search by the protocol"
         in (folder / "models" / name / "README.md").read_text()
     )
     assert {p: p.read_bytes() for p in before} == before
@@ -347,9 +347,9 @@ def test_votes_are_counted_as_the_probe_counts_them():
 
 def test_a_winner_with_a_pooling_for_each_layer_is_exported(exported, tmp_path):
     """The searched winner, replaced by a mixed one in its two files."""
-    from search.artifacts import make_probe
-    from search.kernels import Source
-    from search.mixture import close, represent
+    from search.fitting.kernels import Source
+    from search.fitting.mixture import close, represent
+    from search.outcome.artifacts import make_probe
     from search.space import Candidate
     from search.task import fit
 

@@ -1,0 +1,41 @@
+"""Which character separates the fields of a CSV, told by its header: spreadsheets write semicolons, too.
+
+python -m pytest tests/features/corpus/formats/test_delimiter.py
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+from pathlib import Path
+
+from features.corpus.formats.lines import Lines
+
+log = logging.getLogger(__name__)
+
+DELIMITERS = ",;\t|"
+
+
+def header_delimiter(path: Path, encoding: str) -> str:
+    """Return the comma, unless the header is one field for it and several for one of the others.
+
+    Raises
+    ------
+    CorpusError
+        The file cannot be read.
+    """
+    counts = {delimiter: _fields(path, encoding, delimiter) for delimiter in DELIMITERS}
+    if counts[","] > 1 or max(counts.values()) < 2:
+        return ","
+    found = max(counts, key=lambda delimiter: counts[delimiter])
+    log.debug("%s: the fields of the header stand apart by %r, and so those of the rows", path, found)
+    return found
+
+
+def _fields(path: Path, encoding: str, delimiter: str) -> int:
+    """Count the fields of the header; 0 where it cannot be split so."""
+    try:
+        rows = csv.reader(Lines(path, encoding), delimiter=delimiter, strict=True)
+        return len(next(filter(None, rows), []))
+    except csv.Error:
+        return 0

@@ -1,0 +1,1 @@
+"""From raw texts to a corpus: labels, splits, balance, translations."""

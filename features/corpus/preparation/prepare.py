@@ -1,0 +1,246 @@
+"""Turn raw labelled texts of one language into a corpus: top labels, split, balanced train, translations.
+
+python -m pipeline prepare --config demo
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import train_test_split
+
+from features.corpus.checks import usable_rows
+from features.corpus.formats.bad_rows import BadRows, CorpusError, listed, shown
+from features.corpus.formats.readers import TableForm, read_table
+from features.corpus.preparation.transfer import Machine, in_language
+from features.corpus.settings import COLUMNS, PrepareSettings
+
+log = logging.getLogger(__name__)
+
+
+def prepare(
+    settings: PrepareSettings,
+    form: TableForm | None = None,
+    bad: BadRows | None = None,
+    *,
+    machine: Machine | None = None,
+) -> pd.DataFrame:
+    """Run the stage.
+
+    Parameters
+    ----------
+    form : TableForm, optional
+        How the raw table is written, where its suffix does not say it.
+    bad : BadRows, optional
+        What becomes of raw texts that cannot be used; by default they are refused.
+    machine : Machine, optional
+        Translates dev and test texts into the languages for which `settings` names a model and no table.
+
+    Returns
+    -------
+    DataFrame
+        Columns of `features.corpus.COLUMNS`: balanced train rows, dev and test rows of the source language,
+        then dev and test rows of each translated language under ids ``<id>-<language>``, and those of each
+        language with labels of its own under ids ``<language>-<id>``.
+
+    Raises
+    ------
+    CorpusError
+        A missing column, an empty text, a duplicate id, a text of another language, a label too rare to
+        split, a missing translation.
+    """
+    raw = _read(settings, settings.raw, settings.language, form=form, bad=bad)
+    kept = keep_top_labels(raw, settings.top_labels)
+    log.info(
+        "prepare: %d texts, %d labels; kept %d of %d",
+        len(raw),
+        raw["label"].nunique(),
+        len(kept),
+        kept["label"].nunique(),
+    )
+    table = split(kept, settings)
+    train, held_out = table[table["split"] == "train"], table[table["split"] != "train"]
+    if settings.balance:
+        train = balance(train, settings.seed)
+    log.info(
+        "prepare: %s: %d train texts, %d of them copies that balance %d labels; %d dev, %d test",
+        settings.language,
+        len(train),
+        len(train) - int((table["split"] == "train").sum()),
+        train["label"].nunique(),
+        int((held_out["split"] == "dev").sum()),
+        int((held_out["split"] == "test").sum()),
+    )
+    parts = [train, held_out]
+    for language in settings.target_languages:
+        setting, file = f"prepare.translations.{language}", settings.translations.get(language, "")
+        pair = (settings.language, language)
+        made = in_language(held_out, pair, setting=setting, file=file, machine=machine)
+        parts.append(made.assign(id=made["id"] + f"-{language}", language=language))
+    labels = set(train["label"])
+    for language, file in settings.labelled.items():
+        own = _read(settings, file, language, form=form, bad=bad)
+        parts.append(held_out_rows(own, labels, language, settings, file=file))
+    return pd.concat(parts, ignore_index=True)[list(COLUMNS)]
+
+
+def _read(
+    settings: PrepareSettings, file: str, language: str, *, form: TableForm | None, bad: BadRows | None
+) -> pd.DataFrame:
+    """Return the texts that can be used, in one language, with ids and a second text that may be empty."""
+    path, optional = Path(file), ("id", "text_pair", "split", "language")
+    table = read_table(path, ("text", "label"), optional, form=form, bad=bad)
+    if "id" not in table.columns:
+        log.info("prepare: %s: no column id; the numbers of the rows are the ids", path)
+        table = table.assign(id=table["_row"].astype(str).astype("str"))
+    raw = usable_rows(table, file, bad)
+    if "language" in raw.columns:
+        others = (raw["language"] != language).to_numpy().nonzero()[0]
+        if len(others):
+            raise CorpusError(
+                f"{path}: column language: {len(others)} rows of other languages, first "
+                f"{shown(raw['language'].iloc[int(others[0])])} of {raw['id'].iloc[int(others[0])]!r}; "
+                f"accepted: {language!r} ({_named(settings, language)}); a table of several languages is a "
+                "corpus: set corpus.path instead of prepare.raw"
+            )
+    return raw if "text_pair" in raw.columns else raw.assign(text_pair="")
+
+
+def _named(settings: PrepareSettings, language: str) -> str:
+    return "prepare.language" if language == settings.language else f"prepare.labelled.{language}"
+
+
+def held_out_rows(
+    own: pd.DataFrame, labels: Collection[str], language: str, settings: PrepareSettings, *, file: str
+) -> pd.DataFrame:
+    """Make dev and test rows of texts that have labels of their own.
+
+    Parameters
+    ----------
+    own : DataFrame
+        Columns id, text, text_pair, label and perhaps split.
+    labels : collection of str
+        Those that are trained on; rows of others are left out.
+
+    Raises
+    ------
+    CorpusError
+        None of the labels is trained on; a split other than dev and test.
+    """
+    known = own[own["label"].isin(list(labels))].reset_index(drop=True)
+    if known.empty:
+        given, accepted = listed(sorted(set(own["label"])), 5), listed(sorted(labels))
+        raise CorpusError(
+            f"{file}: column label: got {given}; accepted: labels that are trained on, {accepted}"
+        )
+    if "split" not in known.columns:
+        group, first = _same_texts(known)
+        known = known.assign(split=_dev_or_test(known["label"].iloc[first], settings)[group])
+    train = (known["split"] == "train").to_numpy().nonzero()[0]
+    if len(train):
+        raise CorpusError(
+            f"{file}: column split: got 'train' of {known['id'].iloc[int(train[0])]!r}; accepted: dev, test: "
+            f"{language!r} is not trained on"
+        )
+    counts = known["split"].value_counts()
+    log.info(
+        "prepare: %s: %d dev, %d test texts with labels of their own; %d of other labels left out",
+        language,
+        counts.get("dev", 0),
+        counts.get("test", 0),
+        len(own) - len(known),
+    )
+    return known.assign(id=f"{language}-" + known["id"], language=language)
+
+
+def _dev_or_test(labels: pd.Series, settings: PrepareSettings) -> np.ndarray:
+    """Return dev or test, in the proportion of the fractions in each label to within one; object (n,)."""
+    share = settings.dev_fraction / (settings.dev_fraction + settings.test_fraction)
+    order = np.random.default_rng(settings.seed).permutation(len(labels))
+    order = order[np.argsort(labels.to_numpy(dtype=object)[order], kind="stable")]
+    counted = np.floor(np.arange(len(labels) + 1) * share + 0.5)
+    names = np.empty(len(labels), dtype=object)
+    names[order] = np.where(np.diff(counted) > 0, "dev", "test")
+    return names
+
+
+def keep_top_labels(table: pd.DataFrame, top: int) -> pd.DataFrame:
+    """Keep the rows of the `top` most frequent labels, ties broken by name; 0 keeps all."""
+    counts = table["label"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    names = counts.index if top == 0 else counts.index[:top]
+    return table[table["label"].isin(names)].reset_index(drop=True)
+
+
+def split(table: pd.DataFrame, settings: PrepareSettings) -> pd.DataFrame:
+    """Assign train, dev and test, stratified by label; rows keep their order.
+
+    A text (with its second text) that occurs several times is in one split only. Splits that the table has
+    are kept.
+    """
+    if "split" in table.columns:
+        log.info("prepare: the splits of %s are kept", settings.raw)
+        return table.assign(language=settings.language)
+    group, first = _same_texts(table)
+    if len(first) < len(table):
+        log.info("prepare: %d texts occur again; each is in one split only", len(table) - len(first))
+    names = _stratified(table["label"].iloc[first].reset_index(drop=True), settings)
+    return table.assign(split=names[group], language=settings.language)
+
+
+def _same_texts(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return each row's group of equal texts (and second texts), and the first row of each group."""
+    group = table.groupby(["text", "text_pair"], sort=False).ngroup().to_numpy()
+    _, first = np.unique(group, return_index=True)  # groups are numbered by first appearance
+    return group, first
+
+
+def _stratified(labels: pd.Series, settings: PrepareSettings) -> np.ndarray:
+    """Return the split of each distinct text, object (n_distinct,)."""
+    counts = labels.value_counts()
+    rare = counts[counts < 3]
+    if len(rare):
+        raise CorpusError(
+            f"{settings.raw}: column label: {rare.index[0]!r} has {rare.iloc[0]} text(s); "
+            "a label needs at least 3, one each for train, dev and test"
+        )
+    rows = np.arange(len(labels))
+    try:
+        rest, test = train_test_split(
+            rows, test_size=settings.test_fraction, stratify=labels, random_state=settings.seed
+        )
+        _, dev = train_test_split(
+            rest,
+            test_size=settings.dev_fraction / (1 - settings.test_fraction),
+            stratify=labels.iloc[rest],
+            random_state=settings.seed,
+        )
+    except ValueError as error:
+        raise CorpusError(
+            f"{settings.raw}: {len(labels)} texts of {len(counts)} labels cannot be split by "
+            f"prepare.dev_fraction {settings.dev_fraction} and prepare.test_fraction "
+            f"{settings.test_fraction}: {error}"
+        ) from error
+    names = np.full(len(labels), "train", dtype=object)
+    names[dev], names[test] = "dev", "test"
+    return names
+
+
+def balance(train: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Duplicate rows of the smaller labels until every label has as many rows as the largest.
+
+    Each text of a label is taken equally often, give or take one; copies carry ids ``<id>+1``, ``<id>+2``...
+    """
+    rng = np.random.default_rng(seed)
+    largest = int(train["label"].value_counts().max())
+    copies = []
+    for _, rows in train.groupby("label", sort=True):
+        order = rng.permutation(len(rows))
+        extra = np.resize(order, largest - len(rows))
+        turn = np.arange(len(extra)) // len(rows) + 1
+        duplicate = rows.iloc[extra]
+        copies.append(duplicate.assign(id=[f"{i}+{k}" for i, k in zip(duplicate["id"], turn, strict=True)]))
+    return pd.concat([train, *copies], ignore_index=True)

@@ -1,0 +1,179 @@
+"""How labels reach the target languages: zero-shot, translate-train or translate-test.
+
+    python -m pipeline report --config demo --run translated prepare.transfer=translate-train
+
+Zero-shot trains on source-language texts and reads every language as it is. Translate-train also trains on
+translations of the training texts, of all target languages or of one alone. Translate-test trains as
+zero-shot does and reads dev and test texts of the target languages translated into the source language.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import pandas as pd
+
+from features.corpus.corpus import Corpus
+from features.corpus.formats.bad_rows import CorpusError, listed, shown
+from features.corpus.preparation.supplied import supplied_texts
+from features.corpus.settings import PrepareSettings
+
+log = logging.getLogger(__name__)
+
+
+class Machine(Protocol):
+    """What translates where the user supplies no translations: `translation.MachineTranslation`."""
+
+    def __call__(self, sentences: Sequence[str], source: str, target: str) -> list[str]:
+        """Translate sentences from one language into another."""
+
+    def name(self, source: str, target: str) -> tuple[str, str]:
+        """Return the setting that names a pair's model, and the model, empty where none is named."""
+
+
+def transferred(corpus: Corpus, settings: PrepareSettings, machine: Machine | None = None) -> Corpus:
+    """Apply the protocol `settings.transfer` to a corpus.
+
+    Returns
+    -------
+    Corpus
+        What is trained on are its train rows, in whatever language. A translated train row has the id of its
+        original, ``-`` and its language; a dev or test row keeps id, language, label and split.
+
+    Raises
+    ------
+    CorpusError
+        Translations that are needed and not there, or that cannot be used; nothing left to train on.
+    """
+    table = TRANSFERS[settings.transfer](corpus, settings, machine)
+    out = Corpus.of(table, corpus.source_language, f"prepare.transfer {settings.transfer}")
+    for split in ("train", "dev", "test"):
+        counts = [(language, len(out.rows(split, language))) for language in out.languages]
+        shown_counts = ", ".join(f"{n} {language}" for language, n in counts if n)
+        log.info("prepare: %s: %s texts: %s", settings.transfer_name, split, shown_counts or "none")
+    return out
+
+
+def in_language(
+    rows: pd.DataFrame, pair: tuple[str, str], *, setting: str, file: str, machine: Machine | None
+) -> pd.DataFrame:
+    """Return rows with their texts translated, by the user's table where there is one, else by a model.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Columns of a corpus.
+    pair : (str, str)
+        Language the rows are in, language wanted.
+    setting, file : str
+        The setting that names the table, and the table; empty where there is none.
+
+    Raises
+    ------
+    CorpusError
+        Neither a table nor a model, a table that does not fit, an empty translation.
+    """
+    source, target = pair
+    if file:
+        texts = supplied_texts(rows, Path(file))
+        log.info("prepare: %d texts in %s from %s", len(rows), target, file)
+        return rows.assign(text=texts["text"].to_numpy(), text_pair=texts["text_pair"].to_numpy())
+    model_setting, model = machine.name(source, target) if machine is not None else ("prepare.translator", "")
+    if machine is None or not model:
+        raise CorpusError(
+            f"{setting}: no translations of {len(rows)} texts from {source!r} into {target!r}; accepted: a "
+            f"table there, or a model under {model_setting}"
+        )
+    columns = ("text", "text_pair")
+    sentences = [text for name in columns for text in rows[name] if text]
+    made = dict(zip(sentences, machine(sentences, source, target), strict=True)) | {"": ""}
+    for name in columns:
+        for row_id, text in zip(rows["id"], rows[name], strict=True):
+            if text and not made[text]:
+                raise CorpusError(
+                    f"{model_setting}: {model}: column {name} of {row_id!r}: the translation into {target!r} "
+                    f"is empty, of {shown(text)}"
+                )
+    return rows.assign(**{name: [made[text] for text in rows[name]] for name in columns})
+
+
+def _zero_shot(corpus: Corpus, settings: PrepareSettings, machine: Machine | None) -> pd.DataFrame:
+    """Leave out train rows of other languages: with them it would not be zero-shot."""
+    table = corpus.table
+    is_train = table["split"] == "train"
+    foreign = is_train & (table["language"] != corpus.source_language)
+    if foreign.sum() == is_train.sum():
+        others = listed(sorted(table.loc[foreign, "language"].unique()))
+        raise CorpusError(
+            f"prepare.transfer: got {settings.transfer!r}, but no train text is in the source language "
+            f"{corpus.source_language!r}; they are in {others}"
+        )
+    if foreign.any():
+        log.warning(
+            "prepare: %d train texts in %s left out: prepare.transfer is %s, which trains on %s alone",
+            foreign.sum(),
+            listed(sorted(table.loc[foreign, "language"].unique())),
+            settings.transfer,
+            corpus.source_language,
+        )
+    return table[~foreign]
+
+
+def _translate_train(corpus: Corpus, settings: PrepareSettings, machine: Machine | None) -> pd.DataFrame:
+    """Train on translations too, or on those into `train_language` alone; a train text stays one."""
+    targets, table = _targets(corpus, settings), corpus.table
+    only = settings.train_language
+    if only and only not in targets:
+        raise CorpusError(f"prepare.train_language: got {only!r}, accepted: {', '.join(targets)}")
+    is_train = table["split"] == "train"
+    source = table[is_train & (table["language"] == corpus.source_language)]
+    parts = [] if only else [source]
+    for language in [only] if only else targets:
+        there = table[is_train & (table["language"] == language)]
+        if len(there):
+            log.info("prepare: %d train texts in %s are in the corpus already", len(there), language)
+            parts.append(there)
+            continue
+        setting, file = (
+            f"prepare.train_translations.{language}",
+            settings.train_translations.get(language, ""),
+        )
+        pair = (corpus.source_language, language)
+        made = in_language(source, pair, setting=setting, file=file, machine=machine)
+        parts.append(made.assign(id=made["id"] + f"-{language}", language=language))
+    return pd.concat([*parts, table[~is_train]], ignore_index=True)
+
+
+def _translate_test(corpus: Corpus, settings: PrepareSettings, machine: Machine | None) -> pd.DataFrame:
+    """Put dev and test texts of the target languages into the source language; they stay that language's."""
+    targets, table = _targets(corpus, settings), _zero_shot(corpus, settings, machine)
+    parts = [table[table["language"] == corpus.source_language]]
+    for language in targets:
+        rows = table[table["language"] == language]
+        setting = f"prepare.source_translations.{language}"
+        file, pair = settings.source_translations.get(language, ""), (language, corpus.source_language)
+        parts.append(in_language(rows, pair, setting=setting, file=file, machine=machine))
+    return pd.concat(parts).sort_index().reset_index(drop=True)
+
+
+def _targets(corpus: Corpus, settings: PrepareSettings) -> tuple[str, ...]:
+    """Return the languages that have dev or test rows, beside the source."""
+    held_out = corpus.table.loc[corpus.table["split"] != "train", "language"]
+    targets = tuple(sorted(set(held_out) - {corpus.source_language}))
+    if not targets:
+        raise CorpusError(
+            f"prepare.transfer: got {settings.transfer!r}, but there are no dev or test texts of a language "
+            f"other than {corpus.source_language!r}; accepted: zero-shot"
+        )
+    return targets
+
+
+TRANSFERS: dict[str, Callable[[Corpus, PrepareSettings, Machine | None], pd.DataFrame]] = {
+    "zero-shot": _zero_shot,
+    "translate-train": _translate_train,
+    "translate-test": _translate_test,
+}
+"""`prepare.transfer` -> what it makes of a corpus."""

@@ -1,0 +1,1 @@
+"""Commands beside the stages: what is done with models, caches and runs."""

@@ -1,0 +1,69 @@
+"""The command ``predict``: label the texts of a table with a saved model.
+
+mcbert predict --model results/runs/demo/models/mcbert --input texts.csv --output labels.csv
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.commands.inputs import FORMS, TextTable, add_options, require_new, require_output
+
+log = logging.getLogger(__name__)
+
+BLOCK = 2048
+"""Texts held at once."""
+
+PROBABILITIES = (
+    "Texts may be in any language that the encoder knows. Probabilities are the classifier's own where it "
+    "has some (logistic regression, LDA, k-NN, MLP, fine-tuned models); for ridge, SVM and others they are "
+    "softmax(scores / temperature), the temperature fitted to the source language's dev texts: in other "
+    "languages they may be too sure. The output appears whole or not at all; memory does not grow with rows."
+)
+
+
+def add_command(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """Declare the command with `add`, the command line's `add_parser`."""
+    text = "table of texts + saved model -> CSV of labels and probabilities"
+    command = add("predict", help=text, description=f"{text}. {PROBABILITIES}")
+    command.add_argument("--model", required=True, help="folder that finetune or export wrote, or a hub name")
+    command.add_argument(
+        "--input",
+        required=True,
+        type=Path,
+        help=f"{FORMS} with the column text, perhaps text_pair and id",
+    )
+    command.add_argument("--output", required=True, type=Path, help="CSV to write, a row per text, in order")
+    command.add_argument("--replace", action="store_true", help="replace an output that is there")
+    add_options(command, "text, text_pair or id")
+    command.add_argument("--debug", action="store_true", help="show tracebacks")
+    command.set_defaults(command=_predict)
+
+
+def _predict(args: argparse.Namespace, *_: object) -> int:
+    from finetune.export.saved import load_model
+    from finetune.predict import label_texts
+    from pipeline.progress import track
+    from results.schema import LABELS
+    from results.stream import writing
+
+    began = time.monotonic()
+    require_output(args.output, (".csv",), (args.input,))
+    require_new(args.output, replace=args.replace)
+    table = TextTable.of(args.input, args)
+    n_texts = table.survey(BLOCK)
+    saved = load_model(args.model)
+    n_cut = 0
+    with writing(LABELS, args.output) as write:
+        for rows in track(table.blocks(BLOCK), -(-n_texts // BLOCK), "predict (blocks)"):
+            labels, cut = label_texts(saved, list(zip(rows["text"], rows["text_pair"], strict=True)))
+            write(labels.assign(row=rows["_row"].to_numpy(), id=rows["given_id"].to_numpy(dtype=object)))
+            n_cut += cut
+    if n_cut:
+        log.warning("predict: %d texts were longer than %d tokens and cut", n_cut, saved.max_length)
+    log.info("predict: %d texts in %.1f s -> %s", n_texts, time.monotonic() - began, args.output)
+    return 0

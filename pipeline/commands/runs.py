@@ -1,0 +1,137 @@
+"""The command ``runs``: all runs with their headline scores, as text, as CSV, or some side by side as HTML.
+
+mcbert runs
+mcbert runs demo wider --html results/runs/comparison.html
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import logging
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.commands.inputs import require_output
+from pipeline.run import read_record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+ORDER = ("prepare", "extract", "gridsearch", "export", "knobs", "finetune", "embeddings", "retrieval",
+         "evaluate-embeddings", "report")  # fmt: skip
+_SHOWN = ("run", "protocol", "winner", "dev", "test", "baseline", "mcbert", "mcbert_wf", "encoder", "corpus",
+          "languages", "finished", "stages")  # fmt: skip
+
+
+def add_command(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """Declare the command with `add`, the command line's `add_parser`."""
+    text = "all runs with their headline scores, best winner on dev first"
+    command = add("runs", help=text, description=text)
+    command.add_argument("names", nargs="*", metavar="RUN", help="runs to list (default: all)")
+    command.add_argument("--runs", type=Path, default=Path("results/runs"), help="folder of all runs")
+    command.add_argument("--csv", type=Path, metavar="FILE", help="write them as a table (runs*.csv) too")
+    command.add_argument("--html", type=Path, metavar="FILE", help="write them side by side as a page")
+    command.add_argument("--debug", action="store_true", help="show tracebacks")
+    command.set_defaults(command=_runs)
+
+
+def _runs(args: argparse.Namespace, *_: object) -> int:
+    from results.frames import find_run
+    from results.schema import RUNS
+    from results.tables import write
+
+    folders = [find_run(name, args.runs) for name in dict.fromkeys(args.names)] or folders_of(args.runs)
+    if not folders:
+        raise ValueError(f"--runs: {args.runs}: no run in it; accepted: a folder of runs")
+    if args.csv is not None and not RUNS.is_name(args.csv.name):
+        raise ValueError(f"--csv: got {args.csv.name!r}, accepted: a name like {RUNS.file_name}")
+    for key, path in (("csv", args.csv), ("html", args.html)):
+        if path is not None:
+            require_output(path, (f".{key}",), (), key=f"--{key}")
+    frame = listed(folders)
+    if args.csv is not None:
+        write(RUNS, frame, args.csv)
+        log.info("runs: %d -> %s", len(frame), args.csv)
+    if args.html is not None:
+        from results.report.comparison import build
+
+        build(folders, frame, args.html)
+    sys.stdout.write(as_text(frame))
+    return 0
+
+
+def folders_of(runs: Path) -> list[Path]:
+    """List the folders of runs: those in which a stage has finished."""
+    return sorted(path.parent for path in runs.glob("*/stages") if any(path.glob("*.json")))
+
+
+def listed(folders: list[Path]) -> pd.DataFrame:
+    """Sum up runs: rows of table RUNS, with what the records of their stages tell.
+
+    Parameters
+    ----------
+    folders : list of Path
+        The runs' folders.
+
+    Raises
+    ------
+    ValueError
+        The record of a stage is damaged.
+    """
+    from results.leaderboard import leaderboard
+
+    frame = leaderboard(folders)
+    told = {folder.name: _recorded(folder) for folder in folders}
+    for name in ("corpus", "stages", "finished"):
+        frame[name] = [told[run][name] for run in frame["run"]]
+    return frame
+
+
+def _recorded(folder: Path) -> dict[str, str]:
+    """Tell from the records of a run's stages which are finished, when, and what the corpus was made of."""
+    records = {path.stem: path for path in (folder / "stages").glob("*.json")}
+    stages = sorted(records, key=lambda stage: (*ORDER, stage).index(stage))
+    row = {"stages": " ".join(stages), "finished": "", "corpus": ""}
+    if stages:
+        last = max(path.stat().st_mtime for path in records.values())
+        row["finished"] = datetime.datetime.fromtimestamp(last, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if "prepare" in records:
+        inputs = read_record(records["prepare"])["inputs"]
+        sections = [inputs.get(section, {}) for section in ("prepare", "corpus")]
+        paths = [sections[0].get("raw"), sections[1].get("path")]
+        row["corpus"] = next(("/".join(Path(path).parts[-2:]) for path in paths if path), "")
+    return row
+
+
+def as_text(frame: pd.DataFrame) -> str:
+    """Draw the rows as a table of text, scores in percent; problems below it."""
+    lines = [_SHOWN, *(_line(row) for row in frame.to_dict("records"))]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(_SHOWN))]
+    drawn = "".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() + "\n"
+        for line in lines
+    )
+    problems = frame[frame["problem"] != ""]
+    told = "".join(f"{row.run}: {row.problem}\n" for row in problems.itertuples())
+    return drawn + told
+
+
+def _line(row: dict[Any, Any]) -> tuple[str, ...]:
+    cells = dict(row) | {
+        "dev": _percent(row["winner_dev"]),
+        "test": _percent(row["winner_test"]),
+    }
+    if not math.isnan(row["low"]):
+        cells["test"] += f" [{_percent(row['low'])}, {_percent(row['high'])}]"
+    cells |= {name: _percent(row[name]) for name in ("baseline", "mcbert", "mcbert_wf")}
+    return tuple(str(cells[name]) or "-" for name in _SHOWN)
+
+
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{100 * share:.1f}"

@@ -1,0 +1,1 @@
+"""Sentence encoders side by side: likeness judged and translations found."""

@@ -1,0 +1,106 @@
+"""Similarity search for translations: every layer x pooling of the cache, and sentence encoders beside them.
+
+python -m pipeline retrieval --config demo retrieval.tatoeba=tatoeba/v1
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from features.corpus.casing import lowered
+from features.corpus.formats.parallel import languages_in, pair_files, read_pairs
+from features.store import FeatureStore
+from pipeline.evaluation.systems import Beside, System, encoded_systems, frozen_systems, last_layer, settled
+from pipeline.evaluation.translations import evaluate, sentence_name
+from pipeline.run import sha256
+from pipeline.stages.extraction import cached
+from results.schema import REDUCTIONS, TATOEBA
+from results.tables import write
+from search.sentences.retrieval import RetrievalSettings
+
+if TYPE_CHECKING:
+    from pipeline.stages.pipeline import Pipeline
+
+log = logging.getLogger(__name__)
+
+SHOWN = 5  # skipped sentences named in a warning
+
+
+def retrieval(pipeline: Pipeline, beside: Sequence[Beside] = ()) -> None:
+    """Write ``tatoeba.csv`` and, beside sentence encoders, ``reductions.csv``; needs no labelled texts."""
+    config = pipeline.config
+    settings = config.retrieval
+    found = languages(settings)
+    inputs = {
+        "retrieval": {"languages": found, "neighbours": settings.neighbours, "compat": settings.seed_compat},
+        "extract": dataclasses.asdict(config.extract),
+        "encoder": dataclasses.asdict(config.encoder) | pipeline.encoder_identity,
+        "files": {path.name: sha256(path) for path in files(settings)},
+        "systems": settled(pipeline, "retrieval", beside, TATOEBA.file_name),
+    }
+
+    def work() -> list[str]:
+        pairs = read_pairs(Path(settings.tatoeba), found)
+        rows = texts(pairs, compat=settings.seed_compat)
+        store = FeatureStore.open(cached(pipeline, rows, settings.tatoeba))
+        frozen = frozen_systems(pipeline, store, beside)
+        _warn_of_skipped(store, pairs)
+        systems: list[System] = [*frozen, *encoded_systems(beside, rows)]
+        last = last_layer(pipeline) if beside else None
+        tables = evaluate(pairs, systems, neighbours=settings.neighbours, last=last)
+        folder = pipeline.run.folder
+        (folder / REDUCTIONS.file_name).unlink(missing_ok=True)
+        for table, frame in zip((TATOEBA, REDUCTIONS), tables, strict=True):
+            if len(frame):
+                stamp = {name: text for name, text in pipeline.stamp.items() if name not in frame.columns}
+                write(table, frame.assign(**stamp), folder / table.file_name)
+        return [table.file_name for table in (TATOEBA, REDUCTIONS) if (folder / table.file_name).is_file()]
+
+    pipeline.run.stage("retrieval", inputs, work, replace=("systems",))
+
+
+def languages(settings: RetrievalSettings) -> list[str]:
+    """Return the languages asked for, or all in the folder.
+
+    Raises
+    ------
+    ValueError
+        No folder is given, or it holds no sets.
+    """
+    accepted = (
+        "accepted: a folder in LASER's layout (its data/tatoeba/v1), or one with raw.csv and "
+        "translations/<language>.csv"
+    )
+    if not settings.tatoeba:
+        raise ValueError(f"retrieval.tatoeba: got nothing, {accepted}")
+    found = list(settings.languages) or languages_in(Path(settings.tatoeba))
+    if not found:
+        raise ValueError(f"retrieval.tatoeba: no tatoeba.<xxx>-eng.<xxx> in {settings.tatoeba}, {accepted}")
+    return found
+
+
+def files(settings: RetrievalSettings) -> list[Path]:
+    """Return the files that are read; those that are missing are left for the reader to name."""
+    paths = pair_files(Path(settings.tatoeba), languages(settings))
+    return [path for path in paths if path.is_file()]
+
+
+def texts(pairs: pd.DataFrame, *, compat: bool = False) -> list[tuple[str, str, str]]:
+    """Return the rows of the cache: all foreign sentences, then all English ones, perhaps lower-cased."""
+    sides = [(pairs["id"], pairs["text"]), (pairs["id"] + "-en", pairs["text_pair"])]
+    rows = [(name, text) for ids, side in sides for name, text in zip(ids, side, strict=True)]
+    return [(name, lowered(text) if compat else text, "") for name, text in rows]
+
+
+def _warn_of_skipped(store: FeatureStore, pairs: pd.DataFrame) -> None:
+    skipped = store.skipped_rows
+    if len(skipped):
+        names = ", ".join(sentence_name(pairs, int(row)) for row in skipped[:SHOWN])
+        log.warning("retrieval: %d sentences have no finite state; their pairs count as wrong: %s%s",
+                    len(skipped), names, ", ..." if len(skipped) > SHOWN else "")  # fmt: skip

@@ -1,0 +1,1 @@
+"""The stages, wired: each reads one artifact and writes the next."""

@@ -1,0 +1,83 @@
+"""The published conclusions tested on a run: reads its tables and predictions, writes conclusions.csv.
+
+python -m pipeline report --run demo
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from results.conclusions.conclude import Compare, Measured, conclude
+from results.report.report import read_run
+from results.schema import CONCLUSIONS
+from results.table1 import MEAN
+from results.tables import write
+
+if TYPE_CHECKING:
+    from search.outcome.predictions import Predictions
+
+
+def write_conclusions(folder: Path, stamp: Mapping[str, str]) -> Path:
+    """Test the conclusions on the tables in a run's folder, and write them there.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder; a table that is not there leaves its conclusions untested.
+    stamp : mapping
+        The run's stamp.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    ValueError
+        The folder holds no table, or one that breaks its declaration; predictions.npz is damaged.
+    """
+    from search.outcome.predictions import Predictions
+
+    target = folder / CONCLUSIONS.file_name
+    target.unlink(missing_ok=True)  # what an earlier version wrote is nothing to go by
+    run = read_run(folder)
+    path = folder / "predictions.npz"
+    compare = comparer(Predictions.load(path)) if path.is_file() else _nothing
+    rows = conclude(run.tables, run.source_language, compare)
+    write(CONCLUSIONS, rows.assign(**stamp), target)
+    return target
+
+
+def comparer(predictions: Predictions) -> Compare:
+    """Make the function that measures contrasts of a search's candidates on test.
+
+    What it returns is over the mean of the target languages, or the source where there is none; it raises
+    KeyError for a candidate without predictions.
+    """
+    from search.outcome.intervals import Sample, intervals
+    from search.task import one_thread
+
+    position = {name: at for at, name in enumerate(predictions.candidates)}
+
+    def compare(contrasts: Sequence[Mapping[str, float]]) -> Measured | None:
+        sample = Sample.of(predictions, "test")
+        if sample is None:
+            return None
+        weights = np.zeros((len(contrasts), sample.n_candidates))
+        for row, contrast in enumerate(contrasts):
+            weights[row, [position[name] for name in contrast]] = list(contrast.values())
+        with one_thread():  # the last digits of a sum must not depend on how many processors there are
+            found = intervals(sample, weights)
+        shown = MEAN if sample.targets else sample.languages[0]
+        return Measured([by_language[shown] for by_language in found], len(sample.n_texts))
+
+    return compare
+
+
+def _nothing(_: Sequence[Mapping[str, float]]) -> None:
+    return None

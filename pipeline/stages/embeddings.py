@@ -1,0 +1,248 @@
+"""The stage that trains sentence embeddings on labelled pairs, and compares them with the frozen encoder's.
+
+    python -m pipeline embeddings --config demo embeddings.objective=ranking
+
+Where the settings name no layers or no pooling, the frozen encoder's best take their place: every layer x
+pooling searches dev sentences for their translations (embeddings/tatoeba.csv). Test sentences take no part.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from features.corpus import BadRows, CorpusError, CorpusSettings, checked_corpus, read_corpus, source_files
+from features.corpus.formats.parallel import is_table, languages_in, pair_files, read_pairs
+from features.store import FeatureStore
+from finetune.embeddings.settings import EmbeddingsSettings
+from pipeline.cluster import training_executor
+from pipeline.evaluation.retrieval import texts
+from pipeline.evaluation.systems import frozen_systems
+from pipeline.evaluation.translations import evaluate
+from pipeline.progress import track
+from pipeline.run import read_json, sha256, write_json
+from pipeline.stages.extraction import cached, shown
+from pipeline.stages.texts import short_names
+from results.schema import REJECTED, TATOEBA, TEXTS
+from results.tables import write
+from search.sentences.translations import MEAN
+
+if TYPE_CHECKING:
+    from finetune.winner import Architecture
+    from pipeline.stages.pipeline import Pipeline
+
+log = logging.getLogger(__name__)
+
+FOLDER = "embeddings"
+PAIRS = f"{FOLDER}/{TEXTS.file_name}"
+SEARCHED = f"{FOLDER}/{TATOEBA.file_name}"
+BEST = f"{FOLDER}/layers.json"
+
+
+def embeddings(pipeline: Pipeline) -> None:
+    """Write ``embeddings.csv``, ``models/embeddings``, and how near translations and like sentences are."""
+    settings = pipeline.config.embeddings
+    if not settings.max_length:
+        settings = dataclasses.replace(settings, max_length=pipeline.config.encoder.max_length)
+    read(pipeline, settings)
+    if settings.searches:
+        search(pipeline, settings)
+    inputs = {
+        "embeddings": dataclasses.asdict(settings),
+        "encoder": dataclasses.asdict(pipeline.config.encoder) | pipeline.encoder_identity,
+        "pairs": sha256(pipeline.run.folder / PAIRS),
+        "best": sha256(pipeline.run.folder / BEST) if settings.searches else None,
+    }
+    pipeline.run.stage("embeddings", inputs, lambda: _train(pipeline, settings))
+    if pipeline.config.retrieval.tatoeba or pipeline.config.retrieval.sts:
+        from pipeline.evaluation.similarity import evaluate_models
+
+        evaluate_models(pipeline, ())
+
+
+def read(pipeline: Pipeline, settings: EmbeddingsSettings) -> None:
+    """Write the pairs, read from their files and checked."""
+    corpus = settings.corpus
+    if not corpus.path:
+        raise ValueError(
+            "embeddings.corpus.path: got nothing, accepted: labelled pairs of sentences, such as samples/nli"
+        )
+    with _own_keys():
+        files = [str(path) for path in source_files(corpus) if path.is_file()]
+    inputs = {
+        "corpus": dataclasses.asdict(corpus),
+        "files": {name: sha256(Path(file)) for file, name in short_names(files).items()},
+    }
+    pipeline.run.stage("pairs", inputs, lambda: _read(pipeline, settings))
+
+
+def _read(pipeline: Pipeline, settings: EmbeddingsSettings) -> list[str]:
+    corpus, folder = settings.corpus, pipeline.run.folder
+    bad = BadRows(corpus.on_bad, corpus.columns)
+    with _own_keys():
+        found = checked_corpus(read_corpus(corpus, bad), corpus, corpus.path, bad)
+    (folder / FOLDER).mkdir(exist_ok=True)
+    write(TEXTS, found.table, folder / PAIRS)
+    rejected, path = bad.frame(), folder / FOLDER / REJECTED.file_name
+    if rejected.empty:
+        path.unlink(missing_ok=True)
+        return [PAIRS]
+    names = rejected["file"].map(short_names(list(rejected["file"])))
+    write(REJECTED, rejected.assign(file=names, **pipeline.stamp), path)
+    return [PAIRS, f"{FOLDER}/{REJECTED.file_name}"]
+
+
+@contextlib.contextmanager
+def _own_keys() -> Iterator[None]:
+    """Have messages about settings of `corpus` say which corpus."""
+    names = "|".join(field.name for field in dataclasses.fields(CorpusSettings))
+    try:
+        yield
+    except CorpusError as error:
+        raise CorpusError(
+            re.sub(rf"(?<!\S)corpus\.({names})\b", r"embeddings.corpus.\1", str(error))
+        ) from error
+
+
+def search(pipeline: Pipeline, settings: EmbeddingsSettings) -> None:
+    """Find the frozen encoder's layer and pooling whose nearest dev sentences are most often translations.
+
+    Raises
+    ------
+    ValueError
+        There are no dev sentences to search, or no such layer and pooling was cached.
+    """
+    config = pipeline.config
+    folder = parallel_folder(settings, config.retrieval.tatoeba)
+    names = languages_in(folder)
+    inputs = {
+        "asked": {"layers": list(settings.layers), "pooling": settings.pooling},
+        "extract": dataclasses.asdict(config.extract),
+        "encoder": dataclasses.asdict(config.encoder) | pipeline.encoder_identity,
+        "files": {path.name: sha256(path) for path in pair_files(folder, names) if path.is_file()},
+    }
+
+    def work() -> list[str]:
+        pairs = dev_pairs(folder, names)
+        store = FeatureStore.open(cached(pipeline, texts(pairs), str(folder)))
+        rows, _ = evaluate(pairs, frozen_systems(pipeline, store), neighbours=config.retrieval.neighbours)
+        write_json(pipeline.run.folder / BEST, best(rows, settings))
+        stamp = {name: text for name, text in pipeline.stamp.items() if name not in rows.columns}
+        write(TATOEBA, rows.assign(**stamp), pipeline.run.folder / SEARCHED)
+        return [SEARCHED, BEST]
+
+    pipeline.run.stage("embeddings-search", inputs, work)
+
+
+def parallel_folder(settings: EmbeddingsSettings, reported: str) -> Path:
+    """Return the folder of the sentences to search.
+
+    Parameters
+    ----------
+    reported : str
+        Folder of the sentences whose error rates are reported, ``retrieval.tatoeba``.
+
+    Raises
+    ------
+    ValueError
+        There is none, or its sentences are those reported as test.
+    """
+    accepted = "accepted: a folder of sentences to choose by, or embeddings.layers and embeddings.pooling"
+    given = settings.parallel or reported
+    if not given:
+        raise ValueError(f"embeddings.parallel: got nothing, {accepted}")
+    folder = Path(given)
+    if not is_table(folder) and reported and folder.resolve() == Path(reported).resolve():
+        raise ValueError(
+            f"embeddings.parallel: got {shown(given)!r}, whose sentences are all reported as test; {accepted}"
+        )
+    if not languages_in(folder):
+        raise ValueError(f"embeddings.parallel: no translated sentences in {shown(given)!r}; {accepted}")
+    return folder
+
+
+def dev_pairs(folder: Path, languages: list[str]) -> pd.DataFrame:
+    """Return the sentences to choose by: of a table its dev ones, of the Tatoeba sets all."""
+    pairs = read_pairs(folder, languages)
+    if not is_table(folder):
+        return pairs.assign(split="dev")
+    return pairs[pairs["split"] == "dev"].reset_index(drop=True)
+
+
+def best(rows: pd.DataFrame, settings: EmbeddingsSettings) -> dict[str, Any]:
+    """Return the layer and pooling of the least mean error, among those that the settings leave open.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Columns of tatoeba.csv.
+
+    Returns
+    -------
+    dict
+        layers, pooling, error_rate; of equals the lower layer, then the first pooling by name.
+    """
+    found = rows[rows["language"].ne(MEAN) & rows["direction"].eq("both") & rows["score"].eq("cosine")]
+    means = found.groupby(["layers", "pooling"], as_index=False)["error_rate"].mean()
+    means = means[means["layers"] != "0"]  # nothing that learns
+    for name, wanted in (("layers", "+".join(map(str, settings.layers))), ("pooling", settings.pooling)):
+        means = means[means[name] == wanted] if wanted else means
+    if means.empty:
+        raise ValueError(
+            f"embeddings.layers: got {list(settings.layers)} and pooling {settings.pooling!r}, of which the "
+            "cache has none to search; accepted: both, or a layer and a pooling of extract"
+        )
+    order = means.assign(layer=means["layers"].astype(int)).sort_values(["error_rate", "layer", "pooling"])
+    row = order.iloc[0]
+    log.info("embeddings: layer %d, %s: %.3f of dev translations not found, the least of %d",
+             row["layer"], row["pooling"], row["error_rate"], len(order))  # fmt: skip
+    return {
+        "layers": [int(row["layer"])],
+        "pooling": str(row["pooling"]),
+        "error_rate": float(row["error_rate"]),
+    }
+
+
+def architecture_of(pipeline: Pipeline, settings: EmbeddingsSettings) -> Architecture:
+    """Return the layers and pooling to train: the settings', or the search's."""
+    from finetune.winner import Architecture
+
+    if not settings.searches:
+        return Architecture(
+            layers=tuple(sorted(settings.layers)), pooling=settings.pooling, probe_protocol=None
+        )
+    found = read_json(pipeline.run.folder / BEST, ("layers", "pooling"))
+    return Architecture(
+        layers=tuple(found["layers"]),
+        pooling=str(found["pooling"]),
+        probe_protocol=None,
+        protocol="target-dev",  # the sentences are of the target languages, if without labels
+    )
+
+
+def _train(pipeline: Pipeline, settings: EmbeddingsSettings) -> list[str]:
+    from finetune.embeddings.train import train_embeddings
+    from finetune.finetune import Inputs
+
+    train_embeddings(
+        settings,
+        Inputs(
+            corpus=pipeline.run.folder / PAIRS,
+            source_language=settings.corpus.source_language,
+            winner=None,
+            encoder=pipeline.encoder,
+            out=pipeline.run.folder,
+        ),
+        architecture_of(pipeline, settings),
+        execute=training_executor(pipeline.config.cluster),
+        stamp=pipeline.stamp,
+        track=track,
+    )
+    return ["embeddings.csv", "embeddings_freezing.csv"]

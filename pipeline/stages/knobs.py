@@ -1,0 +1,106 @@
+"""The stage that tries phase two's own settings on dev: knobs.csv, and the best as overrides.
+
+python -m pipeline knobs --config demo 'knobs.values.learning_rate=[5e-5, 1e-4]'
+
+Writes what `mcbert finetune` needs to train with the best settings to the standard output, a word each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetune.knobs.trials import overrides, plan_trials
+from finetune.settings import FinetuneSettings
+from pipeline.cluster import executor
+from pipeline.progress import track
+from pipeline.run import sha256
+from pipeline.stages.start import searches, starting_point
+
+if TYPE_CHECKING:
+    from pipeline.stages.pipeline import Pipeline
+
+log = logging.getLogger(__name__)
+
+
+def knobs(pipeline: Pipeline) -> None:
+    """Write ``knobs.csv``, running the stages before where a trial takes something from them."""
+    from results.schema import KNOBS
+    from results.tables import read
+
+    settings, base = pipeline.config.knobs, _base(pipeline)
+    tried = [trial.settings for trial in plan_trials(settings, base) if trial.settings is not None]
+    phase_one: list[Path] = []
+    if any(map(searches, tried)):
+        pipeline.searched()
+        phase_one = [pipeline.winner, pipeline.run.folder / "gridsearch.csv"]
+    else:
+        pipeline.prepare()
+    inputs: dict[str, Any] = {
+        "knobs": dataclasses.asdict(settings),
+        "finetune": {name: value for name, value in dataclasses.asdict(base).items() if name != "seeds"},
+        "encoder": dataclasses.asdict(pipeline.config.encoder) | pipeline.encoder_identity,
+        "texts": sha256(pipeline.texts),
+        "phase one": [sha256(path) for path in phase_one],
+    }
+    again = pipeline.config.cluster.retry_errors
+    pipeline.run.stage("knobs", inputs, lambda: _search(pipeline, base), replace=True, again=again)
+    table = read(KNOBS, pipeline.run.folder / KNOBS.file_name)
+    best = json.loads(table.loc[table["rank"] == 1, "knobs"].iloc[0])
+    sys.stdout.write(" ".join(map(shlex.quote, overrides(best, base))) + "\n")
+
+
+def _base(pipeline: Pipeline) -> FinetuneSettings:
+    """Return the settings as they are, with the length that phase one reads."""
+    settings = pipeline.config.finetune
+    length = settings.max_length or pipeline.config.encoder.max_length
+    return dataclasses.replace(settings, max_length=length)
+
+
+def _search(pipeline: Pipeline, base: FinetuneSettings) -> list[str]:
+    from features.store.ledger import retry_errors
+    from finetune.finetune import Inputs
+    from finetune.knobs.search import LEDGER, search_knobs
+    from finetune.knobs.training import KEY
+
+    if pipeline.config.cluster.retry_errors:
+        n_failed = retry_errors(pipeline.run.folder / LEDGER, KEY)
+        log.info("knobs: %d trainings failed earlier and are run again", n_failed)
+    search_knobs(
+        pipeline.config.knobs,
+        base,
+        Inputs(
+            corpus=pipeline.texts,
+            source_language=pipeline.config.corpus.source_language,
+            winner=None,
+            encoder=pipeline.encoder,
+            out=pipeline.run.folder,
+        ),
+        winner_of=winner_of(pipeline),
+        execute=executor(pipeline.config.cluster),
+        stamp=pipeline.stamp,
+        track=track,
+    )
+    return ["knobs.csv"]
+
+
+def winner_of(pipeline: Pipeline) -> Callable[[FinetuneSettings], Path | None]:
+    """Return what tells the file of phase one that settings start from; each start is fitted once."""
+    starts: dict[Any, Path] = {}
+
+    def find(settings: FinetuneSettings) -> Path | None:
+        if settings.start != "probe":
+            return pipeline.winner if searches(settings) else None
+        wanted = settings.layers, settings.pooling
+        if wanted not in starts:
+            name = "-".join(["winner", *map(str, settings.layers), *filter(None, [settings.pooling])])
+            starts[wanted] = starting_point(pipeline, settings, pipeline.run.folder / "starts" / name)
+        return starts[wanted]
+
+    return find

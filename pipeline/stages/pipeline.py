@@ -1,0 +1,282 @@
+"""The stages, wired: each reads one artifact, writes the next, and runs the earlier ones that are missing.
+
+prepare -> texts.csv -> extract -> cache/<digest>/ -> gridsearch -> winner.json, gridsearch.csv -> finetune
+-> finetune.csv, table1.csv, models/ -> report -> report.html
+Tatoeba pairs -> retrieval -> cache/<digest>/, tatoeba.csv
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipeline._version import __version__
+from pipeline.cluster import kept_executor, training_executor
+from pipeline.config import Config
+from pipeline.interruption import Interruption
+from pipeline.progress import track
+from pipeline.run import Run, read_json, sha256
+from pipeline.stages.extraction import cached, shown
+
+log = logging.getLogger(__name__)
+
+EVIDENCE = ("scores.csv", "top.csv", "effects.csv", "protocols.csv")
+TABLES = ("corpus.csv", "gridsearch.csv", "confusion.csv", *EVIDENCE, "predictions_gridsearch.csv",
+          "predictions.npz", "finetune.csv", "freezing.csv", "predictions_finetune.csv", "table1.csv",
+          "knobs.csv", "sts.csv", "tatoeba.csv", "reductions.csv")  # fmt: skip
+
+
+class Pipeline:
+    """One configuration in one run folder.
+
+    Parameters
+    ----------
+    config : Config
+        What to do.
+    run : Run
+        Where results go.
+    cache : Path
+        Folder of all feature caches; caches are shared between runs.
+    interruption : Interruption
+        Signals that long work polls.
+    """
+
+    def __init__(self, config: Config, run: Run, cache: Path, interruption: Interruption) -> None:
+        self.config, self.run, self.cache, self.interruption = config, run, cache, interruption
+        self.texts = run.folder / "texts.csv"
+        self.winner = run.folder / "winner.json"
+
+    @property
+    def stamp(self) -> dict[str, str]:
+        """Columns that every results row carries."""
+        return {
+            "run": self.run.name,
+            "config_digest": self.config.digest,
+            "encoder": shown(self.config.encoder.path),
+            "version": __version__,
+            "transfer": self.config.prepare.transfer_name,
+        }
+
+    @property
+    def searches(self) -> bool:
+        """Whether phase two takes something from phase one: layers, pooling, the head's start."""
+        from pipeline.stages.start import searches
+
+        return searches(self.config.finetune)
+
+    @cached_property
+    def encoder(self) -> Path:
+        """Local folder of the encoder."""
+        from features.encoder.trust import open_encoder
+
+        return open_encoder(self.config.encoder, self.cache)
+
+    @cached_property
+    def encoder_identity(self) -> dict[str, str]:
+        """Checksums of the encoder's weights, config and tokenizer."""
+        from features.encoder.trust import encoder_identity
+
+        return encoder_identity(self.encoder)
+
+    @cached_property
+    def _machine(self) -> Any:
+        from features.corpus.preparation.translation import MachineTranslation
+
+        source = self.config.corpus.source_language
+        return MachineTranslation(self.config.prepare, source, self.cache, track=track)
+
+    def prepare(self) -> None:
+        """Write texts.csv: the corpus, made of raw texts or read as it is, checked either way."""
+        from pipeline.stages.texts import checksums, translators
+
+        inputs: dict[str, Any] = {
+            "prepare": dataclasses.asdict(self.config.prepare),
+            "corpus": dataclasses.asdict(self.config.corpus),
+            "files": checksums(self.config),
+            "translators": translators(self.config, self._machine),
+        }
+        self.run.stage("prepare", inputs, self._prepare)
+
+    def _prepare(self) -> list[str]:
+        from pipeline.stages.texts import corpus_of
+        from results.schema import REJECTED, TEXTS
+        from results.tables import write
+
+        corpus, rejected = corpus_of(self.config, self.stamp, self._machine)
+        write(TEXTS, corpus.table, self.texts)
+        if rejected.empty:
+            (self.run.folder / "rejected.csv").unlink(missing_ok=True)
+            return [self.texts.name]
+        write(REJECTED, rejected, self.run.folder / "rejected.csv")
+        return [self.texts.name, "rejected.csv"]
+
+    def extract(self) -> None:
+        """Make sure that the feature cache of the corpus is there and whole; write corpus.csv."""
+        self.prepare()
+        inputs = {
+            "extract": dataclasses.asdict(self.config.extract),
+            "encoder": dataclasses.asdict(self.config.encoder) | self.encoder_identity,
+            "texts": sha256(self.texts),
+        }
+        if not self._cache_there():
+            (self.run.folder / "cache.json").unlink(missing_ok=True)
+        self.run.stage("extract", inputs, self._extract)
+
+    def _extract(self) -> list[str]:
+        from features.corpus.statistics import corpus_statistics
+        from pipeline.run import write_json
+        from results.schema import CORPUS, TEXTS
+        from results.stream import Rows
+        from results.tables import write
+
+        target = cached(
+            self,
+            Rows(TEXTS, self.texts, ("id", "text", "text_pair")),
+            self.config.prepare.raw or self.config.corpus.path,
+        )
+        rows = corpus_statistics(self.corpus(), self.encoder, self.config.encoder.max_length, track=track)
+        write(CORPUS, rows.assign(**self.stamp), self.run.folder / "corpus.csv")
+        write_json(self.run.folder / "cache.json", {"digest": target.name})
+        return ["corpus.csv", "cache.json"]
+
+    def gridsearch(self) -> None:
+        """Search layer subset x pooling x classifier over the cache."""
+        self.extract()
+        settings = dataclasses.asdict(self.config.gridsearch)
+        inputs = {
+            "budget": {name: settings.pop(name) for name in ("budget", "budget_seconds")},
+            "gridsearch": settings,
+            "cache": sha256(self.run.folder / "cache.json"),
+            "texts": sha256(self.texts),
+        }
+        again = self.config.cluster.retry_errors
+        self.run.stage("gridsearch", inputs, self._gridsearch, replace=("budget",), again=again)
+
+    def searched(self) -> None:
+        """Make sure of a search for the stages after it: the run's own, as far as its budget took it."""
+        given = dataclasses.asdict(self.config.gridsearch)
+        kept = self.run.inputs("gridsearch").get("budget", {})
+        differing = [name for name in kept if kept[name] != given[name]]
+        if differing:
+            log.warning(
+                "gridsearch: keeping this run's search: %s; the command gridsearch goes on with others",
+                ", ".join(f"gridsearch.{name} {kept[name]}, not {given[name]}" for name in differing),
+            )
+            settings = dataclasses.replace(self.config.gridsearch, **kept)
+            self.config = dataclasses.replace(self.config, gridsearch=settings)
+        self.gridsearch()
+
+    def _gridsearch(self) -> list[str]:
+        from features.store.ledger import retry_errors
+        from pipeline.commands.caches import open_cache
+        from search import examples
+        from search.gridsearch import gridsearch
+
+        corpus = self.corpus()
+        split = corpus.table["split"].to_numpy(dtype=object)
+        split[open_cache(self.cache_folder()).skipped_rows] = examples.SKIPPED
+        path = self.run.folder / "examples.npz"
+        examples.write(
+            path,
+            y=corpus.y,
+            language=corpus.table["language"].to_numpy(dtype=str),
+            split=split.astype(str),
+            labels=corpus.labels,
+            source_language=corpus.source_language,
+            ids=corpus.table["id"].tolist(),
+        )
+        if self.config.cluster.retry_errors:
+            n_failed = retry_errors(self.run.folder / "gridsearch.jsonl")
+            log.info("gridsearch: %d candidates failed earlier and are run again", n_failed)
+        with kept_executor(self.config.cluster) as execute:
+            gridsearch(
+                self.config.gridsearch,
+                store=self.cache_folder(),
+                examples=path,
+                out=self.run.folder,
+                execute=execute,
+                stamp=self.stamp,
+                track=track,
+            )
+        # no probe of a user's classifier, no evidence without a comparison
+        there = [name for name in ("probe.npz", *EVIDENCE) if (self.run.folder / name).is_file()]
+        return ["gridsearch.csv", "confusion.csv", "winner.json", "predictions.npz",
+                "predictions_gridsearch.csv", *there]  # fmt: skip
+
+    def finetune(self) -> None:
+        """Fine-tune the winner, with and without freezing, beside the [CLS] baseline."""
+        if self.searches:
+            self.searched()
+        else:
+            self.prepare()
+        inputs = {
+            "finetune": dataclasses.asdict(self.config.finetune),
+            "encoder": dataclasses.asdict(self.config.encoder) | self.encoder_identity,
+            "texts": sha256(self.texts),
+            "winner": sha256(self.winner) if self.searches else None,
+        }
+        if self.config.finetune.start == "probe":
+            inputs["gridsearch"] = sha256(self.run.folder / "gridsearch.csv")
+        self.run.stage("finetune", inputs, self._finetune)
+
+    def _finetune(self) -> list[str]:
+        from finetune.finetune import Inputs, finetune
+        from pipeline.stages import start
+
+        settings = self.config.finetune
+        winner = self.winner
+        if settings.start == "probe":
+            winner = start.starting_point(self, settings, self.run.folder)
+        if not settings.max_length:
+            settings = dataclasses.replace(settings, max_length=self.config.encoder.max_length)
+        finetune(
+            settings,
+            Inputs(
+                corpus=self.texts,
+                source_language=self.config.corpus.source_language,
+                winner=winner if self.searches else None,
+                encoder=self.encoder,
+                out=self.run.folder,
+            ),
+            execute=training_executor(self.config.cluster),
+            stamp=self.stamp,
+            track=track,
+        )
+        names = ("finetune.csv", "freezing.csv", "predictions_finetune.csv", "table1.csv", *start.FILES)
+        return [name for name in names if (self.run.folder / name).is_file()]  # no table1 without test texts
+
+    def report(self) -> None:
+        """Test the conclusions and draw report.html from the CSVs there, running the earlier stages first."""
+        self.finetune()
+        files = {
+            name: sha256(self.run.folder / name) for name in TABLES if (self.run.folder / name).is_file()
+        }
+        self.run.stage("report", {"version": __version__, "files": files}, self._report, replace=True)
+
+    def _report(self) -> list[str]:
+        from pipeline.stages.conclusions import write_conclusions
+        from results.report.report import build
+
+        tested = write_conclusions(self.run.folder, self.stamp)
+        drawn = build(self.run.folder, figures=True)
+        return [tested.name, *(path.relative_to(self.run.folder).as_posix() for path in drawn)]
+
+    def corpus(self) -> Any:
+        """Read the run's texts.csv as a `features.corpus.Corpus`."""
+        from features.corpus import Corpus
+        from results.schema import TEXTS
+        from results.tables import read
+
+        return Corpus.of(read(TEXTS, self.texts), self.config.corpus.source_language, str(self.texts))
+
+    def cache_folder(self) -> Path:
+        """Return the folder of the feature cache that the run's extraction made or found."""
+        record = read_json(self.run.folder / "cache.json", ("digest",))
+        return self.cache / str(record["digest"])
+
+    def _cache_there(self) -> bool:
+        path = self.run.folder / "cache.json"
+        return path.is_file() and (self.cache_folder() / "manifest.json").is_file()

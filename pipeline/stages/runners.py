@@ -1,0 +1,54 @@
+"""Every stage by its name, as the command line runs it; a stage's own modules are imported when it runs.
+
+python -m pipeline retrieval --config demo retrieval.tatoeba=tatoeba/v1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pipeline.stages.pipeline import Pipeline
+
+
+def _retrieval(pipeline: Pipeline) -> None:
+    from pipeline.evaluation.retrieval import retrieval
+
+    retrieval(pipeline)
+
+
+def _evaluate_embeddings(pipeline: Pipeline) -> None:
+    from pipeline.evaluation.similarity import evaluate_models
+
+    evaluate_models(pipeline, ())
+
+
+def _embeddings(pipeline: Pipeline) -> None:
+    from pipeline.stages.embeddings import embeddings
+
+    embeddings(pipeline)
+
+
+def _knobs(pipeline: Pipeline) -> None:
+    from pipeline.stages.knobs import knobs
+
+    knobs(pipeline)
+
+
+def _export(pipeline: Pipeline) -> None:
+    from pipeline.stages.export import export
+
+    export(pipeline)
+
+
+STAGES: dict[str, Callable[[Pipeline], None]] = {
+    "prepare": Pipeline.prepare,
+    "extract": Pipeline.extract,
+    "gridsearch": Pipeline.gridsearch,
+    "export": _export,
+    "knobs": _knobs,
+    "finetune": Pipeline.finetune,
+    "embeddings": _embeddings,
+    "retrieval": _retrieval,
+    "evaluate-embeddings": _evaluate_embeddings,
+    "report": Pipeline.report,
+}

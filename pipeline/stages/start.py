@@ -1,0 +1,68 @@
+"""Where ``finetune.start = "probe"`` starts from: the search's best classifier with a score for each label.
+
+python -m pipeline finetune --config demo --run probe-first finetune.start=probe
+
+Writes start.json and start.npz, as winner.json and probe.npz are. They are the winner itself where it has
+such scores. Votes (an SVM of more than two labels, k-NN) have no gradient, and the sum of an SVM's margins,
+which has, labels texts otherwise than the SVM does: then the best candidate of another kind takes its place,
+ranked by the same protocol, with its own layers and pooling.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finetune.settings import FinetuneSettings
+from pipeline.run import write_json
+
+if TYPE_CHECKING:
+    from pipeline.stages.pipeline import Pipeline
+
+log = logging.getLogger(__name__)
+
+FILES = ("start.json", "start.npz")
+
+
+def searches(settings: FinetuneSettings) -> bool:
+    """Tell whether phase two takes something from phase one: layers, pooling, the head's start."""
+    return settings.start == "probe" or not (settings.layers and settings.pooling)
+
+
+def starting_point(pipeline: Pipeline, settings: FinetuneSettings, into: Path) -> Path:
+    """Fit the classifier again, calibrate it, write it into a folder, and return the path of start.json.
+
+    Raises
+    ------
+    ValueError
+        No candidate has a score for each label, or the search's states are not those that a model computes.
+    """
+    from features.store import FeatureStore
+    from finetune.probe import fit_temperature, fold
+    from search.refit import find_linear, refit
+
+    if pipeline.config.extract.special_tokens != "include":
+        raise ValueError(
+            'finetune.start: got "probe" with extract.special_tokens = "exclude", but a model pools over the '
+            'special tokens too; accepted: "include", or finetune.start = "random"'
+        )
+    out, corpus = pipeline.run.folder, pipeline.corpus()
+    row = find_linear(out, n_labels=len(corpus.labels), layers=settings.layers, pooling=settings.pooling)
+    store = pipeline.cache_folder()
+    found = refit(row, pipeline.config.gridsearch, store=store, out=out)
+    if found.probe is None:
+        raise ValueError(f"finetune.start: {row['candidate_id']} has no weights; accepted: random")
+    head = fold(found.probe.arrays())
+    temperature = fit_temperature(
+        lambda X: head.logits(X, len(corpus.labels)),
+        FeatureStore.open(store),
+        corpus,
+        layers=found.probe.layers,
+        pooling=found.probe.pooling,
+    )
+    into.mkdir(parents=True, exist_ok=True)
+    found.probe.save(into / FILES[1])
+    write_json(into / FILES[0], found.record | {"probe": FILES[1], "temperature": temperature})
+    log.info("finetune: the head starts from %s, rank %d", row["candidate_id"], row["rank"])
+    return into / FILES[0]

@@ -1,0 +1,1 @@
+"""The published conclusions, tested on a run."""

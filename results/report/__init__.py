@@ -1,0 +1,5 @@
+"""The report: one HTML file of a run, or of several side by side."""
+
+from results.report.report import build
+
+__all__ = ["build"]

@@ -1,0 +1,235 @@
+"""What each section of the report says, as plain values for the template; None where a table is absent.
+
+python -m pytest tests/results/report/test_sections.py
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from results import summaries
+from results.chance import NEAR, near_chance
+from results.report import charts, numbers, side_by_side, tiles
+from results.report.charts import SYSTEM_NAMES
+from results.report.wording import spoken
+from results.schema import SYSTEMS
+from results.table1 import BASELINE, MEAN, ordered_languages
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What the report knows of a run: its tables by name (gridsearch, confusion, ...) and who won."""
+
+    name: str
+    tables: Mapping[str, pd.DataFrame]
+    winner: Mapping[str, Any]
+    source_language: str
+
+    def table(self, name: str) -> pd.DataFrame | None:
+        """Give a table, or None where it is absent or empty."""
+        frame = self.tables.get(name)
+        return None if frame is None or frame.empty else frame
+
+
+Add = Callable[[str, Any, str], str]
+"""Takes a chart in under an id, with what it shows in words, and gives the id back."""
+
+
+def verdict(low: float, high: float) -> str:
+    """Say in words what an interval of a difference to the baseline tells."""
+    if math.isnan(low):
+        return "no comparison"
+    if low > 0:
+        return "better than the baseline"
+    return "worse than the baseline" if high < 0 else "not told apart from the baseline"
+
+
+def headline(run: Run) -> dict[str, Any]:
+    """Who won the search, under which protocol, and how every system scores beside the baseline."""
+    gridsearch, table1 = run.table("gridsearch"), run.table("table1")
+    best = None
+    if gridsearch is not None and not summaries.finished(gridsearch).empty:
+        best = summaries.finished(gridsearch).iloc[0].to_dict()
+    measured = [] if table1 is None else _measured_means(table1)
+    challengers = [row for row in measured if row["system"] != BASELINE]
+    highest = max(challengers or measured, key=lambda row: row["accuracy"], default=None)
+    return {
+        "winner": best,
+        "n_ok": 0 if gridsearch is None else int((gridsearch["status"] == "ok").sum()),
+        "n_candidates": 0 if gridsearch is None else len(gridsearch),
+        "systems": measured,
+        "best": highest,
+        "level": _level(measured, highest),
+        "targets": _targets(run),
+        "transfer": _transfer(run),
+        "alarms": _alarms(run),
+    }
+
+
+def confusion(run: Run, add: Add) -> dict[str, Any] | None:
+    """Test confusion matrices of the winner by language, with accuracy and distance from chance."""
+    table = run.table("confusion")
+    cells = None if table is None else summaries.confusion_of(table)
+    if cells is None or cells.empty:
+        return None
+    scores = {row["language"]: row for row in records(summaries.accuracies(cells).reset_index())}
+    languages = ordered_languages(set(cells["language"]), run.source_language)
+    panels = [
+        scores[language]
+        | {
+            "chart": add(
+                f"confusion-{language}",
+                tiles.confusion(cells[cells["language"] == language]),
+                f"Confusion matrix of the winner on test, {language}",
+            ),
+            "near_chance": scores[language]["accuracy"] < scores[language]["majority"] + NEAR,
+        }
+        for language in languages
+    ]
+    return {"panels": panels, "numbers": numbers.confusion(cells, languages)}
+
+
+def training(run: Run, add: Add) -> dict[str, Any] | None:
+    """Training curves: the mean over target languages, then each language; and the freeze events."""
+    finetune, freezing = run.table("finetune"), run.table("freezing")
+    rows = None if finetune is None else summaries.training_curves(finetune, run.source_language)
+    if rows is None or rows.empty:
+        return None
+    columns = ["system", "epoch", "layers", "reason", "n_seeds"]
+    events = pd.DataFrame(columns=columns) if freezing is None else summaries.freeze_events(freezing)
+    languages = ordered_languages(set(rows["language"]) - {MEAN}, run.source_language)
+    shown = [MEAN, *languages] if MEAN in set(rows["language"]) else languages
+    plotted = rows[rows["epoch"] > 0] if rows["epoch"].max() > 1 else rows
+    panels = [
+        (
+            language,
+            add(
+                f"curve-{language}",
+                charts.curves(part, events, legend=language == shown[0]),
+                f"Dev accuracy by epoch, {spoken(language)}",
+            ),
+        )
+        for language in shown
+        for part in [plotted[plotted["language"] == language]]
+    ]
+    return {
+        "first": panels[0],
+        "panels": panels[1:],
+        "events": [event | {"name": SYSTEM_NAMES[event["system"]]} for event in records(events)],
+        "n_seeds": int(rows["n_seeds"].max()),
+        "starts_at": int(plotted["epoch"].min()),
+        "numbers": numbers.curves(rows, shown),
+    }
+
+
+def table1(run: Run) -> dict[str, Any] | None:
+    """Table 1 with a row per system and a column per language, measured and published apart."""
+    rows = run.table("table1")
+    if rows is None:
+        return None
+    languages = ordered_languages(set(rows["language"]) - {MEAN}, run.source_language)
+    groups: dict[str, list[dict[str, Any]]] = {"measured": [], "published": []}
+    keys = ["source", "system", "casing", "protocol", "transfer", "corpus", "citation"]
+    for values, part in rows.groupby(keys, sort=False, dropna=False):
+        cells = {cell["language"]: cell for cell in records(part)}
+        system: dict[str, Any] = dict(zip(keys, values, strict=True))
+        system |= {"name": SYSTEM_NAMES.get(system["system"], system["system"]), "cells": cells}
+        groups[system["source"]].append(system)
+    measured = rows[rows["source"] == "measured"]
+    return {
+        "languages": languages,
+        "groups": groups,
+        "best": measured.groupby("language")["accuracy"].max().to_dict(),
+        "corpora": {source: sorted({row["corpus"] for row in group}) for source, group in groups.items()},
+        "citations": list(dict.fromkeys(row["citation"] for row in groups["published"])),
+    }
+
+
+def embeddings(run: Run) -> dict[str, Any] | None:
+    """Sentence encoders beside frozen layers, and apart from them the published ones."""
+    tables = [run.table(name) for name in ("sts", "tatoeba", "reductions")]
+    if tables[0] is None and tables[1] is None:
+        return None
+    return {
+        "measured": (side_by_side.MEASURED_HEADER, side_by_side.measured(*tables)),
+        "published": (side_by_side.PUBLISHED_HEADER, side_by_side.published()),
+        "apart": side_by_side.APART,
+        "n_named": {"measured": len(side_by_side.SYSTEM), "published": 3},
+    }
+
+
+def corpus(run: Run, add: Add) -> dict[str, Any] | None:
+    """Corpus counts by language and split with the texts of each label, and figures of the labels' shares."""
+    table = run.table("corpus")
+    if table is None:
+        return None
+    counts = summaries.corpus_counts(table, run.source_language)
+    labels = sorted(table["label"].unique())
+    shares = summaries.label_shares(table, run.source_language)
+    classes = [
+        (split, add(f"classes-{split}", tiles.classes(part), f"Share of each label by language, {split}"))
+        for split, part in shares.groupby("split", sort=False)
+    ]
+    return {"rows": records(counts.fillna(0)), "labels": labels, "classes": classes}
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Give the rows of a frame as plain values for a template."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _alarms(run: Run) -> list[dict[str, Any]]:
+    """List the languages near chance, by the winner's test rows or, without them, its dev rows."""
+    top = run.table("top")
+    if top is None:
+        return []
+    split = "test" if "test" in set(top["split"]) else "dev"
+    return records(near_chance(top[top["split"] == split], run.source_language))
+
+
+def _measured_means(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    means = records(rows[(rows["source"] == "measured") & (rows["language"] == MEAN)])
+    means.sort(key=lambda row: SYSTEMS.index(row["system"]) if row["system"] in SYSTEMS else len(SYSTEMS))
+    return [
+        row
+        | {
+            "name": SYSTEM_NAMES.get(row["system"], row["system"]),
+            "verdict": verdict(row["low"], row["high"]),
+            "is_baseline": row["system"] == BASELINE,
+        }
+        for row in means
+    ]
+
+
+def _level(measured: list[dict[str, Any]], best: dict[str, Any] | None) -> list[str]:
+    """Name the systems whose difference to the highest holds 0; only differences to MC-BERT are taken."""
+    mcbert = next((row for row in measured if row["system"] == "mcbert"), None)
+    if best is None or mcbert is None:
+        return []
+    others = [(row["name"], row) for row in measured if row is not mcbert]
+    pairs = others if best is mcbert else [(mcbert["name"], best)]
+    return [name for name, row in pairs if row["versus_mcbert_low"] <= 0 <= row["versus_mcbert_high"]]
+
+
+def _transfer(run: Run) -> str:
+    """Tell how labels reached the target languages: each way that the run's rows name."""
+    tables = [run.table(name) for name in ("gridsearch", "finetune")]
+    found = pd.concat(
+        [table["transfer"] for table in tables if table is not None] or [pd.Series(dtype="str")]
+    )
+    return ", ".join(dict.fromkeys(found))
+
+
+def _targets(run: Run) -> list[str]:
+    gridsearch, table1 = run.table("gridsearch"), run.table("table1")
+    found: set[str] = set()
+    if gridsearch is not None:
+        found = set(summaries.languages(gridsearch, run.source_language))
+    elif table1 is not None:
+        found = set(table1.loc[table1["source"] == "measured", "language"])
+    return ordered_languages(found - {MEAN, run.source_language}, run.source_language)

@@ -1,0 +1,131 @@
+"""Sentence embeddings in one table: what a run measured, and below it, apart, what is published.
+
+print(side_by_side(Path("results/runs/demo")))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from results.columns import Table
+from results.schema import PUBLISHED_STS, PUBLISHED_TATOEBA, REDUCTIONS, STS, TATOEBA
+from results.tables import read
+
+PUBLISHED = Path(__file__).parents[1] / "published"
+SYSTEM = ["system", "encoder", "layers", "pooling"]
+MEASURED_HEADER = (
+    *SYSTEM,
+    "STS test Spearman (95%)",
+    "above the best frozen (95%)",
+    "Tatoeba test error (95%)",
+    "errors avoided beside the last layer's mean (95%)",
+)
+PUBLISHED_HEADER = ("system", "casing", "protocol", "STS test Spearman", "Tatoeba error", "languages")
+APART = (
+    "Published elsewhere, on other terms (casing, protocol, versions of the data: results/published/): to be "
+    "read beside the table above, not ranked with it."
+)
+_BOTH = {"split": "test", "score": "cosine", "direction": "both"}
+
+
+def side_by_side(folder: Path) -> str:
+    """Draw the test figures of a run's sts.csv and tatoeba.csv, as far as they are there, as Markdown.
+
+    The similarity is the cosine; Tatoeba's is the error over both directions, in the mean over the languages.
+    """
+    paths = [(table, folder / table.file_name) for table in (STS, TATOEBA, REDUCTIONS)]
+    sts, tatoeba, reductions = (read(table, path) if path.is_file() else None for table, path in paths)
+    lines = measured(sts, tatoeba, reductions)
+    return f"{_table(MEASURED_HEADER, lines)}\n{APART}\n\n{_table(PUBLISHED_HEADER, published())}"
+
+
+def measured(
+    sts: pd.DataFrame | None, tatoeba: pd.DataFrame | None, reductions: pd.DataFrame | None
+) -> list[tuple[str, ...]]:
+    """Return a line per system under `MEASURED_HEADER`: those of sts.csv on test, and all sentence encoders.
+
+    Parameters
+    ----------
+    sts, tatoeba, reductions : DataFrame, optional
+        The tables, where they are there.
+    """
+    judged = _by_system(STS, sts, {"split": "test", "similarity": "cosine"})
+    found = _by_system(TATOEBA, tatoeba, _BOTH)
+    cuts = _by_system(REDUCTIONS, reductions, _BOTH | {"baseline_pooling": "mean"})
+    encoders = [key for key in found if not key[0].startswith("frozen")]
+    shown = dict.fromkeys([*(judged or found), *encoders])
+    return [_line(key, judged.get(key), found.get(key), cuts.get(key)) for key in shown]
+
+
+def published() -> list[tuple[str, ...]]:
+    """Return a line per published system: Spearman of the cosine, or of what the source means, and error."""
+    sts = read(PUBLISHED_STS, PUBLISHED / "sts.csv")
+    tatoeba = read(PUBLISHED_TATOEBA, PUBLISHED / "tatoeba.csv")
+    judged = sts[sts["split"].eq("test") & sts["similarity"].isin(("cosine", "not stated"))]
+    spearman = dict(zip(judged["system"], judged["spearman"], strict=True))
+    lines: list[tuple[str, ...]] = []
+    for name in dict.fromkeys([*tatoeba["system"], *judged["system"]]):
+        rows = tatoeba[tatoeba["system"].eq(name)]
+        about = pd.concat([rows, judged[judged["system"].eq(name)]]).iloc[0]
+        error = f"{rows['error_rate'].mean():.3f}" if len(rows) else ""
+        languages = " ".join(dict.fromkeys(rows["language"]))
+        similarity = f"{spearman[name]:.3f}" if name in spearman else ""
+        lines.append((name, about["casing"], about["protocol"], similarity, error, languages))
+    return lines
+
+
+def _by_system(
+    table: Table, frame: pd.DataFrame | None, wanted: dict[str, str]
+) -> dict[tuple[str, ...], dict[Any, Any]]:
+    """Return the row of each system that has the values wanted, in the mean over the languages."""
+    if frame is None:
+        return {}
+    for name, value in wanted.items():
+        frame = frame[frame[name].eq(value)]
+    if table is not STS and frame["language"].eq("mean").any():  # a single language is its own mean
+        frame = frame[frame["language"].eq("mean")]
+    rows = frame.to_dict("records")
+    # of the baselines, the last layer comes before a system's own
+    rows.sort(key=lambda row: -_depth(row["baseline_layers"]) if table is REDUCTIONS else 0)
+    found: dict[tuple[str, ...], dict[Any, Any]] = {}
+    for row in rows:
+        found.setdefault(tuple(str(row[name]) for name in SYSTEM), row)
+    return found
+
+
+def _depth(layers: str) -> float:
+    """Order baselines: one layer, the deeper first, then joined ones."""
+    return -1.0 if "+" in layers else float(layers)
+
+
+def _line(
+    key: tuple[str, ...],
+    judged: dict[Any, Any] | None,
+    found: dict[Any, Any] | None,
+    cut: dict[Any, Any] | None,
+) -> tuple[str, ...]:
+    ends = "low", "high"
+    versus = "versus_frozen", "versus_frozen_low", "versus_frozen_high"
+    return (
+        *key,
+        _interval(judged, ("spearman", *ends), ""),
+        _interval(judged, versus, "+"),
+        _interval(found, ("error_rate", *ends), ""),
+        _interval(cut, ("reduction", *ends), "+"),
+    )
+
+
+def _interval(row: dict[Any, Any] | None, names: Sequence[str], sign: str) -> str:
+    if row is None or pd.isna(row[names[0]]):
+        return ""
+    value, low, high = (format(float(row[name]), f"{sign}.3f") for name in names)
+    return f"{value} [{low}, {high}]"
+
+
+def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    cells = [header, ["---"] * len(header), *lines]
+    return "".join("| " + " | ".join(line) + " |\n" for line in cells)

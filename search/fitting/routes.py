@@ -1,0 +1,211 @@
+"""How each classifier is fitted on a feature set; called by the tasks of `python -m pipeline gridsearch`.
+
+A route takes a `Representation` and the unfitted scikit-learn estimator, solves that estimator's problem
+where it is cheapest, and returns what decides. Closed forms (ridge, LDA) and votes (k-NN) come from sums
+that the classifiers of a feature set share, the SVM is fitted by scikit-learn itself on the summed kernel,
+logistic regression by `search.fitting.logistic`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from sklearn.svm import SVC
+
+from search.fitting.coordinates import Reals
+from search.fitting.kernels import Floats, Ints, Rows
+from search.fitting.logistic import FLOOR, bend, minimise
+from search.fitting.probe import Kind, decide_linear, decide_neighbours, decide_pairwise
+from search.fitting.representation import Representation
+
+NEIGHBOUR_BLOCK = 1024  # evaluation texts whose distances are held at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """A fitted classifier.
+
+    Attributes
+    ----------
+    kind : linear, pairwise, neighbours or plain
+        The decision rule.
+    weights : float64 array of shape (n_columns or n_texts, n_classes or n_pairs)
+        Over columns or distinct train texts; empty for neighbours and plain.
+    intercept : float64 array of shape (n_classes or n_pairs,)
+    dual : bool
+        Whether weights are over train texts.
+    n_neighbors : int
+        Only neighbours.
+    estimator : object
+        Only plain: the fitted scikit-learn estimator over the standardised columns.
+    """
+
+    kind: Kind | Literal["plain"]
+    weights: Reals = field(default_factory=lambda: np.empty((0, 0)))
+    intercept: Floats = field(default_factory=lambda: np.empty(0))
+    dual: bool = False
+    n_neighbors: int = 0
+    estimator: Any = None
+
+
+Route = Callable[[Representation, Any], Fitted]
+
+
+def predict(representation: Representation, fitted: Fitted) -> Ints:
+    """Return the label codes of the distinct evaluation texts, int64 of shape (n_eval_texts,)."""
+    if fitted.kind == "plain":
+        return np.asarray(
+            fitted.estimator.predict(representation.eval_columns.astype(np.float64)), dtype=np.int64
+        )
+    if fitted.kind == "neighbours":
+        return _predict_neighbours(representation, fitted.n_neighbors)
+    scores = representation.scores(fitted.weights, dual=fitted.dual) + fitted.intercept
+    return decide_linear(scores) if fitted.kind == "linear" else decide_pairwise(scores)
+
+
+def plain(representation: Representation, estimator: Any) -> Fitted:
+    """Fit on the standardised columns of all train rows: right for every estimator, and the slowest."""
+    rows = representation.rows
+    estimator.fit(representation.train_columns[rows.train_text].astype(np.float64), rows.train_y)
+    return Fitted(kind="plain", estimator=estimator)
+
+
+def logistic_regression(representation: Representation, estimator: Any) -> Fitted:
+    """Minimise in float32 products; accept what scikit-learn would, else let scikit-learn do it.
+
+    Steps are found by slopes, not by differences of the loss, so float32 ends where float64 does, unless the
+    penalty is so weak that the weights over texts cancel. scikit-learn then stops far from the minimum, too,
+    and who asks for such a penalty gets the weights that it stops at.
+    """
+    rows = representation.rows
+    counts = _by_text(rows.pair_text, _members(rows), representation.n_texts).T
+    coordinates = representation.coordinates(np.float32)
+    n = len(rows.train_y)
+    penalty = 1 / (float(estimator.C) * n)
+    level = representation.spread / (representation.n_texts if coordinates.dual else representation.n_columns)
+    if penalty * n / bend(rows.n_classes) < FLOOR * level:
+        return plain(representation, estimator)
+    found = minimise(coordinates, counts, penalty=penalty, tol=estimator.tol, max_iter=estimator.max_iter)
+    if found.norm > estimator.tol and _largest(representation, found.gradient) > estimator.tol:
+        return plain(representation, estimator)
+    weights, intercept = _one_column_per_class(found.weights.T, found.intercept)
+    return Fitted(kind="linear", weights=weights, intercept=intercept, dual=coordinates.dual)
+
+
+def ridge(representation: Representation, estimator: Any) -> Fitted:
+    """Solve the normal equations for targets -1 and 1, centred, as RidgeClassifier does."""
+    rows, coordinates = representation.rows, representation.coordinates()
+    members = _members(rows)
+    targets = 2 * members - rows.pair_count[:, None]  # of all rows of a pair together
+    targets = targets if rows.n_classes > 2 else targets[:, 1:]
+    mean = targets.sum(axis=0) / len(rows.train_y)
+    centred = _by_text(rows.pair_text, targets - mean * rows.pair_count[:, None], representation.n_texts)
+    solved = coordinates.solver(float(estimator.alpha))(coordinates.of(centred.T))
+    weights, intercept = _one_column_per_class(solved.T, mean)
+    return Fitted(kind="linear", weights=weights, intercept=intercept, dual=coordinates.dual)
+
+
+def lda(representation: Representation, estimator: Any) -> Fitted:
+    """Shrinkage LDA, LinearDiscriminantAnalysis(solver="lsqr", shrinkage=s).
+
+    The shrunk covariance is (1 - s) W + s t I with W the within-class covariance and t = tr(W) / d. W is the
+    scatter X^T D X / n less that of the class means M, of rank n_classes, so with A = (1 - s) X^T D X / n +
+    s t I and G the weighted class sizes, (A - M G M^T)^-1 M = A^-1 M (I - G M^T A^-1 M)^-1.
+    """
+    rows, coordinates = representation.rows, representation.coordinates()
+    n, members = len(rows.train_y), _members(rows)
+    sizes = members.sum(axis=0)
+    average = _by_text(rows.pair_text, members / sizes, representation.n_texts).T  # (n_classes, n_texts)
+    means = coordinates.of(average)
+    between = coordinates.scores(means) @ average.T  # (n_classes, n_classes), M^T M
+    total = representation.spread
+    shrinkage = float(estimator.shrinkage)
+    level = (total - float(sizes @ np.diag(between))) / n / representation.n_columns or 1.0  # all constant
+    if shrinkage == 1:
+        solved = means / level
+    else:
+        rest = (1 - shrinkage) / n
+        solved = coordinates.solver(shrinkage * level / rest)(means) / rest  # A^-1 M
+        inner = coordinates.scores(solved) @ average.T  # symmetric
+        solved = np.linalg.solve(np.eye(len(sizes)) - inner * (rest * sizes), solved)
+    intercept = np.log(sizes / n) - 0.5 * np.diag(coordinates.scores(solved) @ average.T)
+    return Fitted(kind="linear", weights=solved.T, intercept=intercept, dual=coordinates.dual)
+
+
+def linear_svm(representation: Representation, estimator: Any) -> Fitted:
+    """Fit libsvm on the summed kernel, or on columns where that is too large; a row counts its duplicates."""
+    rows, dual = representation.rows, representation.has_gram
+    if not dual:
+        estimator.fit(representation.train_columns[rows.pair_text], rows.pair_y, rows.pair_count)
+        weights = np.asarray(estimator.coef_).T
+    else:
+        machine: SVC = estimator.set_params(kernel="precomputed")
+        kernel = representation.gram
+        if len(rows.pair_text) > representation.n_texts:  # a text with several labels
+            kernel = kernel[np.ix_(rows.pair_text, rows.pair_text)]
+        machine.fit(kernel, rows.pair_y, rows.pair_count)
+        weights = _by_text(rows.pair_text[machine.support_], _pairwise_dual(machine), representation.n_texts)
+    sign = -1.0 if rows.n_classes == 2 else 1.0  # scikit-learn turns the sign of a binary machine
+    intercept = sign * np.asarray(estimator.intercept_)
+    return Fitted(kind="pairwise", weights=sign * weights, intercept=intercept, dual=dual)
+
+
+def knn(representation: Representation, estimator: Any) -> Fitted:
+    """Nothing to fit: the train texts and their kernel are the model."""
+    return Fitted(kind="neighbours", n_neighbors=int(estimator.n_neighbors))
+
+
+def _predict_neighbours(representation: Representation, n_neighbors: int) -> Ints:
+    rows = representation.rows
+    one_label_each = len(rows.pair_text) == representation.n_texts
+    parts = []
+    for start in range(0, len(rows.eval_rows), NEIGHBOUR_BLOCK):
+        closeness = representation.closeness(slice(start, start + NEIGHBOUR_BLOCK))
+        parts.append(
+            decide_neighbours(
+                closeness if one_label_each else closeness[:, rows.pair_text],
+                rows.pair_y,
+                counts=rows.pair_count,
+                n_neighbors=n_neighbors,
+                n_classes=rows.n_classes,
+            )
+        )
+    return np.concatenate(parts)
+
+
+def _members(rows: Rows) -> Floats:
+    """Return how many train rows of each class a distinct (text, label) stands for, (n_pairs, n_classes)."""
+    return np.eye(rows.n_classes)[rows.pair_y] * rows.pair_count[:, None]
+
+
+def _largest(representation: Representation, gradient: Floats) -> float:
+    """Return the largest entry of a gradient over columns."""
+    over_texts = representation.by_gram
+    return float(np.abs(representation.column_weights(gradient.T) if over_texts else gradient).max())
+
+
+def _one_column_per_class(weights: Reals, intercept: Floats) -> tuple[Reals, Floats]:
+    """Give a binary machine a zero column for class 0, so that the largest score decides."""
+    if weights.shape[1] > 1:
+        return weights, np.asarray(intercept)
+    return np.hstack([np.zeros_like(weights), weights]), np.concatenate([[0.0], np.ravel(intercept)])
+
+
+def _by_text(text: Ints, values: Floats, n_texts: int) -> Floats:
+    """Sum the rows of `values`, (n, m), that belong to the same text: (n_texts, m)."""
+    sums = np.zeros((n_texts, values.shape[1]))
+    np.add.at(sums, text, values)
+    return sums
+
+
+def _pairwise_dual(machine: SVC) -> Floats:
+    """Unpack libsvm's dual coefficients, (n_classes - 1, n_support), to (n_support, n_pairs)."""
+    ends = np.cumsum(machine.n_support_)
+    starts = ends - machine.n_support_
+    first, second = np.triu_indices(len(ends), k=1)
+    dual = np.zeros((len(machine.support_), len(first)))
+    for column, (a, b) in enumerate(zip(first, second, strict=True)):
+        dual[starts[a] : ends[a], column] = machine.dual_coef_[b - 1, starts[a] : ends[a]]
+        dual[starts[b] : ends[b], column] = machine.dual_coef_[a, starts[b] : ends[b]]
+    return dual

@@ -1,0 +1,243 @@
+"""What a finished `python -m pipeline gridsearch` writes: the tables, the winner and its probe."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from results.schema import CONFUSION, GRIDSEARCH, PREDICTIONS
+from results.tables import write
+from search.arrays import replacing
+from search.choose import rank
+from search.examples import Examples
+from search.fitting.kernels import Ints, Rows
+from search.fitting.probe import Probe
+from search.fitting.representation import Representation
+from search.fitting.routes import Fitted
+from search.scoring import mean_f1, packed_f1, unpack
+from search.space import PROTOCOLS, Candidate, GridsearchSettings, Protocol, layers_text
+
+LOG = logging.getLogger(__name__)
+Ranking = list[tuple[Candidate, float | None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A finished search: every candidate's row of the ledger and what was searched.
+
+    Attributes
+    ----------
+    settings : GridsearchSettings
+    candidates : sequence of Candidate
+        In the order of the search.
+    rows : mapping of candidate id to ledger row
+    examples : Examples
+    languages : tuple of str
+        Those scored, the source first.
+    stamp : mapping
+        Columns of every row.
+    """
+
+    settings: GridsearchSettings
+    candidates: Sequence[Candidate]
+    rows: Mapping[str, Mapping[str, Any]]
+    examples: Examples
+    languages: tuple[str, ...]
+    stamp: Mapping[str, object]
+
+    def matrices(self, candidate: Candidate, split: str) -> dict[str, Ints]:
+        """Return a candidate's confusion matrices of one split by language; empty if it failed."""
+        n_classes = len(self.examples.labels)
+        packed = self._packed(candidate, split)
+        return {language: unpack(cells, n_classes) for language, cells in packed.items()}
+
+    def f1(self, candidate: Candidate, split: str) -> dict[str, Fraction]:
+        """Return a candidate's micro-F1 on one split by language; empty if it failed."""
+        n_classes = len(self.examples.labels)
+        packed = self._packed(candidate, split)
+        return {language: packed_f1(cells, n_classes) for language, cells in packed.items()}
+
+    def _packed(self, candidate: Candidate, split: str) -> dict[str, Sequence[int]]:
+        found = self.rows[candidate.id]["matrices"]
+        return {language: found[language][split] for language in found if split in found[language]}
+
+    def mean_f1(self, candidate: Candidate, split: str) -> float | None:
+        """Return the mean micro-F1 over the target languages; None unless each has rows."""
+        found, targets = self.f1(candidate, split), self.languages[1:]
+        if not targets or any(language not in found for language in targets):
+            return None
+        return mean_f1([found[language] for language in targets])
+
+    def ranking(self, protocol: Protocol) -> Ranking:
+        """Order the candidates that did not fail as a protocol does; it is given dev scores only."""
+        fine = [c for c in self.candidates if self.rows[c.id]["status"] == "ok"]
+        return rank(
+            fine,
+            {candidate.id: self.f1(candidate, "dev") for candidate in fine},
+            protocol=protocol,
+            source_language=self.languages[0],
+            target_languages=self.languages[1:],
+        )
+
+
+def write_gridsearch(outcome: Outcome, ranking: Ranking, path: Path) -> None:
+    """Write gridsearch.csv: a row per candidate, best first, failed ones last."""
+    ranked = {candidate.id for candidate, _ in ranking}
+    failed = [(candidate, None) for candidate in outcome.candidates if candidate.id not in ranked]
+    places: list[int | None] = [*range(1, len(ranking) + 1), *(None for _ in failed)]
+    rows = []
+    for place, (candidate, score) in zip(places, [*ranking, *failed], strict=True):
+        row = outcome.rows[candidate.id]
+        record: dict[str, object] = {
+            "rank": place,
+            **_describe(candidate),
+            "n_layers": len(candidate.layers),
+            "seed": candidate.seed,
+            "protocol": outcome.settings.protocol,
+            "score": score,
+        }
+        for split in ("dev", "test"):
+            found = outcome.f1(candidate, split)
+            record[f"{split}_f1_mean"] = outcome.mean_f1(candidate, split)
+            for language in outcome.languages:
+                record[f"{split}_f1_{language}"] = float(found[language]) if language in found else None
+        record |= {name: row[name] for name in ("fit_seconds", "score_seconds", "status", "message")}
+        rows.append(record | dict(outcome.stamp))
+    frame = pd.DataFrame(rows)
+    numbers = [name for name in frame.columns if "_f1_" in str(name) or name == "score"]
+    frame = frame.astype(dict.fromkeys(numbers, "float64") | {"rank": "Int64"})
+    write(GRIDSEARCH, frame, path)
+
+
+def write_confusion(outcome: Outcome, ranking: Ranking, path: Path) -> None:
+    """Write confusion.csv: the matrices of the best candidates, a row per cell."""
+    labels = outcome.examples.labels
+    rows = [
+        {
+            "candidate_id": candidate.id,
+            "rank": place,
+            "protocol": outcome.settings.protocol,
+            "language": language,
+            "split": split,
+            "label": labels[true],
+            "predicted": labels[predicted],
+            "n": int(n),
+            **outcome.stamp,
+        }
+        for place, (candidate, _) in enumerate(ranking[: outcome.settings.top], start=1)
+        for split in ("dev", "test")
+        for language, matrix in outcome.matrices(candidate, split).items()
+        for (true, predicted), n in np.ndenumerate(matrix)
+    ]
+    write(CONFUSION, pd.DataFrame(rows), path)
+
+
+def write_predictions(outcome: Outcome, predicted: Ints, rows: Rows, path: Path, *, seed: int) -> None:
+    """Write the winner's prediction for each dev and test row, from those of the distinct texts."""
+    examples, labels, at = (
+        outcome.examples,
+        np.asarray(outcome.examples.labels, dtype=object),
+        rows.scored_rows,
+    )
+    frame = pd.DataFrame(
+        {
+            "system": "probe",
+            "seed": seed,
+            "id": examples.ids[at].astype(object),
+            "language": examples.language[at].astype(object),
+            "split": examples.split[at].astype(object),
+            "label": labels[rows.scored_y],
+            "predicted": labels[predicted[rows.scored_text]],
+        }
+    )
+    write(PREDICTIONS, frame.assign(**dict[str, Any](outcome.stamp)), path)
+
+
+def write_winner(
+    outcome: Outcome, winner: Candidate, *, store_digest: str, probe: str | None, path: Path
+) -> None:
+    """Write winner.json, which the later stages read, last of all."""
+    chosen = {protocol: _first(outcome, protocol) for protocol in PROTOCOLS}
+    content = {
+        **_describe(winner),
+        "layers": list(winner.layers),
+        "params": dict(winner.params),
+        "seed": winner.seed,
+        "protocol": outcome.settings.protocol,
+        "labels": list(outcome.examples.labels),
+        "source_language": outcome.languages[0],
+        "target_languages": list(outcome.languages[1:]),
+        "store": store_digest,
+        "probe": probe,
+        "scores": chosen[outcome.settings.protocol],
+        "by_protocol": chosen,
+        **outcome.stamp,
+    }
+    with replacing(path) as stream:
+        stream.write(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+
+
+def make_probe(
+    representation: Representation, fitted: Fitted, winner: Candidate, labels: Sequence[str]
+) -> Probe | None:
+    """Return a fitted candidate as a probe over raw states; None where no decision rule of it fits."""
+    if fitted.kind == "plain":
+        return None
+    rows, by_neighbours = representation.rows, fitted.kind == "neighbours"
+    weights: npt.NDArray[Any] = fitted.weights
+    if by_neighbours:
+        weights = representation.train_columns[rows.pair_text]
+    elif fitted.dual:
+        weights = representation.column_weights(fitted.weights)
+    nothing = np.empty(0, dtype=np.int64)
+    return Probe(
+        kind=fitted.kind,
+        layers=winner.layers,
+        pooling=winner.pooling,
+        labels=tuple(labels),
+        mean=np.concatenate([block.mean for block in representation.blocks]),
+        scale=np.concatenate([block.scale for block in representation.blocks]),
+        weights=weights,
+        intercept=fitted.intercept,
+        classes=rows.pair_y if by_neighbours else nothing,
+        counts=rows.pair_count if by_neighbours else nothing,
+        n_neighbors=fitted.n_neighbors,
+    )
+
+
+def _describe(candidate: Candidate) -> dict[str, object]:
+    return {
+        "candidate_id": candidate.id,
+        "layers": layers_text(candidate.layers),
+        "pooling": candidate.pooling,
+        "classifier": candidate.classifier,
+        "params": json.dumps(dict(candidate.params), sort_keys=True),
+    }
+
+
+def _first(outcome: Outcome, protocol: Protocol) -> dict[str, object] | None:
+    """Describe what a protocol would have chosen and what that scores; None where it lacks the dev texts."""
+    ranking = outcome.ranking(protocol)
+    if not ranking:
+        return None
+    candidate, score = ranking[0]
+    by_language = {
+        f"{split}_f1": {language: float(score) for language, score in outcome.f1(candidate, split).items()}
+        for split in ("dev", "test")
+    }
+    return {
+        **_describe(candidate),
+        "layers": list(candidate.layers),
+        "params": dict(candidate.params),
+        "score": score,
+        "dev_f1_mean": outcome.mean_f1(candidate, "dev"),
+        "test_f1_mean": outcome.mean_f1(candidate, "test"),
+        **by_language,
+    }

@@ -1,0 +1,133 @@
+"""What a finished `python -m pipeline gridsearch` writes beside its choice, for whoever wants to check it.
+
+scores.csv (every score), predictions.npz (what they were computed from), and top.csv, effects.csv and
+protocols.csv, which set the choice against chance (`search.outcome.comparisons`).
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from results.chance import near_chance
+from results.columns import Table
+from results.schema import EFFECTS, PROTOCOL_CHOICES, SCORES, TOP
+from results.table1 import MEAN
+from results.tables import write
+from search.fitting.kernels import Ints, Rows
+from search.outcome.artifacts import Outcome, Ranking
+from search.outcome.comparisons import effect_rows, protocol_rows, top_rows
+from search.outcome.effects import effects
+from search.outcome.intervals import Sample
+from search.outcome.predictions import Predictions, decode
+from search.scoring import scores
+from search.space import PROTOCOLS, Candidate
+from search.task import one_thread
+
+LOG = logging.getLogger(__name__)
+SPLITS = ("dev", "test")
+
+
+def write_evidence(outcome: Outcome, ranking: Ranking, rows: Rows, out: Path) -> None:
+    """Write the files into `out`, and warn of languages near chance; a table without rows is removed.
+
+    Parameters
+    ----------
+    outcome : Outcome
+    ranking : list of (Candidate, score)
+        Best first, not empty.
+    rows : Rows
+        Which corpus rows the predictions are of.
+    out : Path
+    """
+    candidates = [candidate for candidate, _ in ranking]
+    predictions = gather(outcome, candidates, rows)
+    predictions.save(out / "predictions.npz")
+    _write(SCORES, score_table(outcome, candidates), outcome, out)
+    samples = [sample for split in SPLITS if (sample := Sample.of(predictions, split)) is not None]
+    protocol, found = outcome.settings.protocol, effects(candidates)
+    chosen: dict[str, str | None] = {name: _first(outcome.ranking(name)) for name in PROTOCOLS}
+    with one_thread():  # the last digits of a sum must not depend on how many processors there are
+        top = pd.DataFrame([row for sample in samples for row in top_rows(sample, outcome.settings.top)])
+        sizes = pd.DataFrame([row for sample in samples for row in effect_rows(sample, found)])
+        price = pd.DataFrame([row for sample in samples for row in protocol_rows(sample, chosen)])
+    _write(TOP, top.assign(protocol=protocol), outcome, out)
+    _write(EFFECTS, sizes, outcome, out)
+    _write(PROTOCOL_CHOICES, price.assign(used=price["protocol"] == protocol), outcome, out)
+    _warn(near_chance(top, outcome.languages[0]))
+
+
+def gather(outcome: Outcome, candidates: Sequence[Candidate], rows: Rows) -> Predictions:
+    """Collect the predictions of candidates that did not fail from their rows of the ledger."""
+    examples, at, n_classes = outcome.examples, rows.scored_rows, len(outcome.examples.labels)
+    codes = [decode(outcome.rows[candidate.id]["predictions"], n_classes) for candidate in candidates]
+    return Predictions(
+        candidates=tuple(candidate.id for candidate in candidates),
+        codes=np.stack(codes),
+        text=rows.scored_text,
+        y=rows.scored_y,
+        ids=examples.ids[at],
+        language=examples.language[at],
+        split=examples.split[at],
+        languages=outcome.languages,
+        labels=tuple(examples.labels),
+    )
+
+
+def score_table(outcome: Outcome, candidates: Sequence[Candidate]) -> pd.DataFrame:
+    """Score candidates that did not fail by split and language: columns of table SCORES but the stamp."""
+    parts = []
+    for split in SPLITS:
+        means = [outcome.mean_f1(candidate, split) for candidate in candidates]
+        parted = [_scores(outcome.matrices(candidate, split)) for candidate in candidates]
+        by_language = {name: pd.DataFrame([rows[name] for rows in parted]) for name in parted[0]}
+        if means[0] is not None:  # all candidates have the same languages
+            by_language[MEAN] = _means([by_language[name] for name in outcome.languages[1:]], means)
+        parts += [frame.assign(split=split, language=name) for name, frame in by_language.items()]
+    ids = [candidate.id for candidate in candidates]
+    whole = pd.concat([frame.assign(candidate_id=ids) for frame in parts])
+    return whole.sort_index(kind="stable").reset_index(drop=True)
+
+
+def _scores(matrices: Mapping[str, Ints]) -> dict[str, dict[str, float]]:
+    """Score one candidate's matrices, a row for each language."""
+    if not matrices:
+        return {}
+    stacked = np.stack(list(matrices.values()))
+    found = {"n_texts": stacked.sum(axis=(1, 2)), **scores(stacked)}
+    return {language: {name: found[name][k] for name in found} for k, language in enumerate(matrices)}
+
+
+def _means(targets: Sequence[pd.DataFrame], micro_f1: Sequence[float | None]) -> pd.DataFrame:
+    """Average the target languages; their texts are summed, and the ranking's own mean is kept."""
+    macro_f1 = sum(frame["macro_f1"] for frame in targets) / len(targets)
+    exact = np.asarray(micro_f1, dtype=np.float64)
+    n_texts = sum(frame["n_texts"] for frame in targets)
+    return pd.DataFrame({"n_texts": n_texts, "micro_f1": exact, "macro_f1": macro_f1, "accuracy": exact})
+
+
+def _write(table: Table, frame: pd.DataFrame, outcome: Outcome, out: Path) -> None:
+    path = out / table.file_name
+    if frame.empty:
+        path.unlink(missing_ok=True)
+        return
+    write(table, frame.assign(**dict[str, Any](outcome.stamp)), path)
+
+
+def _first(ranking: Ranking) -> str | None:
+    return ranking[0][0].id if ranking else None
+
+
+def _warn(near: pd.DataFrame) -> None:
+    for row in near[near["alarm"]].to_dict("records"):
+        LOG.warning(
+            "gridsearch: %s is near chance though the source language is fine: the winner's %s micro-F1 is "
+            "%.1f%%, always giving the most frequent label scores %.1f%%",
+            row["language"],
+            row["split"],
+            100 * row["score"],
+            100 * row["chance"],
+        )

@@ -1,0 +1,1 @@
+"""Sentence vectors: translations found, likeness judged, nearest neighbours."""

@@ -1,0 +1,175 @@
+"""Nearest neighbours of a table's texts through the command line."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from finetune.embeddings.encode import open_sentence_encoder
+from pipeline.cli import main
+from pipeline.commands import embed, nearest
+from results import tables
+from results.schema import NEIGHBOURS
+
+
+@pytest.fixture
+def corpus(tmp_path, texts_table):
+    texts = texts_table.drop_duplicates("text")[["id", "text"]]
+    texts.to_csv(tmp_path / "corpus.csv", index=False)
+    return texts.reset_index(drop=True)
+
+
+@pytest.fixture
+def run(encoder_folder, corpus, tmp_path, monkeypatch):
+    """Find neighbours: (*options, queries) -> exit status; the output is neighbours.csv."""
+    monkeypatch.setattr(nearest, "BLOCK", 16)
+
+    def run(*options, queries="id,text\nx,where is my money\n,cancel order\n"):
+        (tmp_path / "queries.csv").write_text(queries)
+        paths = [f"--{name}={tmp_path / f'{name}.csv'}" for name in ("corpus", "queries")]
+        output = f"--output={tmp_path / 'neighbours.csv'}"
+        pooled = ["--layers", "4", "--pooling", "mean"]
+        return main(["nearest", "--model", str(encoder_folder), *pooled, *paths, output, *options])
+
+    return run
+
+
+@pytest.mark.parametrize("index", ["exact", "hnsw"])
+def test_the_neighbours_are_those_of_all_cosines(run, corpus, encoder_folder, tmp_path, index):
+    assert run("-k", "3", "--index", index) == 0
+    found = tables.read(NEIGHBOURS, tmp_path / "neighbours.csv")
+    assert found["query_id"].tolist() == ["x"] * 3 + [""] * 3
+    assert found["query_row"].tolist() == [1] * 3 + [2] * 3
+    assert found["rank"].tolist() == [1, 2, 3] * 2
+    opened = open_sentence_encoder(str(encoder_folder), layers=(4,), pooling="mean")
+    x, y = (
+        opened.encode(texts) for texts in (["where is my money", "cancel order"], corpus["text"].tolist())
+    )
+    cosines = (x @ y.T) / np.linalg.norm(x, axis=1)[:, None] / np.linalg.norm(y, axis=1)
+    order = np.argsort(-cosines, axis=1)[:, :3]
+    assert found["id"].tolist() == corpus["id"].to_numpy()[order.ravel()].tolist()
+    assert found["row"].tolist() == (order.ravel() + 1).tolist()
+    np.testing.assert_allclose(found["cosine"], np.take_along_axis(cosines, order, axis=1).ravel(), atol=1e-5)
+    assert main(["validate", str(tmp_path / "neighbours.csv")]) == 0
+
+
+def test_a_text_finds_itself(run, corpus, tmp_path):
+    assert run("-k", "1", queries=corpus.to_csv(index=False)) == 0
+    found = tables.read(NEIGHBOURS, tmp_path / "neighbours.csv")
+    assert found["id"].tolist() == found["query_id"].tolist() == corpus["id"].tolist()
+    np.testing.assert_allclose(found["cosine"], 1, atol=1e-6)
+
+
+def test_fewer_texts_than_neighbours(run, corpus, tmp_path):
+    pd.DataFrame(corpus[:2]).to_csv(tmp_path / "corpus.csv", index=False)
+    assert run("-k", "5") == 0
+    assert tables.read(NEIGHBOURS, tmp_path / "neighbours.csv")["rank"].tolist() == [1, 2, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("queries", "options", "said"),
+    [
+        ("text\nmoney\n", ["-k", "0"], "-k: got 0, accepted: 1 or more"),
+        ('text\nmoney\n" "\n', [], "queries.csv: row 2 (line 3): column text: it is empty"),
+        ("txt\nmoney\n", [], "queries.csv: column 'text' is missing"),
+        ("text\n", [], "queries.csv: no row with a usable text"),
+        ("text\nmoney\n", ["--layers", "7"], "layers: got 7; accepted: 0 (embeddings) to 4"),
+    ],
+)
+def test_bad_inputs(run, tmp_path, capsys, queries, options, said):
+    assert run(*options, queries=queries) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.glob("*neighbours*"))
+
+
+def test_an_output_that_is_there_is_kept(run, tmp_path, capsys):
+    (tmp_path / "neighbours.csv").write_text("mine")
+    assert run() == 2
+    assert "it is there already; accepted: a new file, or --replace" in capsys.readouterr().err
+    assert run("--replace") == 0
+    assert len(tables.read(NEIGHBOURS, tmp_path / "neighbours.csv")) == 10
+
+
+def test_the_library_is_asked_for_before_any_work(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    assert run("--model", "nowhere") == 2
+    assert "pip install 'mcbert[nearest]'" in capsys.readouterr().err
+
+
+def test_a_vector_without_direction_is_named(run, tmp_path, monkeypatch, capsys):
+    encode = "finetune.embeddings.encode.PooledSentenceEncoder._encode"
+    monkeypatch.setattr(encode, lambda _, texts: np.array([[float(text != "now")] * 32 for text in texts]))
+    assert run(queries="text\nmoney\nnow\n") == 2
+    assert "queries.csv: row 2: its vector has no cosines: all numbers are 0" in capsys.readouterr().err
+
+
+@pytest.fixture
+def embedded(encoder_folder, tmp_path, monkeypatch):
+    """Embed a table: (name without suffix, suffix, *options) -> path of its vectors."""
+    monkeypatch.setattr(embed, "BLOCK", 16)
+    monkeypatch.setattr(nearest, "HELD", 10 * 32)
+
+    def embedded(name, suffix, *options):
+        output = tmp_path / f"{name}{suffix}"
+        pooled = ["--model", str(encoder_folder), "--layers", "4", "--pooling", "mean"]
+        paths = ["--input", str(tmp_path / f"{name}.csv"), "--output", str(output)]
+        assert main(["embed", *pooled, *paths, *options]) == 0
+        return output
+
+    return embedded
+
+
+def table_of(tmp_path):
+    return (tmp_path / "neighbours.csv").read_bytes()
+
+
+@pytest.mark.parametrize("index", ["exact", "hnsw"])
+@pytest.mark.parametrize("suffix", [".npy", ".parquet"])
+def test_vectors_that_embed_wrote_find_what_their_texts_find(run, embedded, corpus, tmp_path, index, suffix):
+    """The corpus in blocks of 10 vectors, two texts in it twice, rows left out on both sides."""
+    corpus = pd.concat([corpus[20:], corpus[:30], pd.DataFrame([{"id": "none", "text": " "}]), corpus[:2]])
+    corpus.to_csv(tmp_path / "corpus.csv", index=False)
+    queries = pd.concat([corpus[5:25], corpus[-4:]]).to_csv(index=False)
+    options = ["-k", "7", "--index", index, "--on-bad", "skip", "--replace"]
+    assert run(*options, queries=queries) == 0
+    expected = table_of(tmp_path)
+    sides = {name: embedded(name, suffix, "--on-bad", "skip") for name in ("corpus", "queries")}
+    for given in (["corpus"], ["queries"]):
+        assert run(*options, *(f"--{name}={sides[name]}" for name in given), queries=queries) == 0
+        assert table_of(tmp_path) == expected
+    output = f"--output={tmp_path / 'neighbours.csv'}"
+    paths = [f"--{name}={path}" for name, path in sides.items()]
+    assert main(["nearest", *paths, output, *options]) == 0
+    assert table_of(tmp_path) == expected
+
+
+def test_a_model_is_named_where_there_are_texts_and_there_alone(run, embedded, tmp_path, capsys):
+    corpus = embedded("corpus", ".npy")
+    output = f"--output={tmp_path / 'neighbours.csv'}"
+    assert main(["nearest", f"--corpus={corpus}", f"--queries={tmp_path / 'corpus.csv'}", output]) == 2
+    assert f"--model: got none, accepted: a model that encodes the texts of {tmp_path / 'corpus.csv'}" in (
+        capsys.readouterr().err
+    )
+    assert run(f"--corpus={corpus}", "--pooling", "max") == 2
+    said = "of another model than those of"
+    assert f"{said} {tmp_path / 'queries.csv'}: blocks: got ['4:mean'], accepted: ['4:max']" in (
+        capsys.readouterr().err
+    )
+    assert run(f"--corpus={corpus}", f"--queries={corpus}") == 2
+    assert "accepted: none, since embed made the vectors of both sides" in capsys.readouterr().err
+    assert main(["nearest", f"--corpus={corpus}", f"--queries={corpus}", output, "-k", "1"]) == 0
+    found = tables.read(NEIGHBOURS, tmp_path / "neighbours.csv")
+    assert (found["row"] == found["query_row"]).all()
+
+
+def test_a_stored_vector_without_direction_is_named(run, embedded, tmp_path, capsys):
+    corpus = embedded("corpus", ".npy")
+    vectors = np.load(corpus)
+    vectors[12] = 0
+    np.save(corpus, vectors)
+    assert run(f"--corpus={corpus}") == 2
+    assert "corpus.npy: row 13: its vector has no cosines: all numbers are 0" in capsys.readouterr().err
+    assert not (tmp_path / "neighbours.csv").exists()

@@ -1,0 +1,73 @@
+import json
+
+import pytest
+
+from pipeline.cli import main
+from pipeline.commands.runs import folders_of
+from results import schema, tables
+from tests.results import synthetic
+
+
+@pytest.fixture
+def runs(tmp_path):
+    for name, protocol in (("one", "target-dev"), ("two", "source-dev")):
+        stages = tmp_path / name / "stages"
+        stages.mkdir(parents=True)
+        inputs = {"prepare": {"raw": "/data/intents/raw.csv"}, "corpus": {"path": ""}}
+        for stage in ("gridsearch", "prepare"):
+            (stages / f"{stage}.json").write_text(json.dumps({"inputs": inputs, "outputs": {}, "seconds": 1}))
+        rows = synthetic.gridsearch().assign(protocol=protocol)
+        tables.write(schema.GRIDSEARCH, rows, tmp_path / name / "gridsearch.csv")
+    (tmp_path / "leftover").mkdir()
+    return tmp_path
+
+
+def test_all_runs_are_listed_with_their_scores(runs, capsys):
+    assert main(["runs", "--runs", str(runs)]) == 0
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert header.split()[:5] == ["run", "protocol", "winner", "dev", "test"]
+    assert [line.split()[:2] for line in lines] == [["one", "target-dev"], ["two", "source-dev"]]
+    assert all(line.endswith("prepare gridsearch") and "intents/raw.csv" in line for line in lines)
+    best = synthetic.gridsearch().iloc[0]
+    assert lines[0].split()[2:4] == [best["candidate_id"], f"{100 * best['dev_f1_mean']:.1f}"]
+
+
+def test_they_are_written_as_a_table_that_validates(runs, tmp_path, capsys):
+    path = tmp_path / "runs-of-today.csv"
+    assert main(["runs", "two", "--runs", str(runs), "--csv", str(path)]) == 0
+    assert main(["validate", str(path)]) == 0
+    (row,) = tables.read(schema.RUNS, path).to_dict("records")
+    assert (row["run"], row["corpus"], row["stages"]) == ("two", "intents/raw.csv", "prepare gridsearch")
+    assert row["finished"].endswith("Z")
+    assert "0 problems" in capsys.readouterr().out
+
+
+def test_some_are_put_side_by_side_in_a_page(runs, tmp_path):
+    path = tmp_path / "both.html"
+    assert main(["runs", "one", "two", "--runs", str(runs), "--html", str(path)]) == 0
+    assert "Unlike: how the choice was made." in path.read_text(encoding="utf-8")
+
+
+def test_a_table_that_cannot_be_read_is_told_below(runs, capsys):
+    (runs / "two" / "gridsearch.csv").write_text("rank\n1\n")
+    assert main(["runs", "--runs", str(runs)]) == 0
+    assert "two: " in capsys.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["three"], "run: got 'three', accepted: one of leftover, one, two"),
+        (["--csv", "list.csv"], "--csv: got 'list.csv', accepted: a name like runs*.csv"),
+        (["one", "--html", "one.html"], "got 1 to compare, accepted: 2 to 6"),
+    ],
+)
+def test_unusable_arguments_are_refused(runs, arguments, message, capsys):
+    assert main(["runs", "--runs", str(runs), *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_without_runs_is_refused(tmp_path, capsys):
+    assert folders_of(tmp_path) == []
+    assert main(["runs", "--runs", str(tmp_path)]) == 2
+    assert "no run in it" in capsys.readouterr().err

@@ -1,0 +1,39 @@
+import pytest
+
+from pipeline.stages.conclusions import comparer, write_conclusions
+from results import schema, tables
+from tests.results import synthetic
+from tests.search.answers import make_predictions
+
+RIGHT = [[0.9, 0.8, 0.7], [0.9, 0.5, 0.6]]
+
+
+def test_a_contrast_is_of_the_mean_over_the_targets():
+    found = comparer(make_predictions(RIGHT))([{"c0": 1.0, "c1": -1.0}, {"c1": 1.0, "c0": -1.0}])
+    first, second = found.intervals
+    assert first.difference == pytest.approx(0.2)
+    assert 0 < first.low < 0.2 < first.high
+    assert second.difference == pytest.approx(-0.2)
+    assert found.n_texts == 200
+
+
+def test_without_targets_it_is_of_the_source():
+    found = comparer(make_predictions([[0.9], [0.6]], languages=("en",)))([{"c0": 1.0, "c1": -1.0}])
+    assert found.intervals[0].difference == pytest.approx(0.3)
+
+
+def test_without_test_texts_there_is_nothing_to_measure():
+    assert comparer(make_predictions(RIGHT, splits=("dev",)))([{"c0": 1.0, "c1": -1.0}]) is None
+
+
+def test_the_table_is_written_again_from_what_is_there(tmp_path):
+    searched = synthetic.gridsearch()
+    tables.write(schema.GRIDSEARCH, searched, tmp_path / "gridsearch.csv")
+    (tmp_path / "conclusions.csv").write_text("of an earlier version\n")
+    path = write_conclusions(tmp_path, synthetic.STAMP)
+    assert set(tables.read(schema.CONCLUSIONS, path)["verdict"]) == {"not tested here"}
+    synthetic.answers(searched).save(tmp_path / "predictions.npz")
+    first = write_conclusions(tmp_path, synthetic.STAMP).read_bytes()
+    rows = tables.read(schema.CONCLUSIONS, path)
+    assert rows.loc[rows["number"] == 3, "verdict"].tolist() == ["supported", "supported"]
+    assert write_conclusions(tmp_path, synthetic.STAMP).read_bytes() == first

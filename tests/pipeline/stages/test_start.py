@@ -1,0 +1,227 @@
+"""Training starts where the search ended: at step 0 the model labels texts as the candidate did."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from features.corpus import Corpus
+from features.encoder.tokens import load_tokenizer, tokenise
+from features.store import FeatureStore
+from finetune.calibration import softmax
+from finetune.evaluation import compute_logits, score_languages
+from finetune.job import Job, build
+from finetune.settings import FinetuneSettings
+from finetune.winner import read_architecture
+from pipeline.cli import main
+from search.fitting.probe import Probe
+
+SETTINGS = """
+[corpus]
+path = "texts.csv"
+[encoder]
+path = "encoder"
+max_length = 16
+[extract]
+storage_dtype = "float32"
+[gridsearch]
+layers = [1, 3]
+poolings = ["max", "mean"]
+[finetune]
+systems = ["mcbert"]
+seeds = [0]
+epochs = 1
+batch_size = 8
+learning_rate = 1e-3
+start = "probe"
+[cluster]
+backend = "serial"
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, encoder_folder, texts_table):
+    """A corpus of three labels, of which the third is not easily told."""
+    folder = tmp_path_factory.mktemp("project")
+    shutil.copytree(encoder_folder, folder / "encoder")
+    more = texts_table[texts_table["label"] == "refund"].assign(label="human")
+    more = more.assign(id="h" + more["id"], text=more["text"].str.replace("money", "late"))
+    pd.concat([texts_table, more]).drop(columns="text_pair").to_csv(folder / "texts.csv", index=False)
+    (folder / "mine.toml").write_text(SETTINGS)
+    return folder
+
+
+@pytest.fixture
+def run(project, monkeypatch):
+    """Run a stage: (name, overrides) -> status, the run's folder."""
+    monkeypatch.chdir(project)
+
+    def run(name, *overrides, stage="finetune"):
+        status = main([stage, "--config", "mine.toml", "--run", name, *overrides])
+        return status, project / "results/runs" / name
+
+    return run
+
+
+def first_model(folder, **settings):
+    """Build the model that a run's trainings start from."""
+    corpus = Corpus.read(folder / "texts.csv")
+    encoder, chosen = folder.parents[2] / "encoder", FinetuneSettings(start="probe", **settings)
+    architecture = read_architecture(
+        folder / "start.json",
+        chosen,
+        labels=corpus.labels,
+        encoder=json.loads((folder / "start.json").read_text())["encoder"],
+        n_layers=4,
+    )
+    job = Job(
+        system="mcbert", seed=0, settings=chosen, architecture=architecture, freeze={}, stamp={},
+        corpus=folder / "texts.csv", encoder=encoder, out=folder, source_language="en",
+    )  # fmt: skip
+    model, head = build(job, corpus.labels)
+    tokenizer = load_tokenizer(encoder)
+    texts = list(zip(corpus.table["text"], corpus.table["text_pair"], strict=True))
+    return corpus, model, head, compute_logits(model, tokenizer, tokenise(tokenizer, texts, 16))
+
+
+@pytest.mark.parametrize("classifiers", ["logistic_regression", "ridge", "lda", "linear_svm','ridge"])
+def test_at_step_0_the_model_labels_every_text_as_the_search_did(run, classifiers):
+    name = classifiers.replace("','", "-")
+    status, folder = run(name, f"gridsearch.classifiers=['{classifiers}']")
+    assert status == 0
+    grid = pd.read_csv(folder / "gridsearch.csv")
+    row = grid[grid["classifier"] != "linear_svm"].iloc[0]
+    start = json.loads((folder / "start.json").read_text())
+    assert (start["candidate_id"], start["rank"]) == (row["candidate_id"], row["rank"])
+    corpus, _, head, logits = first_model(folder)
+    assert head == {"classifier.weight", "classifier.bias"}
+    probe = Probe.load(folder / "start.npz")
+    digest = json.loads((folder / "cache.json").read_text())["digest"]
+    X = FeatureStore.open(folder.parents[2] / "cache" / digest).states(
+        layers=probe.layers, pooling=probe.pooling
+    )
+    scores = (X.astype(np.float64) - probe.mean) / probe.scale @ probe.weights + probe.intercept
+    np.testing.assert_allclose(logits * start["temperature"], scores, atol=1e-4 * start["temperature"])
+    assert (logits.argmax(axis=1) == probe.predict(X)).all()
+    assert len(set(probe.predict(X))) == 3
+    curves = pd.read_csv(folder / "finetune.csv").query("epoch == 0 and split == 'dev'").set_index("language")
+    for language in ("en", "de"):
+        assert curves.loc[language, "accuracy"] == pytest.approx(row[f"dev_f1_{language}"])
+    dev = corpus.rows(split="dev")
+    found = score_languages(logits[dev], corpus.y[dev], corpus.table["language"].to_numpy(dtype=str)[dev])
+    assert curves.loc["de", "loss"] == pytest.approx(found["de"].loss, abs=1e-5)
+    assert (curves["layers"].astype(str) == str(row["layers"])).all()
+    assert set(curves["protocol"]) == {start["protocol"]}
+
+
+@pytest.mark.parametrize("classifier", ["logistic_regression", "ridge", "lda"])
+def test_from_a_float16_cache_only_what_its_rounding_may_turn_is_labelled_otherwise(run, classifier):
+    """The search read rounded states, the model computes them anew: a score moves by what rounding can do."""
+    status, folder = run(
+        f"half-{classifier}", f"gridsearch.classifiers=['{classifier}']", "extract.storage_dtype=float16"
+    )
+    assert status == 0
+    corpus, _, _, logits = first_model(folder)
+    probe = Probe.load(folder / "start.npz")
+    digest = json.loads((folder / "cache.json").read_text())["digest"]
+    X = FeatureStore.open(folder.parents[2] / "cache" / digest).states(
+        layers=probe.layers, pooling=probe.pooling
+    )
+    assert (X.astype(np.float16) == X).all()
+    weights = probe.weights / probe.scale[:, None]
+    scores = (X.astype(np.float64) - probe.mean) @ weights + probe.intercept
+    moved = np.abs(X) * 2.0**-11 @ np.abs(weights) + 1e-3 * np.abs(scores).max()  # (n_texts, n_labels)
+    temperature = json.loads((folder / "start.json").read_text())["temperature"]
+    differing = np.abs(logits * temperature - scores)
+    assert (differing <= moved).all()
+    assert (differing > 0).any()
+    two = np.sort(scores, axis=1)[:, -2:]
+    sure = two[:, 1] - two[:, 0] > 2 * moved.max(axis=1)
+    assert sure.mean() > 0.8
+    searched = pd.read_csv(folder / "predictions_gridsearch.csv").set_index("id")["predicted"]
+    mine = pd.Series(np.array(corpus.labels)[logits.argmax(axis=1)], index=corpus.table["id"])
+    agree = mine[searched.index] == searched
+    certain = pd.Series(sure, index=corpus.table["id"])[searched.index]
+    assert agree[certain].all()
+    assert agree.mean() > 0.95
+    curves = pd.read_csv(folder / "finetune.csv").query("epoch == 0 and split == 'dev'").set_index("language")
+    row = pd.read_csv(folder / "gridsearch.csv").iloc[0]
+    for language in ("en", "de"):
+        near = int((~sure & (corpus.table["split"] == "dev") & (corpus.table["language"] == language)).sum())
+        n_texts = curves.loc[language, "n_texts"]
+        assert abs(curves.loc[language, "accuracy"] - row[f"dev_f1_{language}"]) <= near / n_texts + 1e-9
+
+
+def test_the_first_loss_is_that_of_calibrated_scores(run):
+    """Ridge's scores stay between -1 and 1: their softmax would say little of what is known."""
+    _, folder = run("ridge", "gridsearch.classifiers=['ridge']")
+    corpus, _, _, logits = first_model(folder)
+    rows = corpus.rows(split="dev", language="en")
+    temperature = json.loads((folder / "start.json").read_text())["temperature"]
+    losses = [
+        -np.log(softmax(logits[rows] * scale)[np.arange(len(rows)), corpus.y[rows]]).mean()
+        for scale in (1.0, temperature)
+    ]
+    assert losses[0] < losses[1] - 0.1
+
+
+def test_the_probe_moves_the_trained_model_away_from_a_random_start(run):
+    _, folder = run("ridge", "gridsearch.classifiers=['ridge']")
+    _, random = run("random", "gridsearch.classifiers=['ridge']", "finetune.start=random")
+    assert not (random / "start.json").exists()
+    first = [pd.read_csv(f / "finetune.csv").query("epoch == 0")["accuracy"].mean() for f in (folder, random)]
+    assert first[0] > first[1]
+
+
+def test_named_layers_start_from_the_best_classifier_of_theirs(run):
+    overrides = (
+        "gridsearch.classifiers=['ridge','linear_svm']",
+        "finetune.layers=[1]",
+        "finetune.pooling=mean",
+    )
+    status, folder = run("named", *overrides)
+    assert status == 0
+    grid = pd.read_csv(folder / "gridsearch.csv").query("layers.astype('str') == '1' and pooling == 'mean'")
+    start = json.loads((folder / "start.json").read_text())
+    assert start["candidate_id"] == grid[grid["classifier"] == "ridge"].iloc[0]["candidate_id"]
+    curves = pd.read_csv(folder / "finetune.csv")
+    assert set(curves["layers"].astype(str)) == {"1"}
+    assert set(curves["protocol"]) == {start["protocol"]}  # the classifier was chosen by it, if no layer was
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (
+            ["gridsearch.classifiers=['linear_svm']"],
+            "got no candidate with a score for each label; accepted: gridsearch.classifiers with one of "
+            "logistic_regression, ridge, lda",
+        ),
+        (
+            ["gridsearch.classifiers=['ridge']", "finetune.layers=[2]"],
+            "got no candidate with a score for each label, layers 2; accepted",
+        ),
+        (["extract.special_tokens=exclude"], 'finetune.start: got "probe" with extract.special_tokens'),
+        (["finetune.head_layers=1"], "finetune.head_layers: got 1, accepted: 0 with finetune.start"),
+    ],
+)
+def test_a_start_that_cannot_be_is_refused_in_a_line(run, capsys, overrides, said, request):
+    few = [] if "classifiers" in overrides[0] else ["gridsearch.classifiers=['ridge']"]
+    status, folder = run(f"bad-{abs(hash(said)) % 9999}", *few, *overrides)
+    assert status == 2
+    assert said in capsys.readouterr().err.splitlines()[-1]
+    assert not (folder / "finetune.csv").exists()
+
+
+def test_a_binary_svm_is_a_score_for_each_label(run, project):
+    table = pd.read_csv(project / "texts.csv")
+    table[table["label"] != "human"].to_csv(project / "two.csv", index=False)
+    status, folder = run("two", "corpus.path=two.csv", "gridsearch.classifiers=['linear_svm']")
+    assert status == 0
+    assert json.loads((folder / "start.json").read_text())["rank"] == 1
+    corpus, _, _, logits = first_model(folder)
+    winners = pd.read_csv(folder / "predictions_gridsearch.csv").set_index("id")["predicted"]
+    mine = pd.Series(np.array(corpus.labels)[logits.argmax(axis=1)], index=corpus.table["id"])
+    assert (mine[winners.index] == winners).all()

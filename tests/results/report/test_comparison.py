@@ -1,0 +1,86 @@
+import shutil
+
+import pytest
+
+from results import schema, tables
+from results.conclusions.claims import CLAIMS
+from results.leaderboard import leaderboard
+from results.report import comparison
+from tests.results.test_frames import texts
+
+
+@pytest.fixture(scope="module")
+def runs(run_dir, tmp_path_factory):
+    root = tmp_path_factory.mktemp("several")
+    for name in ("first", "second"):
+        shutil.copytree(run_dir, root / name)
+        tables.write(schema.TEXTS, texts(), root / name / "texts.csv")
+    path = root / "second" / "predictions_finetune.csv"
+    rows = tables.read(schema.PREDICTIONS, path)
+    wrong = rows["system"].eq("mcbert") & rows["language"].ne("en") & rows["id"].str.contains("t1")
+    tables.write(schema.PREDICTIONS, rows.assign(predicted=rows["predicted"].mask(wrong, "none")), path)
+    return [root / "first", root / "second"]
+
+
+@pytest.fixture(scope="module")
+def html(runs):
+    path = runs[0].parent / "comparison.html"
+    return comparison.build(runs, leaderboard(runs), path).read_text(encoding="utf-8")
+
+
+def test_systems_are_paired_over_the_same_texts(runs):
+    loaded = [comparison.read_run(folder) for folder in runs]
+    found = {row["name"]: row for row in comparison.paired(runs, loaded)}
+    assert found["MC-BERT"]["high"] < 0
+    assert found["MC-BERT-WF"]["difference"] == found["Probe (frozen)"]["difference"] == 0
+    assert {row["run"] for row in found.values()} == {"second"}
+
+
+def test_the_page_says_who_is_told_apart(html):
+    told = html.split('id="paired"')[1].split("</table>")[0]
+    assert told.count("<td>worse</td>") == 1
+    assert told.count("the interval holds 0") == 3
+    assert "Unlike:" not in html
+
+
+def test_every_figure_stands_there_as_numbers_too(html):
+    assert html.count('<details class="numbers">') == html.count("data-spec=") == 4
+    wf = html.split('aria-label="Test accuracy by language of MC-BERT-WF as numbers"')[1].split("</table>")[0]
+    assert wf.count("<tr>") == 1 + 1 + 7
+
+
+def test_verdicts_stand_side_by_side(html, runs):
+    loaded = [comparison.read_run(folder) for folder in runs]
+    rows = comparison.conclusions(loaded)
+    assert [row["claim"] for row in rows] == [claim.words for claim in CLAIMS.values()]
+    assert rows[1]["verdicts"] == {"first": "supported", "second": "supported"}
+    assert html.count('class="verdict supported"') >= 2
+
+
+def test_what_is_unlike_is_said_first_and_nothing_is_paired(runs, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(runs[1], other)
+    tables.write(schema.TEXTS, texts(label="b"), other / "texts.csv")
+    table = tables.read(schema.TABLE1, other / "table1.csv")
+    tables.write(schema.TABLE1, table.replace({"protocol": {"last": "source-dev"}}), other / "table1.csv")
+    both = [runs[0], other]
+    page = comparison.build(both, leaderboard(both), tmp_path / "c.html").read_text(encoding="utf-8")
+    assert "Unlike: how the choice was made." in page
+    assert "Unlike: test texts." in page
+    assert "no difference between them can be paired" in page
+
+
+def test_runs_of_a_search_alone_have_no_figures(runs, tmp_path):
+    both = []
+    for folder in runs:
+        (tmp_path / folder.name).mkdir()
+        shutil.copy(folder / "gridsearch.csv", tmp_path / folder.name)
+        both.append(tmp_path / folder.name)
+    page = comparison.build(both, leaderboard(both), tmp_path / "c.html").read_text(encoding="utf-8")
+    assert "None of the runs has a table1.csv" in page
+    assert "<script" not in page
+
+
+def test_one_run_or_more_than_marks_are_refused(runs):
+    with pytest.raises(ValueError, match="got 1 to compare, accepted: 2 to 6"):
+        comparison.build(runs[:1], leaderboard(runs[:1]), runs[0] / "c.html")

@@ -1,0 +1,190 @@
+import json
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from results import schema, tables
+from results.report import report
+from results.report.wording import points
+from tests.results import synthetic
+
+
+class Page(HTMLParser):
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.outside = [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        links = [value for name, value in attrs if name in ("src", "href", "srcset", "action")]
+        self.outside += [value for value in links if not value.startswith("#")]
+
+
+@pytest.fixture(scope="module")
+def html(run_dir):
+    return report.build(run_dir)[0].read_text(encoding="utf-8")
+
+
+def test_one_file_that_loads_nothing(html):
+    page = Page(html)
+    assert page.outside == []
+    assert not {"link", "iframe", "img", "base"} & set(page.tags)
+    policy = re.search('http-equiv="Content-Security-Policy" content="([^"]*)"', html).group(1)
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe-eval" not in policy
+    assert html.count("window.vegaEmbed=") == 1
+
+
+def test_headline_says_what_won_by_how_much(html):
+    headline = re.sub(
+        r"\s+", " ", re.sub(r"<[^>]+>", "", html.split('class="headline"')[1].split("</section>")[0])
+    )
+    assert "MC-BERT-WF classifies the 6 target languages at" in headline
+    assert "points against the fine-tuned [CLS] baseline (95% interval" in headline
+    assert "Under the protocol target-dev (an oracle" in headline
+
+
+def test_every_section_is_there_and_every_table_has_a_caption(html):
+    assert re.findall(r'<section id="(\w+)"', html) == [
+        *("conclusions", "search", "protocols", "confusion", "knobs", "training"),
+        *("table1", "embeddings", "corpus", "provenance"),
+    ]
+    page = Page(html)
+    assert page.tags.count("table") == page.tags.count("caption") == 11
+    assert page.tags.count("h1") == 1
+
+
+def test_an_alarm_stands_in_the_headline(run_dir, tmp_path):
+    tables.write(schema.GRIDSEARCH, synthetic.gridsearch(), tmp_path / "gridsearch.csv")
+    top = tables.read(schema.TOP, run_dir / "top.csv")
+    ur = (top["rank"] == 1) & (top["language"] == "ur")
+    tables.write(schema.TOP, top.assign(score=top["score"].where(~ur, top["chance"])), tmp_path / "top.csv")
+    headline = report.build(tmp_path)[0].read_text(encoding="utf-8").split("</section>")[0]
+    assert headline.count('role="alert"') == 1
+    assert "Near chance: ur" in headline
+    assert "it is the transfer to ur that failed" in headline
+
+
+def test_table_1_says_what_freezing_adds(html, run_dir):
+    rows = tables.read(schema.TABLE1, run_dir / "table1.csv").query("language == 'mean'").set_index("system")
+    body = html.split('aria-label="Table 1"')[1].split("</table>")[0]
+    assert body.count("against MC-BERT") == 2  # of the probe and of MC-BERT-WF
+    (own,) = [row for row in body.split("</tr>") if "MC-BERT-WF<" in row and "against MC-BERT" in row]
+    wf = rows.loc["mcbert_wf"]
+    ends = [points(wf[f"versus_mcbert{end}"]) for end in ("", "_low", "_high")]
+    said = own.split("against MC-BERT")[1]
+    assert re.findall(r"[+\u2212]?\d+\.\d", said) == ends
+
+
+def test_ties_and_prices_are_in_the_tables(html):
+    best = html.split('<table id="candidate-table"')[1].split("</table>")[0]
+    assert best.count(">winner<") == 2  # dev and test
+    assert best.count(">tied<") > 0
+    price = html.split('aria-label="Choices by protocol"')[1].split("</table>")[0]
+    assert "mean over all candidates" in price
+    assert "no choice: the dev texts it chooses by are missing" in price
+
+
+def test_provenance_lists_every_file_with_its_checksum(html, run_dir):
+    for path in run_dir.glob("*.csv"):
+        assert path.name in html
+        assert report.files.sha256(path) in html
+
+
+def test_provenance_tells_machine_versions_durations_and_settings(html):
+    origin = re.sub(r"<[^>]+>", "", html.split('<section id="provenance">')[1])
+    for told in (
+        "Linux",
+        "numpy 2.0",
+        "gridsearch 12 s",
+        "Settings and inputs of gridsearch",
+        "&#34;layers&#34;",
+    ):
+        assert told in origin
+
+
+def test_stages_stand_in_the_order_of_the_method_whenever_their_records_were_copied(tmp_path):
+    (tmp_path / "stages").mkdir()
+    for name in ("report", "finetune", "export-6-max-lda", "extract", "of-its-own", "gridsearch", "prepare"):
+        (tmp_path / "stages" / f"{name}.json").write_text("{}")
+    found = [stage["name"] for stage in report.stages(tmp_path)]
+    assert found[:5] == ["prepare", "extract", "gridsearch", "export-6-max-lda", "finetune"]
+    assert set(found[5:]) == {"of-its-own", "report"}
+
+
+def test_the_same_run_gives_the_same_bytes_whether_named_by_path_or_text(html, run_dir):
+    assert report.build(str(run_dir))[0].read_text(encoding="utf-8") == html
+
+
+def test_absent_stages_are_said_to_be_not_run(tmp_path):
+    tables.write(schema.CORPUS, synthetic.corpus(), tmp_path / "corpus.csv")
+    html = report.build(tmp_path)[0].read_text(encoding="utf-8")
+    for name in ("gridsearch.csv", "confusion.csv", "finetune.csv", "table1.csv"):
+        assert f"Not run: {name} is absent" in html
+    assert re.findall('data-spec="([^"]*)"', html) == ["classes-train", "classes-dev", "classes-test"]
+
+
+def test_without_figures_there_is_no_script(tmp_path):
+    tables.write(schema.FREEZING, synthetic.finetune()[1], tmp_path / "freezing.csv")
+    assert "<script" not in report.build(tmp_path)[0].read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("transfer", ["zero-shot", "translate-train-all"])
+def test_the_headline_says_what_is_not_zero_shot(transfer, tmp_path):
+    tables.write(
+        schema.GRIDSEARCH, synthetic.gridsearch().assign(transfer=transfer), tmp_path / "gridsearch.csv"
+    )
+    html = report.build(tmp_path)[0].read_text(encoding="utf-8")
+    assert ("Not zero-shot: labels reached" in html) == (transfer != "zero-shot")
+
+
+def test_only_the_search(tmp_path):
+    tables.write(schema.GRIDSEARCH, synthetic.gridsearch(), tmp_path / "gridsearch.csv")
+    html = report.build(tmp_path)[0].read_text(encoding="utf-8")
+    assert "No baseline was measured" in html
+    assert "The best 20 of 35." in html
+
+
+def test_names_from_the_data_cannot_become_markup(tmp_path):
+    evil = "</script><script>alert(1)</script>"
+    confusion = synthetic.confusion().replace("refund status", evil)
+    tables.write(schema.CONFUSION, confusion, tmp_path / "confusion.csv")
+    tables.write(schema.CORPUS, synthetic.corpus().replace("refund status", evil), tmp_path / "corpus.csv")
+    assert "<script>alert(1)" not in report.build(tmp_path)[0].read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("trained", "transfer", "expected"),
+    [
+        (["es"], "zero-shot", "es"),
+        (["es"], "translate-test", "es"),
+        (["es", "de"], "translate-train-all", "en"),
+        (["de"], "translate-train-de", "en"),
+    ],
+)
+def test_the_source_language_without_a_winner(trained, transfer, expected):
+    corpus = pd.DataFrame({"language": [*trained, "fr"], "split": ["train"] * len(trained) + ["dev"]})
+    frames = {"corpus": corpus.assign(transfer=transfer)}
+    assert report.source_language(frames, {}) == expected
+    assert report.source_language(frames, {"source_language": "ur"}) == "ur"
+
+
+def test_the_whole_space_in_seven_languages_with_long_names_stays_small(whole_run_dir):
+    path, *_ = report.build(whole_run_dir)
+    data = json.loads(path.read_text(encoding="utf-8").split('id="candidate-data">')[1].split("</script>")[0])
+    assert len(data["rows"]) == 3825 - 5
+    assert {"mean", "zh-Hant-TW"} < set(data["languages"])
+    assert len(data["languages"]) == 1 + 7
+    assert path.stat().st_size < 5_000_000
+
+
+def test_nothing_to_report_and_broken_tables_are_errors(tmp_path):
+    with pytest.raises(ValueError, match="no results to report; accepted: a folder with any of corpus.csv"):
+        report.build(tmp_path)
+    (tmp_path / "freezing.csv").write_text("system\nx\n")
+    with pytest.raises(ValueError, match=r"freezing.csv: header, column seed: missing"):
+        report.build(tmp_path)
+    assert not (tmp_path / "report.html").exists()

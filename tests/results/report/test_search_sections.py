@@ -1,0 +1,84 @@
+import pytest
+
+from results.report import report, search_sections, sections
+
+
+@pytest.fixture(scope="module")
+def run(run_dir):
+    return report.read_run(run_dir)
+
+
+def add(name, _chart, _description):
+    return name
+
+
+def changed(run, **tables):
+    return sections.Run(run.name, {**run.tables, **tables}, run.winner, run.source_language)
+
+
+def only(table, split):
+    return table[table["split"] == split]
+
+
+def test_absent_tables_are_none():
+    empty = sections.Run("x", {}, {}, "en")
+    parts = [search_sections.search(empty, add), search_sections.effects(empty, add)]
+    assert [*parts, search_sections.top(empty), search_sections.protocols(empty)] == [None] * 4
+
+
+def test_protocols_say_what_each_chose_and_what_it_costs(run):
+    found = search_sections.protocols(run)
+    by_name = {row["protocol"]: row for row in found["rows"]}
+    assert list(by_name) == ["source-dev", "target-dev", "random"]
+    assert found["missing"] == ["last"]
+    assert [name for name, row in by_name.items() if row["used"]] == ["target-dev"]
+    best = run.tables["gridsearch"].iloc[0]
+    assert by_name["target-dev"]["choice"]["layers"] == best["layers"]
+    assert by_name["random"]["choice"] is None
+    assert by_name["random"]["main"]["versus_oracle_high"] < 0  # the search is worth something here
+    table = run.tables["protocols"].set_index(["protocol", "split", "language"])
+    assert by_name["source-dev"]["main"]["score"] == table.loc[("source-dev", "test", "mean"), "score"]
+    assert (
+        by_name["source-dev"]["by_language"]["zh"]["score"]
+        == table.loc[("source-dev", "test", "zh"), "score"]
+    )
+    assert found["languages"] == ["en", "ar", "de", "es", "fr", "ur", "zh"]
+
+
+def test_without_test_rows_dev_is_shown(run):
+    tables = {name: only(run.tables[name], "dev") for name in ("top", "effects", "protocols")}
+    dev = changed(run, **tables)
+    assert search_sections.protocols(dev)["split"] == "dev"
+    assert search_sections.protocols(dev)["rows"][0]["main"]["split"] == "dev"
+    assert search_sections.effects(dev, add)["split"] == "dev"
+    assert search_sections.top(dev)["splits"] == ["dev"]
+
+
+def test_without_targets_the_source_language_is_shown(run):
+    tables = {
+        name: run.tables[name][run.tables[name]["language"] == "en"]
+        for name in ("top", "effects", "protocols")
+    }
+    alone = changed(run, **tables)
+    assert search_sections.protocols(alone)["shown"] == "en"
+    assert search_sections.effects(alone, add)["language"] == "en"
+    assert all(row["test"]["language"] == "en" for row in search_sections.top(alone)["by_id"].values())
+
+
+def test_effects_are_sorted_into_help_harm_and_unclear(run):
+    factors = {row["factor"]: row for row in search_sections.effects(run, add)["factors"]}
+    assert list(factors) == ["layer", "pooling", "classifier", "number of layers"]
+    pooling = factors["pooling"]
+    assert "max" in [row["level"] for row in pooling["helps"]]
+    assert [row["level"] for row in pooling["harms"]] == ["cls"]
+    told = [row["level"] for row in pooling["helps"] + pooling["harms"]] + pooling["unclear"]
+    assert sorted(told) == ["cls", "max", "mean"]
+    assert pooling["chart"] == "effect-pooling"
+
+
+def test_the_tied_are_counted_without_the_winner(run):
+    found = search_sections.top(run)
+    table = run.tables["top"]
+    means = table[(table["language"] == "mean") & (table["split"] == "test") & (table["rank"] > 1)]
+    assert found["tied"]["test"] == means["tied"].sum()
+    assert 0 < found["tied"]["test"] < found["n_others"] == 19

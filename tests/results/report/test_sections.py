@@ -1,0 +1,102 @@
+import pytest
+
+from results.report import report, sections
+
+
+@pytest.fixture(scope="module")
+def run(run_dir):
+    return report.read_run(run_dir)
+
+
+def add(name, _chart, _description):
+    return name
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [(0.01, 0.2, "better than"), (-0.1, 0.1, "not told apart from"), (-0.2, -0.1, "worse than")],
+)
+def test_verdict(low, high, words):
+    assert sections.verdict(low, high).startswith(words)
+
+
+def test_headline_names_winner_and_best_system(run):
+    headline = sections.headline(run)
+    assert headline["winner"]["rank"] == 1
+    assert headline["best"]["system"] == "mcbert_wf"
+    assert headline["targets"] == ["ar", "de", "es", "fr", "ur", "zh"]
+    assert [row["system"] for row in headline["systems"]] == ["probe", "baseline", "mcbert", "mcbert_wf"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(-0.01, 0.02, ["MC-BERT"]), (0.01, 0.02, []), (float("nan"), float("nan"), [])],
+)
+def test_headline_says_what_is_not_told_apart_from_the_highest(run, low, high, expected):
+    table = run.tables["table1"]
+    wf = (table["system"] == "mcbert_wf") & (table["source"] == "measured") & (table["language"] == "mean")
+    table = table.assign(
+        versus_mcbert_low=table["versus_mcbert_low"].mask(wf, low),
+        versus_mcbert_high=table["versus_mcbert_high"].mask(wf, high),
+    )
+    assert sections.headline(sections.Run("x", {"table1": table}, {}, "en"))["level"] == expected
+
+
+def test_where_mcbert_is_highest_all_others_are_set_beside_it(run):
+    table = run.tables["table1"]
+    own = table[(table["source"] == "measured") & (table["system"] != "mcbert_wf")]
+    probe = own["system"] == "probe"
+    for low, expected in ((-0.02, ["Probe (frozen)"]), (-0.2, [])):
+        ends = own.assign(
+            versus_mcbert_low=own["versus_mcbert_low"].mask(probe, low),
+            versus_mcbert_high=own["versus_mcbert_high"].mask(probe, low + 0.04),
+        )
+        found = sections.headline(sections.Run("x", {"table1": ends}, {}, "en"))
+        assert (found["best"]["system"], found["level"]) == ("mcbert", expected)
+
+
+def test_the_corpus_has_a_figure_of_its_labels_for_every_split(run):
+    figures = {}
+    found = sections.corpus(run, lambda name, chart, _: figures.update({name: chart}) or name)
+    assert found["classes"] == [(split, f"classes-{split}") for split in ("train", "dev", "test")]
+    (rows,) = figures["classes-train"].to_dict()["datasets"].values()
+    assert {row["language"] for row in rows} == {"en"}
+    assert sum(row["percent"] for row in rows) == pytest.approx(100)
+
+
+def test_languages_near_chance_are_named(run):
+    table = run.tables["confusion"]
+    table = table.assign(
+        n=table["n"].where(table["language"] != "ur", (table["predicted"] == "cancel order") * 15)
+    )
+    panels = sections.confusion(sections.Run("x", {"confusion": table}, {}, "en"), add)["panels"]
+    assert [panel["language"] for panel in panels if panel["near_chance"]] == ["ur"]
+    assert panels[0]["language"] == "en"
+
+
+def test_an_alarm_is_of_the_test_rows_where_there_are_any(run):
+    top = run.tables["top"]
+    ur = (top["language"] == "ur") & (top["rank"] == 1)
+    failed = top.assign(score=top["score"].where(~ur, top["chance"]))
+
+    def alarms(table):
+        return sections.headline(sections.Run("x", {"top": table}, {}, "en"))["alarms"]
+
+    assert alarms(top) == []
+    assert [(row["language"], row["split"], row["alarm"]) for row in alarms(failed)] == [("ur", "test", True)]
+    assert [row["split"] for row in alarms(failed[failed["split"] == "dev"])] == ["dev"]
+
+
+def test_absent_tables_are_none():
+    empty = sections.Run("x", {}, {}, "en")
+    parts = [sections.confusion(empty, add), sections.training(empty, add)]
+    parts += [sections.table1(empty), sections.corpus(empty, add)]
+    assert parts == [None] * 4
+
+
+def test_table1_keeps_measured_and_published_apart(run):
+    table = sections.table1(run)
+    assert table["groups"]["measured"][0]["name"] == "Probe (frozen)"
+    assert len(table["groups"]["published"]) == 13
+    assert len(table["citations"]) == len(set(table["citations"])) == 13
+    assert table["languages"][0] == "en"

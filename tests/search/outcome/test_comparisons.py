@@ -1,0 +1,102 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from search.outcome.comparisons import effect_rows, protocol_rows, top_rows
+from search.outcome.effects import Effect
+from search.outcome.intervals import Sample
+from tests.search.answers import make_predictions
+
+
+@pytest.fixture(scope="module")
+def predictions():
+    return make_predictions([[0.9, 0.8, 0.7], [0.9, 0.8, 0.7], [0.6, 0.5, 0.4], [0.9, 0.8, 0.4]])
+
+
+@pytest.fixture(scope="module")
+def sample(predictions):
+    return Sample.of(predictions, "test")
+
+
+@pytest.fixture(scope="module")
+def top(sample):
+    return {(row["rank"], row["language"]): row for row in top_rows(sample, 3)}
+
+
+def test_a_row_for_each_of_the_best_and_each_language(top):
+    assert set(top) == {(rank, name) for rank in (1, 2, 3) for name in ("en", "de", "zh", "mean")}
+    assert top[2, "de"]["score"] == pytest.approx(0.8)
+    assert top[1, "mean"]["n_texts"] == 400
+    assert top[1, "en"]["n_texts"] == 200
+
+
+def test_equals_are_tied_and_the_weak_are_not(top):
+    assert [top[rank, "mean"]["tied"] for rank in (1, 2, 3)] == [True, True, False]
+    assert top[2, "de"]["tied"]
+    assert not top[3, "de"]["tied"]
+    assert top[3, "mean"]["versus_winner_high"] < 0
+    assert top[3, "mean"]["versus_winner"] == pytest.approx(-0.3)
+    assert top[2, "mean"]["versus_winner_low"] <= 0 <= top[2, "mean"]["versus_winner_high"]
+
+
+def test_the_winner_is_tied_with_itself_and_not_tested(top):
+    winner = top[1, "de"]
+    assert winner["versus_winner"] == winner["versus_winner_low"] == winner["versus_winner_high"] == 0
+    assert winner["p_value"] is winner["p_holm"] is winner["n_only_winner"] is None
+    assert winner["tied"]
+
+
+def test_mcnemar_of_each_language_and_holm_over_all(predictions, top):
+    tests = [top[rank, name] for rank in (2, 3) for name in ("en", "de", "zh")]
+    rows = np.flatnonzero((predictions.split == "test") & (predictions.language == "zh"))
+    first, third = (predictions.codes[c, predictions.text[rows]] == predictions.y[rows] for c in (0, 2))
+    row = top[3, "zh"]
+    assert row["n_only_candidate"] == (third & ~first).sum()
+    assert row["n_only_winner"] == (first & ~third).sum()
+    p_value = stats.binomtest(row["n_only_candidate"], row["n_only_candidate"] + row["n_only_winner"]).pvalue
+    assert row["p_value"] == pytest.approx(p_value)
+    ordered = sorted(tests, key=lambda test: test["p_value"])
+    assert ordered[0]["p_holm"] == pytest.approx(6 * ordered[0]["p_value"])
+    assert [t["p_holm"] for t in ordered] == sorted(t["p_holm"] for t in ordered)
+
+
+def test_chance_is_the_share_of_the_most_frequent_label(predictions, top):
+    y = predictions.y[(predictions.split == "test") & (predictions.language == "de")]
+    assert top[1, "de"]["chance"] == np.bincount(y).max() / 200
+    assert top[1, "mean"]["chance"] == pytest.approx((top[1, "de"]["chance"] + top[1, "zh"]["chance"]) / 2)
+
+
+def test_fewer_candidates_than_asked_for(sample):
+    assert {row["rank"] for row in top_rows(sample, 20)} == {1, 2, 3, 4}
+
+
+def test_effects_are_weighted_scores(sample):
+    weights = np.array([1.0, 0, -1, 0])
+    rows = effect_rows(sample, [Effect("pooling", "max", weights, 7)])
+    assert [row["language"] for row in rows] == ["en", "de", "zh", "mean"]
+    assert [row["effect"] for row in rows] == pytest.approx([0.3] * 4)
+    assert all(row["low"] < 0.3 < row["high"] and row["low"] > 0.15 for row in rows)
+    assert {row["n"] for row in rows} == {7}
+    assert effect_rows(sample, []) == []
+
+
+def test_the_price_of_a_protocol_is_the_difference_to_the_oracles_choice(sample):
+    chosen = {"source-dev": "c3", "target-dev": "c1", "last": "c2"}
+    rows = {(row["protocol"], row["language"]): row for row in protocol_rows(sample, chosen)}
+    assert rows["source-dev", "zh"]["score"] == pytest.approx(0.4)
+    assert rows["source-dev", "zh"]["versus_oracle"] == pytest.approx(-0.3)
+    assert rows["source-dev", "mean"]["versus_oracle"] == pytest.approx(-0.15)
+    assert rows["source-dev", "mean"]["versus_oracle_high"] < 0
+    assert rows["target-dev", "mean"]["versus_oracle"] == 0
+    assert rows["last", "mean"]["candidate_id"] == "c2"
+    assert rows["random", "mean"]["score"] == pytest.approx(np.mean([0.75, 0.75, 0.45, 0.6]))
+    assert rows["random", "mean"]["candidate_id"] == ""
+
+
+def test_without_the_oracle_there_is_no_difference_to_it(sample):
+    rows = protocol_rows(sample, {"source-dev": "c0", "target-dev": None, "last": "c2"})
+    assert {row["protocol"] for row in rows} == {"source-dev", "last", "random"}
+    assert all(math.isnan(row["versus_oracle"]) and math.isnan(row["versus_oracle_low"]) for row in rows)
+    assert all(row["low"] <= row["score"] <= row["high"] for row in rows)

@@ -1,0 +1,202 @@
+"""The files that set a search's choice against chance, from a whole small search on disk."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, f1_score
+
+from results import schema, tables
+from search import examples
+from search.examples import Examples
+from search.gridsearch import gridsearch
+from search.outcome.effects import effects
+from search.outcome.intervals import Sample, intervals
+from search.outcome.predictions import Predictions
+from search.space import GridsearchSettings, Space
+
+SETTINGS = GridsearchSettings(layers=(1, 2, 3), poolings=("max", "cls"), classifiers=("ridge", "knn"), top=4)
+STRONG = {"n_train": 200, "hidden_size": 24, "n_eval": 60}  # enough to learn well from
+FILES = ("scores.csv", "top.csv", "effects.csv", "protocols.csv")
+
+
+@pytest.fixture
+def search(make_search, serial, stamp):
+    def run(settings=SETTINGS, relabel=None, **sizes):
+        made = make_search(name=f"made{len(sizes)}{relabel is not None}", **sizes)
+        if relabel is not None:
+            known = Examples.read(made.examples)
+            y, split, language = relabel(known)
+            fields = {"labels": known.labels, "source_language": "en", "ids": known.ids.tolist()}
+            examples.write(made.examples, y, language=language.tolist(), split=split.tolist(), **fields)
+        out = made.store.parent / "out"
+        out.mkdir()
+        gridsearch(settings, store=made.store, examples=made.examples, out=out, execute=serial, stamp=stamp)
+        return out
+
+    return run
+
+
+@pytest.fixture
+def read():
+    return lambda out, table: tables.read(table, out / table.file_name)
+
+
+def test_scores_are_scikit_learns_on_the_stored_predictions(search, read):
+    out = search(n_classes=4)
+    scores = read(out, schema.SCORES)
+    predictions = Predictions.load(out / "predictions.npz")
+    assert len(scores) == len(predictions.candidates) * 2 * (3 + 1)
+    by_key = scores.set_index(["candidate_id", "split", "language"])
+    codes = range(len(predictions.labels))
+    for at, name in enumerate(predictions.candidates):
+        for split, language in (("dev", "en"), ("test", "de")):
+            rows = (predictions.split == split) & (predictions.language == language)
+            y, predicted = predictions.y[rows], predictions.codes[at, predictions.text[rows]]
+            row = by_key.loc[(name, split, language)]
+            assert row["accuracy"] == row["micro_f1"] == accuracy_score(y, predicted)
+            macro = f1_score(y, predicted, average="macro", labels=codes, zero_division=0)
+            assert row["macro_f1"] == pytest.approx(macro)
+    wide = read(out, schema.GRIDSEARCH).set_index("candidate_id")
+    for name, row in wide.iterrows():
+        assert by_key.loc[(name, "test", "mean"), "micro_f1"] == row["test_f1_mean"]
+        assert by_key.loc[(name, "dev", "zh"), "micro_f1"] == row["dev_f1_zh"]
+    assert by_key.loc[(name, "dev", "mean"), "n_texts"] == 30
+
+
+def test_everything_can_be_computed_again_from_the_files(search, read):
+    out = search()
+    predictions, wide = Predictions.load(out / "predictions.npz"), read(out, schema.GRIDSEARCH)
+    assert list(predictions.candidates) == wide["candidate_id"].tolist()
+    by_id = {candidate.id: candidate for candidate in Space(SETTINGS)}
+    found = effects([by_id[name] for name in predictions.candidates])
+    sample = Sample.of(predictions, "test")
+    sizes = read(out, schema.EFFECTS).set_index(["factor", "level", "split", "language"])
+    again = intervals(sample, np.stack([effect.weights for effect in found]))
+    for effect, by_language in zip(found, again, strict=True):
+        row = sizes.loc[(effect.factor, effect.level, "test", "mean")]
+        interval = by_language["mean"]
+        assert (row["effect"], row["low"], row["high"]) == pytest.approx(
+            (interval.difference, interval.low, interval.high)
+        )
+        assert row["effect"] == pytest.approx(effect.weights @ wide["test_f1_mean"].to_numpy())
+
+
+def test_top_and_protocols_agree_with_the_table(search, read):
+    out = search()
+    wide = read(out, schema.GRIDSEARCH).set_index("candidate_id")
+    top = read(out, schema.TOP)
+    assert sorted(top["rank"].unique()) == [1, 2, 3, 4]
+    for row in top.to_dict("records"):
+        column = f"{row['split']}_f1_{row['language']}"
+        assert row["score"] == pytest.approx(wide.loc[row["candidate_id"], column])
+        assert row["low"] <= row["score"] <= row["high"]
+        winner = wide[wide["rank"] == 1].iloc[0]
+        assert row["versus_winner"] == pytest.approx(row["score"] - winner[column])
+    choices = read(out, schema.PROTOCOL_CHOICES)
+    by_protocol = json.loads((out / "winner.json").read_text())["by_protocol"]
+    assert set(choices["protocol"]) == {"source-dev", "target-dev", "last", "random"}
+    assert set(choices.loc[choices["used"], "protocol"]) == {"target-dev"}
+    for row in choices[choices["protocol"] != "random"].to_dict("records"):
+        assert row["candidate_id"] == by_protocol[row["protocol"]]["candidate_id"]
+        column = f"{row['split']}_f1_{row['language']}"
+        assert row["score"] == pytest.approx(wide.loc[row["candidate_id"], column])
+    random = choices[(choices["protocol"] == "random") & (choices["language"] == "mean")].set_index("split")
+    assert random.loc["test", "score"] == pytest.approx(wide["test_f1_mean"].mean())
+
+
+def permuted(known):
+    y = known.y.copy()
+    test = known.split == "test"
+    y[test] = np.random.default_rng(1).permutation(y[test])
+    return y, known.split, known.language
+
+
+def test_test_labels_choose_nothing(search, read):
+    plain, other = search(), search(relabel=permuted)
+    one, two = read(plain, schema.GRIDSEARCH), read(other, schema.GRIDSEARCH)
+    assert not np.allclose(one["test_f1_mean"], two["test_f1_mean"])
+    chosen = ["rank", "candidate_id", "score", "dev_f1_mean"]
+    pd.testing.assert_frame_equal(one[chosen], two[chosen])
+    for table, keys in (
+        (schema.TOP, ["candidate_id", "rank"]),
+        (schema.PROTOCOL_CHOICES, ["protocol", "used"]),
+    ):
+        before, after = read(plain, table), read(other, table)
+        assert not before[before["split"] == "test"].equals(after[after["split"] == "test"])
+        kept = [*keys, "candidate_id", "split", "language"]
+        pd.testing.assert_frame_equal(before[kept], after[kept])
+    winners = [json.loads((out / "winner.json").read_text()) for out in (plain, other)]
+    picks = [{name: c["candidate_id"] for name, c in w["by_protocol"].items()} for w in winners]
+    assert picks[0] == picks[1]
+    assert winners[0]["candidate_id"] == winners[1]["candidate_id"]
+
+
+def without(split):
+    def relabel(known):
+        changed = np.where(known.split == split, examples.SKIPPED, known.split)
+        return known.y, changed, known.language
+
+    return relabel
+
+
+def test_without_test_texts_the_tables_hold_dev_rows(search, read):
+    out = search(relabel=without("test"))
+    assert tables.validate(out) == []
+    for table in (schema.SCORES, schema.TOP, schema.EFFECTS, schema.PROTOCOL_CHOICES):
+        assert set(read(out, table)["split"]) == {"dev"}
+
+
+def test_without_dev_texts_only_last_has_chosen(search, read):
+    settings = GridsearchSettings(layers=(1, 2), poolings=("max",), classifiers=("ridge",), protocol="last")
+    out = search(settings, relabel=without("dev"))
+    assert tables.validate(out) == []
+    choices = read(out, schema.PROTOCOL_CHOICES)
+    assert set(choices["protocol"]) == {"last", "random"}
+    assert choices["versus_oracle"].isna().all()
+    assert set(read(out, schema.TOP)["split"]) == {"test"}
+
+
+def test_a_single_candidate_has_no_effects_and_an_old_table_goes(search, read, make_search, serial, stamp):
+    settings = GridsearchSettings(layers=(1,), poolings=("max",), classifiers=("ridge",))
+    made = make_search(name="single")
+    out = made.store.parent
+    (out / "effects.csv").write_text("of an earlier search\n")
+    gridsearch(settings, store=made.store, examples=made.examples, out=out, execute=serial, stamp=stamp)
+    assert not (out / "effects.csv").exists()
+    assert set(read(out, schema.TOP)["rank"]) == {1}
+    assert read(out, schema.TOP)["tied"].all()
+
+
+def test_an_alarm_where_a_language_is_near_chance_and_the_source_is_fine(search, caplog):
+    def scramble(known):
+        y = known.y.copy()
+        zh = known.language == "zh"
+        y[zh] = (y[zh] + 1) % 3  # every right answer is wrong now
+        return y, known.split, known.language
+
+    search(replace(SETTINGS, protocol="source-dev"), relabel=scramble, **STRONG)
+    alarms = [r.getMessage() for r in caplog.records if "near chance" in r.getMessage()]
+    assert any("zh is near chance though the source language is fine: the winner's test" in a for a in alarms)
+    assert not any("en is near chance" in alarm or "de is near chance" in alarm for alarm in alarms)
+
+
+def test_no_alarm_where_all_is_fine(search, caplog):
+    search(**STRONG)
+    assert "near chance" not in caplog.text
+
+
+def test_the_files_are_the_same_bytes_whatever_the_order_of_the_tasks(make_search, serial, stamp, tmp_path):
+    made = make_search(name="same")
+
+    def backwards(function, tasks):
+        return serial(function, list(tasks)[::-1])
+
+    for name, execute in (("a", serial), ("b", backwards)):
+        (tmp_path / name).mkdir()
+        where = {"store": made.store, "examples": made.examples, "out": tmp_path / name}
+        gridsearch(SETTINGS, **where, execute=execute, stamp=stamp)
+    for file in (*FILES, "predictions.npz"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
