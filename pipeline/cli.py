@@ -6,7 +6,6 @@ mcbert report --config demo finetune.epochs=3
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import logging
 import sys
@@ -209,8 +208,8 @@ def _stage(args: argparse.Namespace, interruption: Interruption) -> int:
     from pipeline.stages.pipeline import Pipeline
     from pipeline.stages.runners import STAGES as RUNNERS
 
-    run = Run(args.runs, Path(args.config).stem if args.run is None else args.run)
     config = _config(args)
+    run = Run(args.runs, Path(args.config).stem if args.run is None else args.run, base=config.base)
     ranks.require_unspread(config.cluster)
     pipeline = Pipeline(config, run, args.cache, interruption)
     if not (run.folder / "cache.json").is_file():
@@ -229,7 +228,7 @@ def _stage(args: argparse.Namespace, interruption: Interruption) -> int:
 
 def _show(args: argparse.Namespace, _: Interruption) -> int:
     config = _config(args)
-    sys.stdout.write(json.dumps(dataclasses.asdict(config), indent=1, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(config.settings, indent=1, ensure_ascii=False) + "\n")
     return 0
 
 

@@ -63,10 +63,18 @@ class Config:
     cluster: ClusterSettings = dataclasses.field(default_factory=ClusterSettings)
     """Where to run; results do not depend on it."""
 
+    base: str = dataclasses.field(default="", metadata={"setting": False})
+    """Folder that the file's relative paths count from; not a setting, and results do not depend on it."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every setting by section and name, paths absolute."""
+        return {name: section for name, section in dataclasses.asdict(self).items() if name != "base"}
+
     @property
     def digest(self) -> str:
-        """First 12 hex digits of sha256 over every setting that results depend on."""
-        settings = {k: v for k, v in dataclasses.asdict(self).items() if k != "cluster"}
+        """First 12 hex digits of sha256 over every setting that results depend on, wherever the files lie."""
+        settings = {k: written(v, self.base) for k, v in self.settings.items() if k != "cluster"}
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -94,11 +102,31 @@ def load(name: str, overrides: Sequence[str] = ()) -> Config:
         raise ValueError(f"{path}: not TOML: {error}") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: byte {error.start} is not UTF-8; accepted: TOML in UTF-8") from error
-    _anchor(tree, CHECKOUT if path.parent == PRESETS else path.resolve().parent)
+    base = CHECKOUT if path.parent == PRESETS else path.resolve().parent
+    _anchor(tree, base)
     for override in overrides:
         _apply(tree, override)
     config: Config = _build(Config, tree, "", str(path))
-    return config
+    return dataclasses.replace(config, base=str(base))
+
+
+def settings_of(kind: type) -> list[dataclasses.Field[Any]]:
+    """Return the fields of a section that a file may set."""
+    return [field for field in dataclasses.fields(kind) if field.metadata.get("setting", True)]
+
+
+def written(value: Any, base: str) -> Any:
+    """Return settings, or what was made of them, with paths below a folder as a file there writes them.
+
+    >>> written({"raw": "/home/me/project/raw.csv", "seeds": [0]}, "/home/me/project")
+    {'raw': 'raw.csv', 'seeds': [0]}
+    """
+    if isinstance(value, Mapping):
+        return {written(key, base): written(entry, base) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [written(entry, base) for entry in value]
+    below = base.rstrip("/") + "/"
+    return value.removeprefix(below) if base and isinstance(value, str) else value
 
 
 def presets() -> list[str]:
@@ -175,7 +203,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
 def _build(kind: type, tree: Mapping[str, Any], where: str, source: str) -> Any:
     """Make a dataclass of a mapping, checking every key and type."""
     types_of = typing.get_type_hints(kind)
-    hints = {field.name: types_of[field.name] for field in dataclasses.fields(kind)}
+    hints = {field.name: types_of[field.name] for field in settings_of(kind)}
     for key in tree:
         if key not in hints:
             close = get_close_matches(key, list(hints), n=1)

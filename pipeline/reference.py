@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.cli import build_parser
-from pipeline.config import Config
+from pipeline.config import Config, settings_of
 
 _OPENING = """\
 # Settings and commands
@@ -95,7 +95,7 @@ def kind_of(hint: Any) -> str:
 def _sections(kind: type, path: str) -> Iterator[str]:
     """Yield a table for each section; a section within a section stands after it."""
     hints, docs = typing.get_type_hints(kind), field_docs(kind)
-    fields = dataclasses.fields(kind)
+    fields = settings_of(kind)
     plain = [field for field in fields if not dataclasses.is_dataclass(hints[field.name])]
     if plain:
         rows = "".join(

@@ -21,6 +21,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.config import written
+
 log = logging.getLogger(__name__)
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "scikit-learn", "numpy", "pandas", "h5py")
@@ -37,14 +39,18 @@ class Run:
         Folder of all runs.
     name : str
         Letters, digits, dots, underscores and hyphens, at most 80.
+    base : str
+        Folder whose paths are recorded as they are written below it: moved with its configuration, a run goes
+        on where it was.
     """
 
-    def __init__(self, root: Path, name: str) -> None:
+    def __init__(self, root: Path, name: str, *, base: str = "") -> None:
         if not NAME.fullmatch(name):
             raise ValueError(
                 f"--run: got {name!r}, accepted: at most 80 letters, digits, '.', '_', '-', no dot first"
             )
         self.name = name
+        self._base = base
         self.folder = root / name
         for key, path in (("--runs", root), ("--run", self.folder)):
             if path.exists() and not path.is_dir():
@@ -79,7 +85,7 @@ class Run:
         ValueError
             The folder holds results of this stage from other inputs, or its results were changed since.
         """
-        wanted = json.loads(json.dumps(inputs, sort_keys=True))
+        wanted = json.loads(json.dumps(written(inputs, self._base), sort_keys=True))
         done = self._stages / f"{stage}.json"
         if done.is_file() and replace is not True:
             found = read_record(done)["inputs"]

@@ -3,10 +3,10 @@ import dataclasses
 import pytest
 
 from finetune.freezing.rules import plan_freezing
-from pipeline.config import CHECKOUT, load, presets
+from pipeline.config import CHECKOUT, Config, load, presets, settings_of, written
 
 
-def written(tmp_path, text):
+def saved(tmp_path, text):
     path = tmp_path / "mine.toml"
     path.write_text(text)
     return str(path)
@@ -72,6 +72,37 @@ def test_overrides_take_toml_values_and_bare_words():
     assert config.finetune.dropout == 0.0
 
 
+def test_the_digest_is_the_same_wherever_the_configuration_lies(tmp_path):
+    digests = set()
+    for name in ("here", "moved"):
+        (tmp_path / name).mkdir()
+        file = tmp_path / name / "mine.toml"
+        file.write_text(
+            '[prepare]\nraw = "texts.csv"\n[prepare.translations]\nde = "de.csv"\n[encoder]\npath = "m"\n'
+        )
+        config = load(str(file))
+        assert config.settings["prepare"]["raw"] == str(tmp_path / name / "texts.csv")
+        digests.add(config.digest)
+    assert len(digests) == 1
+    file.write_text(file.read_text().replace("texts.csv", "others.csv"))
+    assert load(str(file)).digest not in digests
+
+
+def test_where_a_configuration_lies_is_no_setting(tmp_path):
+    (tmp_path / "mine.toml").write_text('base = "x"\n[encoder]\npath = "e"\n')
+    with pytest.raises(ValueError, match="unknown key base"):
+        load(str(tmp_path / "mine.toml"))
+
+
+def test_paths_below_a_folder_are_as_a_file_there_writes_them():
+    settings = {"/a/b/raw.csv": ("/a/b/c/d.csv", "/a/bc/e.csv", 3, None), "x": "see /a/b/raw.csv"}
+    assert written(settings, "/a/b") == {
+        "raw.csv": ["c/d.csv", "/a/bc/e.csv", 3, None],
+        "x": "see /a/b/raw.csv",
+    }
+    assert written(settings, "") == {**settings, "/a/b/raw.csv": ["/a/b/c/d.csv", "/a/bc/e.csv", 3, None]}
+
+
 def test_digest_follows_what_results_depend_on():
     base = load("demo")
     assert load("demo", ["cluster.workers=7"]).digest == base.digest
@@ -80,7 +111,7 @@ def test_digest_follows_what_results_depend_on():
 
 def test_paths_of_a_file_count_from_its_folder(tmp_path):
     (tmp_path / "enc").mkdir()
-    config = load(written(tmp_path, '[corpus]\npath = "t.csv"\n[encoder]\npath = "enc"\n'))
+    config = load(saved(tmp_path, '[corpus]\npath = "t.csv"\n[encoder]\npath = "enc"\n'))
     assert config.corpus.path == str(tmp_path / "t.csv")
     assert config.encoder.path == str(tmp_path / "enc")
 
@@ -116,7 +147,7 @@ def test_paths_of_a_file_count_from_its_folder(tmp_path):
 )
 def test_what_cannot_be_is_named(tmp_path, text, said):
     with pytest.raises(ValueError, match=said) as error:
-        load(written(tmp_path, text))
+        load(saved(tmp_path, text))
     assert "\n" not in str(error.value)
 
 
@@ -130,8 +161,6 @@ def test_unknown_preset_and_malformed_override():
 
 
 def test_every_setting_is_documented():
-    from pipeline import config as module
-
     def walk(kind):
         for field in dataclasses.fields(kind):
             owner = next(base for base in kind.__mro__ if field.name in vars(base).get("__annotations__", ()))
@@ -141,13 +170,13 @@ def test_every_setting_is_documented():
                 f"{kind.__name__}.{field.name}"
             )
 
-    for field in dataclasses.fields(module.Config):
-        kind = __import__("typing").get_type_hints(module.Config)[field.name]
+    for field in settings_of(Config):
+        kind = __import__("typing").get_type_hints(Config)[field.name]
         walk(kind)
 
 
 def test_paths_of_pairs_count_from_the_file(tmp_path):
-    path = written(
+    path = saved(
         tmp_path,
         '[encoder]\npath = "e"\n[embeddings]\nparallel = "p"\ncorpus = { path = "n", format = "nli" }\n',
     )

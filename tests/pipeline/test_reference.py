@@ -9,7 +9,7 @@ import pytest
 
 from pipeline import reference
 from pipeline.cli import STAGES
-from pipeline.config import CHECKOUT, Config, load
+from pipeline.config import CHECKOUT, Config, load, settings_of
 
 PAGE = CHECKOUT / "docs/reference.md"
 
@@ -43,7 +43,7 @@ def test_the_command_prints_it():
 
 def test_every_setting_and_command_is_listed_with_a_meaning():
     text = reference.render()
-    for section in dataclasses.fields(Config):
+    for section in settings_of(Config):
         rows = text.split(f"### `[{section.name}]`\n")[1].split("\n## ")[0].split("\n### ")[0]
         for setting in dataclasses.fields(getattr(load("demo"), section.name)):
             assert f"\n| `{setting.name}` | " in rows or f"### `[{section.name}.{setting.name}]`" in text

@@ -30,6 +30,21 @@ def test_a_stage_runs_once(run):
     assert list(record["outputs"]) == ["out.csv"]
 
 
+def test_moved_with_its_files_a_run_goes_on(tmp_path):
+    calls = []
+    for place in ("here", "moved"):
+        base = tmp_path / place
+        if place == "moved":
+            (tmp_path / "here").rename(base)
+        run = Run(base / "results/runs", "r", base=str(base))
+        run.stage(
+            "s", {"raw": str(base / "raw.csv"), "files": {str(base / "raw.csv"): "ab12"}}, work(run, calls)
+        )
+    assert calls == ["x"]
+    with pytest.raises(ValueError, match=r'\(raw: "raw.csv" -> "/elsewhere/raw.csv"\)'):
+        run.stage("s", {"raw": "/elsewhere/raw.csv", "files": {"raw.csv": "ab12"}}, work(run, calls))
+
+
 def test_another_configuration_is_refused_by_name_and_nothing_changes(run):
     run.stage("s", {"gridsearch": {"protocol": "last", "seed": 0}}, work(run, []))
     with pytest.raises(
