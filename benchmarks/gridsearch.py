@@ -41,7 +41,13 @@ from search.space import Candidate, FeatureSet, GridsearchSettings, Space
 
 CORES = 2
 NEAR = 0.01  # a margin below this share of the spread of the plain decision function is a near-tie
-STAMP = {"run": "bench", "config_digest": "none", "encoder": "made", "version": "0", "transfer": "zero-shot"}
+STAMP = {
+    "run": "bench",
+    "config_digest": "none",
+    "encoder": "made",
+    "versions": "mcbert 0",
+    "transfer": "zero-shot",
+}
 
 
 def main() -> None:

@@ -26,7 +26,13 @@ from search.gridsearch import gridsearch
 from search.space import GridsearchSettings
 
 BACKENDS, WORKERS = ("loky", "dask"), (1, 2)
-STAMP = {"run": "bench", "config_digest": "none", "encoder": "made", "version": "0", "transfer": "zero-shot"}
+STAMP = {
+    "run": "bench",
+    "config_digest": "none",
+    "encoder": "made",
+    "versions": "mcbert 0",
+    "transfer": "zero-shot",
+}
 Times = tuple[float, float]  # seconds of the search, of the tables
 
 

@@ -21,11 +21,18 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline._version import __version__
 from pipeline.config import written
 
 log = logging.getLogger(__name__)
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "scikit-learn", "numpy", "pandas", "h5py")
+STAMPED = (
+    "mcbert",
+    "torch",
+    "transformers",
+    "scikit-learn",
+)  # in every row, the others in the stage's record
 RECORD = ("inputs", "outputs")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
@@ -155,6 +162,12 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
     return found
+
+
+def stamped_versions() -> str:
+    """Spell the versions that figures depend on in one cell: names and numbers, mcbert first."""
+    known = {"mcbert": __version__} | versions()
+    return " ".join(f"{name} {known[name]}" for name in STAMPED if name in known)
 
 
 def sha256(path: Path) -> str:

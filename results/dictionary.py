@@ -30,8 +30,8 @@ needed.
   `results.tables.read` takes it off again; a text that lacks it is refused.
 - **Plain pandas** takes texts that look like numbers for numbers: where `layers` are single ones, or labels
   and ids digits, give `dtype={"layers": "str"}`. `results.read` types by the declarations.
-- **Stamp.** Every row that a run made carries `run`, `config_digest`, `encoder`, `version` and `transfer`, so
-  rows of several runs can be put into one table. For figures published elsewhere they are empty.
+- **Stamp.** Every row that a run made carries `run`, `config_digest`, `encoder`, `versions` and `transfer`,
+  so rows of several runs can be put into one table. For figures published elsewhere they are empty.
 - **Layers** are numbered as in the encoder: 0 the embedding output, 1 to N the transformer blocks; `6+8+11`
   is the concatenation of three.
 - **Protocols.** `source-dev` chose by dev labels of the source language only (true zero-shot); `target-dev`

@@ -101,7 +101,7 @@ def stamp(nullable: bool = False) -> tuple[Column, ...]:
         text("run", "name of the run", nullable=nullable),
         text("config_digest", "digest of the configuration that made the row", nullable=nullable),
         text("encoder", "encoder, by name or folder", nullable=nullable),
-        text("version", "version of mcbert", nullable=nullable),
+        text("versions", "versions of mcbert and of the libraries that figures depend on", nullable=nullable),
         Column(
             name="transfer",
             dtype="string",

@@ -28,7 +28,7 @@ or, a table at a time:
 
     python -m pipeline predict --model THIS_FOLDER --input texts.csv --output labels.csv
 """
-_MADE = (("run", "run"), ("mcbert", "version"), ("configuration", "config_digest"))
+_MADE = (("run ", "run"), ("", "versions"), ("configuration ", "config_digest"))
 _FREEZING = {
     *("freeze", "freeze_rule", "freeze_groups", "freeze_watch", "freeze_patience", "freeze_window"),
     *("freeze_percentile", "ignore_unused_frozen"),
@@ -144,7 +144,7 @@ def _architecture(trained: Trained) -> str:
     else:
         layers, poolings = str(row["layers"]).replace("+", ", "), str(row["pooling"]).replace("+", ", ")
         what = f"States of layers {layers}, pooled by {poolings} and concatenated, {_head(trained)}"
-    made = [f"{name} {trained.stamp[key]}" for name, key in _MADE if trained.stamp.get(key)]
+    made = [f"{name}{trained.stamp[key]}" for name, key in _MADE if trained.stamp.get(key)]
     return (
         f"{what}, fine-tuned end to end on texts in {escaped(trained.source_language)}. Labels: {labels}.\n\n"
         f"Made by {escaped(', '.join(made))}."

@@ -18,7 +18,7 @@ from pipeline.cluster import kept_executor, training_executor
 from pipeline.config import Config
 from pipeline.interruption import Interruption
 from pipeline.progress import track
-from pipeline.run import Run, read_json, sha256
+from pipeline.run import Run, read_json, sha256, stamped_versions
 from pipeline.stages.extraction import cached, shown
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class Pipeline:
             "run": self.run.name,
             "config_digest": self.config.digest,
             "encoder": shown(self.config.encoder.path),
-            "version": __version__,
+            "versions": stamped_versions(),
             "transfer": self.config.prepare.transfer_name,
         }
 

@@ -30,7 +30,7 @@ _COLOURS = [MID_BLUE, ORANGE, GREY, "#2a9d6f", "#a357b8", "#b8860b"]
 _SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
 FACTS = (
     ("encoder", "encoder"), ("corpus", "corpus"), ("languages", "target languages"), ("transfer", "transfer"),
-    ("protocol", "protocol"), ("winner", "winner"), ("version", "version"),
+    ("protocol", "protocol"), ("winner", "winner"), ("versions", "versions"),
 )  # fmt: skip
 """What the page tells of each run beside its scores: column of table RUNS, and words."""
 

@@ -28,7 +28,13 @@ WORDS = {
 }
 FILLERS = tuple(f"w{k}" for k in range(60))
 LANGUAGES = ("en", "de", "zh")
-STAMP = {"run": "r", "config_digest": "abc", "encoder": "tiny", "version": "0", "transfer": "zero-shot"}
+STAMP = {
+    "run": "r",
+    "config_digest": "abc",
+    "encoder": "tiny",
+    "versions": "mcbert 0",
+    "transfer": "zero-shot",
+}
 
 
 @pytest.fixture(scope="session", autouse=True)

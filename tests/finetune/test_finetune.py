@@ -15,7 +15,13 @@ from pipeline.cluster import serial
 from results import tables
 from results.schema import FINETUNE, FREEZING, PREDICTIONS, TABLE1
 
-STAMP = {"run": "r", "config_digest": "abc", "encoder": "tiny", "version": "0", "transfer": "zero-shot"}
+STAMP = {
+    "run": "r",
+    "config_digest": "abc",
+    "encoder": "tiny",
+    "versions": "mcbert 0",
+    "transfer": "zero-shot",
+}
 FAST = FinetuneSettings(
     seeds=(0, 1), epochs=2, batch_size=8, learning_rate=1e-3, max_length=32, freeze={1: (3,)}
 )

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from pipeline.run import Run
+from pipeline.run import Run, stamped_versions, versions
 
 
 def work(run, calls, text="x"):
@@ -105,3 +105,9 @@ def test_what_is_derived_may_be_replaced(run):
 def test_names_that_would_leave_the_folder(tmp_path, name):
     with pytest.raises(ValueError, match="--run: got"):
         Run(tmp_path, name)
+
+
+def test_rows_tell_the_versions_that_figures_depend_on():
+    names = stamped_versions().split()[::2]
+    assert names == ["mcbert", "torch", "transformers", "scikit-learn"]
+    assert stamped_versions().split()[3] == versions()["torch"]

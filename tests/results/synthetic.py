@@ -28,7 +28,7 @@ STAMP = {
     "run": "demo",
     "config_digest": "9f31c0aa",
     "encoder": "samples/encoder",
-    "version": "0.1.0",
+    "versions": "mcbert 0.1.0 torch 2.13.0 transformers 5.23.0 scikit-learn 1.8.0",
     "transfer": "zero-shot",
 }
 LANGUAGES = ("en", "ar", "de", "es", "fr", "ur", "zh")

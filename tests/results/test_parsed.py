@@ -20,7 +20,7 @@ def problems(tmp_path, content):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (gzip.compress(HEADER.encode(), mtime=0), "line 1: byte 1 is not UTF-8 (it begins like a gzip archive)"),
+        (gzip.compress(HEADER.encode(), mtime=0), "byte 1 is not UTF-8 (it begins like a gzip archive)"),
         (HEADER.encode("utf-16"), "line 1: byte 0 is not UTF-8 (it begins like UTF-16); accepted: UTF-8"),
         (b"PK\x03\x04\xff", "line 1: byte 4 is not UTF-8 (it begins like a workbook or a zip archive)"),
         (b"\xef\xbb\xbf", "the file is empty; accepted: a header and rows"),

@@ -160,7 +160,7 @@ def test_validate_lists_five_cases_and_counts_the_rest(tmp_path):
             "row 1 (line 2): 13 fields; accepted: 12, as in the header",
         ),
         (lambda text: text + '"open', "line 20: unexpected end of data; accepted: RFC 4180 quoting"),
-        (lambda text: text.replace("demo", "d\udcffmo", 1), "line 3: byte 129 is not UTF-8"),
+        (lambda text: text.replace("demo", "d\udcffmo", 1), "line 3: byte 130 is not UTF-8"),
         (lambda text: text.replace("wf,1,", "wf,0,"), "row 2 (line 4), column run, system"),
     ],
 )

@@ -123,7 +123,7 @@ def serial():
     return execute
 
 
-STAMP = {"run": "r", "config_digest": "c", "encoder": "e", "version": "0", "transfer": "zero-shot"}
+STAMP = {"run": "r", "config_digest": "c", "encoder": "e", "versions": "mcbert 0", "transfer": "zero-shot"}
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from results.schema import PROTOCOLS as ALL_PROTOCOLS
 
 LANGUAGES = ("en", "de", "zh")
 STAMP = {
-    "encoder": "samples/encoder", "transfer": "zero-shot", "run": "mine", "version": "0.1",
+    "encoder": "samples/encoder", "transfer": "zero-shot", "run": "mine", "versions": "mcbert 0.1",
     "config_digest": "abc",
 }  # fmt: skip
 
@@ -167,7 +167,13 @@ def test_a_run_writes_a_card_for_each_model(encoder, corpus, winner, tmp_path):
         seeds=(0, 1), epochs=2, batch_size=8, learning_rate=1e-3, max_length=32, freeze={1: (3,)}
     )
     inputs = Inputs(corpus=corpus, source_language="en", winner=winner, encoder=encoder, out=tmp_path)
-    stamp = {"run": "r", "config_digest": "abc", "encoder": "tiny", "version": "0", "transfer": "zero-shot"}
+    stamp = {
+        "run": "r",
+        "config_digest": "abc",
+        "encoder": "tiny",
+        "versions": "mcbert 0",
+        "transfer": "zero-shot",
+    }
     finetune(settings, inputs, execute=lambda run, jobs: ((job, run(job), None) for job in jobs), stamp=stamp)
     cards = {
         system: (tmp_path / "models" / system / "README.md").read_text(encoding="utf-8")

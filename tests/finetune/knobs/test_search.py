@@ -15,7 +15,13 @@ from pipeline.cluster import ClusterSettings, executor
 from results import tables
 from results.schema import KNOBS
 
-STAMP = {"run": "r", "config_digest": "abc", "encoder": "tiny", "version": "0", "transfer": "zero-shot"}
+STAMP = {
+    "run": "r",
+    "config_digest": "abc",
+    "encoder": "tiny",
+    "versions": "mcbert 0",
+    "transfer": "zero-shot",
+}
 BASE = FinetuneSettings(epochs=1, batch_size=8, learning_rate=1e-3, max_length=32, systems=("mcbert",))
 VALUES = {"learning_rate": (1e-3, 2e-2), "freeze": ({}, {"0": (0, 1)})}
 
