@@ -26,13 +26,13 @@ TEXTS = [
     ("wo ist mein geld", "my order"),
 ]
 BERTS = ("bert", "mpnet")  # the same operators, but for the positions
-LINEAR = {"pooling": "max+mean+cls", "standardised": True}
+LINEAR = {"pooling": "max+mean", "standardised": True}  # cls has a case of its own below
 
 
 def saved_model(folder, encoder, *, pooling, temperature=2.0, **head):
     torch.manual_seed(2)
     model = MCBertForSequenceClassification.from_encoder(
-        encoder, (1, 2, 3), pooling=pooling, dropout=0.3, labels=LABELS, **head
+        encoder, (1, 2), pooling=pooling, dropout=0.3, labels=LABELS, **head
     )
     for name, tensor in model.state_dict().items():
         if not name.startswith("encoder."):
