@@ -7,6 +7,7 @@ mcbert nearest --corpus a.npy --queries b.npy --output neighbours.csv       vect
 from __future__ import annotations
 
 import argparse
+import collections
 import itertools
 import logging
 import time
@@ -91,6 +92,7 @@ def _nearest(args: argparse.Namespace, *_: object) -> int:
             asked = list(itertools.islice(names, len(units)))
             places, cosines = neighbours.search(units, args.k)
             write(_frame(asked, named, places, cosines))
+        collections.deque(names, maxlen=0)  # more names than vectors: said here, before the output is there
     seconds = time.monotonic() - began
     log.info(
         "nearest: %d queries, %d texts, %.1f s -> %s", queries.n_rows, corpus.n_rows, seconds, args.output

@@ -56,12 +56,15 @@ class StoredVectors:
         try:
             version, n_rows, model = made["version"], int(made["input"]["texts"]), dict(made["model"])
             shape = n_rows, int(model["dimension"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(
                 f"{path}.json: not a record of embed ({type(error).__name__}: {error})"
             ) from error
         if version != VERSION:
             raise ValueError(f"{path}.json: version: got {version!r}, accepted: {VERSION}; run embed again")
+        if min(shape) < 1:
+            given = f"{shape[0]} texts of {shape[1]} numbers"
+            raise ValueError(f"{path}.json: got {given}, accepted: at least one of each; run embed again")
         stored = cls(path, n_rows, model)
         found = stored._shape()
         if found != shape:
@@ -86,6 +89,8 @@ class StoredVectors:
             return
         for batch in self._batches(size, "vector"):
             flat = batch.column(0).flatten().to_numpy()
+            if len(flat) != len(batch) * self.dimension:
+                raise ValueError(f"{self.path}: a vector is missing; run embed again")
             yield np.asarray(flat, dtype=np.float32).reshape(-1, self.dimension)
 
     def names(self) -> Iterator[Name]:
@@ -114,16 +119,19 @@ class StoredVectors:
         from features.corpus.formats.arrow import opened_parquet
 
         with opened_parquet(self.path) as (file, schema):
-            width = schema.field("vector").type.list_size if "vector" in schema.names else 0
+            whole = all(schema.names.count(name) == 1 for name in ("row", "id", "vector"))
+            width = getattr(schema.field("vector").type, "list_size", 0) if whole else 0
             return int(file.metadata.num_rows), int(width)
 
     def _array(self) -> np.ndarray:
         import numpy as np
 
         try:
-            array: np.ndarray = np.load(self.path, mmap_mode="r", allow_pickle=False)
+            array: np.ndarray = np.lib.format.open_memmap(self.path, mode="r")
         except (OSError, ValueError, EOFError) as error:
             raise ValueError(f"{self.path}: it cannot be read as an array: {error}") from error
+        if array.dtype.kind != "f":
+            raise ValueError(f"{self.path}: got numbers of dtype {array.dtype}, accepted: floats")
         return array
 
     def _batches(self, size: int, *columns: str) -> Iterator[Any]:

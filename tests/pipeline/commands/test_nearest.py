@@ -173,3 +173,14 @@ def test_a_stored_vector_without_direction_is_named(run, embedded, tmp_path, cap
     assert run(f"--corpus={corpus}") == 2
     assert "corpus.npy: row 13: its vector has no cosines: all numbers are 0" in capsys.readouterr().err
     assert not (tmp_path / "neighbours.csv").exists()
+
+
+def test_more_names_than_stored_vectors_are_refused(run, embedded, corpus, tmp_path, capsys):
+    queries = embedded("corpus", ".npy").rename(tmp_path / "others.npy")
+    for name in (".npy.json", ".ids.csv"):
+        (tmp_path / f"corpus{name}").rename(tmp_path / f"others{name}")
+    with (tmp_path / "others.ids.csv").open("a") as ids:
+        ids.write(f"{len(corpus)},{len(corpus) + 1},more\n")
+    assert run(f"--queries={queries}") == 2
+    assert f"others.ids.csv: got {len(corpus) + 1} rows, accepted: {len(corpus)}" in capsys.readouterr().err
+    assert not (tmp_path / "neighbours.csv").exists()

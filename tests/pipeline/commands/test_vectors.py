@@ -66,6 +66,8 @@ def test_a_table_of_texts_is_none_of_embeds_outputs(stored, tmp_path):
         ({"dimension": 4}, r"got vectors of shape \(5, 3\), accepted: \(5, 4\)"),
         ({"version": 0}, r"v\.\w+\.json: version: got 0, accepted: 1; run embed again"),
         ({"dimension": "x"}, r"v\.\w+\.json: not a record of embed \(ValueError"),
+        ({"dimension": float("inf")}, r"v\.\w+\.json: not a record of embed \(OverflowError"),
+        ({"dimension": 0}, r"v\.\w+\.json: got 5 texts of 0 numbers, accepted: at least one of each"),
     ],
 )
 def test_what_is_not_as_its_record_says_is_refused(stored, suffix, given, said):
@@ -99,6 +101,27 @@ def test_files_that_are_cut_or_something_else_are_named(stored, tmp_path):
     pq.write_table(pa.table({"text": ["a"]}), other)
     with pytest.raises(ValueError, match=r"p\.parquet: got vectors of shape \(1, 0\)"):
         StoredVectors.open(other)
+
+
+def test_vectors_of_another_type_are_refused(stored, tmp_path):
+    for values, said in ((VECTORS.astype(int), "dtype int64"), (VECTORS.astype(str), "dtype <U")):
+        path = stored()
+        np.save(path, values)
+        with pytest.raises(ValueError, match=rf"v\.npy: got numbers of {said}"):
+            StoredVectors.open(path)
+    with path.open("wb") as file:
+        np.savez(file, VECTORS)
+    with pytest.raises(ValueError, match=r"v\.npy: it cannot be read as an array"):
+        StoredVectors.open(path)
+    rows = {"row": [*range(5)], "id": [*"abcde"]}
+    path = stored("p", ".parquet")
+    pq.write_table(pa.table({**rows, "vector": pa.array(VECTORS.tolist())}), path)
+    with pytest.raises(ValueError, match=r"p\.parquet: got vectors of shape \(5, 0\)"):
+        StoredVectors.open(path)
+    holed = pa.array([*VECTORS[:4].tolist(), None], pa.list_(pa.float32(), 3))
+    pq.write_table(pa.table({**rows, "vector": holed}), path)
+    with pytest.raises(ValueError, match=r"p\.parquet: a vector is missing"):
+        list(StoredVectors.open(path).blocks(2))
 
 
 @pytest.mark.parametrize(
