@@ -16,7 +16,7 @@ PROTOCOLS = {
     "source-dev": "chosen by dev texts of the source language alone",
     "target-dev": "chosen by dev texts of the target languages: an oracle, which true zero-shot use lacks",
 }
-_LICENCE = re.compile(r"\A---\n(?:.*\n)*?license: *([\w.-]+)\n(?:.*\n)*?---\n")
+_LICENCE = re.compile(r"\A---\n(?:(?!---\n).*\n)*?license: *([\w.-]+)\n(?:.*\n)*?---\n")
 
 
 def escaped(text: str) -> str:

@@ -48,7 +48,7 @@ def export(pipeline: Pipeline, candidate: str = "") -> None:
 
 def file_name(candidate: str) -> str:
     """Return a candidate's id as a folder's name; else it is changed, and told apart by a digest."""
-    plain = re.sub(r"[^A-Za-z0-9+=._-]", "_", candidate)
+    plain = re.sub(r"^\.|[^A-Za-z0-9+=._-]", "_", candidate)
     if plain == candidate and len(candidate) <= LONGEST:
         return candidate
     return f"{plain[:LONGEST]}-{hashlib.sha256(candidate.encode()).hexdigest()[:8]}"

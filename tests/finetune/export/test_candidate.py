@@ -266,6 +266,7 @@ def test_an_id_that_is_no_folder_s_name_is_made_one(name):
     assert len(made) < 140
     assert "/" not in made
     assert made != file_name(name + "z")
+    assert not any(file_name(name).startswith(".") for name in (".", "..", ".x"))
     assert file_name("6+8-max+cls-ridge-alpha=1000.0") == "6+8-max+cls-ridge-alpha=1000.0"
 
 

@@ -36,6 +36,7 @@ def test_cells_stay_cells():
     [
         ("---\nlanguage:\n- en\nlicense: cc-by-4.0\ntags: [x]\n---\n# It", "licence cc-by-4.0 by its card."),
         ("---\nlanguage: en\n---\nlicense: mit\n", "whose folder names no licence."),
+        ("---\nlanguage: en\n---\nlicense: mit\n\n---\n", "whose folder names no licence."),
         ("license: mit\n", "whose folder names no licence."),
         (None, "whose folder names no licence."),
     ],
