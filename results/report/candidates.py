@@ -85,7 +85,8 @@ def _against_winner(top: pd.DataFrame | None) -> dict[int, dict[str, dict[str, l
     if top is None:
         return found
     columns = ["versus_winner", "versus_winner_low", "versus_winner_high"]
-    for row in records(top[top["rank"] > 1]):
+    measured = top[columns].notna().all(axis=1)  # JSON has no not-a-number
+    for row in records(top[measured & (top["rank"] > 1)]):
         values: list[object] = [round(float(row[column]), _DIGITS) for column in columns]
         by_language = found.setdefault(int(row["rank"]), {})
         by_language.setdefault(str(row["language"]), {})[str(row["split"])] = [*values, bool(row["tied"])]

@@ -124,7 +124,7 @@ def read_run(run_dir: Path) -> sections.Run:
         accepted = ", ".join(table.file_name for table in TABLES.values())
         raise ValueError(f"{run_dir}: no results to report; accepted: a folder with any of {accepted}")
     path = run_dir / "winner.json"
-    winner = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    winner = _read_object(path) if path.is_file() else {}
     return sections.Run(run_dir.resolve().name, frames, winner, source_language(frames, winner))
 
 
@@ -168,7 +168,7 @@ def stages(run_dir: Path) -> list[dict[str, Any]]:
     """
     found = []
     for path in sorted((run_dir / "stages").glob("*.json"), key=_place):
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = _read_object(path)
         found.append(
             {
                 "name": path.stem,
@@ -180,6 +180,18 @@ def stages(run_dir: Path) -> list[dict[str, Any]]:
                 ),
             }
         )
+    return found
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """Read the JSON object in a file of a run's folder."""
+    try:
+        found: object = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: damaged ({error}); move it away to have it made again") from error
+    if not isinstance(found, dict):
+        given = type(found).__name__
+        raise ValueError(f"{path}: damaged ({given}); move it away to have it made again")
     return found
 
 

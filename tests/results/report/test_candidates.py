@@ -53,3 +53,11 @@ def test_missing_scores_are_null_in_the_data(run):
     found = candidates(sections.Run("x", {"gridsearch": partly}, {}, "en"))
     assert found["data"]["rows"][0][-1] is None
     assert "NaN" not in json.dumps(found["data"])
+
+
+def test_distances_that_are_not_known_are_no_data(run):
+    top = run.tables["top"].copy()
+    top.loc[top["rank"] == 2, "versus_winner_low"] = float("nan")
+    data = candidates(sections.Run("x", run.tables | {"top": top}, {}, "en"))["data"]
+    assert {2, 3} & data["beside"].keys() == {3}
+    json.dumps(data, allow_nan=False)

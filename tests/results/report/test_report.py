@@ -188,3 +188,11 @@ def test_nothing_to_report_and_broken_tables_are_errors(tmp_path):
     with pytest.raises(ValueError, match=r"freezing.csv: header, column seed: missing"):
         report.build(tmp_path)
     assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize(("content", "given"), [("{", "Expecting property name"), ("[]", "list")])
+def test_a_damaged_record_is_named(tmp_path, content, given):
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages" / "prepare.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"prepare\.json: damaged \({given}.*move it away"):
+        report.stages(tmp_path)
