@@ -125,8 +125,9 @@ def written(value: Any, base: str) -> Any:
         return {written(key, base): written(entry, base) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [written(entry, base) for entry in value]
-    below = base.rstrip("/") + "/"
-    return value.removeprefix(below) if base and isinstance(value, str) else value
+    if not base or not isinstance(value, str):
+        return value
+    return "." if value == base else value.removeprefix(base.rstrip("/") + "/")
 
 
 def presets() -> list[str]:

@@ -100,6 +100,7 @@ def test_paths_below_a_folder_are_as_a_file_there_writes_them():
         "raw.csv": ["c/d.csv", "/a/bc/e.csv", 3, None],
         "x": "see /a/b/raw.csv",
     }
+    assert written({"path": "/a/b"}, "/a/b") == {"path": "."}
     assert written(settings, "") == {**settings, "/a/b/raw.csv": ["/a/b/c/d.csv", "/a/bc/e.csv", 3, None]}
 
 
