@@ -88,22 +88,27 @@ class Kept:
 
     def __init__(self) -> None:
         self._idle: ProcessPoolExecutor | None = None
+        self._busy: list[ProcessPoolExecutor] = []
 
     @contextmanager
     def __call__(self, workers: int) -> Iterator[ProcessPoolExecutor]:
         """Yield the pool, begun when there is none."""
         pool, self._idle = self._idle or _begun(workers), None
+        self._busy.append(pool)
         try:
             yield pool
             self._idle = pool
         finally:
-            if self._idle is None:
+            self._busy.remove(pool)
+            if self._idle is not pool:
                 pool.shutdown(wait=True, kill_workers=True)
 
     def __enter__(self) -> Kept:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for pool in self._busy:  # of an execution that nobody ended: who took its results was interrupted
+            pool.shutdown(wait=True, kill_workers=True)
         if self._idle is not None:
             self._idle.shutdown(wait=True)
 

@@ -106,6 +106,9 @@ def test_kept_processes_that_died_or_were_left_at_work_are_replaced():
         pids = {pid for _, pid, _ in execute(whose, range(6))}
         assert first not in pids
         assert len(pids) == 2
+        last = next(running := execute(whose, range(50)))[1]
+    assert not psutil.pid_exists(last)
+    running.close()
 
 
 def test_what_is_kept_of_one_process_is_that_process():
