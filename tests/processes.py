@@ -1,5 +1,6 @@
 """Processes of their own: a fork server imports what they need once, so that each starts in no time."""
 
+import atexit
 import contextlib
 import multiprocessing
 import os
@@ -9,6 +10,15 @@ from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.warm"])
+
+
+def _end():
+    """Kill what a failed test left running: Python would wait for it at its own end."""
+    for process in multiprocessing.active_children():
+        process.kill()
+
+
+atexit.register(_end)
 
 
 def begin(function, *given):

@@ -57,6 +57,13 @@ class Chromium:
             os.close(end)
         self._numbers, self._buffer, self._session = itertools.count(1), b"", None
         self.complaints, self.requests = [], []
+        try:
+            self._attach()
+        except BaseException:
+            self.close()
+            raise
+
+    def _attach(self):
         targets = self.send("Target.getTargets")["targetInfos"]
         page = next(target["targetId"] for target in targets if target["type"] == "page")
         attached = self.send("Target.attachToTarget", targetId=page, flatten=True)
@@ -163,7 +170,8 @@ class Chromium:
 def photograph(page, folder):
     """Write pictures of a page, slice by slice, and its print-out into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as profile, contextlib.closing(Chromium(profile)) as chromium:
+    profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)  # Chromium's last processes write on
+    with profile as place, contextlib.closing(Chromium(place)) as chromium:
         for width, dark in itertools.product((1280, 390), (False, True)):
             chromium.open(page, width=width, dark=dark)
             height = chromium.run("document.documentElement.scrollHeight")
