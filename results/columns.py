@@ -16,11 +16,13 @@ Dtype = Literal["string", "int", "float", "bool"]
 
 _PATTERN = re.compile(r"\{(?:language|label)\}")
 
-# A cell that starts like this is run as a formula by spreadsheets (OWASP, "CSV Injection"); counting the
-# apostrophes in front of it keeps the rule reversible for a text that already begins with one.
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
-_RUN = re.compile(r"[=+\-@\t\r]")
-_NEUTRALISED = re.compile(r"'+[=+\-@\t\r]")
+# A cell that starts like this is run as a formula by spreadsheets (OWASP, "CSV Injection": some also behind a
+# line end, or in full width); counting the apostrophes in front of it keeps the rule reversible for a text
+# that already begins with one.
+_LIVE = r"[=+\-@\t\r\n\0\uff1d\uff0b\uff0d\uff20]"
+_FORMULA = re.compile("'*" + _LIVE)
+_RUN = re.compile(_LIVE)
+_NEUTRALISED = re.compile("'+" + _LIVE)
 _NUMBER = {
     "int": re.compile(r"-?\d{1,18}"),
     "float": re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"),

@@ -25,9 +25,9 @@ needed.
 - **An empty cell** means "none" in a text column and "not known" in a number column. The words NA, null and
   nan are texts like any other: `results.tables.read` keeps them; with plain pandas use
   `keep_default_na=False`.
-- **Formulas.** A text that a spreadsheet would run as a formula (it begins with `=`, `+`, `-`, `@`, a tab or
-  a carriage return, with or without apostrophes before it) is written with one more apostrophe in front.
-  `results.tables.read` takes it off again; a text that lacks it is refused.
+- **Formulas.** A text that a spreadsheet might run as a formula (it begins with `=`, `+`, `-` or `@`, also in
+  full width, or with a tab, a line end or a NUL, with or without apostrophes before it) is written with one
+  more apostrophe in front. `results.tables.read` takes it off again; a text that lacks it is refused.
 - **Plain pandas** takes texts that look like numbers for numbers: where `layers` are single ones, or labels
   and ids digits, give `dtype={"layers": "str"}`. `results.read` types by the declarations.
 - **Stamp.** Every row that a run made carries `run`, `config_digest`, `encoder`, `versions` and `transfer`,

@@ -50,7 +50,7 @@ def test_line_ends_of_other_systems_and_a_mark_are_read(ends, tmp_path):
     assert problems(tmp_path, "\ufeff" + (HEADER + ROW).replace("\n", ends)) == []
 
 
-@pytest.mark.parametrize("cell", ["=1+1", "+49 30", "-", "@SUM(A1)", "\tx", '"\rx"'])
+@pytest.mark.parametrize("cell", ["=1+1", "+49 30", "-", "@SUM(A1)", "\uff1d1+1", "\tx", '"\rx"'])
 def test_a_live_formula_is_refused_with_what_would_disarm_it(cell, tmp_path):
     (problem,) = problems(tmp_path, HEADER + ROW.replace("some text", cell))
     assert problem.startswith("row 1 (line 2), column text: given ")

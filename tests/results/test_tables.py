@@ -13,7 +13,7 @@ from results.schema import FINETUNE, FREEZING, GRIDSEARCH, PREDICTIONS, TEXTS
 from tests.results import synthetic
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1)
-ODD = st.text("'=+-@\t\r\n\",; a", min_size=1)
+ODD = st.text("'=+-@\t\r\n\0\uff1d\",; a", min_size=1)
 NOT_EMPTY = TEXT | ODD
 
 
