@@ -89,6 +89,7 @@ def predictions(
             "split": split,
             "label": row.label,
             "predicted": corpus.labels[code],
+            "protocol": protocol_of(job),
         }
         for split, codes in predicted.items()
         for row, code in zip(corpus.table.iloc[rows[split]].itertuples(), codes, strict=True)

@@ -32,6 +32,10 @@ needed.
   and ids digits, give `dtype={"layers": "str"}`. `results.read` types by the declarations.
 - **Stamp.** Every row that a run made carries `run`, `config_digest`, `encoder`, `versions` and `transfer`,
   so rows of several runs can be put into one table. For figures published elsewhere they are empty.
+- **Protocol and seed** are columns where a choice or random numbers had part. `corpus.csv` and `effects.csv`
+  choose nothing; `table1.csv` and `knobs.csv` are means over `n_seeds` seeds; where tables of the search have
+  no `seed`, `candidate_id` holds it; for an encoder trained here, in `sts.csv`, `tatoeba.csv` and
+  `reductions.csv`, see the first seed in `embeddings.csv`.
 - **Layers** are numbered as in the encoder: 0 the embedding output, 1 to N the transformer blocks; `6+8+11`
   is the concatenation of three.
 - **Protocols.** `source-dev` chose by dev labels of the source language only (true zero-shot); `target-dev`
@@ -56,8 +60,8 @@ From Python, typed and checked:
     problems = tables.validate("results/runs/demo/gridsearch.csv")   # [] when nothing is wrong
 
 Runs may differ in what `allow` names: protocol, split, language, texts (ids, languages and labels of the test
-texts) and transfer. `python -m pipeline runs` lists all runs, with `--csv FILE` as the table runs.csv, and
-puts some side by side in a page with `--html FILE`.
+texts; not known without a texts.csv) and transfer. `python -m pipeline runs` lists all runs, with `--csv
+FILE` as the table runs.csv, and puts some side by side in a page with `--html FILE`.
 
 What every candidate predicted for every dev and test text is in `predictions.npz`, from which the scores,
 tests and intervals of the search follow. It holds `candidates` (ids, best first), `codes` (one row per

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from results.columns import Column, Table
 from results.kinds import count, difference, share, stamp, text
-from results.schema.words import CANDIDATE, PROTOCOL, PROTOCOLS, SCORED_SPLIT
+from results.schema.words import CANDIDATE, PROTOCOL, PROTOCOLS, SCORED_SPLIT, SEED
 
 _LANGUAGE_OR_MEAN = text("language", "language of the texts; `mean`: the mean over the target languages")
 _LOW = share("low", "lower end of the paired 95% bootstrap interval of `score`")
@@ -27,6 +27,8 @@ SCORES = Table(
         share("micro_f1", "2 TP / (2 TP + FP + FN), TP, FP and FN summed over the labels"),
         share("macro_f1", "mean of the labels' F1; a label neither given nor predicted counts 0"),
         share("accuracy", "texts classified rightly, of all texts"),
+        SEED,
+        PROTOCOL,
         *stamp(),
     ),
 )

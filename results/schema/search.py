@@ -77,6 +77,7 @@ PREDICTIONS = Table(
         SCORED_SPLIT,
         LABEL,
         PREDICTED,
+        PROTOCOL,
         *stamp(),
     ),
 )

@@ -155,6 +155,7 @@ def write_predictions(outcome: Outcome, predicted: Ints, rows: Rows, path: Path,
             "split": examples.split[at].astype(object),
             "label": labels[rows.scored_y],
             "predicted": labels[predicted[rows.scored_text]],
+            "protocol": outcome.settings.protocol,
         }
     )
     write(PREDICTIONS, frame.assign(**dict[str, Any](outcome.stamp)), path)

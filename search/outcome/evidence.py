@@ -87,8 +87,16 @@ def score_table(outcome: Outcome, candidates: Sequence[Candidate]) -> pd.DataFra
         if means[0] is not None:  # all candidates have the same languages
             by_language[MEAN] = _means([by_language[name] for name in outcome.languages[1:]], means)
         parts += [frame.assign(split=split, language=name) for name, frame in by_language.items()]
-    ids = [candidate.id for candidate in candidates]
-    whole = pd.concat([frame.assign(candidate_id=ids) for frame in parts])
+    whole = pd.concat(
+        [
+            frame.assign(
+                candidate_id=[candidate.id for candidate in candidates],
+                seed=[candidate.seed for candidate in candidates],
+                protocol=outcome.settings.protocol,
+            )
+            for frame in parts
+        ]
+    )
     return whole.sort_index(kind="stable").reset_index(drop=True)
 
 

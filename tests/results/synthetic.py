@@ -38,6 +38,7 @@ EASE = {"en": 0.88, "ar": 0.62, "de": 0.76, "es": 0.79, "fr": 0.78, "ur": 0.57, 
 LAYER_GAIN = {5: -0.03, 6: 0.0, 7: 0.01, 8: 0.04, 9: 0.02, 10: 0.0, 11: 0.01, 12: -0.02}
 POOLING_GAIN = {"max": 0.03, "mean": 0.01, "cls": -0.04}
 CLASSIFIER_GAIN = {"logistic_regression": 0.01, "linear_svm": 0.015, "ridge": 0.0, "lda": -0.01, "knn": -0.05}
+PROTOCOLS = {"probe": "target-dev", "baseline": "last", "mcbert": "last", "mcbert_wf": "last"}
 N_TEST = 60
 SMALL_SUBSETS = [(6,), (8,), (11,), (6, 8), (8, 11), (6, 8, 11)]
 
@@ -116,7 +117,11 @@ def predictions(systems=("probe", "baseline", "mcbert", "mcbert_wf"), seeds=(0, 
             other = [LABELS[(LABELS.index(label) + 1 + rng.integers(3)) % 4] for label in texts["label"]]
             parts.append(
                 texts.assign(
-                    system=system, seed=seed, split="test", predicted=np.where(right, texts["label"], other)
+                    system=system,
+                    seed=seed,
+                    split="test",
+                    predicted=np.where(right, texts["label"], other),
+                    protocol=PROTOCOLS[system],
                 )
             )
     return pd.concat(parts, ignore_index=True).assign(**STAMP)
@@ -292,8 +297,7 @@ def write_run(folder: Path, candidates: pd.DataFrame | None = None) -> Path:
     probe = systems["system"] == "probe"
     tables.write(schema.PREDICTIONS, systems[probe], folder / "predictions_gridsearch.csv")
     tables.write(schema.PREDICTIONS, systems[~probe], folder / "predictions_finetune.csv")
-    protocols = {"probe": "target-dev", "baseline": "last", "mcbert": "last", "mcbert_wf": "last"}
-    rows = table1.build(systems, STAMP, protocols=protocols, corpus="sample intents", casing="cased")
+    rows = table1.build(systems, STAMP, protocols=PROTOCOLS, corpus="sample intents", casing="cased")
     tables.write(schema.TABLE1, rows, folder / "table1.csv")
     known = {"gridsearch": searched, "finetune": curves, "table1": rows, "corpus": corpus(), "knobs": knobs()}
     tables.write(schema.KNOBS, knobs(), folder / "knobs.csv")

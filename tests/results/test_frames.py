@@ -95,6 +95,10 @@ def test_unlike_test_texts_are_refused_other_training_texts_are_not(runs):
     (runs / "two" / "texts.csv").unlink()
     with pytest.raises(ValueError, match="two: not known"):
         results.compare(["one", "two"], folder=runs)
+    (runs / "one" / "texts.csv").unlink()
+    with pytest.raises(ValueError, match="test texts: one: not known; two: not known"):
+        results.compare(["one", "two"], folder=runs)
+    assert set(results.compare(["one", "two"], allow=["texts"], folder=runs)["run"]) == {"one", "two"}
 
 
 def test_protocols_are_compared_by_system_and_published_rows_left_out(runs, run_dir):
@@ -108,6 +112,17 @@ def test_protocols_are_compared_by_system_and_published_rows_left_out(runs, run_
     tables.write(schema.TABLE1, other, runs / "two" / "table1.csv")
     with pytest.raises(ValueError, match="two: .*probe source-dev"):
         results.compare(["one", "two"], "table1", folder=runs)
+
+
+def test_predictions_of_unlike_protocols_are_refused(runs, run_dir):
+    name = "predictions_gridsearch.csv"
+    for run in ("one", "two"):
+        shutil.copy(run_dir / name, runs / run)
+    assert set(results.compare(["one", "two"], "predictions", folder=runs)["protocol"]) == {"target-dev"}
+    other = tables.read(schema.PREDICTIONS, run_dir / name).assign(protocol="source-dev")
+    tables.write(schema.PREDICTIONS, other, runs / "two" / name)
+    with pytest.raises(ValueError, match="one: probe target-dev; two: probe source-dev"):
+        results.compare(["one", "two"], "predictions", folder=runs)
 
 
 @pytest.mark.parametrize("asked", [[], ["one"], ["one", "one"]])

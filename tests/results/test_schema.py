@@ -2,6 +2,8 @@ import pytest
 
 from results.schema import (
     CLASSIFIERS,
+    CORPUS,
+    EFFECTS,
     GRIDSEARCH,
     LABELS,
     NEIGHBOURS,
@@ -9,8 +11,12 @@ from results.schema import (
     PUBLISHED,
     PUBLISHED_STS,
     PUBLISHED_TATOEBA,
+    REDUCTIONS,
+    REJECTED,
     STAMP,
+    STS,
     TABLES,
+    TATOEBA,
     TEXTS,
     VECTOR_IDS,
 )
@@ -21,6 +27,12 @@ ELSEWHERE = (PUBLISHED, PUBLISHED_STS, PUBLISHED_TATOEBA)
 def test_every_row_of_a_run_carries_the_stamp():
     for table in set(TABLES) - {TEXTS, LABELS, VECTOR_IDS, NEIGHBOURS, *ELSEWHERE}:
         assert tuple(column.name for column in table.columns[-len(STAMP) :]) == STAMP
+
+
+def test_every_table_that_a_choice_had_part_in_names_the_protocol():
+    nothing_chosen = {TEXTS, REJECTED, CORPUS, EFFECTS, LABELS, VECTOR_IDS, NEIGHBOURS}
+    told_by_embeddings = {STS, TATOEBA, REDUCTIONS}
+    assert {t for t in TABLES if t.column("protocol") is None} == nothing_chosen | told_by_embeddings
 
 
 def test_gridsearch_starts_with_what_an_analyst_looks_for():

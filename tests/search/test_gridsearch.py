@@ -121,6 +121,7 @@ def test_confusion_and_predictions_say_what_the_table_says(search):
     assert len(cells) == 3 * 3 * 2 * 9
     predictions = tables.read(schema.PREDICTIONS, out / "predictions_gridsearch.csv")
     assert len(predictions) == 3 * 2 * 15
+    assert set(predictions["protocol"]) == set(frame["protocol"])
     for (language, split), part in predictions.groupby(["language", "split"]):
         best = cells[(cells["rank"] == 1) & (cells["language"] == language) & (cells["split"] == split)]
         assert best["n"].sum() == 15

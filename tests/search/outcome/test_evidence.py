@@ -60,6 +60,8 @@ def test_scores_are_scikit_learns_on_the_stored_predictions(search, read):
             macro = f1_score(y, predicted, average="macro", labels=codes, zero_division=0)
             assert row["macro_f1"] == pytest.approx(macro)
     wide = read(out, schema.GRIDSEARCH).set_index("candidate_id")
+    for column in ("seed", "protocol"):
+        assert (scores[column] == scores["candidate_id"].map(wide[column])).all()
     for name, row in wide.iterrows():
         assert by_key.loc[(name, "test", "mean"), "micro_f1"] == row["test_f1_mean"]
         assert by_key.loc[(name, "dev", "zh"), "micro_f1"] == row["dev_f1_zh"]
