@@ -51,6 +51,13 @@ def test_every_setting_and_command_is_listed_with_a_meaning():
     assert all(f"### `mcbert {stage}`\n" in text for stage in STAGES)
 
 
+def test_functions_are_listed_as_they_are_called_with_their_docstrings():
+    text = reference.render().split("\n## Functions\n")[1]
+    assert [line[5:-1] for line in text.splitlines() if line.startswith("### ")] == list(reference.FUNCTIONS)
+    assert "\ncompare(runs, name='gridsearch', *, allow=(), folder='results/runs')\n\nJoin the rows" in text
+    assert "\nstates(*, layers, pooling, rows=None)\n\nRead pooled states." in text
+
+
 def test_docstrings_of_bases_are_read_and_fields_without_one_are_left_out():
     assert Derived().bare == 2
     assert reference.field_docs(Derived) == {"kept": "Of the base.", "own": "Its own."}
