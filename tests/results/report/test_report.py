@@ -79,6 +79,16 @@ def test_table_1_says_what_freezing_adds(html, run_dir):
     assert re.findall(r"[+\u2212]?\d+\.\d", said) == ends
 
 
+def test_table_1_tells_published_rows_by_shape_and_words_not_by_colour_alone(html):
+    body = html.split('aria-label="Table 1"')[1].split("</table>")[0]
+    for source in ("measured", "published"):
+        rows = body.split(f'<tbody class="{source}">')[1].split("</tbody>")[0]
+        assert rows.count('<th scope="row">') == rows.count(f'class="shape {source}"') > 0
+        assert rows.count('<th scope="row">') == rows.count(f'class="visually-hidden"> ({source})<')
+    drawn = re.findall(r"\.shape\.(\w+) \{[^}]*?(border-radius|transform)", html)
+    assert dict(drawn) == {"measured": "border-radius", "published": "transform"}
+
+
 def test_ties_and_prices_are_in_the_tables(html):
     best = html.split('<table id="candidate-table"')[1].split("</table>")[0]
     assert best.count(">winner<") == 2  # dev and test
