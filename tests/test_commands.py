@@ -29,6 +29,8 @@ TESTED = {
         "tests/pipeline/commands/test_caches.py::test_a_cache_is_removed_by_what_begins_its_digest",
     "mcbert extract --config tickets.toml --scheduler tls://host:8786 --tls-ca ca.pem --tls-cert me.pem "
     "--tls-key me-key.pem": "tests/pipeline/test_scheduler.py::test_a_running_scheduler_is_used_over_tls",
+    "mcbert extract --config tickets.toml --workers 4":
+        "tests/pipeline/test_scheduler.py::test_two_processes_make_the_same_cache_as_one",
     "mcbert gridsearch --config demo --run content extract.special_tokens=exclude --budget 120":
         "tests/features/extraction/test_extract.py::test_every_setting_is_part_of_the_identity",
     "mcbert gridsearch --config demo --run single extract.storage_dtype=float32 --budget 120":
