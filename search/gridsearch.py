@@ -74,7 +74,7 @@ def gridsearch(
     execute : Execute
         Runs the tasks: `execute(run, tasks)` yields (task, rows, error message) as they finish.
     stamp : mapping
-        Columns run, config_digest, encoder, version of every row.
+        Columns that every row carries: run, config_digest, encoder, versions, transfer.
     track : Track
         Wraps the finished tasks with a progress display: `track(finished, how many, description, note)`, the
         note telling the best scores so far.
