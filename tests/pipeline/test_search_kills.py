@@ -12,7 +12,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from pipeline.cluster import ClusterSettings, executor
+from pipeline.cluster import ClusterSettings, kept_executor
 from search.gridsearch import gridsearch
 from search.space import GridsearchSettings
 from tests import processes
@@ -27,11 +27,11 @@ def drive(folder, place, out, said):
     """Search in this process, in processes of this machine, or where a scheduler listens."""
     processes.say_in(said)
     where = ClusterSettings(scheduler=place) if "://" in place else ClusterSettings(backend=place, workers=2)
-    gridsearch(
-        GridsearchSettings(layers=(1, 2, 3, 4, 5, 6), classifiers=("ridge", "knn", "lda")),
-        store=folder / "cache", examples=folder / "examples.npz", out=out,
-        execute=executor(where), stamp=STAMP,
-    )  # fmt: skip
+    with kept_executor(where) as execute:
+        gridsearch(
+            GridsearchSettings(layers=(1, 2, 3, 4, 5, 6), classifiers=("ridge", "knn", "lda")),
+            store=folder / "cache", examples=folder / "examples.npz", out=out, execute=execute, stamp=STAMP,
+        )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
