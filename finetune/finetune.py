@@ -27,8 +27,9 @@ from features.encoder.tokens import load_tokenizer
 from features.encoder.trust import trusts
 from finetune.export.trained_card import write_cards
 from finetune.freezing.rules import Schedule, plan_freezing
-from finetune.job import AnyJob, Job, read_texts, run_job
+from finetune.job import AnyJob, Job
 from finetune.rows import protocol_of
+from finetune.running import read_texts, run_job
 from finetune.settings import WATCHING, FinetuneSettings, TrainingSettings
 from finetune.winner import Architecture, read_architecture
 from results import table1, tables

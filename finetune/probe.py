@@ -1,6 +1,6 @@
 """The classifier of phase one as a layer of a model: over standardised states, or folded over raw ones.
 
-python -m pytest tests/finetune/test_probe.py
+python -m pytest tests/pipeline/stages/test_start.py
 """
 
 from __future__ import annotations

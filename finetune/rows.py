@@ -1,23 +1,21 @@
 """What a training measured, as rows of finetune.csv, freezing.csv and predictions_finetune.csv.
 
-python -m pytest tests/finetune/test_job.py
+python -m pytest tests/finetune/test_running.py
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from features.corpus import Corpus
 from finetune.evaluation import Evaluation, Score
+from finetune.job import AnyJob, Job
 from finetune.settings import WATCHING
 from finetune.training.callback import Training
-
-if TYPE_CHECKING:
-    from finetune.job import AnyJob, Job
 
 SEES = ("last", "source-dev", "target-dev")  # protocols by what they look at, the least first
 

@@ -1,21 +1,18 @@
 """What the README.md of trained sentence embeddings says of the training; the folder's writer adds the use.
 
-python -m pytest tests/finetune/embeddings/test_job.py
+python -m pytest tests/finetune/embeddings/test_running.py
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING
 
 from features.corpus import Corpus
+from finetune.embeddings.job import EmbeddingsJob
 from finetune.export.markdown import escaped, front_matter, is_of_hub, licence
 from finetune.rows import layers_text
 from finetune.training.callback import Training
-
-if TYPE_CHECKING:
-    from finetune.embeddings.job import EmbeddingsJob
 
 SCORED = {
     "softmax": "pairs classified rightly, {guess:.3f} by guessing",

@@ -1,6 +1,6 @@
 """Models of sentence-transformers, by the library itself: its modules may be anything.
 
-python -m pytest tests/finetune/embeddings/test_library.py
+python -m pytest tests/finetune/embeddings/test_encode.py
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ import numpy as np
 
 from features.corpus import Corpus, CorpusError
 from features.encoder.blocks import n_layers, require_layers
-from finetune.embeddings.job import CONTRADICTION, ENTAILMENT, EmbeddingsJob, run_embeddings_job
+from finetune.embeddings.job import EmbeddingsJob
+from finetune.embeddings.running import CONTRADICTION, ENTAILMENT, run_embeddings_job
 from finetune.embeddings.settings import EmbeddingsSettings
 from finetune.finetune import (
     Execute,
@@ -29,7 +30,7 @@ from finetune.finetune import (
     to_frame,
 )
 from finetune.freezing.rules import Schedule, plan_freezing
-from finetune.job import read_texts
+from finetune.running import read_texts
 from finetune.winner import Architecture
 from results import tables
 from results.schema import EMBEDDINGS, EMBEDDINGS_FREEZING

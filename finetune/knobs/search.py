@@ -26,11 +26,12 @@ from features.encoder.trust import encoder_identity
 from features.store.ledger import Ledger
 from finetune.finetune import Inputs, JobError, Track, require_length, require_protocol
 from finetune.freezing.rules import plan_freezing
-from finetune.job import Job, described, read_texts
+from finetune.job import Job
 from finetune.knobs.settings import KnobsSettings
 from finetune.knobs.table import Outcome, Searched, best_by, write_knobs
 from finetune.knobs.training import KEY, run_training
 from finetune.knobs.trials import Trial, freezes, plan_trials
+from finetune.running import described, read_texts
 from finetune.settings import FinetuneSettings
 from finetune.training.trainer import relevant
 from finetune.winner import Architecture, read_architecture

@@ -9,7 +9,8 @@ import time
 from typing import Any
 
 from features.encoder.blocks import quiet
-from finetune.job import Job, prepared, torch_threads, trained
+from finetune.job import Job
+from finetune.running import prepared, torch_threads, trained
 from finetune.training.trainer import Output
 
 KEY = "training"

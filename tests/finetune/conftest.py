@@ -16,7 +16,8 @@ from features.corpus import Corpus
 from features.encoder.blocks import quiet
 from features.encoder.tokens import load_tokenizer
 from finetune.freezing.rules import rule_of
-from finetune.job import Job, build, tokenised
+from finetune.job import Job
+from finetune.running import build, tokenised
 from finetune.settings import FinetuneSettings
 from finetune.training.callback import Watch
 from finetune.training.trainer import Output, train

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from finetune import job
+from finetune import running
 from finetune.finetune import finetune
 from finetune.training import checkpoints
 from pipeline.cluster import ClusterSettings, executor
@@ -19,14 +19,14 @@ MOMENTS = {
     "rename": (Path, "replace", True),  # a checkpoint is complete but for its name, or a file of it is
     "saved": (checkpoints, "write", False),
     "step": (torch.optim.AdamW, "step", False),
-    "scored": (job, "compute_logits", False),  # test, at the end
+    "scored": (running, "compute_logits", False),  # test, at the end
 }
 
 
 def run(task):
     """Run a training with one thread."""
     torch.set_num_threads(1)
-    job.run_job(task)
+    running.run_job(task)
 
 
 def run_until(task, moment, number):
@@ -72,6 +72,6 @@ def command(task, backend):
     settings = ClusterSettings(backend=backend, workers=2)
     try:
         with Interruption():
-            list(executor(settings)(job.run_job, [task, dataclasses.replace(task, seed=1)]))
+            list(executor(settings)(running.run_job, [task, dataclasses.replace(task, seed=1)]))
     except Interrupted as error:
         sys.exit(error.status)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 
-from finetune.embeddings.job import EmbeddingsJob, run_embeddings_job
-from finetune.job import run_job
+from finetune.embeddings.job import EmbeddingsJob
+from finetune.embeddings.running import run_embeddings_job
+from finetune.running import run_job
 from finetune.training import checkpoints, ranks
 from pipeline.cluster import ranks as processes
 from tests.finetune.conftest import _train_job

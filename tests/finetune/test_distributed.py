@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from finetune.job import run_job
+from finetune.running import run_job
 from pipeline.cli import main
 from results.schema import FINETUNE, FREEZING
 from results.tables import read

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from finetune.finetune import Inputs, JobError, casing, finetune, plan
-from finetune.job import run_job
+from finetune.running import run_job
 from finetune.settings import FinetuneSettings
 from finetune.winner import Architecture
 from pipeline.cluster import serial

@@ -119,7 +119,7 @@ def test_killed_at_random_moments_ends_bit_identical(job, expected):
 
 @pytest.mark.parametrize(
     ("backend", "number"), [("serial", signal.SIGINT), ("serial", signal.SIGTERM), ("loky", signal.SIGTERM)]
-)  # loky and SIGINT: tests/pipeline/test_cluster.py
+)  # loky and SIGINT: tests/pipeline/cluster/test_cluster.py
 def test_a_signal_stops_within_ten_seconds_and_the_next_run_goes_on(job, backend, number):
     stopped = job("stopped", epochs=2000)
     process = processes.begin(killable.command, stopped, backend)

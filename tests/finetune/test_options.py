@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from finetune.job import build
+from finetune.running import build
 from finetune.training.trainer import OPTIMIZERS, parameter_groups, precision_of
 
 

@@ -6,7 +6,7 @@ import torch
 
 from finetune.freezing.gradients import LayerNorms
 from finetune.freezing.mechanism import layer_parameters
-from finetune.job import build
+from finetune.running import build
 
 
 def test_the_mean_over_the_steps_by_hand(make_job):

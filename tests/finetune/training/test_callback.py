@@ -11,7 +11,7 @@ from finetune.evaluation import compute_logits, score_languages
 from finetune.freezing.gradients import LayerNorms
 from finetune.freezing.mechanism import frozen_prefix, layer_parameters
 from finetune.freezing.rules import Watched, plan_freezing
-from finetune.job import build, tokenised
+from finetune.running import build, tokenised
 from finetune.settings import FinetuneSettings
 from finetune.training.callback import EpochCallback, Watch
 from finetune.training.trainer import Output, train

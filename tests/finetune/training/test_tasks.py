@@ -9,7 +9,7 @@ from features.corpus import Corpus
 from features.encoder.tokens import load_tokenizer
 from finetune.freezing.mechanism import layer_parameters
 from finetune.freezing.rules import FreezeEvent
-from finetune.job import build, tokenised
+from finetune.running import build, tokenised
 from finetune.training.callback import Watch
 from finetune.training.tasks import classification, require_finite
 from finetune.training.trainer import Output, fit, train

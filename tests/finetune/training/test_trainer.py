@@ -2,7 +2,7 @@ import dataclasses
 
 import torch
 
-from finetune.job import build
+from finetune.running import build
 from finetune.training.callback import Watch
 from finetune.training.trainer import Output, parameter_groups, train
 

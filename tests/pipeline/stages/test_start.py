@@ -12,7 +12,8 @@ from features.encoder.tokens import load_tokenizer, tokenise
 from features.store import FeatureStore
 from finetune.calibration import softmax
 from finetune.evaluation import compute_logits, score_languages
-from finetune.job import Job, build
+from finetune.job import Job
+from finetune.running import build
 from finetune.settings import FinetuneSettings
 from finetune.winner import read_architecture
 from pipeline.cli import main

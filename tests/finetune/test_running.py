@@ -9,9 +9,9 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from features.corpus import Corpus
-from finetune.job import run_job, torch_threads
 from finetune.model import MCBertForSequenceClassification
 from finetune.rows import layers_text, protocol_of
+from finetune.running import run_job, torch_threads
 
 
 def result(job):

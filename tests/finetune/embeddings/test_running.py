@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 
 from features.encoder.blocks import load_encoder
 from finetune.embeddings.encode import open_sentence_encoder
-from finetune.embeddings.job import EmbeddingsJob, run_embeddings_job
+from finetune.embeddings.job import EmbeddingsJob
+from finetune.embeddings.running import run_embeddings_job
 from finetune.export.saved import load_model
 from finetune.training.resumable import ResumableTrainer
 from tests import processes
