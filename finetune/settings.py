@@ -266,6 +266,11 @@ class FinetuneSettings(TrainingSettings):
         )
         super().__post_init__()
 
+    @property
+    def searches(self) -> bool:
+        """Whether something of phase one is used: layers, pooling, the head's start."""
+        return self.start == "probe" or not (self.layers and self.pooling)
+
 
 def _epoch(key: Any) -> Any:
     """Read an epoch; the keys of a TOML table are texts."""

@@ -9,7 +9,6 @@ import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -20,49 +19,46 @@ from pipeline.evaluation.systems import Beside, System, encoded_systems, frozen_
 from pipeline.evaluation.translations import evaluate, sentence_name
 from pipeline.run import sha256
 from pipeline.stages.extraction import cached
+from pipeline.workspace import Workspace
 from results.schema import REDUCTIONS, TATOEBA
 from results.tables import write
 from search.sentences.retrieval import RetrievalSettings
-
-if TYPE_CHECKING:
-    from pipeline.stages.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
 SHOWN = 5  # skipped sentences named in a warning
 
 
-def retrieval(pipeline: Pipeline, beside: Sequence[Beside] = ()) -> None:
+def retrieval(workspace: Workspace, beside: Sequence[Beside] = ()) -> None:
     """Write ``tatoeba.csv`` and, beside sentence encoders, ``reductions.csv``; needs no labelled texts."""
-    config = pipeline.config
+    config = workspace.config
     settings = config.retrieval
     found = languages(settings)
     inputs = {
         "retrieval": {"languages": found, "neighbours": settings.neighbours, "compat": settings.seed_compat},
         "extract": dataclasses.asdict(config.extract),
-        "encoder": dataclasses.asdict(config.encoder) | pipeline.encoder_identity,
+        "encoder": workspace.encoder_inputs,
         "files": {path.name: sha256(path) for path in files(settings)},
-        "systems": settled(pipeline, "retrieval", beside, TATOEBA.file_name),
+        "systems": settled(workspace, "retrieval", beside, TATOEBA.file_name),
     }
 
     def work() -> list[str]:
         pairs = read_pairs(Path(settings.tatoeba), found)
         rows = texts(pairs, compat=settings.seed_compat)
-        store = FeatureStore.open(cached(pipeline, rows, settings.tatoeba))
-        frozen = frozen_systems(pipeline, store, beside)
+        store = FeatureStore.open(cached(workspace, rows, settings.tatoeba))
+        frozen = frozen_systems(workspace, store, beside)
         _warn_of_skipped(store, pairs)
         systems: list[System] = [*frozen, *encoded_systems(beside, rows)]
-        last = last_layer(pipeline) if beside else None
+        last = last_layer(workspace) if beside else None
         tables = evaluate(pairs, systems, neighbours=settings.neighbours, last=last)
-        folder = pipeline.run.folder
+        folder = workspace.run.folder
         (folder / REDUCTIONS.file_name).unlink(missing_ok=True)
         for table, frame in zip((TATOEBA, REDUCTIONS), tables, strict=True):
             if len(frame):
-                stamp = {name: text for name, text in pipeline.stamp.items() if name not in frame.columns}
-                write(table, frame.assign(**stamp), folder / table.file_name)
+                write(table, workspace.stamped(frame), folder / table.file_name)
         return [table.file_name for table in (TATOEBA, REDUCTIONS) if (folder / table.file_name).is_file()]
 
-    pipeline.run.stage("retrieval", inputs, work, replace=("systems",))
+    workspace.run.stage("retrieval", inputs, work, replace=("systems",))
 
 
 def languages(settings: RetrievalSettings) -> list[str]:

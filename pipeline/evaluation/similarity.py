@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,13 +36,11 @@ from pipeline.evaluation.systems import (
 from pipeline.progress import track
 from pipeline.run import sha256
 from pipeline.stages.extraction import cached
+from pipeline.workspace import Workspace
 from results.schema import STS
 from results.statistics import percentile_interval
 from results.tables import write
 from search.sentences.similarity import HEADLINE, correlations, similarities, spearman_samples
-
-if TYPE_CHECKING:
-    from pipeline.stages.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +50,7 @@ TRAINED = Path("models/embeddings")
 POOLED = re.compile(r"(?P<name>.+)@(?P<layers>\d+(?:\+\d+)*):(?P<pooling>[a-z]+(?:\+[a-z]+)*)")
 
 
-def evaluate(pipeline: Pipeline, encoders: Sequence[SentenceEncoder]) -> None:
+def evaluate(workspace: Workspace, encoders: Sequence[SentenceEncoder]) -> None:
     """Write ``sts.csv``, ``tatoeba.csv`` and ``reductions.csv``, as far as `retrieval` names the sentences.
 
     Raises
@@ -60,44 +58,43 @@ def evaluate(pipeline: Pipeline, encoders: Sequence[SentenceEncoder]) -> None:
     ValueError
         Neither `retrieval.sts` nor `retrieval.tatoeba` is set; sentences or encoders that cannot be used.
     """
-    settings = pipeline.config.retrieval
+    settings = workspace.config.retrieval
     if not settings.sts and not settings.tatoeba:
         raise ValueError(
             "retrieval.sts: got nothing, and so retrieval.tatoeba; accepted: at least one of them"
         )
-    beside = set_beside(pipeline, encoders)
+    beside = set_beside(workspace, encoders)
     if settings.sts:
-        similarity(pipeline, beside)
+        similarity(workspace, beside)
     if settings.tatoeba:
-        retrieval(pipeline, beside)
+        retrieval(workspace, beside)
 
 
-def similarity(pipeline: Pipeline, beside: Sequence[Beside] = ()) -> None:
+def similarity(workspace: Workspace, beside: Sequence[Beside] = ()) -> None:
     """Write ``sts.csv``: every layer x pooling on dev; the best, the baselines and encoders on test, too."""
-    config = pipeline.config
+    config = workspace.config
     settings = config.retrieval
     paths = [path for path in sts_files(Path(settings.sts)) if path.is_file()]
     inputs = {
         "similarity": {"compat": settings.seed_compat},
         "extract": dataclasses.asdict(config.extract),
-        "encoder": dataclasses.asdict(config.encoder) | pipeline.encoder_identity,
+        "encoder": workspace.encoder_inputs,
         "files": {path.name: sha256(path) for path in paths},
-        "systems": settled(pipeline, "similarity", beside, STS.file_name),
+        "systems": settled(workspace, "similarity", beside, STS.file_name),
     }
 
     def work() -> list[str]:
         pairs = read_pairs(Path(settings.sts))
         rows = texts(pairs, compat=settings.seed_compat)
-        store = FeatureStore.open(cached(pipeline, rows, settings.sts))
-        frozen = frozen_systems(pipeline, store, beside)
+        store = FeatureStore.open(cached(workspace, rows, settings.sts))
+        frozen = frozen_systems(workspace, store, beside)
         systems: list[System] = [*frozen, *encoded_systems(beside, rows)]
-        bases = {*(one.layers for one in beside), (last_layer(pipeline),)} if beside else set()
+        bases = {*(one.layers for one in beside), (last_layer(workspace),)} if beside else set()
         table = measure(pairs, systems, bases)
-        stamp = {name: text for name, text in pipeline.stamp.items() if name not in table.columns}
-        write(STS, table.assign(**stamp), pipeline.run.folder / STS.file_name)
+        write(STS, workspace.stamped(table), workspace.run.folder / STS.file_name)
         return [STS.file_name]
 
-    pipeline.run.stage("similarity", inputs, work, replace=("systems",))
+    workspace.run.stage("similarity", inputs, work, replace=("systems",))
 
 
 def read_pairs(path: Path) -> pd.DataFrame:
@@ -225,7 +222,7 @@ _NO_INTERVALS = dict.fromkeys(
 )
 
 
-def evaluate_models(pipeline: Pipeline, models: Sequence[str]) -> None:
+def evaluate_models(workspace: Workspace, models: Sequence[str]) -> None:
     """Evaluate sentence encoders by name beside those that the run has trained; print all of them.
 
     Parameters
@@ -236,7 +233,7 @@ def evaluate_models(pipeline: Pipeline, models: Sequence[str]) -> None:
     from finetune.embeddings.encode import open_sentence_encoder
     from results.report.side_by_side import side_by_side
 
-    trained = [str(path) for path in [pipeline.run.folder / TRAINED] if path.is_dir()]
+    trained = [str(path) for path in [workspace.run.folder / TRAINED] if path.is_dir()]
     encoders: list[SentenceEncoder] = []
     for model in dict.fromkeys([*trained, *models]):
         pooled = POOLED.fullmatch(model)
@@ -245,5 +242,5 @@ def evaluate_models(pipeline: Pipeline, models: Sequence[str]) -> None:
         else:
             layers = [int(layer) for layer in pooled["layers"].split("+")]
             encoders.append(open_sentence_encoder(pooled["name"], layers=layers, pooling=pooled["pooling"]))
-    evaluate(pipeline, encoders)
-    sys.stdout.write(side_by_side(pipeline.run.folder))
+    evaluate(workspace, encoders)
+    sys.stdout.write(side_by_side(workspace.run.folder))

@@ -1,6 +1,6 @@
 """What is compared: layers of the frozen encoder from a feature cache, and sentence encoders beside them.
 
-systems = [*frozen_systems(pipeline, store), *encoded_systems(pipeline, encoders, texts)]
+systems = [*frozen_systems(workspace, store, beside), *encoded_systems(beside, texts)]
 systems[0].vectors(rows)     # (n, dimension), float32
 """
 
@@ -13,17 +13,14 @@ import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from features.encoder.blocks import n_layers
 from features.store import FeatureStore
-from pipeline.stages.extraction import shown
+from pipeline.workspace import Workspace, shown
 from results.schema import POOLINGS, SEED_COMPAT
-
-if TYPE_CHECKING:
-    from pipeline.stages.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +79,7 @@ class Encoded:
 System = Frozen | Encoded
 
 
-def frozen_systems(pipeline: Pipeline, store: FeatureStore, beside: Sequence[Beside] = ()) -> list[Frozen]:
+def frozen_systems(workspace: Workspace, store: FeatureStore, beside: Sequence[Beside] = ()) -> list[Frozen]:
     """Return every layer x pooling of a cache, then the layers that sentence encoders join in every pooling.
 
     Raises
@@ -93,24 +90,24 @@ def frozen_systems(pipeline: Pipeline, store: FeatureStore, beside: Sequence[Bes
     """
     own = [one.layers for one in beside if one.layers]
     if beside:
-        _require(pipeline, store, own)
+        _require(workspace, store, own)
     singles = [(layer,) for layer in store.layers]
     joined = dict.fromkeys(layers for layers in own if layers not in singles)
     return [
         Frozen(
-            store, layers, pooling, _columns(pipeline, "frozen", pipeline.stamp["encoder"], layers, pooling)
+            store, layers, pooling, _columns(workspace, "frozen", workspace.stamp["encoder"], layers, pooling)
         )
         for layers, pooling in itertools.product([*singles, *joined], store.poolings)
     ]
 
 
-def last_layer(pipeline: Pipeline) -> int:
+def last_layer(workspace: Workspace) -> int:
     """Return the number of the frozen encoder's last layer."""
-    return n_layers(pipeline.encoder)
+    return n_layers(workspace.encoder)
 
 
-def _require(pipeline: Pipeline, store: FeatureStore, own: Collection[tuple[int, ...]]) -> None:
-    needed = {last_layer(pipeline), *itertools.chain.from_iterable(own)}
+def _require(workspace: Workspace, store: FeatureStore, own: Collection[tuple[int, ...]]) -> None:
+    needed = {last_layer(workspace), *itertools.chain.from_iterable(own)}
     missing = sorted(needed - set(store.layers))
     if missing:
         raise ValueError(
@@ -138,13 +135,13 @@ class Beside:
     """Columns of its rows."""
 
     @classmethod
-    def of(cls, pipeline: Pipeline, encoder: SentenceEncoder) -> Beside:
+    def of(cls, workspace: Workspace, encoder: SentenceEncoder) -> Beside:
         """Describe an encoder; reads its files. Fine-tuned is what lies among the models of runs."""
         identity = encoder.identity()
         blocks = [str(block).partition(":") for block in identity.get("blocks", ())]
         poolings = [pooling for _, _, pooling in blocks]
         pooling = "+".join(poolings) if len(set(poolings)) > 1 else "".join(poolings[:1])
-        runs = pipeline.run.folder.parent.resolve()
+        runs = workspace.run.folder.parent.resolve()
         ours = Path(encoder.name).resolve().is_relative_to(runs)
         layers = [int(layer) for layer, _, _ in blocks]
         kind = "fine-tuned" if ours else "other"
@@ -152,11 +149,11 @@ class Beside:
             encoder,
             hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16],
             tuple(sorted(set(layers))) if ours else (),
-            _columns(pipeline, kind, shown(encoder.name), layers, pooling),
+            _columns(workspace, kind, shown(encoder.name), layers, pooling),
         )
 
 
-def set_beside(pipeline: Pipeline, encoders: Sequence[SentenceEncoder]) -> list[Beside]:
+def set_beside(workspace: Workspace, encoders: Sequence[SentenceEncoder]) -> list[Beside]:
     """Describe sentence encoders.
 
     Raises
@@ -166,7 +163,7 @@ def set_beside(pipeline: Pipeline, encoders: Sequence[SentenceEncoder]) -> list[
     """
     found: list[Beside] = []
     for encoder in encoders:
-        described = Beside.of(pipeline, encoder)
+        described = Beside.of(workspace, encoder)
         if any(described.columns == other.columns for other in found):
             called = described.columns["encoder"]
             raise ValueError(f"--model {encoder.name}: another is called {called!r}, too; rename one")
@@ -197,18 +194,18 @@ def encoded_systems(beside: Sequence[Beside], texts: Texts) -> list[Encoded]:
 
 
 def _columns(
-    pipeline: Pipeline, kind: str, encoder: str, layers: Sequence[int], pooling: str
+    workspace: Workspace, kind: str, encoder: str, layers: Sequence[int], pooling: str
 ) -> dict[str, str]:
-    compat = SEED_COMPAT if pipeline.config.retrieval.seed_compat else ""
+    compat = SEED_COMPAT if workspace.config.retrieval.seed_compat else ""
     joined = "+".join(map(str, layers))
     return {"system": kind + compat, "encoder": encoder, "layers": joined, "pooling": pooling}
 
 
-def settled(pipeline: Pipeline, stage: str, beside: Sequence[Beside], output: str) -> dict[str, Any]:
+def settled(workspace: Workspace, stage: str, beside: Sequence[Beside], output: str) -> dict[str, Any]:
     """Return the systems that a stage's results should hold: these, or what is there if it has these already.
 
     So results with further systems are not made poorer by asking for fewer.
     """
     wanted = {" ".join(one.columns.values()).strip(): one.digest for one in beside}
-    there: dict[str, Any] = pipeline.run.inputs(stage).get("systems", {})
-    return there if wanted.items() <= there.items() and (pipeline.run.folder / output).is_file() else wanted
+    there: dict[str, Any] = workspace.run.inputs(stage).get("systems", {})
+    return there if wanted.items() <= there.items() and (workspace.run.folder / output).is_file() else wanted

@@ -1,1 +1,1 @@
-"""The stages, wired: each reads one artifact and writes the next."""
+"""The stages, wired: `pipeline` has the method's own, in order; `runners` names all of them."""

@@ -28,15 +28,15 @@ from pipeline.evaluation.systems import frozen_systems
 from pipeline.evaluation.translations import evaluate
 from pipeline.progress import track
 from pipeline.run import read_json, sha256, write_json
-from pipeline.stages.extraction import cached, shown
+from pipeline.stages.extraction import cached
 from pipeline.stages.texts import short_names
+from pipeline.workspace import Workspace, shown
 from results.schema import REJECTED, TATOEBA, TEXTS
 from results.tables import write
 from search.sentences.translations import MEAN
 
 if TYPE_CHECKING:
     from finetune.winner import Architecture
-    from pipeline.stages.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -46,28 +46,28 @@ SEARCHED = f"{FOLDER}/{TATOEBA.file_name}"
 BEST = f"{FOLDER}/layers.json"
 
 
-def embeddings(pipeline: Pipeline) -> None:
+def embeddings(workspace: Workspace) -> None:
     """Write ``embeddings.csv``, ``models/embeddings``, and how near translations and like sentences are."""
-    settings = pipeline.config.embeddings
+    settings = workspace.config.embeddings
     if not settings.max_length:
-        settings = dataclasses.replace(settings, max_length=pipeline.config.encoder.max_length)
-    read(pipeline, settings)
+        settings = dataclasses.replace(settings, max_length=workspace.config.encoder.max_length)
+    read(workspace, settings)
     if settings.searches:
-        search(pipeline, settings)
+        search(workspace, settings)
     inputs = {
         "embeddings": dataclasses.asdict(settings),
-        "encoder": dataclasses.asdict(pipeline.config.encoder) | pipeline.encoder_identity,
-        "pairs": sha256(pipeline.run.folder / PAIRS),
-        "best": sha256(pipeline.run.folder / BEST) if settings.searches else None,
+        "encoder": workspace.encoder_inputs,
+        "pairs": sha256(workspace.run.folder / PAIRS),
+        "best": sha256(workspace.run.folder / BEST) if settings.searches else None,
     }
-    pipeline.run.stage("embeddings", inputs, lambda: _train(pipeline, settings))
-    if pipeline.config.retrieval.tatoeba or pipeline.config.retrieval.sts:
+    workspace.run.stage("embeddings", inputs, lambda: _train(workspace, settings))
+    if workspace.config.retrieval.tatoeba or workspace.config.retrieval.sts:
         from pipeline.evaluation.similarity import evaluate_models
 
-        evaluate_models(pipeline, ())
+        evaluate_models(workspace, ())
 
 
-def read(pipeline: Pipeline, settings: EmbeddingsSettings) -> None:
+def read(workspace: Workspace, settings: EmbeddingsSettings) -> None:
     """Write the pairs, read from their files and checked."""
     corpus = settings.corpus
     if not corpus.path:
@@ -80,11 +80,11 @@ def read(pipeline: Pipeline, settings: EmbeddingsSettings) -> None:
         "corpus": dataclasses.asdict(corpus),
         "files": {name: sha256(Path(file)) for file, name in short_names(files).items()},
     }
-    pipeline.run.stage("pairs", inputs, lambda: _read(pipeline, settings))
+    workspace.run.stage("pairs", inputs, lambda: _read(workspace, settings))
 
 
-def _read(pipeline: Pipeline, settings: EmbeddingsSettings) -> list[str]:
-    corpus, folder = settings.corpus, pipeline.run.folder
+def _read(workspace: Workspace, settings: EmbeddingsSettings) -> list[str]:
+    corpus, folder = settings.corpus, workspace.run.folder
     bad = BadRows(corpus.on_bad, corpus.columns)
     with _own_keys():
         found = checked_corpus(read_corpus(corpus, bad), corpus, corpus.path, bad)
@@ -95,7 +95,7 @@ def _read(pipeline: Pipeline, settings: EmbeddingsSettings) -> list[str]:
         path.unlink(missing_ok=True)
         return [PAIRS]
     names = rejected["file"].map(short_names(list(rejected["file"])))
-    write(REJECTED, rejected.assign(file=names, **pipeline.stamp), path)
+    write(REJECTED, rejected.assign(file=names, **workspace.stamp), path)
     return [PAIRS, f"{FOLDER}/{REJECTED.file_name}"]
 
 
@@ -111,7 +111,7 @@ def _own_keys() -> Iterator[None]:
         ) from error
 
 
-def search(pipeline: Pipeline, settings: EmbeddingsSettings) -> None:
+def search(workspace: Workspace, settings: EmbeddingsSettings) -> None:
     """Find the frozen encoder's layer and pooling whose nearest dev sentences are most often translations.
 
     Raises
@@ -119,26 +119,25 @@ def search(pipeline: Pipeline, settings: EmbeddingsSettings) -> None:
     ValueError
         There are no dev sentences to search, or no such layer and pooling was cached.
     """
-    config = pipeline.config
+    config = workspace.config
     folder = parallel_folder(settings, config.retrieval.tatoeba)
     names = languages_in(folder)
     inputs = {
         "asked": {"layers": list(settings.layers), "pooling": settings.pooling},
         "extract": dataclasses.asdict(config.extract),
-        "encoder": dataclasses.asdict(config.encoder) | pipeline.encoder_identity,
+        "encoder": workspace.encoder_inputs,
         "files": {path.name: sha256(path) for path in pair_files(folder, names) if path.is_file()},
     }
 
     def work() -> list[str]:
         pairs = dev_pairs(folder, names)
-        store = FeatureStore.open(cached(pipeline, texts(pairs), str(folder)))
-        rows, _ = evaluate(pairs, frozen_systems(pipeline, store), neighbours=config.retrieval.neighbours)
-        write_json(pipeline.run.folder / BEST, best(rows, settings))
-        stamp = {name: text for name, text in pipeline.stamp.items() if name not in rows.columns}
-        write(TATOEBA, rows.assign(**stamp), pipeline.run.folder / SEARCHED)
+        store = FeatureStore.open(cached(workspace, texts(pairs), str(folder)))
+        rows, _ = evaluate(pairs, frozen_systems(workspace, store), neighbours=config.retrieval.neighbours)
+        write_json(workspace.run.folder / BEST, best(rows, settings))
+        write(TATOEBA, workspace.stamped(rows), workspace.run.folder / SEARCHED)
         return [SEARCHED, BEST]
 
-    pipeline.run.stage("embeddings-search", inputs, work)
+    workspace.run.stage("embeddings-search", inputs, work)
 
 
 def parallel_folder(settings: EmbeddingsSettings, reported: str) -> Path:
@@ -210,7 +209,7 @@ def best(rows: pd.DataFrame, settings: EmbeddingsSettings) -> dict[str, Any]:
     }
 
 
-def architecture_of(pipeline: Pipeline, settings: EmbeddingsSettings) -> Architecture:
+def architecture_of(workspace: Workspace, settings: EmbeddingsSettings) -> Architecture:
     """Return the layers and pooling to train: the settings', or the search's."""
     from finetune.winner import Architecture
 
@@ -218,7 +217,7 @@ def architecture_of(pipeline: Pipeline, settings: EmbeddingsSettings) -> Archite
         return Architecture(
             layers=tuple(sorted(settings.layers)), pooling=settings.pooling, probe_protocol=None
         )
-    found = read_json(pipeline.run.folder / BEST, ("layers", "pooling"))
+    found = read_json(workspace.run.folder / BEST, ("layers", "pooling"))
     return Architecture(
         layers=tuple(found["layers"]),
         pooling=str(found["pooling"]),
@@ -227,22 +226,22 @@ def architecture_of(pipeline: Pipeline, settings: EmbeddingsSettings) -> Archite
     )
 
 
-def _train(pipeline: Pipeline, settings: EmbeddingsSettings) -> list[str]:
+def _train(workspace: Workspace, settings: EmbeddingsSettings) -> list[str]:
     from finetune.embeddings.train import train_embeddings
     from finetune.finetune import Inputs
 
     train_embeddings(
         settings,
         Inputs(
-            corpus=pipeline.run.folder / PAIRS,
+            corpus=workspace.run.folder / PAIRS,
             source_language=settings.corpus.source_language,
             winner=None,
-            encoder=pipeline.encoder,
-            out=pipeline.run.folder,
+            encoder=workspace.encoder,
+            out=workspace.run.folder,
         ),
-        architecture_of(pipeline, settings),
-        execute=training_executor(pipeline.config.cluster),
-        stamp=pipeline.stamp,
+        architecture_of(workspace, settings),
+        execute=training_executor(workspace.config.cluster),
+        stamp=workspace.stamp,
         track=track,
     )
     return ["embeddings.csv", "embeddings_freezing.csv"]

@@ -6,7 +6,6 @@ python -m pipeline export --config demo --candidate 3    another one by id or ra
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import re
 from typing import TYPE_CHECKING
@@ -30,7 +29,7 @@ def export(pipeline: Pipeline, candidate: str = "") -> None:
     """
     pipeline.searched()
     inputs = {
-        "encoder": dataclasses.asdict(pipeline.config.encoder) | pipeline.encoder_identity,
+        "encoder": pipeline.encoder_inputs,
         "winner": sha256(pipeline.winner),
     }
     if not candidate:

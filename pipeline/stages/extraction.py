@@ -7,21 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipeline.cluster import encoding_executor, threads_per_encoder
-from pipeline.config import CHECKOUT
 from pipeline.progress import track
-
-if TYPE_CHECKING:
-    from pipeline.stages.pipeline import Pipeline
-
+from pipeline.workspace import Workspace, shown
 
 SEARCH = ("gridsearch", "export")
 TRAIN = ("knobs", "finetune", "report")
 
 
-def cached(pipeline: Pipeline, texts: Iterable[tuple[str, ...]], source: str) -> Path:
+def cached(workspace: Workspace, texts: Iterable[tuple[str, ...]], source: str) -> Path:
     """Return the folder of the cache of these texts, made where it is not there.
 
     Parameters
@@ -33,14 +28,14 @@ def cached(pipeline: Pipeline, texts: Iterable[tuple[str, ...]], source: str) ->
     """
     from features.extraction import Means, extract
 
-    config = pipeline.config
-    with pipeline.interruption.polled() as check:
+    config = workspace.config
+    with workspace.interruption.polled() as check:
         return extract(
             texts,
-            pipeline.encoder,
+            workspace.encoder,
             encoder=config.encoder,
             settings=config.extract,
-            cache=pipeline.cache,
+            cache=workspace.cache,
             corpus=shown(source),
             means=Means(
                 execute=encoding_executor(config.cluster),
@@ -52,7 +47,7 @@ def cached(pipeline: Pipeline, texts: Iterable[tuple[str, ...]], source: str) ->
         )
 
 
-def require_known_layers(pipeline: Pipeline, stage: str) -> None:
+def require_known_layers(workspace: Workspace, stage: str) -> None:
     """Refuse layers that `stage` would not find, before the encoder reads every text.
 
     Raises
@@ -60,14 +55,14 @@ def require_known_layers(pipeline: Pipeline, stage: str) -> None:
     ValueError
         The encoder has not as many, or extract.layers leaves them out.
     """
-    config = pipeline.config
-    searched = stage in SEARCH or (stage in TRAIN and pipeline.searches)
+    config = workspace.config
+    searched = stage in SEARCH or (stage in TRAIN and workspace.searches)
     trained = config.finetune.layers if stage in TRAIN else ()
     if not searched and not trained:
         return
     from features.encoder.blocks import n_layers, require_layers
 
-    deepest, extracted = n_layers(pipeline.encoder), config.extract.layers
+    deepest, extracted = n_layers(workspace.encoder), config.extract.layers
     if trained:
         require_layers(trained, deepest, "finetune.layers")
     if searched:
@@ -77,11 +72,3 @@ def require_known_layers(pipeline: Pipeline, stage: str) -> None:
         if left_out:
             accepted = f"those of extract.layers, {', '.join(map(str, extracted))}"
             raise ValueError(f"gridsearch.layers: got {left_out[0]}, accepted: {accepted}")
-
-
-def shown(path: str) -> str:
-    """Return a path inside the checkout relative to it, so that results do not name a machine's folders."""
-    try:
-        return str(Path(path).resolve().relative_to(CHECKOUT.resolve())) if Path(path).exists() else path
-    except ValueError:
-        return Path(path).name

@@ -21,7 +21,7 @@ from finetune.settings import FinetuneSettings
 from pipeline.cluster import executor
 from pipeline.progress import track
 from pipeline.run import sha256
-from pipeline.stages.start import searches, starting_point
+from pipeline.stages.start import starting_point
 
 if TYPE_CHECKING:
     from pipeline.stages.pipeline import Pipeline
@@ -37,7 +37,7 @@ def knobs(pipeline: Pipeline) -> None:
     settings, base = pipeline.config.knobs, _base(pipeline)
     tried = [trial.settings for trial in plan_trials(settings, base) if trial.settings is not None]
     phase_one: list[Path] = []
-    if any(map(searches, tried)):
+    if any(one.searches for one in tried):
         pipeline.searched()
         phase_one = [pipeline.winner, pipeline.run.folder / "gridsearch.csv"]
     else:
@@ -45,7 +45,7 @@ def knobs(pipeline: Pipeline) -> None:
     inputs: dict[str, Any] = {
         "knobs": dataclasses.asdict(settings),
         "finetune": {name: value for name, value in dataclasses.asdict(base).items() if name != "seeds"},
-        "encoder": dataclasses.asdict(pipeline.config.encoder) | pipeline.encoder_identity,
+        "encoder": pipeline.encoder_inputs,
         "texts": sha256(pipeline.texts),
         "phase one": [sha256(path) for path in phase_one],
     }
@@ -96,7 +96,7 @@ def winner_of(pipeline: Pipeline) -> Callable[[FinetuneSettings], Path | None]:
 
     def find(settings: FinetuneSettings) -> Path | None:
         if settings.start != "probe":
-            return pipeline.winner if searches(settings) else None
+            return pipeline.winner if settings.searches else None
         wanted = settings.layers, settings.pooling
         if wanted not in starts:
             name = "-".join(["winner", *map(str, settings.layers), *filter(None, [settings.pooling])])

@@ -10,16 +10,14 @@ from __future__ import annotations
 import dataclasses
 import logging
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from pipeline._version import __version__
 from pipeline.cluster import kept_executor, training_executor
-from pipeline.config import Config
-from pipeline.interruption import Interruption
 from pipeline.progress import track
-from pipeline.run import Run, read_json, sha256, stamped_versions
-from pipeline.stages.extraction import cached, shown
+from pipeline.run import sha256
+from pipeline.stages.extraction import cached
+from pipeline.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -29,57 +27,8 @@ TABLES = ("corpus.csv", "gridsearch.csv", "confusion.csv", *EVIDENCE, "predictio
           "knobs.csv", "sts.csv", "tatoeba.csv", "reductions.csv")  # fmt: skip
 
 
-class Pipeline:
-    """One configuration in one run folder.
-
-    Parameters
-    ----------
-    config : Config
-        What to do.
-    run : Run
-        Where results go.
-    cache : Path
-        Folder of all feature caches; caches are shared between runs.
-    interruption : Interruption
-        Signals that long work polls.
-    """
-
-    def __init__(self, config: Config, run: Run, cache: Path, interruption: Interruption) -> None:
-        self.config, self.run, self.cache, self.interruption = config, run, cache, interruption
-        self.texts = run.folder / "texts.csv"
-        self.winner = run.folder / "winner.json"
-
-    @property
-    def stamp(self) -> dict[str, str]:
-        """Columns that every results row carries."""
-        return {
-            "run": self.run.name,
-            "config_digest": self.config.digest,
-            "encoder": shown(self.config.encoder.path),
-            "versions": stamped_versions(),
-            "transfer": self.config.prepare.transfer_name,
-        }
-
-    @property
-    def searches(self) -> bool:
-        """Whether phase two takes something from phase one: layers, pooling, the head's start."""
-        from pipeline.stages.start import searches
-
-        return searches(self.config.finetune)
-
-    @cached_property
-    def encoder(self) -> Path:
-        """Local folder of the encoder."""
-        from features.encoder.trust import open_encoder
-
-        return open_encoder(self.config.encoder, self.cache)
-
-    @cached_property
-    def encoder_identity(self) -> dict[str, str]:
-        """Checksums of the encoder's weights, config and tokenizer."""
-        from features.encoder.trust import encoder_identity
-
-        return encoder_identity(self.encoder)
+class Pipeline(Workspace):
+    """The stages of a workspace; each makes sure of those before it."""
 
     @cached_property
     def _machine(self) -> Any:
@@ -118,7 +67,7 @@ class Pipeline:
         self.prepare()
         inputs = {
             "extract": dataclasses.asdict(self.config.extract),
-            "encoder": dataclasses.asdict(self.config.encoder) | self.encoder_identity,
+            "encoder": self.encoder_inputs,
             "texts": sha256(self.texts),
         }
         if not self._cache_there():
@@ -182,8 +131,8 @@ class Pipeline:
         examples.write(
             path,
             y=corpus.y,
-            language=corpus.table["language"].to_numpy(dtype=str),
-            split=split.astype(str),
+            language=corpus.table["language"].tolist(),
+            split=split.tolist(),
             labels=corpus.labels,
             source_language=corpus.source_language,
             ids=corpus.table["id"].tolist(),
@@ -214,7 +163,7 @@ class Pipeline:
             self.prepare()
         inputs = {
             "finetune": dataclasses.asdict(self.config.finetune),
-            "encoder": dataclasses.asdict(self.config.encoder) | self.encoder_identity,
+            "encoder": self.encoder_inputs,
             "texts": sha256(self.texts),
             "winner": sha256(self.winner) if self.searches else None,
         }
@@ -263,19 +212,6 @@ class Pipeline:
         tested = write_conclusions(self.run.folder, self.stamp)
         drawn = build(self.run.folder, figures=True)
         return [tested.name, *(path.relative_to(self.run.folder).as_posix() for path in drawn)]
-
-    def corpus(self) -> Any:
-        """Read the run's texts.csv as a `features.corpus.Corpus`."""
-        from features.corpus import Corpus
-        from results.schema import TEXTS
-        from results.tables import read
-
-        return Corpus.of(read(TEXTS, self.texts), self.config.corpus.source_language, str(self.texts))
-
-    def cache_folder(self) -> Path:
-        """Return the folder of the feature cache that the run's extraction made or found."""
-        record = read_json(self.run.folder / "cache.json", ("digest",))
-        return self.cache / str(record["digest"])
 
     def _cache_there(self) -> bool:
         path = self.run.folder / "cache.json"

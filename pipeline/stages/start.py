@@ -12,25 +12,17 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from finetune.settings import FinetuneSettings
 from pipeline.run import write_json
-
-if TYPE_CHECKING:
-    from pipeline.stages.pipeline import Pipeline
+from pipeline.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
 FILES = ("start.json", "start.npz")
 
 
-def searches(settings: FinetuneSettings) -> bool:
-    """Tell whether phase two takes something from phase one: layers, pooling, the head's start."""
-    return settings.start == "probe" or not (settings.layers and settings.pooling)
-
-
-def starting_point(pipeline: Pipeline, settings: FinetuneSettings, into: Path) -> Path:
+def starting_point(workspace: Workspace, settings: FinetuneSettings, into: Path) -> Path:
     """Fit the classifier again, calibrate it, write it into a folder, and return the path of start.json.
 
     Raises
@@ -42,15 +34,15 @@ def starting_point(pipeline: Pipeline, settings: FinetuneSettings, into: Path) -
     from finetune.probe import fit_temperature, fold
     from search.refit import find_linear, refit
 
-    if pipeline.config.extract.special_tokens != "include":
+    if workspace.config.extract.special_tokens != "include":
         raise ValueError(
             'finetune.start: got "probe" with extract.special_tokens = "exclude", but a model pools over the '
             'special tokens too; accepted: "include", or finetune.start = "random"'
         )
-    out, corpus = pipeline.run.folder, pipeline.corpus()
+    out, corpus = workspace.run.folder, workspace.corpus()
     row = find_linear(out, n_labels=len(corpus.labels), layers=settings.layers, pooling=settings.pooling)
-    store = pipeline.cache_folder()
-    found = refit(row, pipeline.config.gridsearch, store=store, out=out)
+    store = workspace.cache_folder()
+    found = refit(row, workspace.config.gridsearch, store=store, out=out)
     if found.probe is None:
         raise ValueError(f"finetune.start: {row['candidate_id']} has no weights; accepted: random")
     head = fold(found.probe.arrays())

@@ -1,0 +1,101 @@
+"""What every stage works in: a configuration, its run's folder, the caches, and what is read from them.
+
+python -m pytest tests/pipeline/test_cli.py
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config import CHECKOUT, Config
+from pipeline.interruption import Interruption
+from pipeline.run import Run, read_json, stamped_versions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from features.corpus import Corpus
+
+
+class Workspace:
+    """One configuration in one run folder.
+
+    Parameters
+    ----------
+    config : Config
+        What to do.
+    run : Run
+        Where results go.
+    cache : Path
+        Folder of all feature caches; caches are shared between runs.
+    interruption : Interruption
+        Signals that long work polls.
+    """
+
+    def __init__(self, config: Config, run: Run, cache: Path, interruption: Interruption) -> None:
+        self.config, self.run, self.cache, self.interruption = config, run, cache, interruption
+        self.texts = run.folder / "texts.csv"
+        self.winner = run.folder / "winner.json"
+
+    @property
+    def stamp(self) -> dict[str, str]:
+        """Columns that every results row carries."""
+        return {
+            "run": self.run.name,
+            "config_digest": self.config.digest,
+            "encoder": shown(self.config.encoder.path),
+            "versions": stamped_versions(),
+            "transfer": self.config.prepare.transfer_name,
+        }
+
+    @property
+    def searches(self) -> bool:
+        """Whether phase two takes something from phase one: layers, pooling, the head's start."""
+        return self.config.finetune.searches
+
+    @cached_property
+    def encoder(self) -> Path:
+        """Local folder of the encoder."""
+        from features.encoder.trust import open_encoder
+
+        return open_encoder(self.config.encoder, self.cache)
+
+    @cached_property
+    def encoder_identity(self) -> dict[str, str]:
+        """Checksums of the encoder's weights, config and tokenizer."""
+        from features.encoder.trust import encoder_identity
+
+        return encoder_identity(self.encoder)
+
+    @property
+    def encoder_inputs(self) -> dict[str, Any]:
+        """What the record of a stage says of the encoder: its settings, its files' checksums."""
+        return dataclasses.asdict(self.config.encoder) | self.encoder_identity
+
+    def stamped(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return rows of a table with the run's stamp; columns that they have stay as they are."""
+        return rows.assign(**{name: text for name, text in self.stamp.items() if name not in rows.columns})
+
+    def corpus(self) -> Corpus:
+        """Read the run's texts.csv as a `features.corpus.Corpus`."""
+        from features.corpus import Corpus
+        from results.schema import TEXTS
+        from results.tables import read
+
+        return Corpus.of(read(TEXTS, self.texts), self.config.corpus.source_language, str(self.texts))
+
+    def cache_folder(self) -> Path:
+        """Return the folder of the feature cache that the run's extraction made or found."""
+        record = read_json(self.run.folder / "cache.json", ("digest",))
+        return self.cache / str(record["digest"])
+
+
+def shown(path: str) -> str:
+    """Return a path inside the checkout relative to it, so that results do not name a machine's folders."""
+    try:
+        return str(Path(path).resolve().relative_to(CHECKOUT.resolve())) if Path(path).exists() else path
+    except ValueError:
+        return Path(path).name
