@@ -132,6 +132,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands.choices["evaluate-embeddings"].add_argument(
         "--model",
+        dest="models",
         action="append",
         default=[],
         metavar="NAME[@LAYERS:POOLING]",
@@ -203,10 +204,9 @@ def _config(args: argparse.Namespace) -> Config:
 
 
 def _stage(args: argparse.Namespace, interruption: Interruption) -> int:
-    from pipeline.stages.export import export
     from pipeline.stages.extraction import require_known_layers
     from pipeline.stages.pipeline import Pipeline
-    from pipeline.stages.runners import STAGES as RUNNERS
+    from pipeline.stages.runners import RUNNERS
 
     config = _config(args)
     run = Run(args.runs, Path(args.config).stem if args.run is None else args.run, base=config.base)
@@ -214,14 +214,8 @@ def _stage(args: argparse.Namespace, interruption: Interruption) -> int:
     pipeline = Pipeline(config, run, args.cache, interruption)
     if not (run.folder / "cache.json").is_file():
         require_known_layers(pipeline, args.stage)
-    if getattr(args, "candidate", None):
-        export(pipeline, args.candidate)
-    elif args.stage == "evaluate-embeddings":
-        from pipeline.evaluation.similarity import evaluate_models
-
-        evaluate_models(pipeline, args.model)
-    else:
-        RUNNERS[args.stage](pipeline)
+    options = {name: value for name in ("candidate", "models") if (value := getattr(args, name, None))}
+    RUNNERS[args.stage](pipeline, **options)
     log.info("%s -> %s", args.stage, run.folder)
     return 0
 

@@ -5,7 +5,7 @@ python -m pipeline retrieval --config demo retrieval.tatoeba=tatoeba/v1
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pipeline.stages.pipeline import Pipeline
 
@@ -16,10 +16,10 @@ def _retrieval(pipeline: Pipeline) -> None:
     retrieval(pipeline)
 
 
-def _evaluate_embeddings(pipeline: Pipeline) -> None:
+def _evaluate_embeddings(pipeline: Pipeline, models: Sequence[str] = ()) -> None:
     from pipeline.evaluation.similarity import evaluate_models
 
-    evaluate_models(pipeline, ())
+    evaluate_models(pipeline, models)
 
 
 def _embeddings(pipeline: Pipeline) -> None:
@@ -34,13 +34,13 @@ def _knobs(pipeline: Pipeline) -> None:
     knobs(pipeline)
 
 
-def _export(pipeline: Pipeline) -> None:
+def _export(pipeline: Pipeline, candidate: str = "") -> None:
     from pipeline.stages.export import export
 
-    export(pipeline)
+    export(pipeline, candidate)
 
 
-STAGES: dict[str, Callable[[Pipeline], None]] = {
+RUNNERS: dict[str, Callable[..., None]] = {
     "prepare": Pipeline.prepare,
     "extract": Pipeline.extract,
     "gridsearch": Pipeline.gridsearch,

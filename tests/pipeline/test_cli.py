@@ -16,7 +16,7 @@ from features.encoder.pooled import PooledEncoder
 from pipeline.cli import _config, build_parser, main
 from pipeline.cluster import ClusterSettings
 from pipeline.cluster.dask import LostClusterError
-from pipeline.stages.runners import STAGES
+from pipeline.stages.runners import RUNNERS
 from tests import processes
 
 
@@ -112,7 +112,7 @@ def test_a_lost_cluster_is_one_line_and_status_1(monkeypatch, capsys):
     def lost(_):
         raise LostClusterError("dask: the scheduler went away; run the same command again to go on")
 
-    monkeypatch.setitem(STAGES, "gridsearch", lost)
+    monkeypatch.setitem(RUNNERS, "gridsearch", lost)
     assert main(["gridsearch"]) == 1
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mcbert:")]
     assert len(said) == 1
