@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-# what runs their blocks, processes on several ports, is tests/pipeline/test_cluster_doc.py and
+# what runs their blocks, processes on several ports, is tests/pipeline/cluster/test_cluster_doc.py and
 # tests/finetune/test_distributed.py
 TESTED = ("docs/cluster.md", "docs/freezing.md")
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)

@@ -20,7 +20,7 @@ INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 
 
 TESTED_PAGES = {
-    "docs/cluster.md": "tests/pipeline/test_cluster_doc.py",
+    "docs/cluster.md": "tests/pipeline/cluster/test_cluster_doc.py",
     "docs/freezing.md": "tests/finetune/test_distributed.py",
 }
 TESTED = {
@@ -28,9 +28,10 @@ TESTED = {
     "mcbert caches --remove":
         "tests/pipeline/commands/test_caches.py::test_a_cache_is_removed_by_what_begins_its_digest",
     "mcbert extract --config tickets.toml --scheduler tls://host:8786 --tls-ca ca.pem --tls-cert me.pem "
-    "--tls-key me-key.pem": "tests/pipeline/test_scheduler.py::test_a_running_scheduler_is_used_over_tls",
+    "--tls-key me-key.pem":
+        "tests/pipeline/cluster/test_scheduler.py::test_a_running_scheduler_is_used_over_tls",
     "mcbert extract --config tickets.toml --workers 4":
-        "tests/pipeline/test_scheduler.py::test_two_processes_make_the_same_cache_as_one",
+        "tests/pipeline/cluster/test_scheduler.py::test_two_processes_make_the_same_cache_as_one",
     "mcbert gridsearch --config demo --run content extract.special_tokens=exclude --budget 120":
         "tests/features/extraction/test_extract.py::test_every_setting_is_part_of_the_identity",
     "mcbert gridsearch --config demo --run single extract.storage_dtype=float32 --budget 120":

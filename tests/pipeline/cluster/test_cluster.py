@@ -172,7 +172,7 @@ def test_whatever_is_started_here_listens_on_loopback_only(tmp_path, backend, le
     """Scheduler and its dashboard, two nannies, two workers and their dashboards; loky listens to nobody."""
     script = tmp_path / "listening.py"
     script.write_text(LISTENING)
-    command = [sys.executable, str(script), str(Path(__file__).parents[2]), backend]
+    command = [sys.executable, str(script), str(Path(__file__).parents[3]), backend]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     n_processes, _, ports = done.stdout.partition(" ")
     addresses = re.findall(r"ip='([^']*)'", ports)
@@ -208,7 +208,7 @@ if __name__ == "__main__":
 def test_an_interrupt_ends_it_and_its_workers_within_seconds(tmp_path, backend, to):
     script = tmp_path / "slow.py"
     script.write_text(SLOW)
-    command = [sys.executable, str(script), str(Path(__file__).parents[2]), backend]
+    command = [sys.executable, str(script), str(Path(__file__).parents[3]), backend]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
     ) as process:
@@ -227,7 +227,7 @@ def test_an_interrupt_ends_it_and_its_workers_within_seconds(tmp_path, backend, 
 def test_workers_die_with_a_driver_that_is_killed(tmp_path, backend):
     script = tmp_path / "slow.py"
     script.write_text(SLOW)
-    command = [sys.executable, str(script), str(Path(__file__).parents[2]), backend]
+    command = [sys.executable, str(script), str(Path(__file__).parents[3]), backend]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout.readline() == "going\n"
         family = psutil.Process(process.pid).children(recursive=True)
