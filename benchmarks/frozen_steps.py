@@ -16,19 +16,16 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from trained_ways import BATCH, Bench
 from transformers import PreTrainedModel
 
 from finetune.freezing.mechanism import layer_parameters
 from finetune.freezing.rules import FreezeEvent
 from finetune.training.tasks import Texts
 
-if TYPE_CHECKING:
-    from training_steps import Bench
-
-BATCH = 32
 FROZEN = (0, 2, 4, 6, 8, 10)  # blocks of 12, the embeddings below them too
 PER_STAGE = 6  # steps between freezings; the first and the last of them are not counted
 
