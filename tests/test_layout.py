@@ -1,6 +1,8 @@
 """Imports point one way, and heavy libraries stay where they belong."""
 
 import ast
+import graphlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +53,27 @@ def test_imports_point_one_way(path):
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
 def test_modules_stay_short(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+def module_of(name):
+    """The file that a dotted name, perhaps of something in a module, is found in; None outside."""
+    for parts in (name.split("."), name.split(".")[:-1]):
+        for path in (ROOT.joinpath(*parts).with_suffix(".py"), ROOT.joinpath(*parts, "__init__.py")):
+            if parts and path.is_file():
+                return path
+    return None
+
+
+def test_no_modules_import_each_other():
+    graph = {path: {module_of(name) for name in imported(path)} - {None, path} for path in modules()}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_what_a_docstring_tells_to_run_is_there():
+    for path in modules():
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        told = re.findall(r"\b(?:tests|benchmarks|samples|docs)/[\w/]+\.\w+", docstring)
+        assert [name for name in told if not (ROOT / name).exists()] == [], path
 
 
 @pytest.mark.parametrize(
