@@ -191,7 +191,8 @@ def _finished(
     running: dict[Any, tuple[T, Any]] = {}
     crew = _Crew(client)
     while True:
-        room = (1 if alone else IN_FLIGHT * max(1, crew.size())) - len(running)
+        n_workers = crew.size()  # looked at when alone, too: with no worker left, nothing would ever finish
+        room = (1 if alone else IN_FLIGHT * max(1, n_workers)) - len(running)
         for task in islice(source, max(0, room)):
             future = client.submit(function, task, pure=False)
             running[future.key] = (task, future)
