@@ -19,6 +19,7 @@ from results.frames import KINDS, read, unlike
 from results.report import numbers
 from results.report.canvas import GREY, MID_BLUE, ORANGE, finish, symbol_legend
 from results.report.charts import SYSTEM_NAMES
+from results.report.figures import FOLDER, write_figures
 from results.report.report import Specs, as_json, environment, library, read_run
 from results.report.sections import Run, records
 from results.schema import PREDICTIONS, SYSTEMS
@@ -39,7 +40,7 @@ MOST = len(_COLOURS)
 
 
 def build(folders: Sequence[Path], listed: pd.DataFrame, path: Path) -> Path:
-    """Write the page.
+    """Write the page, and every figure of it as SVG and PNG into a folder beside it, `NAME-figures`.
 
     Parameters
     ----------
@@ -76,6 +77,8 @@ def build(folders: Sequence[Path], listed: pd.DataFrame, path: Path) -> Path:
         .render(**shown, specs=as_json(specs), library=library() if specs else "")
     )
     files.write_text(path, html)
+    if specs:
+        write_figures(specs, path.with_name(f"{path.stem}-{FOLDER}"))
     log.info("runs: %d side by side -> %s", len(runs), path)
     return path
 

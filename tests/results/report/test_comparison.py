@@ -1,3 +1,4 @@
+import re
 import shutil
 
 import pytest
@@ -55,6 +56,13 @@ def test_verdicts_stand_side_by_side(html, runs):
     assert [row["claim"] for row in rows] == [claim.words for claim in CLAIMS.values()]
     assert rows[1]["verdicts"] == {"first": "supported", "second": "supported"}
     assert html.count('class="verdict supported"') >= 2
+
+
+def test_every_figure_lies_beside_the_page(html, runs):
+    drawn = sorted(path.name for path in (runs[0].parent / "comparison-figures").iterdir())
+    systems = sorted(set(re.findall(r'"(system-\w+)":', html)))
+    assert drawn == sorted(f"{name}.{kind}" for name in systems for kind in ("png", "svg"))
+    assert len(systems) == 4
 
 
 def test_what_is_unlike_is_said_first_and_nothing_is_paired(runs, tmp_path):
