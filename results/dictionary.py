@@ -34,8 +34,7 @@ needed.
   so rows of several runs can be put into one table. For figures published elsewhere they are empty.
 - **Protocol and seed** are columns where a choice or random numbers had part. `corpus.csv` and `effects.csv`
   choose nothing; `table1.csv` and `knobs.csv` are means over `n_seeds` seeds; where tables of the search have
-  no `seed`, `candidate_id` holds it; for an encoder trained here, in `sts.csv`, `tatoeba.csv` and
-  `reductions.csv`, see the first seed in `embeddings.csv`.
+  no `seed`, `candidate_id` holds it.
 - **Layers** are numbered as in the encoder: 0 the embedding output, 1 to N the transformer blocks; `6+8+11`
   is the concatenation of three.
 - **Protocols.** `source-dev` chose by dev labels of the source language only (true zero-shot); `target-dev`

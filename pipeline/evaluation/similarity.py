@@ -198,6 +198,7 @@ class _Split:
             found = self.found[k][name]
             yield {
                 **system.columns,
+                **system.made,
                 "split": self.split,
                 "similarity": name,
                 "n_pairs": len(self.scores),

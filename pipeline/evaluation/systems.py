@@ -13,16 +13,19 @@ import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from features.encoder.blocks import n_layers
 from features.store import FeatureStore
 from pipeline.workspace import Workspace, shown
-from results.schema import POOLINGS, SEED_COMPAT
+from results.schema import EMBEDDINGS, POOLINGS, SEED_COMPAT
+from results.tables import read
 
 log = logging.getLogger(__name__)
+
+_MADE_ELSEWHERE: Mapping[str, object] = {"protocol": "", "seed": None}
 
 Texts = Sequence[tuple[str, str, str]]
 
@@ -49,6 +52,7 @@ class Frozen:
     layers: tuple[int, ...]
     pooling: str
     columns: Mapping[str, str]
+    made: ClassVar[Mapping[str, object]] = {"protocol": "last", "seed": None}
 
     def kept(self, rows: np.ndarray) -> np.ndarray:
         """Return which rows have states, bool (n,)."""
@@ -66,6 +70,7 @@ class Encoded:
     states: np.ndarray
     layers: tuple[int, ...]
     columns: Mapping[str, str]
+    made: Mapping[str, object]
 
     def kept(self, rows: np.ndarray) -> np.ndarray:
         """Return which rows are finite, bool (n,)."""
@@ -132,7 +137,10 @@ class Beside:
     """Layers of the frozen encoder that it was made of, each once, ascending; none of other models."""
 
     columns: Mapping[str, str]
-    """Columns of its rows."""
+    """Columns of its rows that name it."""
+
+    made: Mapping[str, object]
+    """Columns that say how: protocol and seed."""
 
     @classmethod
     def of(cls, workspace: Workspace, encoder: SentenceEncoder) -> Beside:
@@ -150,6 +158,7 @@ class Beside:
             hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16],
             tuple(sorted(set(layers))) if ours else (),
             _columns(workspace, kind, shown(encoder.name), layers, pooling),
+            _made(runs, Path(encoder.name).resolve()) if ours else _MADE_ELSEWHERE,
         )
 
 
@@ -189,7 +198,7 @@ def encoded_systems(beside: Sequence[Beside], texts: Texts) -> list[Encoded]:
         states = np.asarray(one.encoder.encode(distinct), dtype=np.float32)
         if states.ndim != 2 or len(states) != len(distinct):
             raise ValueError(f"--model {name}: got {states.shape} for {len(distinct)} texts")
-        systems.append(Encoded(states[rows], one.layers, one.columns))
+        systems.append(Encoded(states[rows], one.layers, one.columns, one.made))
     return systems
 
 
@@ -199,6 +208,13 @@ def _columns(
     compat = SEED_COMPAT if workspace.config.retrieval.seed_compat else ""
     joined = "+".join(map(str, layers))
     return {"system": kind + compat, "encoder": encoder, "layers": joined, "pooling": pooling}
+
+
+def _made(runs: Path, model: Path) -> Mapping[str, object]:
+    """Look up the protocol and the seed of a run's sentence encoder: the first seed's weights are saved."""
+    table = runs / model.relative_to(runs).parts[0] / EMBEDDINGS.file_name
+    rows = read(EMBEDDINGS, table).to_dict("records") if table.is_file() else []
+    return {"protocol": str(rows[0]["protocol"]), "seed": int(rows[0]["seed"])} if rows else _MADE_ELSEWHERE
 
 
 def settled(workspace: Workspace, stage: str, beside: Sequence[Beside], output: str) -> dict[str, Any]:

@@ -114,6 +114,7 @@ class _Split:
             error = interval.difference if language == MEAN else (n - n_right) / n
             yield {
                 **system.columns,
+                **system.made,
                 "language": language,
                 "direction": direction,
                 "score": score,
@@ -141,6 +142,7 @@ class _Split:
             for case, (direction, score) in enumerate(CASES):
                 yield {
                     **system.columns,
+                    **system.made,
                     "baseline_layers": base.columns["layers"],
                     "baseline_pooling": base.pooling,
                     "language": language,

@@ -33,6 +33,16 @@ _SYSTEM = text(
     "marks first, as the original's very likely were",
     tuple(name + end for name in SENTENCE_SYSTEMS for end in ("", SEED_COMPAT)),
 )
+_MADE = (
+    text(
+        "protocol",
+        "how the system was chosen, as elsewhere; last for the layers of the frozen encoder, all of which "
+        "are measured; empty for other encoders",
+        PROTOCOLS,
+        nullable=True,
+    ),
+    count("seed", "random seed of its training; empty for what was not trained here", nullable=True),
+)
 _LAYERS = layers("layers", "layers whose pooled states are joined; empty where not known", nullable=True)
 _POOLING = poolings("pooling", "pooling over the tokens; empty where not known", nullable=True)
 _SPLIT = text("split", "dev: for choosing; test: for reporting", ("dev", "test"))
@@ -77,6 +87,7 @@ STS = Table(
         _SYSTEM,
         _LAYERS,
         _POOLING,
+        *_MADE,
         _SPLIT,
         _SIMILARITY,
         count("n_pairs", "pairs of sentences", "pairs", least=2),
@@ -108,6 +119,7 @@ TATOEBA = Table(
         _SYSTEM,
         _LAYERS,
         _POOLING,
+        *_MADE,
         _LANGUAGE,
         _SPLIT,
         _DIRECTION,
@@ -135,6 +147,7 @@ REDUCTIONS = Table(
         _SYSTEM,
         _LAYERS,
         _POOLING,
+        *_MADE,
         layers("baseline_layers", "layers of the frozen baseline"),
         poolings("baseline_pooling", "its pooling"),
         _LANGUAGE,

@@ -11,12 +11,9 @@ from results.schema import (
     PUBLISHED,
     PUBLISHED_STS,
     PUBLISHED_TATOEBA,
-    REDUCTIONS,
     REJECTED,
     STAMP,
-    STS,
     TABLES,
-    TATOEBA,
     TEXTS,
     VECTOR_IDS,
 )
@@ -31,8 +28,7 @@ def test_every_row_of_a_run_carries_the_stamp():
 
 def test_every_table_that_a_choice_had_part_in_names_the_protocol():
     nothing_chosen = {TEXTS, REJECTED, CORPUS, EFFECTS, LABELS, VECTOR_IDS, NEIGHBOURS}
-    told_by_embeddings = {STS, TATOEBA, REDUCTIONS}
-    assert {t for t in TABLES if t.column("protocol") is None} == nothing_chosen | told_by_embeddings
+    assert {t for t in TABLES if t.column("protocol") is None} == nothing_chosen
 
 
 def test_gridsearch_starts_with_what_an_analyst_looks_for():

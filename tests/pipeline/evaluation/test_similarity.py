@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -20,8 +21,8 @@ from pipeline.interruption import Interruption
 from pipeline.run import Run
 from pipeline.stages.pipeline import Pipeline
 from results.report.side_by_side import side_by_side
-from results.schema import REDUCTIONS, STS, TATOEBA
-from results.tables import read, validate
+from results.schema import EMBEDDINGS, REDUCTIONS, STAMP, STS, TATOEBA
+from results.tables import read, validate, write
 from tests.conftest import WORDS
 
 DATA = os.environ.get("MCBERT_DATA", "")
@@ -111,10 +112,22 @@ def of(frame, **wanted):
     return frame
 
 
+def trained(path):
+    """Write the curves of two trainings, the weights of the first of which are saved."""
+    row = dict.fromkeys(STAMP, "x") | {
+        "transfer": "zero-shot", "objective": "ranking", "epoch": 1, "step": 4, "language": "en",
+        "split": "dev", "accuracy": 0.5, "loss": 0.7, "n_pairs": 9, "layers": "2+3", "pooling": "mean",
+        "seconds": 1.0, "protocol": "target-dev", "chosen": True, "frozen_layers": "", "train_loss": 0.6,
+    }  # fmt: skip
+    path.parent.mkdir(parents=True)
+    write(EMBEDDINGS, pd.DataFrame([row | {"seed": seed} for seed in (3, 1)]), path)
+
+
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory, data, encoder_folder):
     folder = furnished(tmp_path_factory.mktemp("evaluated"), data, encoder_folder)
     ours = folder / "runs/mine/models/embeddings"
+    trained(folder / "runs/mine/embeddings.csv")
     evaluate(pipeline(folder), [Bags(), Bags(str(ours), blocks=["2:mean", "3:mean"])])
     return folder
 
@@ -133,6 +146,14 @@ def test_every_frozen_layer_and_every_encoder_on_dev_and_the_chosen_on_test(eval
     splits = tatoeba.groupby("split")["layers"].nunique()
     assert splits["dev"] == 5 + 1 + 1
     assert splits["test"] <= 4
+
+
+def test_rows_tell_how_a_system_was_chosen_and_the_seed_of_its_training(evaluated):
+    how = {"frozen": ("last", ""), "fine-tuned": ("target-dev", "3"), "other": ("", "")}
+    for table in tables(evaluated):
+        seeds = table["seed"].astype("string").fillna("")
+        told = set(zip(table["system"], table["protocol"], seeds, strict=True))
+        assert told == {(system, *how[system]) for system in set(table["system"])}
 
 
 def test_figures_are_those_of_the_plain_way(evaluated):

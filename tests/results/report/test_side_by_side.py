@@ -13,8 +13,12 @@ SYSTEMS = [("frozen", "enc", "12", "mean"), ("frozen", "enc", "6", "max"), ("fin
            ("other", "LaBSE<b>", "", "")]  # fmt: skip
 
 
+FROZEN = {"protocol": "last", "seed": None}
+
+
 def named(system):
-    return STAMPED | dict(zip(("system", "encoder", "layers", "pooling"), system, strict=True))
+    made = {"protocol": "source-dev", "seed": 0} if system[0] == "fine-tuned" else FROZEN
+    return STAMPED | made | dict(zip(("system", "encoder", "layers", "pooling"), system, strict=True))
 
 
 def sts_rows(systems=SYSTEMS):
