@@ -11,18 +11,18 @@ from collections.abc import Hashable, Mapping, Sequence
 import pandas as pd
 
 from results.report.charts import SYSTEM_NAMES
+from results.report.headings import Heading, heading
 from results.report.wording import percent, points, spoken
 from results.schema import POOLINGS, SYSTEMS
 
 
 @dataclasses.dataclass(frozen=True)
 class Numbers:
-    """A small table of texts: its first columns name a row, the others hold numbers."""
+    """A small table of texts; the first cell of a row names it."""
 
     caption: str
-    header: Sequence[str]
+    header: Sequence[Heading]
     rows: Sequence[Sequence[str]]
-    n_named: int = 1
 
 
 def heat_maps(cells: Mapping[str, pd.DataFrame]) -> Numbers:
@@ -46,8 +46,9 @@ def heat_maps(cells: Mapping[str, pd.DataFrame]) -> Numbers:
             for pooling in POOLINGS
             if pooling in set(frame["pooling"])
         ]
-    header = ["language", "pooling", *(f"layer {layer}" for layer in layers)]
-    return Numbers("Best dev micro-F1 in percent of a single layer.", header, rows, 2)
+    scored = [heading("gridsearch.dev_f1_{language}", f"layer {layer}") for layer in layers]
+    header = [heading("corpus.language"), heading("gridsearch.pooling"), *scored]
+    return Numbers("Best dev micro-F1 in percent of a single layer.", header, rows)
 
 
 def effects(rows: pd.DataFrame, names: Mapping[str, str]) -> Numbers:
@@ -63,8 +64,10 @@ def effects(rows: pd.DataFrame, names: Mapping[str, str]) -> Numbers:
         ]
         for row in rows.to_dict("records")
     ]
-    header = ["choice", "level", "split", "effect", "95% interval", "comparisons"]
-    return Numbers("Mean differences of micro-F1 in points.", header, lines, 3)
+    named = {"factor": "choice", "low": "95% interval", "n": "comparisons"}
+    columns = ("factor", "level", "split", "effect", "low", "n")
+    header = [heading(f"effects.{name}", named.get(name, "")) for name in columns]
+    return Numbers("Mean differences of micro-F1 in points.", header, lines)
 
 
 def sizes(rows: pd.DataFrame) -> Numbers:
@@ -80,7 +83,10 @@ def sizes(rows: pd.DataFrame) -> Numbers:
         for size in rows["n_layers"].unique()
     ]
     caption = "Dev micro-F1 in percent, mean over target languages."
-    return Numbers(caption, ["number of layers", "best", "median", "candidates"], lines)
+    scored = [heading("gridsearch.dev_f1_{language}", name) for name in ("best", "median")]
+    n_layers = heading("gridsearch.n_layers", "number of layers")
+    candidates = heading("gridsearch.candidate_id", "candidates", counted=True)
+    return Numbers(caption, [n_layers, *scored, candidates], lines)
 
 
 def confusion(cells: pd.DataFrame, languages: Sequence[str]) -> Numbers:
@@ -93,7 +99,8 @@ def confusion(cells: pd.DataFrame, languages: Sequence[str]) -> Numbers:
         for true in labels
     ]
     caption = "Test texts of the searched winner by true label (down) and predicted label (across)."
-    return Numbers(caption, ["language", "true label", *labels], lines, 2)
+    header = [heading("confusion.language"), heading("confusion.label", "true label")]
+    return Numbers(caption, [*header, *(heading("confusion.n", label) for label in labels)], lines)
 
 
 def curves(rows: pd.DataFrame, languages: Sequence[str]) -> Numbers:
@@ -114,7 +121,9 @@ def curves(rows: pd.DataFrame, languages: Sequence[str]) -> Numbers:
         if any((language, system, epoch) in found for epoch in epochs)
     ]
     caption = "Dev accuracy in percent, mean over the seeds; in brackets the worst and the best seed."
-    return Numbers(caption, ["language", "system", *(f"epoch {epoch}" for epoch in epochs)], lines, 2)
+    header = [heading("finetune.language"), heading("finetune.system")]
+    header += [heading("finetune.accuracy", f"epoch {epoch}") for epoch in epochs]
+    return Numbers(caption, header, lines)
 
 
 def by_run(rows: pd.DataFrame, runs: Sequence[str], languages: Sequence[str]) -> Numbers:
@@ -125,7 +134,8 @@ def by_run(rows: pd.DataFrame, runs: Sequence[str], languages: Sequence[str]) ->
         [spoken(language), *(percent(found.get((run, language), unknown)) for run in runs)]
         for language in languages
     ]
-    return Numbers("Test accuracy in percent, mean over the seeds.", ["language", *runs], lines)
+    header = [heading("table1.language"), *(heading("table1.accuracy", run) for run in runs)]
+    return Numbers("Test accuracy in percent, mean over the seeds.", header, lines)
 
 
 def _of_seeds(row: Mapping[Hashable, float] | None) -> str:

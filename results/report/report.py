@@ -24,6 +24,7 @@ from results.report import conclusion_sections, search_sections, sections, wordi
 from results.report.candidates import candidates
 from results.report.charts import SYSTEM_NAMES
 from results.report.figures import FOLDER, vega_version, write_figures
+from results.report.headings import heading
 from results.schema import (
     CONCLUSIONS,
     CONFUSION,
@@ -263,6 +264,7 @@ def environment() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     filled.filters |= {"percent": wording.percent, "points": wording.points}
+    filled.globals["heading"] = heading
     return filled
 
 

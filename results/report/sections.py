@@ -159,7 +159,6 @@ def embeddings(run: Run) -> dict[str, Any] | None:
         "measured": (side_by_side.MEASURED_HEADER, side_by_side.measured(*tables)),
         "published": (side_by_side.PUBLISHED_HEADER, side_by_side.published()),
         "apart": side_by_side.APART,
-        "n_named": {"measured": len(side_by_side.SYSTEM), "published": 3},
     }
 
 

@@ -1,6 +1,6 @@
 """Sentence embeddings in one table: what a run measured, and below it, apart, what is published.
 
-print(side_by_side(Path("results/runs/demo")))
+python -m pytest tests/results/report/test_side_by_side.py
 """
 
 from __future__ import annotations
@@ -12,19 +12,25 @@ from typing import Any
 import pandas as pd
 
 from results.columns import Table
+from results.report.headings import Heading, heading
 from results.schema import PUBLISHED_STS, PUBLISHED_TATOEBA, REDUCTIONS, STS, TATOEBA
 from results.tables import read
 
 PUBLISHED = Path(__file__).parents[1] / "published"
 SYSTEM = ["system", "encoder", "layers", "pooling"]
 MEASURED_HEADER = (
-    *SYSTEM,
-    "STS test Spearman (95%)",
-    "above the best frozen (95%)",
-    "Tatoeba test error (95%)",
-    "errors avoided beside the last layer's mean (95%)",
+    *(heading(f"sts.{name}") for name in SYSTEM),
+    heading("sts.spearman", "STS test Spearman (95%)"),
+    heading("sts.versus_frozen", "above the best frozen (95%)"),
+    heading("tatoeba.error_rate", "Tatoeba test error (95%)"),
+    heading("reductions.reduction", "errors avoided beside the last layer's mean (95%)"),
 )
-PUBLISHED_HEADER = ("system", "casing", "protocol", "STS test Spearman", "Tatoeba error", "languages")
+PUBLISHED_HEADER = (
+    *(heading(f"published/tatoeba.{name}") for name in ("system", "casing", "protocol")),
+    heading("published/sts.spearman", "STS test Spearman"),
+    heading("published/tatoeba.error_rate", "Tatoeba error"),
+    heading("published/tatoeba.language", "languages"),
+)
 APART = (
     "Published elsewhere, on other terms (casing, protocol, versions of the data: results/published/): to be "
     "read beside the table above, not ranked with it."
@@ -126,6 +132,6 @@ def _interval(row: dict[Any, Any] | None, names: Sequence[str], sign: str) -> st
     return f"{value} [{low}, {high}]"
 
 
-def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    cells = [header, ["---"] * len(header), *lines]
+def _table(header: Sequence[Heading], lines: Sequence[Sequence[str]]) -> str:
+    cells = [[each.words for each in header], ["---"] * len(header), *lines]
     return "".join("| " + " | ".join(line) + " |\n" for line in cells)

@@ -7,6 +7,7 @@ from results import schema, tables
 from results.conclusions.claims import CLAIMS
 from results.leaderboard import leaderboard
 from results.report import comparison
+from tests.results.report.test_headings import untitled
 from tests.results.test_frames import texts
 
 
@@ -63,6 +64,11 @@ def test_every_figure_lies_beside_the_page(html, runs):
     systems = sorted(set(re.findall(r'"(system-\w+)":', html)))
     assert drawn == sorted(f"{name}.{kind}" for name in systems for kind in ("png", "svg"))
     assert len(systems) == 4
+
+
+def test_headings_of_the_schema_s_columns_say_what_it_declares(html):
+    assert untitled(html) == {"first", "second", "run", "system", "difference", "told apart"}
+    assert html.count('scope="row" title="runs*.csv, ') >= 8
 
 
 def test_what_is_unlike_is_said_first_and_nothing_is_paired(runs, tmp_path):
