@@ -38,6 +38,8 @@ _._one_thread
 _.log_of_its_own
 _.quick
 _.handle_starttag  # HTMLParser
+_.handle_endtag
+_.handle_data
 _.tell  # file objects that h5py writes to
 _.flush
 _._USE_PSUTIL  # loky

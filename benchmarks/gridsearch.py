@@ -41,13 +41,6 @@ from search.space import Candidate, FeatureSet, GridsearchSettings, Space
 
 CORES = 2
 NEAR = 0.01  # a margin below this share of the spread of the plain decision function is a near-tie
-STAMP = {
-    "run": "bench",
-    "config_digest": "none",
-    "encoder": "made",
-    "versions": "mcbert 0",
-    "transfer": "zero-shot",
-}
 
 
 def main() -> None:
@@ -87,7 +80,9 @@ def search(settings: GridsearchSettings, store: Path, texts: Path, out: Path) ->
     cluster = ClusterSettings(backend="loky", workers=CORES)
     began = time.perf_counter()
     with peak.Memory() as memory:
-        gridsearch(settings, store=store, examples=texts, out=out, execute=executor(cluster), stamp=STAMP)
+        gridsearch(
+            settings, store=store, examples=texts, out=out, execute=executor(cluster), stamp=made_states.STAMP
+        )
     seconds = time.perf_counter() - began
     table = read(GRIDSEARCH, out / "gridsearch.csv")
     took = (table["fit_seconds"] + table["score_seconds"]).groupby(table["classifier"]).apply(list)

@@ -26,13 +26,6 @@ from search.gridsearch import gridsearch
 from search.space import GridsearchSettings
 
 BACKENDS, WORKERS = ("loky", "dask"), (1, 2)
-STAMP = {
-    "run": "bench",
-    "config_digest": "none",
-    "encoder": "made",
-    "versions": "mcbert 0",
-    "transfer": "zero-shot",
-}
 Times = tuple[float, float]  # seconds of the search, of the tables
 
 
@@ -47,7 +40,7 @@ def once(settings: GridsearchSettings, cluster: ClusterSettings, store: Path, ex
     with tempfile.TemporaryDirectory() as out:
         began = time.perf_counter()
         places = {"store": store, "examples": examples, "out": Path(out)}
-        gridsearch(settings, **places, execute=executor(cluster), stamp=STAMP, track=timed)
+        gridsearch(settings, **places, execute=executor(cluster), stamp=made_states.STAMP, track=timed)
         return ends[-1] - began, time.perf_counter() - ends[-1]
 
 

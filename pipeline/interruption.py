@@ -15,6 +15,8 @@ from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+_Handler = Callable[[int, FrameType | None], object] | int | None
+
 
 class Interrupted(KeyboardInterrupt):
     """The user or the system asked this process to stop.
@@ -44,7 +46,7 @@ class Interruption:
     def __init__(self) -> None:
         self._received = 0
         self._polled = False
-        self._before: dict[int, object] = {}
+        self._before: dict[int, _Handler] = {}
 
     def __enter__(self) -> Interruption:
         """Take the signals over; only the main thread can."""
@@ -55,7 +57,7 @@ class Interruption:
     def __exit__(self, *_: object) -> None:
         """Give the signals back."""
         for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.signal(number, handler)
 
     def _handle(self, number: int, _: FrameType | None) -> None:
         if self._received:

@@ -8,7 +8,7 @@ What is called here is called by all of them, at the same point: who leaves one 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ def decided(decide: Callable[[], T]) -> T:
     value, failure = decision[0]
     if failure is not None:
         raise failure
-    return value  # type: ignore[return-value]  # None only where `decide` returned it
+    return cast(T, value)  # None only where `decide` returned it
 
 
 def summed(part: np.ndarray) -> np.ndarray:

@@ -113,7 +113,7 @@ def _middle_against_outer(rows: pd.DataFrame) -> Contrast:
     share = {str(layer): 1 / len(middle) for layer in middle} | {
         str(layer): -1 / len(outer) for layer in outer
     }
-    best = str(_best(single)["layers"])  # type: ignore[index]
+    best = str(single.iloc[0]["layers"])  # `finished` sorted them
     return Contrast(
         claim="middle",
         comparison=f"{shown}, over {n_groups} poolings and classifiers (best alone on dev: layer {best})",
