@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.cli import main as mcbert
+from results import overall
 from results.schema import PREDICTIONS, TABLE1
 from results.tables import read
 
@@ -47,7 +48,7 @@ def main() -> None:
     ):
         raise SystemExit(2)
     folder = Path("results/runs") / args.run
-    table = read(TABLE1, folder / "table1.csv")
+    table = overall.read(TABLE1, folder / "table1.csv")
     table = table[table["source"] == "measured"].set_index(["system", "language"])
     systems = [s for s in SYSTEMS if s in table.index.get_level_values("system")]
     languages = list(table.loc["baseline"].index)

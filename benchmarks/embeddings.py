@@ -33,6 +33,7 @@ from features.corpus.formats.parallel import languages_in, read_pairs
 from features.corpus.formats.stsbenchmark import read_stsbenchmark
 from finetune.embeddings.encode import open_sentence_encoder
 from pipeline.cli import main as mcbert
+from results import overall
 from results.schema import REDUCTIONS, STS, TATOEBA
 from results.tables import read
 
@@ -104,9 +105,9 @@ def _mcbert(command: list[str]) -> None:
 
 def figures_of(run: Path) -> dict[str, Any]:
     """Return what a run measured on test, each with its interval where there is one."""
-    tatoeba = only(read(TATOEBA, run / TATOEBA.file_name), WHERE)
+    tatoeba = only(overall.read(TATOEBA, run / TATOEBA.file_name), WHERE)
     sts = only(read(STS, run / STS.file_name), {"split": "test", "similarity": "cosine"})
-    cuts = only(read(REDUCTIONS, run / REDUCTIONS.file_name), WHERE)
+    cuts = only(overall.read(REDUCTIONS, run / REDUCTIONS.file_name), WHERE)
     (found,) = tatoeba[tatoeba["system"].ne("frozen")].to_dict("records")
     (judged,) = sts[sts["system"].ne("frozen")].to_dict("records")
     named = {f"{row['baseline_layers']} {row['baseline_pooling']}": row for row in cuts.to_dict("records")}

@@ -32,7 +32,7 @@ from finetune.rows import protocol_of
 from finetune.running import read_texts, run_job
 from finetune.settings import WATCHING, FinetuneSettings, TrainingSettings
 from finetune.winner import Architecture, read_architecture
-from results import table1, tables
+from results import overall, table1, tables
 from results.columns import Table
 from results.schema import FINETUNE, FREEZING, PREDICTIONS, TABLE1
 
@@ -253,7 +253,7 @@ def gather(jobs: Sequence[Job], architecture: Architecture, *, casing: str) -> N
     frame = table1.build(
         everything, stamp, protocols=protocols, casing=casing, source_language=jobs[0].source_language
     )
-    tables.write(TABLE1, frame, out / TABLE1.file_name)
+    overall.write(TABLE1, frame, out / TABLE1.file_name)
 
 
 def measured(jobs: Sequence[AnyJob], key: str) -> list[dict[str, Any]]:

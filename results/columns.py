@@ -9,7 +9,7 @@ import dataclasses
 import fnmatch
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 Dtype = Literal["string", "int", "float", "bool"]
@@ -79,7 +79,7 @@ class Column:
         if self.dtype == "string" and _RUN.match(cell):
             return "an apostrophe in front of what a spreadsheet would run as a formula"
         if self.allowed:
-            words = "one of " + ", ".join(self.allowed)
+            words = ("one of " if len(self.allowed) > 1 else "") + ", ".join(self.allowed)
         elif self.form_meaning:
             words = self.form_meaning
         else:
@@ -132,6 +132,23 @@ class Column:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Sums:
+    """Rows that sum up others; they stand in a table of their own, so that no text counts twice."""
+
+    row: str
+    """What one of them is."""
+
+    by: Mapping[str, str] = dataclasses.field(hash=False)
+    """The columns and the words in them that tell them: a row that has any of these sums up others."""
+
+    columns: tuple[Column, ...]
+    """The columns that are declared otherwise for them."""
+
+    without: tuple[str, ...] = ()
+    """The columns that they do not have."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Table:
     """One kind of CSV file: its name, what a row is, its columns in order, and those that identify a row."""
 
@@ -149,6 +166,32 @@ class Table:
 
     key: tuple[str, ...]
     """Columns that together identify a row; no two rows share them."""
+
+    sums: Sums | None = None
+    """The rows that sum up those of this table, if there are any."""
+
+    @property
+    def overall(self) -> Table | None:
+        """The table of the rows that sum up this one's, `NAME_overall.csv`."""
+        if self.sums is None:
+            return None
+        other = {column.name: column for column in self.sums.columns}
+        return Table(
+            file_name=self.file_name.removesuffix(".csv") + "_overall.csv",
+            meaning=f"The rows that sum up those of {self.file_name}.",
+            row=self.sums.row,
+            columns=tuple(
+                other.get(column.name, column)
+                for column in self.columns
+                if column.name not in self.sums.without
+            ),
+            key=self.key,
+        )
+
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """The names of this table's file and, if there is one, of that of the sums."""
+        return (self.file_name, *((self.overall.file_name,) if self.overall else ()))
 
     def is_name(self, file_name: str) -> bool:
         """Tell whether a file of this name (no folder) is one of these tables."""

@@ -6,6 +6,7 @@ python -m results.dictionary > results/README.md
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 
 from results.columns import Column, Table
 from results.schema import TABLES
@@ -20,8 +21,9 @@ needed.
 
 - **Numbers are raw.** Accuracies and F1 are shares from 0 to 1, written with all digits that make the number;
   nothing is rounded before it is ranked, nothing is in percent. Only the report rounds.
-- **Rows are tidy**: no totals, no blank lines, no comments. The one row kind that sums up others is language
-  `mean`, the mean over the target languages.
+- **Rows are tidy**: no totals, no blank lines, no comments. Rows that sum up others have files of their own,
+  `NAME_overall.csv` beside `NAME.csv`: means over the target languages (their language is `mean`), whose
+  intervals cannot be had from the languages', and both directions of a search together.
 - **An empty cell** means "none" in a text column and "not known" in a number column. The words NA, null and
   nan are texts like any other: `results.tables.read` keeps them; with plain pandas use
   `keep_default_na=False`.
@@ -79,16 +81,29 @@ candidate, one column per distinct text; positions in `labels`), for every dev a
 
 def render() -> str:
     """Give the whole text of the README."""
-    return _OPENING + "".join(_section(table) for table in TABLES)
+    twins = {table.overall.file_name for table in TABLES if table.overall}
+    return _OPENING + "".join(_section(table) for table in TABLES if table.file_name not in twins)
 
 
 def _section(table: Table) -> str:
-    rows = "".join(_row(column) for column in table.columns)
-    return (
-        f"\n## {table.file_name}\n\n{table.meaning} One row is {table.row}; "
-        f"`{'`, `'.join(table.key)}` {'identifies' if len(table.key) == 1 else 'together identify'} it.\n\n"
-        f"| column | type | unit | meaning | accepted |\n|---|---|---|---|---|\n{rows}"
+    told = f"\n## {table.file_name}\n\n{table.meaning} One row is {table.row}; {_key(table)} it.\n\n"
+    if table.sums is None or table.overall is None:
+        return told + _columns(table.columns)
+    without = f"It has no `{'`, `'.join(table.sums.without)}`; else the" if table.sums.without else "The"
+    overall = (
+        f"\n### {table.overall.file_name}\n\n{table.overall.meaning} One row is {table.sums.row}. "
+        f"{without} columns and the key are the same, but for these declarations:\n\n"
     )
+    return told + _columns(table.columns) + overall + _columns(table.sums.columns)
+
+
+def _key(table: Table) -> str:
+    return f"`{'`, `'.join(table.key)}` {'identifies' if len(table.key) == 1 else 'together identify'}"
+
+
+def _columns(columns: Iterable[Column]) -> str:
+    rows = "".join(_row(column) for column in columns)
+    return f"| column | type | unit | meaning | accepted |\n|---|---|---|---|---|\n{rows}"
 
 
 def _row(column: Column) -> str:

@@ -12,11 +12,11 @@ from typing import Any
 
 import pandas as pd
 
-from results import summaries, tables
+from results import overall, summaries
 from results.frames import digest_of_test
 from results.report.report import source_language
-from results.schema import CORPUS, GRIDSEARCH, RUNS, STAMP, TABLE1, TOP
-from results.table1 import BASELINE, MEAN, UNFROZEN, ordered_languages
+from results.schema import CORPUS, GRIDSEARCH, MEAN, RUNS, STAMP, TABLE1, TOP
+from results.table1 import BASELINE, UNFROZEN, ordered_languages
 
 _READ = {"gridsearch": GRIDSEARCH, "top": TOP, "table1": TABLE1, "corpus": CORPUS}
 _GAIN = ["versus_baseline", "low", "high"]
@@ -66,7 +66,7 @@ def _tables(folder: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
     for name, table in _READ.items():
         if (folder / table.file_name).is_file():
             try:
-                found[name] = tables.read(table, folder / table.file_name)
+                found[name] = overall.read(table, folder / table.file_name)
             except ValueError as error:
                 problems.append(" ".join(str(error).split()))
     return found, problems

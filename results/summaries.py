@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from results.schema import GRIDSEARCH
-from results.table1 import MEAN, ordered_languages
+from results.schema import GRIDSEARCH, MEAN
+from results.table1 import ordered_languages
 
 SHARES = ("unknown_share", "marks_lost_share", "truncated_share")
 """Shares that table CORPUS has for each label."""

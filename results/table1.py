@@ -13,11 +13,9 @@ import numpy as np
 import pandas as pd
 
 from results import statistics, tables
-from results.schema import NOT_STATED, PUBLISHED, STAMP, SYSTEMS, TABLE1
+from results.schema import MEAN, NOT_STATED, PUBLISHED, STAMP, SYSTEMS, TABLE1
 
 BASELINE, UNFROZEN = "baseline", "mcbert"
-MEAN = "mean"
-"""The language of rows that average a system's target languages."""
 
 _XNLI = Path(__file__).parent / "published" / "xnli.csv"
 

@@ -19,8 +19,8 @@ from finetune.job import Job
 from finetune.knobs.settings import KnobsSettings
 from finetune.knobs.trials import Trial
 from finetune.rows import SEES, layers_text, protocol_of
-from results import table1, tables
-from results.schema import KNOBS
+from results import overall, table1
+from results.schema import KNOBS, MEAN
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ def write_knobs(
     stamp: Mapping[str, object],
     path: Path,
 ) -> None:
-    """Write knobs.csv into a folder, the best trial first, failed ones last."""
+    """Write knobs.csv and knobs_overall.csv into a folder, the best trial first, failed ones last."""
     ranked = ranking(knobs.protocol, outcomes, corpus.source_language)
     failed = [outcome for outcome in outcomes if outcome.status == "error"]
     first = _correctness(outcomes[0], corpus) if outcomes[0].status == "ok" else None
@@ -96,7 +96,7 @@ def write_knobs(
         fixed = _fixed(outcome, knobs) | {"rank": place if outcome.status == "ok" else None}
         rows += [cells | fixed | dict(stamp) for cells in _measured(outcome, corpus, first)]
     frame = pd.DataFrame(rows, columns=[column.name for column in KNOBS.columns])
-    tables.write(KNOBS, frame.astype({"rank": "Int64", "n_seeds": "Int64"}), path / KNOBS.file_name)
+    overall.write(KNOBS, frame.astype({"rank": "Int64", "n_seeds": "Int64"}), path / KNOBS.file_name)
 
 
 def _fixed(outcome: Outcome, knobs: KnobsSettings) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def _fixed(outcome: Outcome, knobs: KnobsSettings) -> dict[str, Any]:
 def _measured(outcome: Outcome, corpus: Corpus, first: pd.DataFrame | None) -> list[dict[str, Any]]:
     """Return the cells of each language, and of the mean over targets, beside the settings as they are."""
     if outcome.status == "error":
-        return [{"language": table1.MEAN}]
+        return [{"language": MEAN}]
     if outcome.searched.trial.number == 0 or first is None:
         cells = table1.measured(_correctness(outcome, corpus), None, corpus.source_language)
     else:

@@ -20,8 +20,8 @@ from pipeline.evaluation.translations import evaluate, sentence_name
 from pipeline.run import sha256
 from pipeline.stages.extraction import cached
 from pipeline.workspace import Workspace
+from results import overall
 from results.schema import REDUCTIONS, TATOEBA
-from results.tables import write
 from search.sentences.retrieval import RetrievalSettings
 
 log = logging.getLogger(__name__)
@@ -52,11 +52,14 @@ def retrieval(workspace: Workspace, beside: Sequence[Beside] = ()) -> None:
         last = last_layer(workspace) if beside else None
         tables = evaluate(pairs, systems, neighbours=settings.neighbours, last=last)
         folder = workspace.run.folder
-        (folder / REDUCTIONS.file_name).unlink(missing_ok=True)
-        for table, frame in zip((TATOEBA, REDUCTIONS), tables, strict=True):
-            if len(frame):
-                write(table, workspace.stamped(frame), folder / table.file_name)
-        return [table.file_name for table in (TATOEBA, REDUCTIONS) if (folder / table.file_name).is_file()]
+        for name in REDUCTIONS.file_names:
+            (folder / name).unlink(missing_ok=True)
+        return [
+            path.name
+            for table, frame in zip((TATOEBA, REDUCTIONS), tables, strict=True)
+            if len(frame)
+            for path in overall.write(table, workspace.stamped(frame), folder / table.file_name)
+        ]
 
     workspace.run.stage("retrieval", inputs, work, replace=("systems",))
 

@@ -13,8 +13,7 @@ import numpy as np
 
 from results.conclusions.conclude import Compare, Measured, conclude
 from results.report.report import read_run
-from results.schema import CONCLUSIONS
-from results.table1 import MEAN
+from results.schema import CONCLUSIONS, MEAN
 from results.tables import write
 
 if TYPE_CHECKING:

@@ -31,9 +31,9 @@ from pipeline.run import read_json, sha256, write_json
 from pipeline.stages.extraction import cached
 from pipeline.stages.texts import short_names
 from pipeline.workspace import Workspace, shown
-from results.schema import REJECTED, TATOEBA, TEXTS
+from results import overall
+from results.schema import MEAN, REJECTED, TATOEBA, TEXTS
 from results.tables import write
-from search.sentences.translations import MEAN
 
 if TYPE_CHECKING:
     from finetune.winner import Architecture
@@ -134,8 +134,8 @@ def search(workspace: Workspace, settings: EmbeddingsSettings) -> None:
         store = FeatureStore.open(cached(workspace, texts(pairs), str(folder)))
         rows, _ = evaluate(pairs, frozen_systems(workspace, store), neighbours=config.retrieval.neighbours)
         write_json(workspace.run.folder / BEST, best(rows, settings))
-        write(TATOEBA, workspace.stamped(rows), workspace.run.folder / SEARCHED)
-        return [SEARCHED, BEST]
+        written = overall.write(TATOEBA, workspace.stamped(rows), workspace.run.folder / SEARCHED)
+        return [*(path.relative_to(workspace.run.folder).as_posix() for path in written), BEST]
 
     workspace.run.stage("embeddings-search", inputs, work)
 

@@ -22,6 +22,7 @@ from pipeline.cluster import executor
 from pipeline.progress import track
 from pipeline.run import sha256
 from pipeline.stages.start import starting_point
+from results.schema import KNOBS
 
 if TYPE_CHECKING:
     from pipeline.stages.pipeline import Pipeline
@@ -31,8 +32,7 @@ log = logging.getLogger(__name__)
 
 def knobs(pipeline: Pipeline) -> None:
     """Write ``knobs.csv``, running the stages before where a trial takes something from them."""
-    from results.schema import KNOBS
-    from results.tables import read
+    from results import overall
 
     settings, base = pipeline.config.knobs, _base(pipeline)
     tried = [trial.settings for trial in plan_trials(settings, base) if trial.settings is not None]
@@ -51,7 +51,7 @@ def knobs(pipeline: Pipeline) -> None:
     }
     again = pipeline.config.cluster.retry_errors
     pipeline.run.stage("knobs", inputs, lambda: _search(pipeline, base), replace=True, again=again)
-    table = read(KNOBS, pipeline.run.folder / KNOBS.file_name)
+    table = overall.read(KNOBS, pipeline.run.folder / KNOBS.file_name)
     best = json.loads(table.loc[table["rank"] == 1, "knobs"].iloc[0])
     sys.stdout.write(" ".join(map(shlex.quote, overrides(best, base))) + "\n")
 
@@ -87,7 +87,7 @@ def _search(pipeline: Pipeline, base: FinetuneSettings) -> list[str]:
         stamp=pipeline.stamp,
         track=track,
     )
-    return ["knobs.csv"]
+    return list(KNOBS.file_names)
 
 
 def winner_of(pipeline: Pipeline) -> Callable[[FinetuneSettings], Path | None]:

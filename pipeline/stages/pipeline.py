@@ -18,13 +18,32 @@ from pipeline.progress import track
 from pipeline.run import sha256
 from pipeline.stages.extraction import cached
 from pipeline.workspace import Workspace
+from results.columns import Table
+from results.schema import (
+    EFFECTS,
+    FINETUNE,
+    FREEZING,
+    KNOBS,
+    PROTOCOL_CHOICES,
+    REDUCTIONS,
+    SCORES,
+    STS,
+    TABLE1,
+    TATOEBA,
+    TOP,
+)
 
 log = logging.getLogger(__name__)
 
-EVIDENCE = ("scores.csv", "top.csv", "effects.csv", "protocols.csv")
+
+def _names(*tables: Table) -> list[str]:
+    return [name for table in tables for name in table.file_names]
+
+
+EVIDENCE = _names(SCORES, TOP, EFFECTS, PROTOCOL_CHOICES)
 TABLES = ("corpus.csv", "gridsearch.csv", "confusion.csv", *EVIDENCE, "predictions_gridsearch.csv",
-          "predictions.npz", "finetune.csv", "freezing.csv", "predictions_finetune.csv", "table1.csv",
-          "knobs.csv", "sts.csv", "tatoeba.csv", "reductions.csv")  # fmt: skip
+          "predictions.npz", "finetune.csv", "freezing.csv", "predictions_finetune.csv",
+          *_names(TABLE1, KNOBS, STS, TATOEBA, REDUCTIONS))  # fmt: skip
 
 
 class Pipeline(Workspace):
@@ -194,7 +213,7 @@ class Pipeline(Workspace):
             stamp=self.stamp,
             track=track,
         )
-        names = ("finetune.csv", "freezing.csv", "predictions_finetune.csv", "table1.csv", *start.FILES)
+        names = [*_names(FINETUNE, FREEZING, TABLE1), "predictions_finetune.csv", *start.FILES]
         return [name for name in names if (self.run.folder / name).is_file()]  # no table1 without test texts
 
     def report(self) -> None:

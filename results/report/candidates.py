@@ -13,7 +13,7 @@ import pandas as pd
 from results import summaries
 from results.report.sections import Run, records
 from results.report.wording import spoken
-from results.table1 import MEAN
+from results.schema import MEAN
 
 N_SHOWN = 20
 """Candidates shown at a time."""

@@ -22,8 +22,8 @@ from results.report.charts import SYSTEM_NAMES
 from results.report.figures import FOLDER, write_figures
 from results.report.report import Specs, as_json, environment, library, read_run
 from results.report.sections import Run, records
-from results.schema import PREDICTIONS, SYSTEMS
-from results.table1 import MEAN, correctness, measured, ordered_languages, same_texts
+from results.schema import MEAN, PREDICTIONS, SYSTEMS
+from results.table1 import correctness, measured, ordered_languages, same_texts
 
 log = logging.getLogger(__name__)
 

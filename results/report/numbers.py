@@ -66,7 +66,7 @@ def effects(rows: pd.DataFrame, names: Mapping[str, str]) -> Numbers:
     ]
     named = {"factor": "choice", "low": "95% interval", "n": "comparisons"}
     columns = ("factor", "level", "split", "effect", "low", "n")
-    header = [heading(f"effects.{name}", named.get(name, "")) for name in columns]
+    header = [heading(f"effects_overall.{name}", named.get(name, "")) for name in columns]
     return Numbers("Mean differences of micro-F1 in points.", header, lines)
 
 

@@ -19,7 +19,7 @@ import pandas as pd
 import vl_convert
 from markupsafe import Markup
 
-from results import files, tables
+from results import files, overall
 from results.report import conclusion_sections, search_sections, sections, wording
 from results.report.candidates import candidates
 from results.report.charts import SYSTEM_NAMES
@@ -117,7 +117,7 @@ def read_run(run_dir: Path) -> sections.Run:
         If there are none, or one of them breaks its declaration.
     """
     frames = {
-        name: tables.read(table, run_dir / table.file_name)
+        name: overall.read(table, run_dir / table.file_name)
         for name, table in TABLES.items()
         if (run_dir / table.file_name).is_file()
     }
@@ -147,7 +147,7 @@ def provenance(run_dir: Path, run: sections.Run) -> dict[str, Any]:
     for table, frame in run.tables.items():
         for name in STAMP if table not in _OF_SYSTEMS else set(STAMP) - {"encoder"}:
             stamps[name] += [value for value in frame[name].unique() if value and value not in stamps[name]]
-    listed = [table.file_name for table in (*TABLES.values(), SCORES, PREDICTIONS)]
+    listed = [name for table in (*TABLES.values(), SCORES, PREDICTIONS) for name in table.file_names]
     found = sorted({path for pattern in listed for path in run_dir.glob(pattern)})
     return {
         "stages": stages(run_dir),

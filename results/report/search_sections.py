@@ -14,8 +14,7 @@ from results import summaries
 from results.report import charts, numbers, tiles
 from results.report.sections import Add, Run, records
 from results.report.wording import spoken
-from results.schema import PROTOCOLS
-from results.table1 import MEAN
+from results.schema import MEAN, PROTOCOLS
 
 FACTOR_NAMES = {
     "layer": "layer", "pooling": "pooling", "classifier": "classifier", "n_layers": "number of layers",

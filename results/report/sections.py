@@ -17,8 +17,8 @@ from results.chance import NEAR, near_chance
 from results.report import charts, numbers, side_by_side, tiles
 from results.report.charts import SYSTEM_NAMES
 from results.report.wording import spoken
-from results.schema import SYSTEMS
-from results.table1 import BASELINE, MEAN, ordered_languages
+from results.schema import MEAN, SYSTEMS
+from results.table1 import BASELINE, ordered_languages
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from results import overall
 from results.columns import Table
 from results.report.headings import Heading, heading
 from results.schema import PUBLISHED_STS, PUBLISHED_TATOEBA, REDUCTIONS, STS, TATOEBA
@@ -22,8 +23,8 @@ MEASURED_HEADER = (
     *(heading(f"sts.{name}") for name in SYSTEM),
     heading("sts.spearman", "STS test Spearman (95%)"),
     heading("sts.versus_frozen", "above the best frozen (95%)"),
-    heading("tatoeba.error_rate", "Tatoeba test error (95%)"),
-    heading("reductions.reduction", "errors avoided beside the last layer's mean (95%)"),
+    heading("tatoeba_overall.error_rate", "Tatoeba test error (95%)"),
+    heading("reductions_overall.reduction", "errors avoided beside the last layer's mean (95%)"),
 )
 PUBLISHED_HEADER = (
     *(heading(f"published/tatoeba.{name}") for name in ("system", "casing", "protocol")),
@@ -44,7 +45,8 @@ def side_by_side(folder: Path) -> str:
     The similarity is the cosine; Tatoeba's is the error over both directions, in the mean over the languages.
     """
     paths = [(table, folder / table.file_name) for table in (STS, TATOEBA, REDUCTIONS)]
-    sts, tatoeba, reductions = (read(table, path) if path.is_file() else None for table, path in paths)
+    found = (overall.read(table, path) if path.is_file() else None for table, path in paths)
+    sts, tatoeba, reductions = found
     lines = measured(sts, tatoeba, reductions)
     return f"{_table(MEASURED_HEADER, lines)}\n{APART}\n\n{_table(PUBLISHED_HEADER, published())}"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from results.table1 import MEAN
+from results.schema import MEAN
 
 
 def spoken(language: str) -> str:

@@ -7,9 +7,26 @@ from __future__ import annotations
 
 from results.columns import Column, Table
 from results.kinds import count, difference, share, stamp, text
-from results.schema.words import CANDIDATE, PROTOCOL, PROTOCOLS, SCORED_SPLIT, SEED
+from results.schema.words import (
+    CANDIDATE,
+    LANGUAGE,
+    PROTOCOL,
+    PROTOCOLS,
+    SCORED_SPLIT,
+    SEED,
+    over_targets,
+)
 
-_LANGUAGE_OR_MEAN = text("language", "language of the texts; `mean`: the mean over the target languages")
+_N_TEXTS = count("n_texts", "texts scored", "texts")
+_N_TEXTS_OF_ALL = count("n_texts", "texts scored, of all target languages together", "texts")
+_PAIRED_TESTS = (
+    count("n_only_candidate", "texts that only this candidate classified rightly; empty for the winner",
+          "texts", nullable=True),
+    count("n_only_winner", "texts that only the winner classified rightly", "texts", nullable=True),
+    share("p_value", "two-sided exact McNemar test of those two numbers", nullable=True),
+    share("p_holm", "the same by Holm's method for all comparisons of the split (candidates x languages)",
+          nullable=True),
+)  # fmt: skip
 _LOW = share("low", "lower end of the paired 95% bootstrap interval of `score`")
 _HIGH = share("high", "upper end of it")
 
@@ -22,8 +39,8 @@ SCORES = Table(
     columns=(
         CANDIDATE,
         SCORED_SPLIT,
-        _LANGUAGE_OR_MEAN,
-        count("n_texts", "texts scored; for `mean`, of all target languages together", "texts"),
+        LANGUAGE,
+        _N_TEXTS,
         share("micro_f1", "2 TP / (2 TP + FP + FN), TP, FP and FN summed over the labels"),
         share("macro_f1", "mean of the labels' F1; a label neither given nor predicted counts 0"),
         share("accuracy", "texts classified rightly, of all texts"),
@@ -31,6 +48,7 @@ SCORES = Table(
         PROTOCOL,
         *stamp(),
     ),
+    sums=over_targets("a candidate and split", _N_TEXTS_OF_ALL),
 )
 
 TOP = Table(
@@ -44,8 +62,8 @@ TOP = Table(
         count("rank", "rank of the candidate in gridsearch.csv", least=1),
         PROTOCOL,
         SCORED_SPLIT,
-        _LANGUAGE_OR_MEAN,
-        count("n_texts", "texts scored; for `mean`, of all target languages together", "texts"),
+        LANGUAGE,
+        _N_TEXTS,
         share(
             "chance",
             "share of the most frequent label of the language and split: the score of always giving it; "
@@ -57,26 +75,25 @@ TOP = Table(
         difference("versus_winner", "score minus the winner's"),
         difference("versus_winner_low", "lower end of the paired 95% bootstrap interval of that difference"),
         difference("versus_winner_high", "upper end of it"),
-        count(
-            "n_only_candidate",
-            "texts that only this candidate classified rightly; empty for the winner and for `mean`",
-            "texts",
-            nullable=True,
-        ),
-        count("n_only_winner", "texts that only the winner classified rightly", "texts", nullable=True),
-        share("p_value", "two-sided exact McNemar test of those two numbers", nullable=True),
-        share(
-            "p_holm",
-            "the same by Holm's method for all comparisons of the split (candidates x languages)",
-            nullable=True,
-        ),
+        *_PAIRED_TESTS,
         Column(
             name="tied",
             dtype="bool",
-            meaning="whether chance alone may explain the difference from the winner: in a language, "
-            "`p_holm` of at least 0.05; for `mean`, the interval of `versus_winner` holds 0",
+            meaning="whether chance alone may explain the difference from the winner: `p_holm` is at least "
+            "0.05",
         ),
         *stamp(),
+    ),
+    sums=over_targets(
+        "one of the best candidates and a split",
+        _N_TEXTS_OF_ALL,
+        Column(
+            name="tied",
+            dtype="bool",
+            meaning="whether chance alone may explain the difference from the winner: the interval of "
+            "`versus_winner` holds 0",
+        ),
+        without=tuple(column.name for column in _PAIRED_TESTS),
     ),
 )
 
@@ -94,13 +111,14 @@ EFFECTS = Table(
         ),
         text("level", "the layer, pooling, classifier or number of layers"),
         SCORED_SPLIT,
-        _LANGUAGE_OR_MEAN,
+        LANGUAGE,
         count("n", "comparisons averaged", "comparisons", least=1),
         difference("effect", "mean difference of micro-F1"),
         difference("low", "lower end of the 95% bootstrap interval of `effect`"),
         difference("high", "upper end of it"),
         *stamp(),
     ),
+    sums=over_targets("a level of a factor and a split"),
 )
 
 PROTOCOL_CHOICES = Table(
@@ -117,7 +135,7 @@ PROTOCOL_CHOICES = Table(
         text("candidate_id", "id of the candidate chosen; empty for random", nullable=True),
         Column(name="used", dtype="bool", meaning="whether this run chose by the protocol"),
         SCORED_SPLIT,
-        _LANGUAGE_OR_MEAN,
+        LANGUAGE,
         share("score", "micro-F1"),
         _LOW,
         _HIGH,
@@ -128,4 +146,5 @@ PROTOCOL_CHOICES = Table(
         difference("versus_oracle_high", "upper end of it"),
         *stamp(),
     ),
+    sums=over_targets("a protocol and a split"),
 )

@@ -5,7 +5,9 @@ python -m results.dictionary > results/README.md
 
 from __future__ import annotations
 
-from results.columns import Column, Table
+import dataclasses
+
+from results.columns import Column, Sums, Table
 from results.kinds import (
     correlation,
     count,
@@ -18,7 +20,7 @@ from results.kinds import (
     stamp,
     text,
 )
-from results.schema.words import NOT_STATED, PROTOCOLS
+from results.schema.words import LANGUAGE, MEAN, NOT_STATED, PROTOCOLS
 
 SENTENCE_SYSTEMS = ("frozen", "fine-tuned", "other")
 SEED_COMPAT = "-seed-compat"
@@ -46,16 +48,15 @@ _MADE = (
 _LAYERS = layers("layers", "layers whose pooled states are joined; empty where not known", nullable=True)
 _POOLING = poolings("pooling", "pooling over the tokens; empty where not known", nullable=True)
 _SPLIT = text("split", "dev: for choosing; test: for reporting", ("dev", "test"))
-_LANGUAGE = text(
-    "language",
-    "language beside English, by its code as asked for or in the file names; `mean`: the mean over them",
+_CODE = "language beside English, by its code as asked for or in the file names"
+_LANGUAGE = dataclasses.replace(LANGUAGE, meaning=_CODE)
+_NEAREST = "to-en: for each sentence the nearest English one; from-en: for each English one the nearest"
+_DIRECTION = text("direction", _NEAREST, DIRECTIONS[:2])
+_OVERALL = (
+    text("language", f"{_CODE}; {MEAN}: the mean over them"),
+    text("direction", f"{_NEAREST}; both: both together", DIRECTIONS),
 )
-_DIRECTION = text(
-    "direction",
-    "to-en: for each sentence the nearest English one; from-en: for each English one the nearest; both: both "
-    "together",
-    DIRECTIONS,
-)
+_BY = {"language": MEAN, "direction": "both"}
 _SCORE = text(
     "score",
     "how near: cosine (the headline); margin: cosine over the mean one to the nearest of the other side "
@@ -124,16 +125,25 @@ TATOEBA = Table(
         _SPLIT,
         _DIRECTION,
         _SCORE,
-        count("n", "sentences searched for, of which `both` has twice as many as there are pairs", least=1),
+        count("n", "sentences searched for", least=1),
         count("n_skipped", "those in a pair of which a sentence has no finite state; they count as wrong"),
         count("n_right", "sentences whose nearest one is their own translation"),
-        share("accuracy", "n_right / n; for `mean`, the mean over the languages"),
+        share("accuracy", "n_right / n"),
         share("error_rate", "1 - accuracy"),
         share("low", "lower end of the 95% bootstrap interval of `error_rate` over sentences"),
         share("high", "upper end of it"),
         share("altered", "share of the language's sentences that lower-casing and stripping marks alters"),
         share("stripped", "share that loses a combining mark by it, such as an accent or a vowel sign"),
         *stamp(),
+    ),
+    sums=Sums(
+        row="a system, split and score, over all languages, both directions or both",
+        by=_BY,
+        columns=(
+            *_OVERALL,
+            count("n", "sentences searched for; in both directions twice as many as pairs", least=1),
+            share("accuracy", f"n_right / n; for {MEAN}, the mean of the languages' shares"),
+        ),
     ),
 )
 
@@ -172,6 +182,11 @@ REDUCTIONS = Table(
         ),
         number("high", "upper end of it", "share of errors", nullable=True),
         *stamp(),
+    ),
+    sums=Sums(
+        row="a system, baseline, split and score, over all languages, both directions or both",
+        by=_BY,
+        columns=_OVERALL,
     ),
 )
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from results.columns import Table
 from results.kinds import count, difference, layers, number, poolings, share, stamp, text
-from results.schema.words import LANGUAGE, PROTOCOL, SYSTEM
+from results.schema.words import LANGUAGE, PROTOCOL, SYSTEM, over_targets
 
 KNOBS = Table(
     file_name="knobs.csv",
     meaning="Phase two's own settings, tried on dev: combinations of values, best first. The best of many is "
     "the luckiest too: what it gains here, it gains on dev.",
-    row="a trial (a combination of values) and language; language `mean` is the mean over the target "
-    "languages; a failed trial has one row, without accuracy",
+    row="a trial (a combination of values) and language",
     key=("trial", "language"),
+    sums=over_targets("a trial; of a failed one without accuracy"),
     columns=(
         count("rank", "place by the accuracy that `ranked_by` names, ties to the lower trial; empty for a "
               "failed trial", least=1, nullable=True),

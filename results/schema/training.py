@@ -17,6 +17,7 @@ from results.schema.words import (
     SEED,
     STEP,
     SYSTEM,
+    over_targets,
 )
 
 _MOMENT = (
@@ -125,8 +126,9 @@ EMBEDDINGS_FREEZING = Table(
 TABLE1 = Table(
     file_name="table1.csv",
     meaning="Test accuracy of measured systems and published ones, with the difference to the baseline.",
-    row="a system and language; language `mean` is the mean over its target languages",
+    row="a system and language",
     key=("system", "source", "casing", "protocol", "language"),
+    sums=over_targets("a system, over the target languages that it has"),
     columns=(
         text("system", "measured: as in predictions_*.csv; published: the name in the source"),
         text("source", "measured in this run, or published elsewhere", ("measured", "published")),

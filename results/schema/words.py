@@ -5,8 +5,11 @@ python -m results.dictionary > results/README.md
 
 from __future__ import annotations
 
+from results.columns import Column, Sums
 from results.kinds import count, text
 
+MEAN = "mean"
+"""Stands for the target languages where a row sums them up."""
 POOLINGS = ("max", "mean", "cls")
 CLASSIFIERS = ("logistic_regression", "linear_svm", "ridge", "lda", "knn")
 PROTOCOLS = ("source-dev", "target-dev", "last")
@@ -21,7 +24,13 @@ SYSTEM = text(
     SYSTEMS,
 )
 SEED = count("seed", "random seed")
-LANGUAGE = text("language", "language of the texts, as in the corpus")
+LANGUAGE = Column(
+    name="language",
+    dtype="string",
+    meaning="language of the texts, as in the corpus",
+    form=f"(?!{MEAN}$).+",
+    form_meaning=f"text other than {MEAN}",
+)
 SPLIT = text("split", "part of the corpus", SPLITS)
 SCORED_SPLIT = text("split", "part of the corpus that was scored", ("dev", "test"))
 LABEL = text("label", "true label")
@@ -40,3 +49,9 @@ CANDIDATE = text(
     "stable id of the candidate (layers, pooling, classifier and its parameters, and the seed where it draws "
     "random numbers)",
 )
+
+
+def over_targets(row: str, *columns: Column, without: tuple[str, ...] = ()) -> Sums:
+    """Declare rows that sum up those of the target languages; `row` says what one is."""
+    language = text("language", f"{MEAN}: the mean over the target languages", (MEAN,))
+    return Sums(row=row, by={"language": MEAN}, columns=(language, *columns), without=without)

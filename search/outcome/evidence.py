@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from results import overall
 from results.chance import near_chance
 from results.columns import Table
-from results.schema import EFFECTS, PROTOCOL_CHOICES, SCORES, TOP
-from results.table1 import MEAN
-from results.tables import write
+from results.schema import EFFECTS, MEAN, PROTOCOL_CHOICES, SCORES, TOP
 from search.fitting.kernels import Ints, Rows
 from search.outcome.artifacts import Outcome, Ranking
 from search.outcome.comparisons import effect_rows, protocol_rows, top_rows
@@ -118,11 +117,11 @@ def _means(targets: Sequence[pd.DataFrame], micro_f1: Sequence[float | None]) ->
 
 
 def _write(table: Table, frame: pd.DataFrame, outcome: Outcome, out: Path) -> None:
-    path = out / table.file_name
-    if frame.empty:
-        path.unlink(missing_ok=True)
+    if not frame.empty:
+        overall.write(table, frame.assign(**dict[str, Any](outcome.stamp)), out / table.file_name)
         return
-    write(table, frame.assign(**dict[str, Any](outcome.stamp)), path)
+    for name in table.file_names:
+        (out / name).unlink(missing_ok=True)
 
 
 def _first(ranking: Ranking) -> str | None:

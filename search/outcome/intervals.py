@@ -14,8 +14,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from results.schema import MEAN
 from results.statistics import Interval, percentile_interval, resampled_sums
-from results.table1 import MEAN
 from search.outcome.predictions import Ints, Predictions
 
 Floats = npt.NDArray[np.float64]

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from results.schema import MEAN
 from results.statistics import Interval, percentile_interval, resampled_sums
 
 Floats = npt.NDArray[np.float64]
-MEAN = "mean"
 """The language of what is averaged over languages."""
 
 

@@ -12,7 +12,7 @@ from finetune.running import run_job
 from finetune.settings import FinetuneSettings
 from finetune.winner import Architecture
 from pipeline.cluster import serial
-from results import tables
+from results import overall, tables
 from results.schema import FINETUNE, FREEZING, PREDICTIONS, TABLE1
 
 STAMP = {
@@ -69,7 +69,7 @@ def test_every_system_and_seed_is_in_the_tables(run):
     assert not (out / "checkpoints").exists()
     predictions = tables.read(PREDICTIONS, out / "predictions_finetune.csv")
     assert len(predictions) == 6 * 3 * 12
-    table = tables.read(TABLE1, out / "table1.csv").query("source == 'measured'")
+    table = overall.read(TABLE1, out / "table1.csv").query("source == 'measured'")
     assert set(table["system"]) == {"baseline", "mcbert", "mcbert_wf"}
     for told in (table, predictions):
         assert told.groupby("system")["protocol"].unique().map(list).to_dict() == {
@@ -94,7 +94,7 @@ def test_the_probe_of_phase_one_joins_table_1(run, tmp_path):
         PREDICTIONS, mine.assign(system="probe", predicted=mine["label"]), out / "predictions_gridsearch.csv"
     )
     run(settings)
-    table = tables.read(TABLE1, out / "table1.csv").query("system == 'probe'")
+    table = overall.read(TABLE1, out / "table1.csv").query("system == 'probe'")
     assert set(table["protocol"]) == {"target-dev"}  # the winner's own
     assert (table["accuracy"] == 1.0).all()
 

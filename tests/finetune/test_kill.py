@@ -15,6 +15,7 @@ import pytest
 from finetune.finetune import Inputs
 from finetune.settings import FinetuneSettings
 from finetune.training import checkpoints
+from results.schema import TABLE1
 from tests import processes
 from tests.finetune import killable
 from tests.finetune.conftest import STAMP
@@ -163,7 +164,7 @@ def test_ctrl_c_in_the_stage_and_then_again_ends_with_the_tables_of_an_uninterru
         process.join()
         assert process.exitcode == 0
         curves = pd.read_csv(inputs.out / "finetune.csv").drop(columns="seconds").to_csv()
-        names = ("freezing.csv", "predictions_finetune.csv", "table1.csv")
+        names = ("freezing.csv", "predictions_finetune.csv", *TABLE1.file_names)
         tables.append([curves, *((inputs.out / name).read_bytes() for name in names)])
     assert tables[0] == tables[1]
     assert not (stopped.out / "checkpoints").exists()

@@ -16,6 +16,7 @@ from features.encoder.pooled import PooledEncoder
 from pipeline.cli import _config, build_parser, main
 from pipeline.cluster import ClusterSettings
 from pipeline.cluster.dask import LostClusterError
+from pipeline.stages.pipeline import EVIDENCE
 from pipeline.stages.runners import RUNNERS
 from tests import processes
 
@@ -157,7 +158,7 @@ def test_executors_agree(project):
         tables[backend] = table.drop(columns=["fit_seconds", "score_seconds", "run"])
     pd.testing.assert_frame_equal(tables["serial"], tables["loky"])
     pd.testing.assert_frame_equal(tables["serial"], tables["dask"])
-    for name in ("predictions.npz", "scores.csv", "top.csv", "effects.csv", "protocols.csv"):
+    for name in ("predictions.npz", *EVIDENCE):
         found = {
             (project / "results/runs" / backend / name)
             .read_bytes()

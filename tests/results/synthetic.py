@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.stages.conclusions import comparer
-from results import schema, table1, tables
+from results import overall, schema, table1, tables
 from results.conclusions import conclude as conclusions
 from search.outcome.comparisons import effect_rows, protocol_rows, top_rows
 from search.outcome.effects import effects
@@ -289,7 +289,7 @@ def write_run(folder: Path, candidates: pd.DataFrame | None = None) -> Path:
     searched = gridsearch() if candidates is None else candidates
     tables.write(schema.GRIDSEARCH, searched, folder / "gridsearch.csv")
     for name, frame in evidence(searched).items():
-        tables.write(EVIDENCE[name], frame, folder / f"{name}.csv")
+        overall.write(EVIDENCE[name], frame, folder / f"{name}.csv")
     tables.write(schema.CONFUSION, confusion(), folder / "confusion.csv")
     tables.write(schema.FINETUNE, curves, folder / "finetune.csv")
     tables.write(schema.FREEZING, events, folder / "freezing.csv")
@@ -298,9 +298,9 @@ def write_run(folder: Path, candidates: pd.DataFrame | None = None) -> Path:
     tables.write(schema.PREDICTIONS, systems[probe], folder / "predictions_gridsearch.csv")
     tables.write(schema.PREDICTIONS, systems[~probe], folder / "predictions_finetune.csv")
     rows = table1.build(systems, STAMP, protocols=PROTOCOLS, corpus="sample intents", casing="cased")
-    tables.write(schema.TABLE1, rows, folder / "table1.csv")
+    overall.write(schema.TABLE1, rows, folder / "table1.csv")
     known = {"gridsearch": searched, "finetune": curves, "table1": rows, "corpus": corpus(), "knobs": knobs()}
-    tables.write(schema.KNOBS, knobs(), folder / "knobs.csv")
+    overall.write(schema.KNOBS, knobs(), folder / "knobs.csv")
     tested = conclusions.conclude(known, "en", comparer(answers(searched)))
     tables.write(schema.CONCLUSIONS, tested.assign(**STAMP), folder / "conclusions.csv")
     (folder / "stages").mkdir(exist_ok=True)

@@ -6,7 +6,7 @@ from importlib.resources import files
 import pandas as pd
 import pytest
 
-from results import schema, tables
+from results import overall, schema
 from results.leaderboard import leaderboard
 from results.report import comparison, report
 from tests.results.browser import CHROMIUM, SHIFT, Chromium
@@ -65,7 +65,7 @@ def page(whole_run_dir, tmp_path_factory):
     folder = tmp_path_factory.mktemp("page") / whole_run_dir.name
     shutil.copytree(whole_run_dir, folder)
     for table, rows in ((schema.STS, sts_rows()), (schema.TATOEBA, tatoeba_rows())):
-        tables.write(table, pd.DataFrame(rows), folder / table.file_name)
+        overall.write(table, pd.DataFrame(rows), folder / table.file_name)
     return report.build(folder)[0]
 
 

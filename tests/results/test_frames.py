@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 import results
-from results import frames, schema, tables
+from results import frames, overall, schema, tables
 from tests.results import synthetic
 
 
@@ -79,8 +79,8 @@ def test_unlike_runs_are_refused_unless_allowed(runs, kind, column, value):
 def test_unlike_splits_are_refused(runs, run_dir):
     for name in ("one", "two"):
         shutil.copy(run_dir / "top.csv", runs / name)
-    top = tables.read(schema.TOP, run_dir / "top.csv")
-    tables.write(schema.TOP, top[top["split"] == "dev"], runs / "two" / "top.csv")
+    top = overall.read(schema.TOP, run_dir / "top.csv")
+    overall.write(schema.TOP, top[top["split"] == "dev"], runs / "two" / "top.csv")
     with pytest.raises(ValueError, match="dev or test: one: dev, test; two: dev"):
         results.compare(["one", "two"], "top", folder=runs)
 
@@ -106,10 +106,10 @@ def test_protocols_are_compared_by_system_and_published_rows_left_out(runs, run_
         shutil.copy(run_dir / "table1.csv", runs / name)
     both = results.compare(["one", "two"], "table1", folder=runs)
     assert set(both["source"]) == {"measured"}
-    table = tables.read(schema.TABLE1, run_dir / "table1.csv")
+    table = overall.read(schema.TABLE1, run_dir / "table1.csv")
     probe = (table["system"] == "probe") & (table["source"] == "measured")
     other = table.assign(protocol=table["protocol"].where(~probe, "source-dev"))
-    tables.write(schema.TABLE1, other, runs / "two" / "table1.csv")
+    overall.write(schema.TABLE1, other, runs / "two" / "table1.csv")
     with pytest.raises(ValueError, match="two: .*probe source-dev"):
         results.compare(["one", "two"], "table1", folder=runs)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from results import schema, tables
+from results import overall, schema, tables
 from results.leaderboard import leaderboard
 from tests.results import synthetic
 
@@ -11,7 +11,7 @@ def test_a_run_is_summed_up_by_its_winner_and_its_systems(run_dir):
     assert (row["winner"], row["winner_dev"]) == (best["candidate_id"], best["dev_f1_mean"])
     assert row["winner_test"] == best["test_f1_mean"]
     assert row["low"] < row["high"]
-    own = tables.read(schema.TABLE1, run_dir / "table1.csv").query(
+    own = overall.read(schema.TABLE1, run_dir / "table1.csv").query(
         "source == 'measured' and language == 'mean'"
     )
     means = own.set_index("system")["accuracy"]

@@ -27,7 +27,7 @@ def test_every_row_of_a_run_carries_the_stamp():
 
 
 def test_every_table_that_a_choice_had_part_in_names_the_protocol():
-    nothing_chosen = {TEXTS, REJECTED, CORPUS, EFFECTS, LABELS, VECTOR_IDS, NEIGHBOURS}
+    nothing_chosen = {TEXTS, REJECTED, CORPUS, EFFECTS, EFFECTS.overall, LABELS, VECTOR_IDS, NEIGHBOURS}
     assert {t for t in TABLES if t.column("protocol") is None} == nothing_chosen
 
 

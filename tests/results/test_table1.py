@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from results import statistics, table1, tables
+from results import overall, statistics, table1, tables
 from results.schema import PUBLISHED, TABLE1
 from tests.results import synthetic
 
@@ -115,10 +115,12 @@ def test_published_rows_are_marked_and_unstamped(rows):
 
 
 def test_written_and_read_back_alike(rows, tmp_path):
-    tables.write(TABLE1, rows, tmp_path / "table1.csv")
-    back = tables.read(TABLE1, tmp_path / "table1.csv")
-    assert tables.validate(tmp_path / "table1.csv") == []
-    np.testing.assert_array_equal(back["accuracy"], rows["accuracy"])
+    overall.write(TABLE1, rows, tmp_path / "table1.csv")
+    back = overall.read(TABLE1, tmp_path / "table1.csv")
+    assert tables.validate(tmp_path) == []
+    parted = rows.sort_values("language", key=lambda names: names == "mean", kind="stable")
+    for name in ("language", "accuracy"):
+        np.testing.assert_array_equal(back[name], parted[name])
     assert back["n_seeds"].isna().sum() == (rows["source"] == "published").sum()
 
 

@@ -54,8 +54,8 @@ def test_every_file_is_there_and_valid(search):
     assert tables.validate(out) == []
     assert {path.name for path in out.iterdir()} == {
         "gridsearch.jsonl", "gridsearch.csv", "confusion.csv", "winner.json", "probe.npz",
-        "predictions_gridsearch.csv", "predictions.npz", "scores.csv", "top.csv", "effects.csv",
-        "protocols.csv",
+        "predictions_gridsearch.csv", "predictions.npz", "scores.csv", "scores_overall.csv", "top.csv",
+        "top_overall.csv", "effects.csv", "effects_overall.csv", "protocols.csv", "protocols_overall.csv",
     }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from finetune.knobs.settings import KnobsSettings
 from finetune.knobs.training import run_training
 from finetune.settings import FinetuneSettings
 from pipeline.cluster import ClusterSettings, executor
-from results import tables
+from results import overall
 from results.schema import KNOBS
 
 STAMP = {
@@ -63,7 +63,7 @@ def run(encoder, corpus, winner, tmp_path):
         (tmp_path / out).mkdir(exist_ok=True)
         inputs = Inputs(corpus=texts, source_language="en", winner=None, encoder=encoder, out=tmp_path / out)
         search_knobs(knobs, base, inputs, winner_of=lambda _: winner, execute=execute or Made(), stamp=stamp)
-        return tables.read(KNOBS, tmp_path / out / "knobs.csv")
+        return overall.read(KNOBS, tmp_path / out / "knobs.csv")
 
     return run
 
@@ -95,7 +95,9 @@ def test_every_trial_and_language_has_its_row_ranked_by_the_mean_over_targets(ru
         row = means.loc[trial]
         assert row["versus_default"] == pytest.approx(row["accuracy"] - first["accuracy"])
         assert row["low"] <= row["versus_default"] <= row["high"]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["knobs.csv", "knobs.jsonl"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "knobs.csv", "knobs.jsonl", "knobs_overall.csv"
+    ]  # fmt: skip
 
 
 def test_the_figures_are_those_of_the_trainings(run, make_job):
@@ -156,7 +158,7 @@ def test_refused_combinations_are_rows_too(run):
 def test_nothing_that_works_is_an_error_with_the_table_there(run, tmp_path):
     with pytest.raises(JobError, match="knobs: all 4 trials failed, first out of memory"):
         run(Made(failing=lambda job: True))
-    assert set(tables.read(KNOBS, tmp_path / "out" / "knobs.csv")["status"]) == {"error"}
+    assert set(overall.read(KNOBS, tmp_path / "out" / "knobs.csv")["status"]) == {"error"}
 
 
 def test_test_labels_take_no_part(run, corpus, tmp_path):

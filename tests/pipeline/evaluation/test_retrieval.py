@@ -11,8 +11,9 @@ from pipeline.cli import main
 from pipeline.evaluation.retrieval import texts
 from pipeline.evaluation.systems import Frozen
 from pipeline.evaluation.translations import evaluate
+from results import overall
 from results.schema import TATOEBA
-from results.tables import read, validate
+from results.tables import validate
 
 SETS = {
     "deu": [("wo ist mein geld", "where is my money"), ("geld", "money"), ("wo ist", "where is"),
@@ -41,7 +42,7 @@ def run(*overrides):
 
 
 def table(project):
-    return read(TATOEBA, project / "results/runs/mine/tatoeba.csv")
+    return overall.read(TATOEBA, project / "results/runs/mine/tatoeba.csv")
 
 
 def error(capsys):

@@ -20,6 +20,7 @@ from pipeline.evaluation.similarity import evaluate
 from pipeline.interruption import Interruption
 from pipeline.run import Run
 from pipeline.stages.pipeline import Pipeline
+from results import overall
 from results.report.side_by_side import side_by_side
 from results.schema import EMBEDDINGS, REDUCTIONS, STAMP, STS, TATOEBA
 from results.tables import read, validate, write
@@ -97,7 +98,7 @@ def pipeline(project, *overrides, run="mine"):
 def tables(project, run="mine"):
     folder = project / "runs" / run
     assert validate(folder / "sts.csv") == []
-    return [read(table, folder / table.file_name) for table in (STS, TATOEBA, REDUCTIONS)]
+    return [overall.read(table, folder / table.file_name) for table in (STS, TATOEBA, REDUCTIONS)]
 
 
 def error(capsys):

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from pipeline.cli import main
+from results import overall
 from results.schema import EMBEDDINGS, TATOEBA
 from results.tables import read, validate
 from tests.conftest import WORDS
@@ -69,7 +70,7 @@ def error(capsys):
 def test_the_best_frozen_layer_is_trained_and_compared_with_the_frozen_ones(project, capsys):
     assert run() == 0
     folder = project / "results/runs/mine"
-    searched = read(TATOEBA, folder / "embeddings/tatoeba.csv")
+    searched = overall.read(TATOEBA, folder / "embeddings/tatoeba.csv")
     assert set(searched["split"]) == {"dev"}
     means = searched.query("language == 'mean' and direction == 'both' and score == 'cosine'")
     best = json.loads((folder / "embeddings/layers.json").read_text())
@@ -80,7 +81,7 @@ def test_the_best_frozen_layer_is_trained_and_compared_with_the_frozen_ones(proj
     curves = read(EMBEDDINGS, folder / "embeddings.csv")
     assert set(curves["layers"]) == {row["layers"]}
     assert set(curves["protocol"]) == {"target-dev"}
-    found = read(TATOEBA, folder / "tatoeba.csv")
+    found = overall.read(TATOEBA, folder / "tatoeba.csv")
     assert {"frozen", "fine-tuned"} == set(found.loc[found["split"] == "test", "system"])
     for path in folder.glob("embeddings*.csv"):
         assert validate(path) == []
@@ -128,7 +129,7 @@ def laser(project):
 def test_other_translations_to_choose_by_are_all_dev(project):
     laser(project)
     assert run("embeddings.parallel=laser") == 0
-    searched = read(TATOEBA, project / "results/runs/mine/embeddings/tatoeba.csv")
+    searched = overall.read(TATOEBA, project / "results/runs/mine/embeddings/tatoeba.csv")
     assert set(searched["language"]) == {"deu"}
     assert set(searched["split"]) == {"dev"}
 

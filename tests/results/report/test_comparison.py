@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from results import schema, tables
+from results import overall, schema, tables
 from results.conclusions.claims import CLAIMS
 from results.leaderboard import leaderboard
 from results.report import comparison
@@ -75,8 +75,8 @@ def test_what_is_unlike_is_said_first_and_nothing_is_paired(runs, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(runs[1], other)
     tables.write(schema.TEXTS, texts(label="b"), other / "texts.csv")
-    table = tables.read(schema.TABLE1, other / "table1.csv")
-    tables.write(schema.TABLE1, table.replace({"protocol": {"last": "source-dev"}}), other / "table1.csv")
+    table = overall.read(schema.TABLE1, other / "table1.csv")
+    overall.write(schema.TABLE1, table.replace({"protocol": {"last": "source-dev"}}), other / "table1.csv")
     both = [runs[0], other]
     page = comparison.build(both, leaderboard(both), tmp_path / "c.html").read_text(encoding="utf-8")
     assert "Unlike: how the choice was made." in page

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from results import schema, tables
+from results import overall, schema, tables
 from results.report import report
 from results.report.wording import points
 from tests.results import synthetic
@@ -59,9 +59,9 @@ def test_every_section_is_there_and_every_table_has_a_caption(html):
 
 def test_an_alarm_stands_in_the_headline(run_dir, tmp_path):
     tables.write(schema.GRIDSEARCH, synthetic.gridsearch(), tmp_path / "gridsearch.csv")
-    top = tables.read(schema.TOP, run_dir / "top.csv")
+    top = overall.read(schema.TOP, run_dir / "top.csv")
     ur = (top["rank"] == 1) & (top["language"] == "ur")
-    tables.write(schema.TOP, top.assign(score=top["score"].where(~ur, top["chance"])), tmp_path / "top.csv")
+    overall.write(schema.TOP, top.assign(score=top["score"].where(~ur, top["chance"])), tmp_path / "top.csv")
     headline = report.build(tmp_path)[0].read_text(encoding="utf-8").split("</section>")[0]
     assert headline.count('role="alert"') == 1
     assert "Near chance: ur" in headline
@@ -69,7 +69,7 @@ def test_an_alarm_stands_in_the_headline(run_dir, tmp_path):
 
 
 def test_table_1_says_what_freezing_adds(html, run_dir):
-    rows = tables.read(schema.TABLE1, run_dir / "table1.csv").query("language == 'mean'").set_index("system")
+    rows = overall.read(schema.TABLE1, run_dir / "table1.csv").query("language == 'mean'").set_index("system")
     body = html.split('aria-label="Table 1"')[1].split("</table>")[0]
     assert body.count("against MC-BERT") == 2  # of the probe and of MC-BERT-WF
     (own,) = [row for row in body.split("</tr>") if "MC-BERT-WF<" in row and "against MC-BERT" in row]

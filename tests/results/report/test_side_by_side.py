@@ -3,10 +3,10 @@
 import pandas as pd
 import pytest
 
+from results import overall
 from results.report import report
 from results.report.side_by_side import measured, published, side_by_side
 from results.schema import REDUCTIONS, STAMP, STS, TATOEBA
-from results.tables import write
 
 STAMPED = dict.fromkeys(STAMP, "x") | {"transfer": "zero-shot", "run": "mine"}
 SYSTEMS = [("frozen", "enc", "12", "mean"), ("frozen", "enc", "6", "max"), ("fine-tuned", "ours", "6", "max"),
@@ -59,7 +59,7 @@ def cut_rows(system=SYSTEMS[2], baselines=(("6", 0.1), ("12", 0.4))):
 @pytest.fixture
 def folder(tmp_path):
     for table, rows in ((STS, sts_rows()), (TATOEBA, tatoeba_rows()), (REDUCTIONS, cut_rows())):
-        write(table, pd.DataFrame(rows), tmp_path / table.file_name)
+        overall.write(table, pd.DataFrame(rows), tmp_path / table.file_name)
     return tmp_path
 
 
@@ -119,6 +119,6 @@ def test_encoders_that_are_compared_are_not_taken_for_the_runs(folder):
 
 
 def test_a_report_without_them_says_so(tmp_path):
-    write(REDUCTIONS, pd.DataFrame(cut_rows()), tmp_path / REDUCTIONS.file_name)
+    overall.write(REDUCTIONS, pd.DataFrame(cut_rows()), tmp_path / REDUCTIONS.file_name)
     (path,) = report.build(tmp_path)
     assert "Not run: sts.csv and tatoeba.csv are absent." in path.read_text(encoding="utf-8")

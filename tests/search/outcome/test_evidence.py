@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from results import schema, tables
+from results import overall, schema, tables
 from search import examples
 from search.examples import Examples
 from search.gridsearch import gridsearch
@@ -19,7 +19,8 @@ from search.space import GridsearchSettings, Space
 
 SETTINGS = GridsearchSettings(layers=(1, 2, 3), poolings=("max", "cls"), classifiers=("ridge", "knn"), top=4)
 STRONG = {"n_train": 200, "hidden_size": 24, "n_eval": 60}  # enough to learn well from
-FILES = ("scores.csv", "top.csv", "effects.csv", "protocols.csv")
+EVIDENCE = (schema.SCORES, schema.TOP, schema.EFFECTS, schema.PROTOCOL_CHOICES)
+FILES = [name for table in EVIDENCE for name in table.file_names]
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def search(make_search, serial, stamp):
 
 @pytest.fixture
 def read():
-    return lambda out, table: tables.read(table, out / table.file_name)
+    return lambda out, table: overall.read(table, out / table.file_name)
 
 
 def test_scores_are_scikit_learns_on_the_stored_predictions(search, read):
@@ -165,9 +166,10 @@ def test_a_single_candidate_has_no_effects_and_an_old_table_goes(search, read, m
     settings = GridsearchSettings(layers=(1,), poolings=("max",), classifiers=("ridge",))
     made = make_search(name="single")
     out = made.store.parent
-    (out / "effects.csv").write_text("of an earlier search\n")
+    for name in schema.EFFECTS.file_names:
+        (out / name).write_text("of an earlier search\n")
     gridsearch(settings, store=made.store, examples=made.examples, out=out, execute=serial, stamp=stamp)
-    assert not (out / "effects.csv").exists()
+    assert not any((out / name).exists() for name in schema.EFFECTS.file_names)
     assert set(read(out, schema.TOP)["rank"]) == {1}
     assert read(out, schema.TOP)["tied"].all()
 
