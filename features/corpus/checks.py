@@ -16,6 +16,8 @@ from features.corpus.formats.lines import is_encodable
 from features.corpus.formats.rows import places_of
 
 SPLITS = ("train", "dev", "test")
+MEAN = "mean"
+"""No name of a language: in results it stands for the mean over the target languages."""
 MOST_LABELS = 1000
 """More labels than these are taken for a mistake unless `corpus.many_labels` says otherwise."""
 
@@ -39,7 +41,8 @@ def usable_rows(table: pd.DataFrame, name: str, bad: BadRows | None = None) -> p
     ------
     CorpusError
         Rows are refused: a text that is empty, missing or has a lone surrogate, an id that is empty, has NUL
-        or repeats an earlier one, an empty label or language, an unknown split, a label that train lacks.
+        or repeats an earlier one, an empty label or language, a language named mean, an unknown split, a
+        label that train lacks.
     """
     bad = bad or BadRows()
     for columns, check in ROW_CHECKS:
@@ -96,6 +99,11 @@ def _named(table: pd.DataFrame, name: str, bad: BadRows) -> pd.DataFrame:
             reason = "accepted: a text that is not empty and has no NUL"
             table = _without(table, _where(table[column], wrong, reason), (column, name), bad)
     return table
+
+
+def _languages(table: pd.DataFrame, name: str, bad: BadRows) -> pd.DataFrame:
+    accepted = "accepted: another name; in results it stands for the mean over the target languages"
+    return _without(table, _where(table["language"], {MEAN}, accepted), ("language", name), bad)
 
 
 def _distinct_ids(table: pd.DataFrame, name: str, bad: BadRows) -> pd.DataFrame:
@@ -163,6 +171,7 @@ ROW_CHECKS: tuple[tuple[tuple[str, ...], Callable[[pd.DataFrame, str, BadRows], 
     ((), _texts),
     (("text",), _not_empty),
     ((), _named),
+    (("language",), _languages),
     (("id",), _distinct_ids),
     (("split",), _known_splits),
     (("split", "label"), _known_labels),

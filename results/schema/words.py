@@ -28,7 +28,7 @@ LANGUAGE = Column(
     name="language",
     dtype="string",
     meaning="language of the texts, as in the corpus",
-    form=f"(?!{MEAN}$).+",
+    form=rf"(?!{MEAN}\Z)(?s:.+)",
     form_meaning=f"text other than {MEAN}",
 )
 SPLIT = text("split", "part of the corpus", SPLITS)

@@ -2,9 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.corpus.checks import count_leaks, invisible, require_source, require_train, usable_rows
+from features.corpus.checks import MEAN, count_leaks, invisible, require_source, require_train, usable_rows
 from features.corpus.formats.bad_rows import BadRows, CorpusError
 from features.corpus.formats.rows import placed
+from results import schema
 
 COLUMNS = ["id", "text", "text_pair", "label", "language", "split"]
 
@@ -51,6 +52,7 @@ BAD = [
     ({"label": (4, "")}, "row 5: column label: got '', accepted"),
     ({"label": (4, "x\0")}, r"row 5: column label: got 'x\x00', accepted"),
     ({"language": (4, " ")}, "row 5: column language: got ' ', accepted"),
+    ({"language": (4, "mean")}, "row 5: column language: got 'mean', accepted: another name; in results"),
 ]
 
 
@@ -119,6 +121,10 @@ def test_texts_with_controls_and_marks_stay_as_they_are():
     texts = ["a\u202eb\u202c", "x\0y", "\u200fz", "tab\there", "e\u0301", "\U0001f600"]
     frame = pd.DataFrame({"text": texts})
     assert usable_rows(frame, "t")["text"].tolist() == texts
+
+
+def test_the_name_that_languages_must_not_have_is_that_of_the_results():
+    assert MEAN == schema.MEAN
 
 
 def test_invisible_characters():
