@@ -12,7 +12,7 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
@@ -34,6 +34,7 @@ R = TypeVar("R")
 WORKER_NUMBER = "MCBERT_WORKER"
 WORKER_SECONDS = 60.0  # to wait for a worker: for the first, and for another once all are gone
 LOOK_SECONDS = 5.0  # between two looks at how many workers there are
+NEVER = "1000 days"
 LIVES = 3  # workers that a task may lose: dask's allowed failures, and one
 
 
@@ -65,6 +66,8 @@ def opened(settings: ClusterSettings, workers: int) -> Iterator[Client]:
             {
                 "distributed.scheduler.allowed-failures": LIVES - 1,
                 "distributed.comm.timeouts.connect": settings.connect_timeout,
+                # a local worker that is gone for longer is given up, though its nanny is starting it again
+                "distributed.deploy.lost-worker-timeout": NEVER,
             }
         ),
         _client(settings, workers) as client,
@@ -114,6 +117,8 @@ def _client(settings: ClusterSettings, workers: int) -> Iterator[Client]:
     with cluster, Client(cluster) as client:
         log.info("dask: %d workers, dashboard %s", workers, cluster.dashboard_link)
         yield client
+        with suppress(TimeoutError):  # a cluster that is closed while it starts a worker again fails
+            client.wait_for_workers(workers, timeout=WORKER_SECONDS)
 
 
 def _connected(settings: ClusterSettings) -> Client:
@@ -207,7 +212,7 @@ def _finished(
             future.add_done_callback(done.put)
             continue
         task, _ = running.pop(future.key)
-        yield task, *_outcome(future)
+        yield task, *_outcome(future, crew)
 
 
 class _Crew:
@@ -239,13 +244,18 @@ class _Crew:
         return self._size
 
 
-def _outcome(future: Any) -> tuple[Any, Exception | None]:
-    try:
-        return future.result(), None
-    except Exception as error:
-        # what a task raises marks its future; a connection that closes under its result does not
-        if isinstance(error, CancelledError) or (isinstance(error, OSError) and future.status != "error"):
-            raise LostClusterError(
-                "dask: the scheduler went away; run the same command again to go on"
-            ) from error
-        return None, error
+def _outcome(future: Any, crew: _Crew) -> tuple[Any, Exception | None]:
+    """Fetch what a finished task returned or raised; what is lost on the way is computed again."""
+    while True:
+        try:
+            return future.result(timeout=WORKER_SECONDS), None
+        except Exception as error:
+            # what a task raises marks its future; time that is up, or a connection that closes, does not
+            if isinstance(error, TimeoutError) and future.status != "error":
+                crew.size()
+                continue
+            if isinstance(error, CancelledError) or (isinstance(error, OSError) and future.status != "error"):
+                raise LostClusterError(
+                    "dask: the scheduler went away; run the same command again to go on"
+                ) from error
+            return None, error

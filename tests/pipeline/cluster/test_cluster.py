@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import dask
 import psutil
 import pytest
 
@@ -146,6 +147,14 @@ def test_of_200_tasks_seven_kill_workers_and_two_are_errors_and_none_is_lost_or_
         (task, result) for task, result, _ in serial(square, fine)
     )  # markers exist: none dies now
     assert {task: result for task, result, error in triples if error is None} == expected
+
+
+def test_a_worker_that_is_long_in_coming_back_is_not_given_up(tmp_path):
+    """By dask's defaults it would be after 15 s, and with it, on a busy machine, all of them."""
+    tasks = [("die once", str(tmp_path / "marker")), ("ok", 3)]
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "100ms"}):
+        triples = run("dask", tasks, workers=1)
+    assert sorted(triples) == [(tasks[0], -1, None), (tasks[1], 9, None)]
 
 
 LISTENING = """

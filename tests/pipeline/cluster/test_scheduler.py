@@ -118,14 +118,38 @@ def test_a_connection_that_closes_under_a_result_is_no_error_of_its_task(error):
     class Future:
         status = "finished"
 
-        def result(self):
+        def result(self, timeout):
             raise error
 
     with pytest.raises(LostClusterError, match="the scheduler went away; run the same command again"):
-        _outcome(Future())
+        _outcome(Future(), crew=None)
     Future.status = "error"  # what a task raised itself
     if isinstance(error, OSError):
-        assert _outcome(Future()) == (None, error)
+        assert _outcome(Future(), crew=None) == (None, error)
+
+
+def test_a_result_that_was_lost_is_waited_for_as_long_as_there_are_workers():
+    class Future:
+        status, calls = "pending", 0
+
+        def result(self, timeout):
+            Future.calls += 1
+            if Future.calls < 3:
+                raise TimeoutError
+            return 7
+
+    class Crew:
+        def size(self):
+            if Future.status == "gone":
+                raise LostClusterError("no workers")
+
+    assert _outcome(Future(), Crew()) == (7, None)
+    Future.status, Future.calls = "gone", 0
+    with pytest.raises(LostClusterError):
+        _outcome(Future(), Crew())
+    Future.status, Future.calls = "error", 0  # raised by the task
+    _, error = _outcome(Future(), Crew())
+    assert isinstance(error, TimeoutError)
 
 
 def test_where_it_runs_is_not_part_of_what_it_is():
