@@ -82,6 +82,7 @@ TOP = Table(
             meaning="whether chance alone may explain the difference from the winner: `p_holm` is at least "
             "0.05",
         ),
+        SEED,
         *stamp(),
     ),
     sums=over_targets(
@@ -144,6 +145,7 @@ PROTOCOL_CHOICES = Table(
         ),
         difference("versus_oracle_low", "lower end of the paired 95% bootstrap interval of that difference"),
         difference("versus_oracle_high", "upper end of it"),
+        count("seed", "random seed of the candidate; empty for random", nullable=True),
         *stamp(),
     ),
     sums=over_targets("a protocol and a split"),

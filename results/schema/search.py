@@ -60,6 +60,7 @@ CONFUSION = Table(
         LABEL,
         PREDICTED,
         count("n", "texts with that label and prediction", "texts"),
+        SEED,
         *stamp(),
     ),
 )

@@ -129,6 +129,7 @@ def write_confusion(outcome: Outcome, ranking: Ranking, path: Path) -> None:
             "label": labels[true],
             "predicted": labels[predicted],
             "n": int(n),
+            "seed": candidate.seed,
             **outcome.stamp,
         }
         for place, (candidate, _) in enumerate(ranking[: outcome.settings.top], start=1)

@@ -53,6 +53,8 @@ def write_evidence(outcome: Outcome, ranking: Ranking, rows: Rows, out: Path) ->
         top = pd.DataFrame([row for sample in samples for row in top_rows(sample, outcome.settings.top)])
         sizes = pd.DataFrame([row for sample in samples for row in effect_rows(sample, found)])
         price = pd.DataFrame([row for sample in samples for row in protocol_rows(sample, chosen)])
+    seeds = pd.Series({candidate.id: candidate.seed for candidate in candidates}, dtype="Int64")
+    top, price = (frame.assign(seed=seeds.reindex(frame["candidate_id"]).array) for frame in (top, price))
     _write(TOP, top.assign(protocol=protocol), outcome, out)
     _write(EFFECTS, sizes, outcome, out)
     _write(PROTOCOL_CHOICES, price.assign(used=price["protocol"] == protocol), outcome, out)

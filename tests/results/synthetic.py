@@ -136,6 +136,7 @@ def confusion() -> pd.DataFrame:
         "rank": 1,
         "protocol": "target-dev",
         "split": "test",
+        "seed": 0,
     }
     return stamped(
         [
@@ -271,10 +272,11 @@ def evidence(candidates: pd.DataFrame) -> dict[str, pd.DataFrame]:
     rows: dict[str, list[dict[str, object]]] = {"top": [], "effects": [], "protocols": []}
     for split in ("dev", "test"):
         sample = Sample.of(predictions, split)
-        rows["top"] += [row | {"protocol": "target-dev"} for row in top_rows(sample, 20)]
+        rows["top"] += [row | {"protocol": "target-dev", "seed": 0} for row in top_rows(sample, 20)]
         rows["effects"] += effect_rows(sample, found)
         rows["protocols"] += [
-            row | {"used": row["protocol"] == "target-dev"} for row in protocol_rows(sample, chosen)
+            row | {"used": row["protocol"] == "target-dev", "seed": 0 if row["candidate_id"] else None}
+            for row in protocol_rows(sample, chosen)
         ]
     return {name: stamped(part) for name, part in rows.items()}
 

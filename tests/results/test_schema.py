@@ -2,9 +2,11 @@ import pytest
 
 from results.schema import (
     CLASSIFIERS,
+    CONCLUSIONS,
     CORPUS,
     EFFECTS,
     GRIDSEARCH,
+    KNOBS,
     LABELS,
     NEIGHBOURS,
     POOLINGS,
@@ -12,7 +14,9 @@ from results.schema import (
     PUBLISHED_STS,
     PUBLISHED_TATOEBA,
     REJECTED,
+    RUNS,
     STAMP,
+    TABLE1,
     TABLES,
     TEXTS,
     VECTOR_IDS,
@@ -29,6 +33,13 @@ def test_every_row_of_a_run_carries_the_stamp():
 def test_every_table_that_a_choice_had_part_in_names_the_protocol():
     nothing_chosen = {TEXTS, REJECTED, CORPUS, EFFECTS, EFFECTS.overall, LABELS, VECTOR_IDS, NEIGHBOURS}
     assert {t for t in TABLES if t.column("protocol") is None} == nothing_chosen
+
+
+def test_every_table_that_random_numbers_had_part_in_names_the_seed():
+    over_several = {EFFECTS, KNOBS, TABLE1, CONCLUSIONS, RUNS}
+    nothing_random = {TEXTS, REJECTED, CORPUS, LABELS, VECTOR_IDS, NEIGHBOURS, *ELSEWHERE}
+    overall = {table.overall for table in over_several if table.overall}
+    assert {t for t in TABLES if t.column("seed") is None} == over_several | overall | nothing_random
 
 
 def test_gridsearch_starts_with_what_an_analyst_looks_for():
