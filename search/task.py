@@ -87,7 +87,7 @@ def fit(representation: Representation, candidate: Candidate) -> routes.Fitted:
     estimator = entry.factory(**dict(candidate.params))
     if seeds := seed_parameters(estimator):
         estimator.set_params(**dict.fromkeys(seeds, candidate.seed))
-    return entry.route(representation, estimator)
+    return routes.ROUTES[entry.route](representation, estimator)
 
 
 def error_rows(candidates: Sequence[Candidate], error: Exception | str) -> list[dict[str, Any]]:

@@ -12,15 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.linear_model import LogisticRegression, RidgeClassifier
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.neural_network import MLPClassifier
-from sklearn.svm import SVC
-
-from search.fitting import routes
-from search.fitting.routes import Route
-
 Value = int | float | str | bool
 
 
@@ -44,15 +35,16 @@ class Classifier:
         return.
     parameters : dict of str to Parameter
         What a configuration may set.
-    route : callable (representation, estimator) -> Fitted
-        Fits the estimator's problem on a feature set; `routes.plain` suits any estimator.
+    route : str
+        Name in `search.fitting.routes.ROUTES` of what fits the estimator's problem on a feature set; `plain`
+        suits any estimator.
     stochastic : bool
         Whether fitting draws random numbers: then each seed is a candidate.
     """
 
     factory: Callable[..., Any]
     parameters: Mapping[str, Parameter]
-    route: Route = routes.plain
+    route: str = "plain"
     stochastic: bool = False
 
     def check(self, where: str, name: str, value: object) -> Value:
@@ -105,6 +97,44 @@ _SHRINKAGE = Parameter(
     accepts=lambda value: is_number(value) and 0 < value <= 1,
 )
 
+
+# scikit-learn takes a second to import, and settings are read by commands that fit nothing
+def _logistic_regression(C: float) -> Any:
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=C, tol=1e-4, max_iter=1000)
+
+
+def _linear_svm(C: float) -> Any:
+    from sklearn.svm import SVC
+
+    return SVC(kernel="linear", C=C)
+
+
+def _ridge(alpha: float) -> Any:
+    from sklearn.linear_model import RidgeClassifier
+
+    return RidgeClassifier(alpha=alpha)
+
+
+def _lda(shrinkage: float) -> Any:
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    return LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage)
+
+
+def _knn(n_neighbors: int) -> Any:
+    from sklearn.neighbors import KNeighborsClassifier
+
+    return KNeighborsClassifier(n_neighbors=n_neighbors, algorithm="brute")
+
+
+def _mlp(hidden_layer_sizes: int, alpha: float) -> Any:
+    from sklearn.neural_network import MLPClassifier
+
+    return MLPClassifier(hidden_layer_sizes=hidden_layer_sizes, alpha=alpha, tol=1e-2)
+
+
 # Defaults: in the middle of what worked on the dev texts of the sample corpus (618 train texts, 31 feature
 # sets of 128 to 1,024 columns), between the best for the source language and the stronger penalty that is
 # best for the target languages.
@@ -112,43 +142,41 @@ CLASSIFIERS: dict[str, Classifier] = {
     # source / target dev accuracy: C 1e-3 .66/.43, 3e-3 .69/.42, 1e-2 .71/.41, 1 .67/.38; a small C also
     # fits in half the time
     "logistic_regression": Classifier(
-        factory=lambda C: LogisticRegression(C=C, tol=1e-4, max_iter=1000),
+        factory=_logistic_regression,
         parameters={"C": _positive(0.003)},
-        route=routes.logistic_regression,
+        route="logistic_regression",
     ),
     # the kernel's diagonal is about the number of columns, so C of 1 / 1,000: 1e-4 .55/.40, 1e-3 .67/.43,
     # 1e-2 .67/.40
     "linear_svm": Classifier(
-        factory=lambda C: SVC(kernel="linear", C=C),
+        factory=_linear_svm,
         parameters={"C": _positive(0.001)},
-        route=routes.linear_svm,
+        route="linear_svm",
     ),
     # the scatter's eigenvalues average the number of train rows: 100 .70/.39, 1,000 .71/.42, 10,000 .64/.43
     "ridge": Classifier(
-        factory=lambda alpha: RidgeClassifier(alpha=alpha),
+        factory=_ridge,
         parameters={"alpha": _positive(1000.0)},
-        route=routes.ridge,
+        route="ridge",
     ),
     # with fewer texts than columns the covariance has no inverse: .1 .71/.38, .5 .72/.42, .8 .68/.43
     "lda": Classifier(
-        factory=lambda shrinkage: LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage),
+        factory=_lda,
         parameters={"shrinkage": _SHRINKAGE},
-        route=routes.lda,
+        route="lda",
     ),
     # 5 .45/.36, 20 .54/.39, 40 .54/.40: many neighbours, because duplicated train rows vote several times
     "knn": Classifier(
-        factory=lambda n_neighbors: KNeighborsClassifier(n_neighbors=n_neighbors, algorithm="brute"),
+        factory=_knn,
         parameters={"n_neighbors": _at_least_one(20)},
-        route=routes.knn,
+        route="knn",
     ),
     # not among the default ones: 0.9 s a fit, ten times the others. Over 5 feature sets and 2 seeds, alpha
     # 1e-4 .68/.41, 1 .69/.42, 3 .70/.43, 10 .68/.44, 100 .34/.31; 32, 100 or 256 hidden units within .01. A
     # tol of 1e-2 stops when the loss falls no more and halves the time of the library's 1e-4; early_stopping,
     # which holds texts back, loses .02
     "mlp": Classifier(
-        factory=lambda hidden_layer_sizes, alpha: MLPClassifier(
-            hidden_layer_sizes=hidden_layer_sizes, alpha=alpha, tol=1e-2
-        ),
+        factory=_mlp,
         parameters={"hidden_layer_sizes": _at_least_one(100), "alpha": _positive(10.0)},
         stochastic=True,
     ),

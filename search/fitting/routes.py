@@ -156,6 +156,16 @@ def knn(representation: Representation, estimator: Any) -> Fitted:
     return Fitted(kind="neighbours", n_neighbors=int(estimator.n_neighbors))
 
 
+ROUTES: dict[str, Route] = {
+    "plain": plain,
+    "logistic_regression": logistic_regression,
+    "ridge": ridge,
+    "lda": lda,
+    "linear_svm": linear_svm,
+    "knn": knn,
+}
+
+
 def _predict_neighbours(representation: Representation, n_neighbors: int) -> Ints:
     rows = representation.rows
     one_label_each = len(rows.pair_text) == representation.n_texts

@@ -262,10 +262,8 @@ def test_target_dev_missing_under_source_dev_leaves_cells_empty(search, make_sea
 
 
 def test_a_winner_without_a_probe_says_so(search, monkeypatch, tmp_path, caplog):
-    from search.fitting import routes
-
     ridge = CLASSIFIERS["ridge"]
-    changed = type(ridge)(factory=ridge.factory, parameters=ridge.parameters, route=routes.plain)
+    changed = type(ridge)(factory=ridge.factory, parameters=ridge.parameters, route="plain")
     monkeypatch.setitem(CLASSIFIERS, "ridge", changed)
     out = search(
         GridsearchSettings(layers=(1,), poolings=("max",), classifiers=("ridge",)), out=tmp_path / "p"

@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 from threadpoolctl import threadpool_info
 
-from search.fitting.classifiers import CLASSIFIERS
 from search.fitting.kernels import open_pooling
 from search.fitting.mixture import represent
+from search.fitting.routes import ROUTES
 from search.gridsearch import tasks_left
 from search.space import GridsearchSettings, Space
 from search.task import Task, Unreadable, error_rows, run
@@ -54,9 +54,7 @@ def test_a_failing_candidate_is_a_row_and_its_neighbours_are_scored(tasks, monke
     def broken(representation, estimator):
         raise RuntimeError("a reason\nin two lines")
 
-    classifier = CLASSIFIERS["ridge"]
-    changed = type(classifier)(factory=classifier.factory, parameters=classifier.parameters, route=broken)
-    monkeypatch.setitem(CLASSIFIERS, "ridge", changed)
+    monkeypatch.setitem(ROUTES, "ridge", broken)
     rows = run(tasks[0])
     assert [row["status"] for row in rows] == ["ok", "ok", "error", "ok", "ok"]
     assert rows[2]["message"] == "RuntimeError: a reason in two lines"
@@ -109,9 +107,7 @@ def test_blas_has_one_thread_in_a_task(tasks, monkeypatch):
         seen.extend(info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas")
         raise RuntimeError
 
-    classifier = CLASSIFIERS["knn"]
-    changed = type(classifier)(factory=classifier.factory, parameters=classifier.parameters, route=spy)
-    monkeypatch.setitem(CLASSIFIERS, "knn", changed)
+    monkeypatch.setitem(ROUTES, "knn", spy)
     run(tasks[0])
     assert seen
     assert set(seen) == {1}

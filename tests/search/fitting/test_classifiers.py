@@ -5,6 +5,7 @@ import pytest
 from results.schema import CLASSIFIERS as DEFAULT
 from results.schema import GRIDSEARCH
 from search.fitting.classifiers import CLASSIFIERS, unknown
+from search.fitting.routes import ROUTES
 from search.space import GridsearchSettings
 
 
@@ -12,6 +13,10 @@ def test_every_offered_classifier_is_a_name_that_the_schema_takes_and_the_defaul
     column = next(column for column in GRIDSEARCH.columns if column.name == "classifier")
     assert all(column.accepts(name) for name in CLASSIFIERS)
     assert tuple(CLASSIFIERS)[:5] == DEFAULT == GridsearchSettings().classifiers
+
+
+def test_every_route_is_used_and_known():
+    assert {classifier.route for classifier in CLASSIFIERS.values()} == set(ROUTES)
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
