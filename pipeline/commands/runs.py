@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ORDER = ("prepare", "extract", "gridsearch", "export", "knobs", "finetune", "embeddings", "retrieval",
-         "evaluate-embeddings", "report")  # fmt: skip
 _SHOWN = ("run", "protocol", "winner", "dev", "test", "baseline", "mcbert", "mcbert_wf", "encoder", "corpus",
           "languages", "finished", "stages")  # fmt: skip
 
@@ -95,10 +93,11 @@ def listed(folders: list[Path]) -> pd.DataFrame:
 
 def _recorded(folder: Path) -> dict[str, str]:
     """Tell from the records of a run's stages which are finished, when, and what the corpus was made of."""
-    records = {path.stem: path for path in (folder / "stages").glob("*.json")}
-    stages = sorted(records, key=lambda stage: (*ORDER, stage).index(stage))
-    row = {"stages": " ".join(stages), "finished": "", "corpus": ""}
-    if stages:
+    from results.report.report import stage_records
+
+    records = {path.stem: path for path in stage_records(folder)}
+    row = {"stages": " ".join(records), "finished": "", "corpus": ""}
+    if records:
         last = max(path.stat().st_mtime for path in records.values())
         row["finished"] = datetime.datetime.fromtimestamp(last, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     if "prepare" in records:

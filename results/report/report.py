@@ -168,7 +168,7 @@ def stages(run_dir: Path) -> list[dict[str, Any]]:
         stage's inputs as JSON).
     """
     found = []
-    for path in sorted((run_dir / "stages").glob("*.json"), key=_place):
+    for path in stage_records(run_dir):
         record = _read_object(path)
         found.append(
             {
@@ -182,6 +182,11 @@ def stages(run_dir: Path) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def stage_records(run_dir: Path) -> list[Path]:
+    """List the records of a run's finished stages, in the order of the method."""
+    return sorted((run_dir / "stages").glob("*.json"), key=_place)
 
 
 def _read_object(path: Path) -> dict[str, Any]:
