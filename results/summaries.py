@@ -10,7 +10,8 @@ import pandas as pd
 from results.schema import GRIDSEARCH, MEAN
 from results.table1 import ordered_languages
 
-SHARES = ("unknown_share", "marks_lost_share", "truncated_share")
+SHARES = {"unknown_share": "n_tokens", "marks_lost_share": "n_marks", "truncated_share": "n_texts"}
+"""Shares in table CORPUS, and what they are shares of."""
 """Shares that table CORPUS has for each label."""
 
 _DEV_F1 = "dev_f1_"
@@ -192,21 +193,23 @@ def corpus_counts(corpus: pd.DataFrame, source_language: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns language, split, n_texts, n_distinct, tokens_max, those of `SHARES` (means over the texts) and
-        one column `label: <name>` per label with its number of texts.
+        Columns language, split, n_texts, n_distinct, tokens_max, those of `SHARES` (not a number where there
+        is nothing to have a share of) and one column `label: <name>` per label with its number of texts.
     """
     rows = []
     order = {split: place for place, split in enumerate(("train", "dev", "test"))}
     for (language, split), part in corpus.groupby(["language", "split"]):
-        weights = part["n_texts"] / max(part["n_texts"].sum(), 1)
         row = {"language": language, "split": split}
         row |= {name: int(part[name].sum()) for name in ("n_texts", "n_distinct")}
         row["tokens_max"] = int(part["tokens_max"].max())
-        row |= {name: float((part[name] * weights).sum()) for name in SHARES}
+        for name, whole in SHARES.items():
+            total = part[whole].sum()
+            row[name] = float((part[name] * part[whole]).sum() / total) if total else float("nan")
         row |= {f"label: {label}": n for label, n in zip(part["label"], part["n_texts"], strict=True)}
         rows.append(row)
     rows.sort(key=lambda row: (row["language"] != source_language, row["language"], order[str(row["split"])]))
-    return pd.DataFrame(rows)
+    counts = pd.DataFrame(rows)
+    return counts.fillna(dict.fromkeys(counts.columns[counts.columns.str.startswith("label: ")], 0))
 
 
 def label_shares(corpus: pd.DataFrame, source_language: str) -> pd.DataFrame:
@@ -218,7 +221,7 @@ def label_shares(corpus: pd.DataFrame, source_language: str) -> pd.DataFrame:
         Columns split (train, dev, test in this order), language (source first), label, n_texts, share; a row
         for every label, also where there are no texts of it.
     """
-    counts = corpus_counts(corpus, source_language).fillna(0)
+    counts = corpus_counts(corpus, source_language)
     labels = sorted(corpus["label"].unique())
     rows = [
         {

@@ -77,9 +77,9 @@ def corpus_statistics(
     -------
     DataFrame
         A row per language, split and label: n_texts, n_distinct, tokens_median and tokens_max (uncut, special
-        tokens included), unknown_share (unknown tokens among all but special ones), marks_lost_share
-        (combining marks that the tokenizer drops, of all in the texts; 0 where there are none),
-        truncated_share (texts longer than `max_length`).
+        tokens included), n_tokens (special ones left out) and unknown_share (the unknown among them), n_marks
+        (combining marks in the texts) and marks_lost_share (those that the tokenizer drops; 0 where there are
+        none), truncated_share (texts longer than `max_length`).
     """
     began = time.monotonic()
     table = corpus.table
@@ -101,7 +101,9 @@ def corpus_statistics(
             "n_distinct": grouped["distinct"].nunique(),
             "tokens_median": grouped["tokens"].median().astype(float),
             "tokens_max": grouped["tokens"].max(),
+            "n_tokens": grouped["content"].sum(),
             "unknown_share": grouped["unknown"].sum() / grouped["content"].sum().clip(lower=1),
+            "n_marks": grouped["marks"].sum(),
             "marks_lost_share": grouped["marks_lost"].sum() / grouped["marks"].sum().clip(lower=1),
             "truncated_share": grouped["cut"].mean(),
         }

@@ -174,7 +174,7 @@ def corpus(run: Run, add: Add) -> dict[str, Any] | None:
         (split, add(f"classes-{split}", tiles.classes(part), f"Share of each label by language, {split}"))
         for split, part in shares.groupby("split", sort=False)
     ]
-    return {"rows": records(counts.fillna(0)), "labels": labels, "classes": classes}
+    return {"rows": records(counts), "labels": labels, "classes": classes}
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

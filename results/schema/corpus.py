@@ -53,12 +53,10 @@ CORPUS = Table(
         count("n_distinct", "distinct texts among them", "texts"),
         number("tokens_median", "median length, special tokens included", "tokens", least=0),
         count("tokens_max", "greatest length, before truncation", "tokens"),
-        share("unknown_share", "tokens that the vocabulary does not hold, of all tokens"),
-        share(
-            "marks_lost_share",
-            "combining marks (accents, vowel signs) that the tokenizer drops, of all in the texts; 0 where "
-            "there are none",
-        ),
+        count("n_tokens", "tokens of the texts, special ones left out", "tokens"),
+        share("unknown_share", "tokens that the vocabulary does not hold, of all of them"),
+        count("n_marks", "combining marks (accents, vowel signs) in the texts", "marks"),
+        share("marks_lost_share", "marks that the tokenizer drops, of all of them; 0 where there are none"),
         share("truncated_share", "texts longer than the encoder's maximum, of all texts"),
         *stamp(),
     ),

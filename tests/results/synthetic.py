@@ -205,8 +205,10 @@ def corpus() -> pd.DataFrame:
                     "n_distinct": n_texts - (20 * place if split == "train" else 0),
                     "tokens_median": 14.5,
                     "tokens_max": 61 + place,
+                    "n_tokens": 12 * n_texts,
+                    "n_marks": 0 if language == "zh" else 10 * n_texts if place else 40 * n_texts,
                     "unknown_share": 0.0004 if language in ("ur", "ar") else 0.0,
-                    "marks_lost_share": 0.0,
+                    "marks_lost_share": 0.5 if language == "ar" and not place else 0.0,
                     "truncated_share": 0.0,
                 }
             )

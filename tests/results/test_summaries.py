@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -98,6 +99,15 @@ def test_corpus_counts_sum_the_labels():
     assert counts["language"].iloc[0] == "en"
     assert list(counts["split"][:3]) == ["train", "dev", "test"]
     assert counts.loc[0, "label: refund status"] == 180
+
+
+def test_a_share_is_of_what_all_labels_have_and_of_nothing_there_is_none():
+    lost = summaries.corpus_counts(synthetic.corpus(), "en").set_index(["language", "split"])[
+        "marks_lost_share"
+    ]
+    assert lost["ar", "test"] == 0.5 * 40 / (40 + 3 * 10)
+    assert lost["de", "test"] == 0.0
+    assert np.isnan(lost["zh", "test"])
 
 
 def test_label_shares_add_up_and_name_labels_without_texts():

@@ -60,7 +60,8 @@ def test_counts_against_a_count_by_hand(encoder_folder, texts_table):
     assert row["n_distinct"] == train["text"].nunique()
     assert row["tokens_median"] == np.median(lengths)
     assert row["tokens_max"] == max(lengths)
-    assert row["unknown_share"] == pytest.approx(2 / (sum(lengths) - 2 * len(lengths)))
+    assert row["n_tokens"] == sum(lengths) - 2 * len(lengths)
+    assert row["unknown_share"] == pytest.approx(2 / row["n_tokens"])
     assert row["truncated_share"] == pytest.approx(sum(n > 6 for n in lengths) / 12)
     assert rows["marks_lost_share"].eq(0).all()
     assert rows["n_texts"].sum() == len(table)
@@ -92,6 +93,7 @@ def test_a_tokenizer_that_strips_marks_is_named_with_the_share(corpus, tmp_path,
     rows = corpus_statistics(corpus, saved(tmp_path, UNCASED), max_length=6).set_index("language")
     assert rows.loc["fr", "marks_lost_share"] == 1.0
     assert rows.loc["hi", "marks_lost_share"] == 1.0
+    assert rows["n_marks"].loc["fr"] == 1
     warned = [r.getMessage() for r in caplog.records if "combining marks" in r.getMessage()]
     assert [w.split(":")[1].strip() for w in warned] == ["fr", "hi"]
     assert "drops 100.0% of the combining marks (1 of 1, in 1 of 1 texts)" in warned[0]
