@@ -101,6 +101,10 @@ class PooledModel(PreTrainedModel):
             self.encoder.pooler = None
         self.width = len(config.layers) * config.encoder_config.hidden_size
 
+    def post_init(self) -> None:
+        """Finish the construction, last in every subclass's own; the library declares no types for it."""
+        PreTrainedModel.post_init(self)
+
     @classmethod
     def from_encoder(
         cls,
@@ -158,7 +162,7 @@ class MCBertModel(PooledModel):
 
     def __init__(self, config: MCBertConfig) -> None:
         super().__init__(config)
-        self.post_init()  # type: ignore[no-untyped-call]
+        self.post_init()
 
     def forward(
         self,
@@ -189,7 +193,7 @@ class MCBertForSequenceClassification(PooledModel):
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         n_pairs = self.num_labels * (self.num_labels - 1) // 2
         self.classifier = nn.Linear(widths[-1], n_pairs if config.decision == "pairwise" else self.num_labels)
-        self.post_init()  # type: ignore[no-untyped-call]
+        self.post_init()
 
     def forward(
         self,

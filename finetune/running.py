@@ -94,14 +94,20 @@ def run_job(job: Job) -> str:
         "freezing": freeze_rows(job, training),
         "predictions": predictions(job, start.corpus, start.rows, predicted),
     }
+    return finish(job, content, training, began)
+
+
+def finish(job: AnyJob, content: Mapping[str, Any], training: Training, began: float) -> str:
+    """Write a job's result, remove its checkpoints, and return the path of the result file.
+
+    Parameters
+    ----------
+    began : float
+        When the job did, by `time.monotonic`.
+    """
     chosen = training.history[training.chosen]
-    log.info("finetune: %s: %.1f s, epoch %d, step %d chosen",
-             job.name, time.monotonic() - began, chosen.epoch, chosen.step)  # fmt: skip
-    return finish(job, content)
-
-
-def finish(job: AnyJob, content: Mapping[str, Any]) -> str:
-    """Write a job's result, remove its checkpoints, and return the path of the result file."""
+    log.info("%s: %s: %.1f s, epoch %d, step %d chosen",
+             job.settings.section, job.name, time.monotonic() - began, chosen.epoch, chosen.step)  # fmt: skip
     job.result.parent.mkdir(parents=True, exist_ok=True)
     files.write_text(job.result, json.dumps(content, ensure_ascii=False) + "\n")
     shutil.rmtree(job.checkpoints, ignore_errors=True)

@@ -63,7 +63,7 @@ class SiameseEncoder(PooledModel):
         self.objective = OBJECTIVES[config.objective](
             self.width, n_labels=config.num_labels or 0, dropout=config.dropout, scale=config.scale
         )
-        self.post_init()  # type: ignore[no-untyped-call]
+        self.post_init()
 
     def forward(
         self,

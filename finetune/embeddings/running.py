@@ -6,7 +6,6 @@ python -m pytest tests/finetune/embeddings/test_running.py
 from __future__ import annotations
 
 import dataclasses
-import logging
 import time
 from collections.abc import Callable, Mapping
 
@@ -36,8 +35,6 @@ from finetune.running import finish, output_of, read_texts, torch_threads, watch
 from finetune.training import ranks
 from finetune.training.tasks import Task
 from finetune.training.trainer import fit, within_memory
-
-log = logging.getLogger(__name__)
 
 MODEL = "embeddings"
 LIBRARY_MODEL = "embeddings-st"
@@ -88,17 +85,12 @@ def run_embeddings_job(job: EmbeddingsJob) -> str:
             return str(job.result)  # the first process writes it
         if job.save_model:
             save(job, model, tokenizer, describe_embeddings(job, corpus, training))
-    chosen = training.history[training.chosen]
-    log.info("embeddings: %s: %.1f s, epoch %d, step %d chosen",
-             job.name, time.monotonic() - began, chosen.epoch, chosen.step)  # fmt: skip
-    return finish(
-        job,
-        {
-            "stamp": dict(job.stamp),
-            "embeddings": [as_embeddings(row, job) for row in score_rows(job, training, scores)],
-            "freezing": [as_embeddings(row, job) for row in freeze_rows(job, training)],
-        },
-    )
+    content = {
+        "stamp": dict(job.stamp),
+        "embeddings": [as_embeddings(row, job) for row in score_rows(job, training, scores)],
+        "freezing": [as_embeddings(row, job) for row in freeze_rows(job, training)],
+    }
+    return finish(job, content, training, began)
 
 
 def build(job: EmbeddingsJob, corpus: Corpus) -> SiameseEncoder:
