@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-POOLINGS = ("max", "mean", "cls")  # a test holds this equal to what features.encoder.pooling offers
+POOLINGS = ("max", "mean", "cls", "last")  # a test holds this equal to what features.encoder.pooling offers
 COMPUTE_DTYPES = ("auto", "float32", "bfloat16")
 STORAGE_DTYPES = ("float16", "float32")
 
@@ -29,7 +29,14 @@ class EncoderSettings:
     needs `revision` to be a commit."""
 
     max_length: int = 128
-    """Tokens kept of a text or pair, special tokens included."""
+    """Tokens kept of a text or pair, special tokens included; at most what the encoder's positions allow."""
+
+    prompt: str = ""
+    """Put before each text, as the encoder was trained with: ``"query: "`` for E5. Of a pair before the first
+    text. Models that a run exports keep it."""
+
+    prompt_name: str = ""
+    """Instead of `prompt`, one that the encoder's ``config_sentence_transformers.json`` names."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, naming the key."""
@@ -37,6 +44,8 @@ class EncoderSettings:
             raise ValueError("encoder.path: got nothing, accepted: a folder or a hub name")
         if self.max_length < 3:
             raise ValueError(f"encoder.max_length: got {self.max_length}, accepted: 3 or more")
+        if self.prompt and self.prompt_name:
+            raise ValueError("encoder.prompt_name: got one beside encoder.prompt; accepted: either of them")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,7 +56,8 @@ class ExtractSettings:
     """Layers to cache, 0 (embeddings) to the number of blocks; empty: all of them."""
 
     poolings: tuple[str, ...] = ("max", "mean", "cls")
-    """Poolings to cache."""
+    """Poolings to cache: max, mean, cls, last. The last real token (last) is for causal encoders, whose first
+    sees nothing of the text: there cls is refused."""
 
     special_tokens: Literal["include", "exclude"] = "include"
     """Whether max and mean see the special tokens; including them is the field's convention."""

@@ -11,8 +11,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
+from features.encoder.loading import load_weights, read_config, told
+from features.encoder.tokens import load_tokenizer
 from features.encoder.trust import trusts
 from finetune.model import label_names
 
@@ -34,26 +37,43 @@ def build_baseline(
     fresh : frozenset of str
         Names of the parameters that the encoder's files lack; they start random.
     """
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=trusts(folder), **label_names(labels))
+    where = f"encoder.path: {folder}"
+    config = read_config(folder, where)
+    for name, value in label_names(labels).items():
+        setattr(config, name, value)
+    if config.pad_token_id is None:  # heads of causal families look for a text's last token
+        config.pad_token_id = load_tokenizer(folder).pad_token_id
     for name in DROPOUT_NAMES:
         if hasattr(config, name):
             setattr(config, name, dropout)
     if config.model_type in UNDECLARED:
         setattr(config, UNDECLARED[config.model_type], dropout)
-    model, report = AutoModelForSequenceClassification.from_pretrained(
-        folder,
-        config=config,
-        dtype=torch.float32,
-        trust_remote_code=trusts(folder),
-        use_safetensors=True,
-        output_loading_info=True,
-    )
+    if trusts(folder) and type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+        model, fresh = _by_own_code(folder, config, where)
+    else:
+        model, fresh = load_weights(
+            MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, folder, config, where, new_head=True
+        )
     _drop(model, dropout)
-    fresh = frozenset(report["missing_keys"])
     inner = sorted(name for name in fresh if name.startswith(f"{model.base_model_prefix}."))
     if inner:
         log.info("baseline: the encoder has no %s; these weights start random", ", ".join(inner))
     return model, fresh
+
+
+def _by_own_code(
+    folder: str | os.PathLike[str], config: PreTrainedConfig, where: str
+) -> tuple[PreTrainedModel, frozenset[str]]:
+    with told(where, "its own code has no classifier"):
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            trust_remote_code=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    return model, frozenset(report["missing_keys"])
 
 
 def _drop(model: PreTrainedModel, share: float) -> None:

@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from transformers import AutoConfig
 
 from features.corpus import Corpus
 from features.encoder.blocks import n_layers
+from features.encoder.selfcheck import verdict
 from features.encoder.tokens import load_tokenizer
-from features.encoder.trust import trusts
 from finetune.export.trained_card import write_cards
 from finetune.freezing.rules import Schedule, plan_freezing
 from finetune.job import AnyJob, Job
@@ -61,6 +60,9 @@ class Inputs:
 
     encoder: Path
     """Local folder of the encoder."""
+
+    prompt: str = ""
+    """What goes before each text."""
 
     out: Path
     """The run's folder; ``predictions_gridsearch.csv`` there takes part in Table 1."""
@@ -106,7 +108,7 @@ def finetune(
         n_layers=n_layers(inputs.encoder),
     )
     require_protocol(settings, texts, freezes="mcbert_wf" in settings.systems)
-    require_length(settings, inputs.encoder)
+    require_readable(settings, inputs.encoder, architecture.pooling)
     jobs = plan(settings, architecture, inputs, stamp=stamp)
     n_trained = run_jobs(jobs, run_job, execute=execute, track=track)
     gather(jobs, architecture, casing=casing(inputs.encoder))
@@ -169,6 +171,7 @@ def plan(
             freeze=freeze if system == "mcbert_wf" else {},
             corpus=inputs.corpus,
             encoder=inputs.encoder,
+            prompt=inputs.prompt,
             out=inputs.out,
             source_language=inputs.source_language,
             stamp=dict(stamp),
@@ -200,16 +203,11 @@ def require_protocol(settings: TrainingSettings, corpus: Corpus, *, freezes: boo
             )
 
 
-def require_length(settings: TrainingSettings, encoder: Path) -> None:
-    """Raise when texts may get longer than the encoder can read."""
-    config = AutoConfig.from_pretrained(encoder, trust_remote_code=trusts(encoder))
-    limits = (load_tokenizer(encoder).model_max_length, getattr(config, "max_position_embeddings", None))
-    longest = min(int(limit) for limit in limits if limit is not None)
-    if settings.max_length > longest:
-        raise ValueError(
-            f"{settings.section}.max_length: got {settings.max_length}, accepted: at most {longest} "
-            f"({encoder})"
-        )
+def require_readable(settings: TrainingSettings, encoder: Path, pooling: str) -> None:
+    """Raise when texts may be longer than the encoder reads, or a pooling takes what saw nothing of them."""
+    known = verdict(encoder)
+    known.require_length(settings.max_length, f"{settings.section}.max_length")
+    known.require_poolings(pooling.split("+"), f"{settings.section}.pooling")
 
 
 def is_finished(job: AnyJob) -> bool:

@@ -48,6 +48,9 @@ class AnyJob:
     stamp: Mapping[str, object]
     """Columns that every row of the run carries."""
 
+    prompt: str = ""
+    """What goes before each text."""
+
     save_model: bool = False
     """Whether to keep the trained model in ``models/<system>``."""
 

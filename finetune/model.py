@@ -9,6 +9,7 @@ The encoder ends at the deepest layer used and has no pooler: what feeds nothing
 from __future__ import annotations
 
 import copy
+import inspect
 import itertools
 import os
 from collections.abc import Mapping, Sequence
@@ -25,8 +26,9 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
 
-from features.encoder.blocks import load_encoder
+from features.encoder.loading import load_encoder
 from features.encoder.pooling import POOLINGS, pool
+from features.encoder.stack import bare_encoder, cut, drop_final_norm
 
 Decision = Literal["linear", "pairwise"]
 
@@ -54,6 +56,8 @@ class MCBertConfig(PreTrainedConfig):
         Hidden layers before the linear one, each as wide as the encoder, with GELU and dropout.
     probability_temperature : float
         softmax(logits / temperature) are the probabilities; the logits themselves are not divided by it.
+    cut : bool
+        Whether blocks of the encoder were dropped; its norm after the last block goes with them.
     """
 
     model_type = "mcbert"
@@ -81,6 +85,7 @@ class MCBertConfig(PreTrainedConfig):
         self.standardised: bool = kwargs.pop("standardised", False)
         self.head_layers: int = kwargs.pop("head_layers", 0)
         self.probability_temperature: float = kwargs.pop("probability_temperature", 1.0)
+        self.cut: bool = kwargs.pop("cut", False)
         super().__init__(**kwargs)
 
 
@@ -96,9 +101,9 @@ class PooledModel(PreTrainedModel):
 
     def __init__(self, config: MCBertConfig) -> None:
         super().__init__(config)
-        self.encoder = AutoModel.from_config(config.encoder_config)
-        if getattr(self.encoder, "pooler", None) is not None:
-            self.encoder.pooler = None
+        self.encoder = bare_encoder(config.encoder_config)
+        if config.cut:
+            drop_final_norm(self.encoder)
         self.width = len(config.layers) * config.encoder_config.hidden_size
 
     def post_init(self) -> None:
@@ -129,9 +134,12 @@ class PooledModel(PreTrainedModel):
         head
             What else the config takes, such as ``decision`` of `MCBertConfig`.
         """
-        encoder = load_encoder(folder, max(layers))
+        encoder = load_encoder(folder)
+        depth = encoder.config.num_hidden_layers
+        cut(encoder, max(layers))
         config = cls.config_class(
-            encoder_config=_cut_config(encoder.config),
+            encoder_config=copy.deepcopy(encoder.config),
+            cut=encoder.config.num_hidden_layers < depth,
             layers=layers,
             pooling=pooling,
             dropout=dropout,
@@ -150,7 +158,8 @@ class PooledModel(PreTrainedModel):
             raise ValueError("forward: got neither input_ids nor inputs_embeds")
         if attention_mask is None:
             attention_mask = torch.ones(given.shape[:2], dtype=torch.long, device=given.device)
-        kwargs = {name: value for name, value in kwargs.items() if value is not None}
+        taken = inspect.signature(self.encoder.forward).parameters  # T5 and DistilBERT read no token types
+        kwargs = {name: value for name, value in kwargs.items() if value is not None and name in taken}
         kwargs |= {"output_hidden_states": sorted(set(self.config.layers)), "return_dict": True}
         states = self.encoder(attention_mask=attention_mask, **kwargs).hidden_states
         blocks = blocks_of(self.config.layers, self.config.pooling)
@@ -280,17 +289,6 @@ def count_votes(scores: torch.Tensor, n_labels: int) -> torch.Tensor:
 def label_names(labels: Sequence[str]) -> dict[str, Any]:
     """Return a config's two label maps."""
     return {"id2label": dict(enumerate(labels)), "label2id": {label: k for k, label in enumerate(labels)}}
-
-
-def _cut_config(config: PreTrainedConfig) -> PreTrainedConfig:
-    """Copy a cut encoder's config, with what the library keeps per layer cut as well."""
-    config = copy.deepcopy(config)
-    config.dtype = torch.float32
-    # the last hidden state shall be the last block's output as in phase one, without ModernBERT's final norm
-    config.tie_last_hidden_states = False
-    if getattr(config, "layer_types", None):
-        config.layer_types = config.layer_types[: config.num_hidden_layers]
-    return config
 
 
 AutoConfig.register("mcbert", MCBertConfig, exist_ok=True)

@@ -23,9 +23,9 @@ import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from features.corpus import Corpus
-from features.encoder.blocks import quiet
+from features.encoder.identity import encoder_identity
+from features.encoder.loading import quiet
 from features.encoder.tokens import load_tokenizer, tokenise
-from features.encoder.trust import encoder_identity
 from finetune.baseline import build_baseline
 from finetune.evaluation import compute_logits, score_languages
 from finetune.export.saved import save_model
@@ -117,7 +117,7 @@ def finish(job: AnyJob, content: Mapping[str, Any], training: Training, began: f
 def prepared(job: Job, splits: Sequence[str]) -> Start:
     """Read the corpus, tokenise splits of it and build the model, its head drawn by the job's seed."""
     corpus = read_texts(job.corpus, job.source_language)
-    tokenizer = load_tokenizer(job.encoder)
+    tokenizer = load_tokenizer(job.encoder, prompt=job.prompt)
     transformers.set_seed(job.seed)
     model, fresh = build(job, corpus.labels)
     rows = {split: corpus.rows(split=split) for split in splits}
@@ -168,6 +168,7 @@ def arguments_of(job: AnyJob) -> dict[str, Any]:
         "corpus": files.sha256(job.corpus),
         "source_language": job.source_language,
         "encoder": encoder_identity(job.encoder),
+        "prompt": job.prompt,
         "transformers": transformers.__version__,
     }
 

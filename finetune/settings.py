@@ -86,7 +86,7 @@ class TrainingSettings:
     """Layers whose pooled states feed the head; empty: the winner's."""
 
     pooling: str = ""
-    """max, mean or cls; empty: the winner's."""
+    """max, mean, cls or last; empty: the winner's."""
 
     freeze: dict[int, tuple[int, ...]] = dataclasses.field(default_factory=dict)
     """Layers to freeze once so many epochs are complete: ``{2: (9, 11)}``; layer 0 is the embeddings."""

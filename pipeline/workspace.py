@@ -59,21 +59,28 @@ class Workspace:
     @cached_property
     def encoder(self) -> Path:
         """Local folder of the encoder."""
-        from features.encoder.trust import open_encoder
+        from features.encoder.opening import open_encoder
 
         return open_encoder(self.config.encoder, self.cache)
 
     @cached_property
+    def prompt(self) -> str:
+        """What goes before each text."""
+        from features.encoder.opening import chosen_prompt
+
+        return chosen_prompt(self.encoder, self.config.encoder)
+
+    @cached_property
     def encoder_identity(self) -> dict[str, str]:
         """Checksums of the encoder's weights, config and tokenizer."""
-        from features.encoder.trust import encoder_identity
+        from features.encoder.identity import encoder_identity
 
         return encoder_identity(self.encoder)
 
     @property
     def encoder_inputs(self) -> dict[str, Any]:
         """What the record of a stage says of the encoder: its settings, its files' checksums."""
-        return dataclasses.asdict(self.config.encoder) | self.encoder_identity
+        return dataclasses.asdict(self.config.encoder) | {"prompt": self.prompt} | self.encoder_identity
 
     def stamped(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Return rows of a table with the run's stamp; columns that they have stay as they are."""

@@ -11,10 +11,10 @@ from results.columns import Column, Dtype
 
 _LAYERS = r"\d+(\+\d+)*"
 _LAYERS_MEANING = "layers, 0 the embeddings, ascending, joined by + (6+8+11)"
-_POOLINGS = r"(?:max|mean|cls)(?:\+(?:max|mean|cls))*"
+_POOLINGS = r"(?:max|mean|cls|last)(?:\+(?:max|mean|cls|last))*"
 _POOLINGS_MEANING = (
-    "max, mean or cls; where layers have different ones, one for each in the order of `layers`, joined by + "
-    "(max+mean+max)"
+    "max, mean, cls or last; where layers have different ones, one for each in the order of `layers`, "
+    "joined by + (max+mean+max)"
 )
 _CLASSIFIER = r"[a-z][a-z0-9_]*"
 _CLASSIFIER_MEANING = (

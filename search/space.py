@@ -10,7 +10,7 @@ from search.fitting.factories import Factory, classifier, require_name, seed_par
 
 Protocol = Literal["source-dev", "target-dev", "last"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
-POOLINGS = ("max", "mean", "cls")
+POOLINGS = ("max", "mean", "cls", "last")
 Mixed = Literal["none", "greedy", "beam"]
 MIXED: tuple[Mixed, ...] = get_args(Mixed)
 Params = tuple[tuple[str, Value], ...]
@@ -29,7 +29,7 @@ class GridsearchSettings:
 
     layers: tuple[int, ...] = (5, 6, 7, 8, 9, 10, 11, 12)
     """Layers whose subsets are searched; 0 is the embedding output."""
-    poolings: tuple[str, ...] = POOLINGS
+    poolings: tuple[str, ...] = ("max", "mean", "cls")
     """Poolings searched, of max, mean, cls."""
     classifiers: tuple[str, ...] = ("logistic_regression", "linear_svm", "ridge", "lda", "knn")
     """Names in `search.fitting.classifiers.CLASSIFIERS` or of `factories`."""

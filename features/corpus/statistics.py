@@ -14,7 +14,6 @@ import logging
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
 from features.corpus import Corpus
-from features.encoder.tokens import load_tokenizer, tokenise
+from features.encoder.tokens import tokenise
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +56,7 @@ class Counts:
 
 def corpus_statistics(
     corpus: Corpus,
-    encoder: Path,
+    tokenizer: PreTrainedTokenizerBase,
     max_length: int,
     *,
     track: Track = lambda items, _total, _description: items,
@@ -66,8 +65,8 @@ def corpus_statistics(
 
     Parameters
     ----------
-    encoder : Path
-        Local folder with the tokenizer.
+    tokenizer : PreTrainedTokenizerBase
+        The encoder's, with its prompt.
     max_length : int
         Tokens kept of a text, special tokens included.
     track : callable
@@ -86,7 +85,7 @@ def corpus_statistics(
     numbers: dict[tuple[str, str], int] = {}
     pairs = zip(table["text"], table["text_pair"], strict=True)
     index = np.fromiter((numbers.setdefault(pair, len(numbers)) for pair in pairs), np.int64, len(table))
-    counts = count(load_tokenizer(encoder), list(numbers), track=track)
+    counts = count(tokenizer, list(numbers), track=track)
     columns = {field.name: getattr(counts, field.name)[index] for field in dataclasses.fields(counts)}
     counted = table[["language", "split", "label"]].assign(
         **columns, distinct=index, cut=counts.tokens[index] > max_length

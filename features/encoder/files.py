@@ -11,8 +11,9 @@ log = logging.getLogger(__name__)
 
 WEIGHT_FILES = "*.safetensors"
 PICKLED_FILES = "pytorch_model*.bin"
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json",
-                   "sentencepiece.bpe.model", "spm.model", "added_tokens.json")  # fmt: skip
+ADAPTER = "adapter_config.json"
+TEXT_FILES = ("*.json", "*.txt", "*.model", "*.spm", "*.tiktoken", "*.bpe", "*.vocab")
+"""What a configuration or a tokenizer of any kind is read from."""
 
 
 class EncoderError(ValueError):
@@ -28,10 +29,11 @@ def resolve(
     name: str,
     *,
     key: str = "encoder.path",
-    files: Sequence[str] = TOKENIZER_FILES,
+    files: Sequence[str] = (),
     revision: str = "",
     pickled: bool = False,
     code: bool = False,
+    adapters: bool = False,
 ) -> Path:
     """Return the local folder of an encoder, fetching a hub name.
 
@@ -42,13 +44,15 @@ def resolve(
     key : str
         The setting that names it, for messages.
     files : sequence of str
-        What its tokenizer reads.
+        What is fetched beside weights, configuration and the files of a tokenizer.
     revision : str
         Commit, tag or branch on the hub; empty for the newest.
     pickled : bool
         Accept pickled weights where there are no others.
     code : bool
         Fetch the model's own Python files, too.
+    adapters : bool
+        Accept a folder of an adapter, which the caller merges.
 
     Raises
     ------
@@ -59,9 +63,16 @@ def resolve(
     if not folder.is_dir():
         extra = [*([PICKLED_FILES] if pickled else []), *(["*.py"] if code else [])]
         folder = _fetch(name, key, [*files, *extra], revision)
-    if not (folder / "config.json").is_file():
+    adapter = (folder / ADAPTER).is_file()
+    if adapter and not adapters:
+        raise EncoderError(
+            f"{key}: {name}: it holds an adapter ({ADAPTER}), which is not applied here; accepted: the "
+            "merged model, such as encoder.path makes of it under cache/encoders"
+        )
+    if not (folder / "config.json").is_file() and not adapter:
         raise EncoderError(f"{key}: {name}: no config.json there; accepted: a folder or a hub name")
-    if not list(folder.glob(WEIGHT_FILES)) and not (pickled and list(folder.glob(PICKLED_FILES))):
+    weights = list(folder.glob(WEIGHT_FILES)) or (pickled and list(folder.glob(PICKLED_FILES)))
+    if not weights:
         raise EncoderError(
             f"{key}: {name}: no safetensors weights there; pickled weights are not read: convert them or let "
             "encoder.pickled_weights=true do so for an encoder"
@@ -71,25 +82,40 @@ def resolve(
 
 def _fetch(name: str, key: str, files: Sequence[str], revision: str) -> Path:
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
-    patterns = [WEIGHT_FILES, f"{WEIGHT_FILES}.index.json", "config.json", *files]
+    patterns = [WEIGHT_FILES, *TEXT_FILES, *files]
+    at = f"huggingface.co/{name}"
     try:
         return Path(snapshot_download(name, revision=revision or None, allow_patterns=patterns))
+    except GatedRepoError as error:  # a kind of the next
+        raise EncoderError(
+            f"{key}: {name!r}: {at} is gated; accept its terms there and log in with `hf auth login`, or set "
+            f"{key} to a folder with it"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise EncoderError(
+            f"{key}: {name!r} is no folder, and {at} is missing or private; accepted: a folder or a hub name"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise EncoderError(f"{key}: {name!r}: {at} has no revision {revision!r}") from error
     except (OSError, ValueError) as error:
         log.debug("hub: %s", error)
         raise EncoderError(
             f"{key}: {name!r} is no folder and cannot be fetched ({type(error).__name__}); "
-            f"download huggingface.co/{name} where there is a network and set {key} to the folder"
+            f"download {at} where there is a network and set {key} to the folder"
         ) from error
 
 
-def identity(folder: Path, files: Sequence[str] = TOKENIZER_FILES) -> dict[str, str]:
-    """Return sha256 of weights, config and tokenizer files: what makes an encoder that encoder."""
-    return {
-        "encoder_weights": sha256(sorted(folder.glob(WEIGHT_FILES))),
-        "encoder_config": sha256([folder / "config.json"]),
-        "tokenizer": sha256([folder / f for f in files if (folder / f).is_file()]),
-    }
+def text_files(folder: Path) -> list[Path]:
+    """Return the files of a folder from which a configuration or tokenizer may be read, by name."""
+    found = {path for pattern in TEXT_FILES for path in folder.glob(pattern) if path.is_file()}
+    return sorted(path for path in found if not path.name.endswith(".index.json"))
+
+
+def identity(folder: Path) -> dict[str, str]:
+    """Return sha256 of weights and of every file from which configuration or tokenizer may be read."""
+    return {"weights": sha256(sorted(folder.glob(WEIGHT_FILES))), "files": sha256(text_files(folder))}
 
 
 def sha256(paths: Sequence[Path]) -> str:

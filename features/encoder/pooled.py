@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,11 +13,13 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from features.encoder import hardware
-from features.encoder.blocks import cut, encoder_layers, load_encoder
+from features.encoder.loading import load_encoder
 from features.encoder.pooling import pool, pool_sorted
-from features.encoder.tokens import load_tokenizer, padded
+from features.encoder.stack import cut, drop_final_norm, first_parts
+from features.encoder.tokens import load_tokenizer, padded, require_vocabulary
 
 Tokens = Sequence[Mapping[str, Sequence[int]]]
+Pool = Callable[[torch.Tensor], list[torch.Tensor]]
 
 
 class PooledEncoder:
@@ -52,30 +56,19 @@ class PooledEncoder:
         self.device = hardware.device()
         hardware.keep_buffers()
         self.model = model if model is not None else load_encoder(folder)
+        require_vocabulary(self.tokenizer, self.model, f"encoder.path: {folder}")
+        if getattr(self.model.config, "tie_last_hidden_states", True) is False:
+            drop_final_norm(self.model)  # its own configuration leaves the norm out of its states
         cut(self.model, max(layers))
         module: nn.Module = self.model
         module.eval().to(device=self.device, dtype=dtype)
         self.hidden_size = int(self.model.config.hidden_size)
-        self._pool: Callable[[torch.Tensor], list[torch.Tensor]]
-        self._put: Callable[[int, list[torch.Tensor]], None]
-        blocks = encoder_layers(self.model)
-        for position, layer in enumerate(layers):
-            if layer == 0:
-                blocks[0].register_forward_pre_hook(self._keep_input(position), with_kwargs=True)
-            else:
-                blocks[layer - 1].register_forward_hook(self._keep_output(position))
+        self._takes = inspect.signature(self.model.forward).parameters
+        self._position = {layer: position for position, layer in enumerate(layers)}
 
-    def _keep_input(self, position: int) -> Any:
-        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            self._put(position, self._pool(args[0] if args else kwargs["hidden_states"]))
-
-        return hook
-
-    def _keep_output(self, position: int) -> Any:
-        def hook(_: nn.Module, __: Any, output: Any) -> None:
-            self._put(position, self._pool(output[0] if isinstance(output, tuple) else output))
-
-        return hook
+    def takes(self, name: str) -> bool:
+        """Whether the encoder reads what the tokenizer calls `name`; DistilBERT has no token types."""
+        return name in self._takes
 
     def __call__(self, tokens: Tokens) -> torch.Tensor:
         """Encode tokenised texts.
@@ -112,19 +105,23 @@ class PooledEncoder:
         """
         batch = padded(self.tokenizer, tokens)
         special = batch.pop("special_tokens_mask", None)
-        inputs = {name: tensor.to(self.device, non_blocking=True) for name, tensor in batch.items()}
+        inputs = {
+            name: tensor.to(self.device, non_blocking=True)
+            for name, tensor in batch.items()
+            if self.takes(name)
+        }
+        pooler = self._pooler(batch["attention_mask"].to(self.device), special)
 
-        def put(position: int, pooled: list[torch.Tensor]) -> None:
-            for target, vectors in zip(states[position], pooled, strict=True):
-                target.index_copy_(0, rows, vectors.to(states.dtype))
+        def put(layer: int, hidden_states: torch.Tensor) -> None:
+            if layer in self._position:
+                for target, vectors in zip(states[self._position[layer]], pooler(hidden_states), strict=True):
+                    target.index_copy_(0, rows, vectors.to(states.dtype))
 
-        self._pool, self._put = self._pooler(inputs["attention_mask"], special), put
-        self.model(**inputs)
-        del self._pool, self._put  # they hold on to the caller's tensors
+        with _watched(self.model, put):
+            last = self.model(**inputs, return_dict=True)[0]
+        put(int(self.model.config.num_hidden_layers), last)
 
-    def _pooler(
-        self, attention_mask: torch.Tensor, special: torch.Tensor | None
-    ) -> Callable[[torch.Tensor], list[torch.Tensor]]:
+    def _pooler(self, attention_mask: torch.Tensor, special: torch.Tensor | None) -> Pool:
         """Return how to pool this batch: (batch, seq, hidden) to (batch, hidden) for each pooling."""
         if self.device.type == "cpu" and not self.content_only:
             lengths = attention_mask.sum(dim=1).tolist()
@@ -135,5 +132,24 @@ class PooledEncoder:
         if self.content_only and special is not None:
             content = every & ~special.bool().to(self.device)
             content = torch.where(content.any(dim=1, keepdim=True), content, every)
-        masks = {"max": content, "mean": content, "cls": every}
+        masks = {"max": content, "mean": content, "cls": every, "last": every}
         return lambda states: [pool(states, masks[name], name) for name in self.poolings]
+
+
+@contextmanager
+def _watched(encoder: PreTrainedModel, put: Callable[[int, torch.Tensor], None]) -> Iterator[None]:
+    """Call `put` with each state that enters a block, 0 the first: all of them but the last."""
+    count = iter(range(1 << 30))
+
+    def entering(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        put(next(count), args[0] if args else kwargs["hidden_states"])
+
+    hooks = [
+        part.register_forward_pre_hook(entering, with_kwargs=True)
+        for part in dict.fromkeys(first_parts(encoder))
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -1,4 +1,4 @@
-"""Pool token states to one vector a text: max, mean and CLS over real tokens, in float32, never in place.
+"""Pool token states to one vector a text: max, mean, first and last real token, in float32, never in place.
 
 Phase one pools every layer while the frozen encoder runs; phase two pools the winning layers the same way.
 """
@@ -31,10 +31,17 @@ def cls_pool(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return states[torch.arange(len(states), device=states.device), first]
 
 
+def last_pool(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return the state of the last real token, whichever side is padded: of a causal encoder it saw all."""
+    last = mask.shape[1] - 1 - mask.to(torch.int64).flip(1).argmax(dim=1)
+    return states[torch.arange(len(states), device=states.device), last]
+
+
 POOLINGS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "max": max_pool,
     "mean": mean_pool,
     "cls": cls_pool,
+    "last": last_pool,
 }
 
 
@@ -79,8 +86,8 @@ def pool_sorted(
     Returns
     -------
     list of Tensor
-        (batch, hidden) for each pooling, mean in float32, max and cls in the states' dtype (their values are
-        the states' own): max and cls equal those of `pool`, mean up to rounding.
+        (batch, hidden) for each pooling, mean in float32, the others in the states' dtype (their values are
+        the states' own) and equal to those of `pool`, mean up to rounding.
     """
     first = hidden_states[:, 0]
     largest, total = first.clone(), first.float() if first.dtype != torch.float32 else first.clone()
@@ -93,4 +100,6 @@ def pool_sorted(
             total[reaching:] += column
     total /= torch.tensor(lengths, dtype=torch.float32, device=total.device).unsqueeze(-1)
     pooled = {"max": largest, "mean": total, "cls": first}
+    if "last" in poolings:
+        pooled["last"] = hidden_states[torch.arange(len(lengths)), torch.tensor(lengths) - 1]
     return [pooled[name] for name in poolings]

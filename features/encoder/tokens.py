@@ -2,43 +2,135 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from torch import nn
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from features.encoder.files import EncoderError, first_sentence
+from features.encoder.files import EncoderError
+from features.encoder.loading import quiet, told
 from features.encoder.trust import trusts
 
 TOKENISE_AT_ONCE = 1024  # texts: enough to keep the tokenizer's threads busy, little memory
+PROMPT = "mcbert_prompt"  # in tokenizer_config.json
 
 
-def load_tokenizer(folder: str | os.PathLike[str], *, where: str = "") -> PreTrainedTokenizerBase:
+def load_tokenizer(
+    folder: str | os.PathLike[str], *, where: str = "", prompt: str = ""
+) -> PreTrainedTokenizerBase:
     """Load the encoder's tokenizer; casing and accents follow its own config.
+
+    One without a padding token, as of GPT-2, pads with its end token: padding is masked.
 
     Parameters
     ----------
     where : str
         What messages begin with; by default the setting of an encoder and its folder.
+    prompt : str
+        What `tokenise` puts before each text; the tokenizer keeps it, also when it is saved. Empty: its own.
 
     Raises
     ------
     EncoderError
-        It is damaged, or the folder has none: the library would make one that knows no word.
+        It is damaged, or the folder has none: transformers would make one that knows no word.
     """
     where = where or f"encoder.path: {folder}"
     tokenizer: PreTrainedTokenizerBase
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trusts(folder))
-    except (ValueError, OSError, KeyError, TypeError, AttributeError, ImportError) as error:
-        raise EncoderError(f"{where}: its tokenizer cannot be read ({first_sentence(error)})") from error
-    files = sorted(set(tokenizer.vocab_files_names.values()))
-    if files and Path(folder).is_dir() and not any((Path(folder) / name).is_file() for name in files):
-        raise EncoderError(f"{where}: no tokenizer there; accepted: a folder with {' or '.join(files)}")
+    with told(where, "its tokenizer cannot be read"), quiet():
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=trusts(folder), local_files_only=Path(folder).is_dir()
+        )
+    names = sorted(set(tokenizer.vocab_files_names.values()))
+    if Path(folder).is_dir():
+        there = [name for name in names if (Path(folder) / name).is_file()]
+        words = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
+        if not there or not words:
+            raise EncoderError(f"{where}: no tokenizer there; accepted: a folder with {' or '.join(names)}")
+    if tokenizer.pad_token is None and tokenizer.eos_token is not None:
+        tokenizer.pad_token = tokenizer.eos_token
+    set_prompt(tokenizer, prompt)
     return tokenizer
+
+
+def set_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> None:
+    """Have `tokenise` put `prompt` before each text; an empty one leaves the tokenizer its own."""
+    if prompt:
+        tokenizer.init_kwargs[PROMPT] = prompt
+
+
+def prompt_of(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return what `tokenise` puts before each text."""
+    return str(tokenizer.init_kwargs.get(PROMPT) or "")
+
+
+def tokenizer_identity(folder: str | os.PathLike[str]) -> str:
+    """Return the checksum of what decides the ids of a text, whatever files it was read from.
+
+    That is the serialised tokenizer where it is one of the library tokenizers (normalisation, casing, splits,
+    vocabulary, merges, special tokens), else its vocabulary and files; its class, and what it gives a model.
+    """
+    tokenizer = load_tokenizer(folder)
+    known: dict[str, Any] = {
+        "class": type(tokenizer).__name__,
+        "special": {name: str(token) for name, token in tokenizer.special_tokens_map.items()},
+        "inputs": list(tokenizer.model_input_names),
+        "cut": tokenizer.truncation_side,
+        "prompt": prompt_of(tokenizer),
+    }
+    digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_padding()
+        backend.no_truncation()
+        digest.update(backend.to_str().encode())
+        return digest.hexdigest()
+    digest.update(json.dumps(sorted(tokenizer.get_vocab().items())).encode())
+    for name in ("tokenizer_config.json", *sorted(tokenizer.vocab_files_names.values())):
+        if (Path(folder) / name).is_file():
+            digest.update((Path(folder) / name).read_bytes())
+    return digest.hexdigest()
+
+
+def require_vocabulary(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, where: str) -> None:
+    """Raise when the tokenizer knows ids for which the model has no embedding.
+
+    Raises
+    ------
+    EncoderError
+        Naming both sizes; a text that holds such a token would end in an IndexError, and no other.
+    """
+    table = model.get_input_embeddings()
+    rows = getattr(table, "num_embeddings", None)
+    if rows is not None and len(tokenizer) > rows:
+        raise EncoderError(
+            f"{where}: the tokenizer has {len(tokenizer):,} entries, the embedding matrix {rows:,}; "
+            "accepted: a tokenizer of at most as many, or a model whose embeddings were resized and saved"
+        )
+
+
+def most_tokens(model: PreTrainedModel) -> int | None:
+    """Return the most tokens of a text that a model can read, or None where nothing limits them.
+
+    Some families count positions from behind the padding's: of RoBERTa's 514 positions 512 can be used.
+    """
+    declared = getattr(model.config, "max_position_embeddings", None)
+    limits = [declared] if isinstance(declared, int) and declared > 0 else []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Embedding) and name.rpartition(".")[2] in POSITIONS:
+            skipped = 0 if module.padding_idx is None else module.padding_idx + 1
+            limits.append(module.num_embeddings - max(skipped, int(getattr(module, "offset", 0))))
+    return min(limits, default=None)
+
+
+POSITIONS = ("position_embeddings", "embed_positions", "wpe")
+"""Names of tables that hold a row for each position."""
 
 
 def tokenise(
@@ -49,6 +141,8 @@ def tokenise(
     special: bool = False,
 ) -> list[dict[str, list[int]]]:
     """Tokenise texts and pairs; a pair is read jointly, an empty second text means a single text.
+
+    The tokenizer's prompt goes before the first.
 
     Parameters
     ----------
@@ -64,13 +158,14 @@ def tokenise(
     list of dict
         What the tokenizer made of each text, in order; a text's tokens do not depend on its neighbours.
     """
+    prompt = prompt_of(tokenizer)
     rows: list[dict[str, list[int]]] = [{} for _ in texts]
     for paired in (False, True):
         chosen = [k for k, (_, second) in enumerate(texts) if bool(second) is paired]
         for start in range(0, len(chosen), TOKENISE_AT_ONCE):
             part = chosen[start : start + TOKENISE_AT_ONCE]
             encoded = tokenizer(
-                [texts[k][0] for k in part],
+                [prompt + texts[k][0] for k in part],
                 [texts[k][1] for k in part] if paired else None,
                 truncation=True,
                 max_length=max_length,

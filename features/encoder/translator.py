@@ -18,13 +18,9 @@ import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from features.encoder import hardware
-from features.encoder.blocks import quiet
-from features.encoder.files import TOKENIZER_FILES, EncoderError
+from features.encoder.files import EncoderError
+from features.encoder.loading import quiet
 from features.encoder.tokens import padded
-
-FILES = (*TOKENIZER_FILES, "generation_config.json", "source.spm", "target.spm", "spiece.model", "vocab.json",
-         "target_vocab.json", "merges.txt")  # fmt: skip
-"""What decides a translation beside weights and config."""
 
 KEY = "prepare.translator"
 TOKENISE_AT_ONCE = 1024  # sentences

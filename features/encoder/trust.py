@@ -17,44 +17,12 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from features.encoder.files import PICKLED_FILES, TOKENIZER_FILES, EncoderError, identity, resolve, sha256
-from features.settings import EncoderSettings
+from features.encoder.files import PICKLED_FILES, EncoderError, sha256, text_files
 
 log = logging.getLogger(__name__)
 
 REMOTE_CODE = "MCBERT_REMOTE_CODE"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
-def open_encoder(settings: EncoderSettings, cache: Path) -> Path:
-    """Return the local folder of an encoder, its weights as safetensors.
-
-    Parameters
-    ----------
-    settings : EncoderSettings
-        Which encoder, and what it is trusted with.
-    cache : Path
-        Where converted weights are kept, in ``encoders/<digest>``.
-
-    Raises
-    ------
-    EncoderError
-        Not there; pickled weights or code of its own without the setting that allows them; code from the hub
-        without a commit.
-    """
-    if settings.remote_code:
-        require_commit(settings.path, settings.revision, ("encoder.revision", "encoder.remote_code"))
-    folder = resolve(
-        settings.path,
-        revision=settings.revision,
-        pickled=settings.pickled_weights,
-        code=settings.remote_code,
-    )
-    if not list(folder.glob("*.safetensors")):
-        folder = converted(folder, cache / "encoders")
-    if settings.remote_code:
-        allow(folder)
-    return folder
 
 
 def require_commit(name: str, revision: str, keys: tuple[str, str]) -> None:
@@ -91,13 +59,6 @@ def _trusted() -> list[str]:
     return [name for name in os.environ.get(REMOTE_CODE, "").split(os.pathsep) if name]
 
 
-def encoder_identity(folder: str | os.PathLike[str]) -> dict[str, str]:
-    """Return the checksums that make an encoder that encoder, those of its code among them where it runs."""
-    folder = Path(folder)
-    code = {"encoder_code": sha256(sorted(folder.glob("*.py")))} if trusts(folder) else {}
-    return identity(folder) | code
-
-
 def converted(folder: Path, into: Path) -> Path:
     """Return a copy of an encoder whose pickled weights have become safetensors; made once.
 
@@ -107,7 +68,7 @@ def converted(folder: Path, into: Path) -> Path:
         The pickle holds anything but tensors.
     """
     files = sorted(folder.glob(PICKLED_FILES))
-    target = into / sha256([*files, folder / "config.json"])[:16]
+    target = into / sha256([*files, *text_files(folder)])[:16]
     if target.is_dir():
         return target
     weights: dict[str, torch.Tensor] = {}
@@ -123,9 +84,8 @@ def converted(folder: Path, into: Path) -> Path:
     partial.mkdir(parents=True)
     tensors = {name: value.clone().contiguous() for name, value in weights.items() if torch.is_tensor(value)}
     save_file(tensors, partial / "model.safetensors", metadata={"format": "pt"})
-    for name in ("config.json", *TOKENIZER_FILES, *(path.name for path in folder.glob("*.py"))):
-        if (folder / name).is_file():
-            shutil.copyfile(folder / name, partial / name)
+    for path in (*text_files(folder), *folder.glob("*.py")):
+        shutil.copyfile(path, partial / path.name)
     partial.rename(target)
     log.info("encoder: pickled weights of %s converted to %s", folder, target)
     return target

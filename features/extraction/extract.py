@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from features.encoder.hardware import release_buffers
+from features.encoder.opening import examined
 from features.extraction.identity import fingerprint
 from features.extraction.plan import plan_shards, plan_units
 from features.extraction.shard import Check, NonFiniteStateError, ShardTask, encode_shard, encode_units
@@ -110,6 +111,9 @@ def extract(
         Shards that failed in other processes.
     """
     means = means or Means()
+    known = examined(folder, cache)
+    known.require_length(encoder.max_length, "encoder.max_length")
+    known.require_poolings(settings.poolings, "extract.poolings")
     found = survey(texts)
     fields = fingerprint(found.digest, folder, encoder=encoder, settings=settings)
     target = cache / fp.digest(fields)[:16]

@@ -12,7 +12,8 @@ import transformers
 from features.encoder import hardware
 from features.encoder import pooling as pooling_module
 from features.encoder.blocks import hidden_size, n_layers, require_layers
-from features.encoder.trust import encoder_identity
+from features.encoder.identity import encoder_identity
+from features.encoder.opening import chosen_prompt
 from features.settings import EncoderSettings, ExtractSettings
 from features.store import SCHEMA
 
@@ -46,6 +47,7 @@ def fingerprint(
         "hidden_size": width,
         "special_tokens": settings.special_tokens,
         "max_length": encoder.max_length,
+        "prompt": chosen_prompt(folder, encoder),
         "dtype": hardware.compute_dtype(settings.dtype, width, kind),
         "storage_dtype": settings.storage_dtype,
         "on_nonfinite": settings.on_nonfinite,

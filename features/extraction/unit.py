@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from features.encoder import hardware
 from features.encoder.batching import plan_batches
 from features.encoder.pooled import PooledEncoder
-from features.encoder.tokens import tokenise
+from features.encoder.tokens import set_prompt, tokenise
 
 # batches between which the buffers are given back: after each would cost 7% of a small encoder's time, after
 # a whole unit the peak grows by 150 MB over a hundred thousand texts
@@ -45,7 +45,7 @@ class UnitEncoder:
     """
 
     NEEDS = ("encoder_weights", "encoder_config", "tokenizer", "layers", "poolings", "dtype",
-             "special_tokens", "storage_dtype", "max_length", "tokens_per_batch")  # fmt: skip
+             "special_tokens", "storage_dtype", "max_length", "prompt", "tokens_per_batch")  # fmt: skip
 
     def __init__(self, folder: Path, fields: dict[str, Any], model: PreTrainedModel | None = None) -> None:
         self.max_length, self.tokens_per_batch = fields["max_length"], fields["tokens_per_batch"]
@@ -58,6 +58,7 @@ class UnitEncoder:
             content_only=fields["special_tokens"] == "exclude",
             model=model,
         )
+        set_prompt(self.pooled.tokenizer, fields["prompt"])
 
     def prepare(self, texts: Sequence[tuple[str, str]]) -> Prepared:
         """Tokenise texts and plan their batches."""

@@ -11,36 +11,34 @@ Texts are sorted by length within a window and encoded in batches as full as a b
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from torch import nn
 from transformers import PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from features.encoder import hardware
 from features.encoder.blocks import require_layers
-from features.encoder.files import TOKENIZER_FILES, EncoderError, first_sentence, resolve
+from features.encoder.files import EncoderError, resolve
+from features.encoder.loading import read_config, told
+from features.encoder.opening import chosen_prompt
 from features.encoder.pooled import PooledEncoder
+from features.encoder.selfcheck import verdict
+from features.encoder.tokens import most_tokens, prompt_of
 from features.encoder.trust import allow, require_commit, trusts
 from features.extraction.unit import UnitEncoder
 from finetune.embeddings.library import LibraryEncoder
 from finetune.embeddings.sentence_encoder import EncodeSettings, SentenceEncoder, VectorError
 from finetune.embeddings.sentence_transformer import recorded_blocks
-from finetune.export.saved import load_weights, longest_text, read_config
+from finetune.export.saved import load_weights, longest_text
 from finetune.model import MCBertModel, blocks_of
 
 __all__ = ["EncodeSettings", "SentenceEncoder", "VectorError", "open_sentence_encoder"]
 
-LIBRARY_FILES = (
-    "modules.json",
-    "config_sentence_transformers.json",
-    "sentence_*_config.json",
-    "*/config.json",
-)
 Blocks = Sequence[tuple[int, str]]
 
 
@@ -51,6 +49,7 @@ def open_sentence_encoder(
     pooling: str | None = None,
     settings: EncodeSettings | None = None,
     key: str = "--model",
+    verdicts: Path | None = None,
 ) -> SentenceEncoder:
     """Open a model that turns texts into vectors.
 
@@ -62,14 +61,17 @@ def open_sentence_encoder(
         Layers to pool, 0 the embeddings, in the order in which they are concatenated. A plain encoder needs
         them; of another model they are taken instead of what it does itself.
     pooling : str, optional
-        With `layers`: ``max``, ``mean``, ``cls``, or one of them for each layer, joined by +.
+        With `layers`: ``max``, ``mean``, ``cls``, ``last``, or one of them for each layer, joined by +.
     key : str
         What names the model, for messages.
+    verdicts : Path, optional
+        Folder that keeps what was found out about plain encoders, so that each is tried once.
 
     Raises
     ------
     EncoderError
-        No such model, a damaged one, one that needs the extra ``sbert`` or code of its own.
+        No such model, a damaged one, one that needs the extra ``sbert`` or code of its own; a plain encoder
+        whose states are not those of transformers, or a pooling that under its causal mask sees no text.
     ValueError
         Layers that it lacks, a pooling that there is not, one without the other.
     """
@@ -88,7 +90,7 @@ def open_sentence_encoder(
     if config.model_type == MCBertModel.config_class.model_type:
         accepted = "a folder that embeddings or finetune wrote"
         loaded: Any = load_weights(
-            MCBertModel, folder, config, where, what="encoder of ours", accepted=accepted
+            MODEL_MAPPING, folder, config, where, what="encoder of ours", accepted=accepted
         )
         model, own = loaded.encoder, blocks_of(config.layers, config.pooling)
         config = config.encoder_config
@@ -100,6 +102,9 @@ def open_sentence_encoder(
             f"{where}: a plain encoder; accepted: with layers, 0 (embeddings) to {config.num_hidden_layers}, "
             "and a pooling"
         )
+    if model is None:
+        with _renamed(folder, where):
+            verdict(folder, verdicts).require_poolings([one for _, one in own], f"{where}: pooling")
     return _pooled(name, folder, own, settings=settings, where=where, model=model)
 
 
@@ -127,6 +132,7 @@ class PooledSentenceEncoder(SentenceEncoder):
             "dtype": str(pooled.model.dtype).removeprefix("torch."),
             "device": pooled.device.type,
             "max_length": unit.max_length,
+            "prompt": prompt_of(pooled.tokenizer),
             "tokens_per_batch": unit.tokens_per_batch,
         }
         super().__init__(name, folder, len(blocks) * pooled.hidden_size, made)
@@ -144,8 +150,7 @@ def _folder(name: str, settings: EncodeSettings, key: str) -> Path:
         require_commit(name, settings.revision, ("--revision", "--remote-code"))
     folder = Path(name)
     if not (folder / "modules.json").is_file():  # a folder of the library may have its encoder further down
-        files = [*TOKENIZER_FILES, *LIBRARY_FILES]
-        folder = resolve(name, key=key, files=files, revision=settings.revision, code=settings.remote_code)
+        folder = resolve(name, key=key, revision=settings.revision, code=settings.remote_code)
     if settings.remote_code:
         allow(folder)
     return folder
@@ -169,28 +174,31 @@ def _pooled(
         "special_tokens": "include",
         "storage_dtype": "float32",
         "max_length": settings.max_length,
+        "prompt": chosen_prompt(folder, settings, "--prompt-name"),
         "tokens_per_batch": settings.budget,
     }
-    try:
+    with _renamed(folder, where), told(where, "its files cannot be read"):
         unit = UnitEncoder(folder, fields, model)
-    except EncoderError as error:
-        reason = str(error).removeprefix(f"encoder.path: {folder}: ")
-        raise EncoderError(f"{where}: {reason}") from error
-    except (SafetensorError, ValueError, OSError, RuntimeError, KeyError, TypeError, ImportError) as error:
-        raise EncoderError(f"{where}: its files cannot be read ({first_sentence(error)})") from error
     unit.max_length = _max_length(unit.pooled, settings.max_length, where)
     return PooledSentenceEncoder(name, folder, unit, blocks)
 
 
+@contextmanager
+def _renamed(folder: Path, where: str) -> Iterator[None]:
+    """Have messages about an encoder name what the caller calls it."""
+    try:
+        yield
+    except EncoderError as error:
+        message = str(error)
+        own = f"encoder.path: {folder}: "
+        if message.startswith(own):
+            raise EncoderError(f"{where}: {message.removeprefix(own)}") from error
+        raise
+
+
 def _max_length(pooled: PooledEncoder, wanted: int, where: str) -> int:
     """Return the tokens to keep of a text: as many as asked for, or as the encoder can read."""
-    longest = wanted or longest_text(pooled.tokenizer, pooled.model.config, where)
-    positions = [getattr(module, "position_embeddings", None) for module in pooled.model.modules()]
-    for table in positions:
-        if isinstance(table, nn.Embedding):
-            # some families count positions from behind the padding's
-            most = table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
-            if wanted > most:
-                raise ValueError(f"{where}: max_length: got {wanted}, accepted: at most {most}")
-            longest = min(longest, most)
-    return longest
+    most = most_tokens(pooled.model)
+    if most is not None and wanted > most:
+        raise ValueError(f"{where}: max_length: got {wanted}, accepted: at most {most}")
+    return wanted or longest_text(pooled.tokenizer, pooled.model, where)

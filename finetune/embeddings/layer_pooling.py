@@ -28,7 +28,7 @@ class LayerPooling(nn.Module):
     layers : sequence of int
         Layers, 0 the embeddings.
     poolings : sequence of str
-        ``max``, ``mean`` or ``cls`` for each of them.
+        ``max``, ``mean``, ``cls`` or ``last`` for each of them.
     hidden_size : int
         Columns of a layer.
     """

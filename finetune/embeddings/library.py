@@ -15,8 +15,9 @@ import torch
 from torch import nn
 
 from features.encoder import hardware
-from features.encoder.blocks import quiet
 from features.encoder.files import EncoderError, first_sentence
+from features.encoder.loading import quiet
+from features.encoder.opening import chosen_prompt
 from features.encoder.trust import trusts
 from finetune.embeddings.sentence_encoder import EncodeSettings, SentenceEncoder
 
@@ -55,8 +56,10 @@ class LibraryEncoder(SentenceEncoder):
         self._batch_size = (
             max(1, settings.tokens_per_batch // length) if settings.tokens_per_batch else BATCH_SIZE
         )
-        made = {"dtype": dtype, "max_length": self._model.max_seq_length, "batch_size": self._batch_size,
-                "device": device.type}  # fmt: skip
+        self._prompt = chosen_prompt(folder, settings, "--prompt-name") or None
+        default = self._model.prompts.get(self._model.default_prompt_name or "", "")
+        made = {"dtype": dtype, "prompt": self._prompt or default, "device": device.type,
+                "max_length": self._model.max_seq_length, "batch_size": self._batch_size}  # fmt: skip
         dimension = self._model.get_embedding_dimension() or len(self._vectors(["a"])[0])
         super().__init__(name, folder, int(dimension), made)
 
@@ -64,7 +67,9 @@ class LibraryEncoder(SentenceEncoder):
         return self._vectors(texts)
 
     def _vectors(self, texts: list[str]) -> np.ndarray:
-        found = self._model.encode(texts, batch_size=self._batch_size, show_progress_bar=False)
+        found = self._model.encode(
+            texts, prompt=self._prompt, batch_size=self._batch_size, show_progress_bar=False
+        )
         return np.asarray(found, dtype=np.float32)
 
 

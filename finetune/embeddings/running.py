@@ -13,7 +13,7 @@ import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from features.corpus import Corpus
-from features.encoder.blocks import quiet
+from features.encoder.loading import quiet
 from features.encoder.tokens import load_tokenizer
 from finetune.embeddings.card import describe_embeddings
 from finetune.embeddings.job import EmbeddingsJob
@@ -63,7 +63,7 @@ def run_embeddings_job(job: EmbeddingsJob) -> str:
     began = time.monotonic()
     with quiet(), torch_threads(job.settings.threads):
         corpus = read_texts(job.corpus, job.source_language)
-        tokenizer = load_tokenizer(job.encoder)
+        tokenizer = load_tokenizer(job.encoder, prompt=job.prompt)
         transformers.set_seed(job.seed)
         model = build(job, corpus)
         length = job.settings.max_length

@@ -39,6 +39,12 @@ class EncodeSettings:
     max_length: int = 0
     """Tokens kept of a text, special tokens included; 0: as many as the model says."""
 
+    prompt: str = ""
+    """Put before each text; empty: the model's own, where it has one."""
+
+    prompt_name: str = ""
+    """Instead of `prompt`, one that the model's folder names in ``config_sentence_transformers.json``."""
+
     revision: str = ""
     """Commit, tag or branch of a hub name; empty: the newest."""
 
@@ -53,6 +59,8 @@ class EncodeSettings:
             raise ValueError(f"tokens_per_batch: got {self.tokens_per_batch}, accepted: 0 or more")
         if self.max_length < 0 or 0 < self.max_length < 3:
             raise ValueError(f"max_length: got {self.max_length}, accepted: 0, or 3 or more")
+        if self.prompt and self.prompt_name:
+            raise ValueError("prompt_name: got one beside prompt; accepted: either of them")
 
     @property
     def budget(self) -> int:

@@ -9,6 +9,7 @@ with the folder, which the library runs when it is loaded with ``trust_remote_co
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 from collections.abc import Sequence
@@ -20,7 +21,9 @@ import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from features.encoder import pooling
-from features.encoder.blocks import quiet
+from features.encoder.loading import quiet
+from features.encoder.stack import bare_encoder, cut_config, final_norms
+from features.encoder.tokens import prompt_of
 from finetune.embeddings import layer_pooling
 from finetune.embeddings.encoder_card import describe_encoder
 from finetune.export import hub
@@ -34,6 +37,7 @@ CODE_HEADER = '''"""Pooled states of several layers of an encoder, concatenated:
 SentenceTransformer(FOLDER, trust_remote_code=True)
 """
 '''
+_MODES = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens", "last": "lasttoken"}
 _STOCK = "1_Pooling"
 _OWN = "1_LayerPooling"
 
@@ -56,6 +60,7 @@ def save_sentence_transformer(
         open with front matter between lines ``---``, such as languages and data sets.
     """
     layers, config = list(model.config.layers), model.config.encoder_config
+    encoder = _with_norm(model)
     poolings = [one for _, one in blocks_of(layers, model.config.pooling)]
     is_stock = len(layers) == 1
     pooled = _stock_pooling(poolings[0], config.hidden_size) if is_stock else {
@@ -63,13 +68,13 @@ def save_sentence_transformer(
     }  # fmt: skip
     files = {
         "modules.json": modules(is_stock),
-        "sentence_bert_config.json": _transformer_config(model, max_length),
-        "config_sentence_transformers.json": _library_config(layers, poolings),
+        "sentence_bert_config.json": _transformer_config(encoder, layers, max_length),
+        "config_sentence_transformers.json": _library_config(layers, poolings, prompt_of(tokenizer)),
         f"{_STOCK if is_stock else _OWN}/config.json": pooled,
     }
     with whole_folder(folder) as partial:
         with quiet():
-            model.encoder.save_pretrained(partial)
+            encoder.save_pretrained(partial)
         save_tokenizer(tokenizer, partial, max_length)
         for name, content in files.items():
             (partial / name).parent.mkdir(exist_ok=True)
@@ -116,22 +121,21 @@ def pooling_source() -> str:
 
 def _stock_pooling(name: str, hidden_size: int) -> dict[str, Any]:
     # the keys of all versions of the library: the newest turns them into its own
-    modes = {f"pooling_mode_{mode}": False for mode in ("cls_token", "mean_tokens", "max_tokens")}
+    modes = {f"pooling_mode_{mode}": False for mode in _MODES.values()}
     return {
         "word_embedding_dimension": hidden_size,
         **modes,
-        f"pooling_mode_{name}_token{'' if name == 'cls' else 's'}": True,
+        f"pooling_mode_{_MODES[name]}": True,
     }
 
 
-def _transformer_config(model: MCBertModel, max_length: int) -> dict[str, Any]:
+def _transformer_config(encoder: PreTrainedModel, layers: Sequence[int], max_length: int) -> dict[str, Any]:
     config: dict[str, Any] = {"max_seq_length": max_length, "do_lower_case": False}
-    if _takes_pooler_choice(model.encoder):
+    if _takes_pooler_choice(encoder):
         config["model_args"] = {"add_pooling_layer": False}  # or the library adds random weights
-    layers = list(model.config.layers)
     if len(layers) > 1:
         config["config_args"] = {"output_hidden_states": True}
-    elif not _is_last(model.encoder, layers[0]):
+    elif not _is_last(encoder, layers[0]):
         path = ["hidden_states", layers[0]]
         config["modality_config"] = {"text": {"method": "forward", "method_output_name": path}}
         config["module_output_name"] = "token_embeddings"
@@ -153,12 +157,30 @@ def _is_last(encoder: PreTrainedModel, layer: int) -> bool:
     return torch.equal(found.hidden_states[layer], found.last_hidden_state)
 
 
-def _library_config(layers: Sequence[int], poolings: Sequence[str]) -> dict[str, Any]:
+def _with_norm(model: MCBertModel) -> PreTrainedModel:
+    """Return an encoder that transformers loads with the states that the model pools.
+
+    Where a norm follows the last block of the family, a cut encoder gets one block more, random and unused:
+    transformers would put that norm after the block that is pooled.
+    """
+    encoder = model.encoder
+    if not model.config.cut or not final_norms(encoder):
+        return encoder
+    config = copy.deepcopy(encoder.config)
+    cut_config(config, config.num_hidden_layers + 1)
+    if getattr(config, "layer_types", None):
+        config.layer_types = [*config.layer_types, config.layer_types[-1]]
+    longer = bare_encoder(config)
+    longer.load_state_dict(encoder.state_dict(), strict=False)
+    return longer
+
+
+def _library_config(layers: Sequence[int], poolings: Sequence[str], prompt: str) -> dict[str, Any]:
     return {
         "model_type": "SentenceTransformer",
         "__version__": {"transformers": transformers.__version__, "pytorch": torch.__version__},
-        "prompts": {"query": "", "document": ""},
-        "default_prompt_name": None,
+        "prompts": {"query": prompt, "document": prompt},
+        "default_prompt_name": "query" if prompt else None,
         "similarity_fn_name": "cosine",
         MARK: {"layers": list(layers), "poolings": list(poolings)},
     }

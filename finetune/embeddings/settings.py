@@ -46,7 +46,7 @@ class EmbeddingsSettings(TrainingSettings):
     """Layers whose pooled states are the vector; empty: the best for `parallel` on the frozen encoder."""
 
     pooling: str = ""
-    """max, mean or cls; empty: the best for `parallel` on the frozen encoder."""
+    """max, mean, cls or last; empty: the best for `parallel` on the frozen encoder."""
 
     parallel: str = ""
     """Folder of translated sentences, as ``retrieval.tatoeba`` but another one, that says which layer and
@@ -86,7 +86,7 @@ class EmbeddingsSettings(TrainingSettings):
         enough = not ranks or self.batch_tokens > 0 or self.batch_size > 1
         self._require(enough, "batch_size", self.batch_size, "2 or more")
         found = bool(self.pooling) or len(self.layers) < 2
-        self._require(found, "pooling", self.pooling, "max, mean, cls with several layers")
+        self._require(found, "pooling", self.pooling, "max, mean, cls, last with several layers")
         self._require(
             self.searches or not self.parallel, "parallel", self.parallel, "nothing with layers and pooling"
         )

@@ -24,8 +24,8 @@ from finetune.finetune import (
     Inputs,
     Track,
     measured,
-    require_length,
     require_protocol,
+    require_readable,
     run_jobs,
     to_frame,
 )
@@ -62,7 +62,7 @@ def train_embeddings(
     freeze = plan_embeddings_freezing(settings, max(architecture.layers))
     require_pairs(corpus, str(inputs.corpus), ranks=settings.objective == "ranking")
     require_protocol(settings, corpus, freezes=bool(freeze))
-    require_length(settings, inputs.encoder)
+    require_readable(settings, inputs.encoder, architecture.pooling)
     jobs = [
         EmbeddingsJob(
             system="embeddings",
@@ -73,6 +73,7 @@ def train_embeddings(
             corpus=inputs.corpus,
             source_language=inputs.source_language,
             encoder=inputs.encoder,
+            prompt=inputs.prompt,
             out=inputs.out,
             stamp=dict(stamp),
             save_model=seed == settings.seeds[0],

@@ -58,6 +58,9 @@ class ExportInputs:
     max_length: int
     """Tokens kept of a text when the cache was made."""
 
+    prompt: str = ""
+    """What went before each text when the cache was made."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Chosen:
@@ -121,7 +124,7 @@ def export(inputs: ExportInputs, chosen: Chosen, folder: Path) -> list[str]:
         model, extra = _estimating(inputs, chosen, store)
     save_model(
         model,
-        load_tokenizer(inputs.encoder),
+        load_tokenizer(inputs.encoder, prompt=inputs.prompt),
         folder,
         max_length=inputs.max_length,
         extra=extra,

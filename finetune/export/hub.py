@@ -2,9 +2,9 @@
 
     AutoModelForSequenceClassification.from_pretrained("models/mcbert", trust_remote_code=True)
 
-The file is `finetune.model` with the pooling of `features.encoder.pooling` in it, without what only training
-needs. With this project imported the library takes the project's own classes instead, and runs no code of a
-folder.
+The file is `finetune.model` with `features.encoder.pooling` and `features.encoder.stack` in it, without what
+only training needs. With this project imported the library takes the project's own classes instead, and runs
+no code of a folder.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
 
-from features.encoder import pooling
+from features.encoder import pooling, stack
 from finetune import model
 
 FILE = "modeling_mcbert.py"
@@ -23,8 +23,9 @@ AUTO_MAP = {
     "AutoModel": "modeling_mcbert.MCBertModel",
     "AutoModelForSequenceClassification": "modeling_mcbert.MCBertForSequenceClassification",
 }
-ONLY_TRAINING = ("from_encoder", "label_names", "_cut_config")
+ONLY_TRAINING = ("from_encoder", "label_names")
 ONLY_EXTRACTION = ("pool_sorted", "VERSION")
+ONLY_HERE = ("first_parts", "block_parts", "cut", "cut_config")
 HEADER = '''"""MC-BERT: an encoder whose chosen layers are pooled, concatenated, and classified.
 
 AutoModelForSequenceClassification.from_pretrained(FOLDER, trust_remote_code=True)
@@ -34,7 +35,7 @@ AutoModelForSequenceClassification.from_pretrained(FOLDER, trust_remote_code=Tru
 
 def modelling_source() -> str:
     """Return the file's text: it imports torch and transformers, and nothing of this project."""
-    return self_contained(HEADER, {pooling: ONLY_EXTRACTION, model: ONLY_TRAINING})
+    return self_contained(HEADER, {pooling: ONLY_EXTRACTION, stack: ONLY_HERE, model: ONLY_TRAINING})
 
 
 def self_contained(header: str, modules: Mapping[ModuleType, Sequence[str]]) -> str:

@@ -20,22 +20,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from safetensors import SafetensorError
 from torch import nn
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForSequenceClassification,
-    PreTrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    MODEL_MAPPING,
 )
 
-from features.encoder import hardware
-from features.encoder.blocks import quiet
-from features.encoder.files import EncoderError, first_sentence, resolve
-from features.encoder.tokens import load_tokenizer
+from features.encoder import hardware, loading
+from features.encoder.files import EncoderError, resolve
+from features.encoder.loading import quiet, read_config
+from features.encoder.tokens import load_tokenizer, most_tokens, require_vocabulary
 from finetune.calibration import softmax
 from finetune.evaluation import Tokens, compute_logits, compute_states
 from finetune.export import hub
@@ -146,20 +141,21 @@ def load_model(name: str | os.PathLike[str], *, key: str = "--model") -> SavedMo
     """
     name = str(name)
     folder = resolve(name, key=key)
-    config = read_config(folder, f"{key}: {name}")
+    config = read_config(folder, f"{key}: {name}", trust=False)
     estimating = (folder / FILE).is_file()
-    kind = AutoModel if estimating else AutoModelForSequenceClassification
+    kind = MODEL_MAPPING if estimating else MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
     model = load_weights(kind, folder, config, f"{key}: {name}")
     labels, temperature = _decided_by(config, f"{key}: {name}")
     version = str(getattr(config, "scikit_learn", ""))
     module: nn.Module = model
     module.eval().to(hardware.device())
     tokenizer = load_tokenizer(folder, where=f"{key}: {name}")
+    require_vocabulary(tokenizer, model, f"{key}: {name}")
     return SavedModel(
         model=model,
         tokenizer=tokenizer,
         labels=labels,
-        max_length=longest_text(tokenizer, config, f"{key}: {name}"),
+        max_length=longest_text(tokenizer, model, f"{key}: {name}"),
         temperature=temperature,
         estimator=read_estimator(folder, temperature=temperature, version=version) if estimating else None,
     )
@@ -180,15 +176,6 @@ def _decided_by(config: Any, where: str) -> tuple[tuple[str, ...], float]:
     return labels, float(temperature)
 
 
-def read_config(folder: Path, where: str, *, trust: bool = False) -> Any:
-    """Return a model's configuration; `where` opens the message of the `EncoderError` when there is none."""
-    try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=trust)
-    except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
-        reason = first_sentence(error)
-        raise EncoderError(f"{where}: config.json: of no model that is known ({reason})") from error
-
-
 def load_weights(
     kind: Any,
     folder: Path,
@@ -202,8 +189,8 @@ def load_weights(
 
     Parameters
     ----------
-    kind : type
-        A class of the library, or one of its ``Auto`` classes.
+    kind : mapping
+        From configurations to classes, of transformers' ``Auto`` classes.
     where : str
         Opens messages.
     what, accepted : str
@@ -214,34 +201,25 @@ def load_weights(
     EncoderError
         Another kind of model, damaged files, weights that are missing.
     """
-    try:
-        with quiet():
-            model, report = kind.from_pretrained(
-                folder,
-                config=config,
-                dtype=torch.float32,
-                trust_remote_code=False,
-                use_safetensors=True,
-                output_loading_info=True,
-            )
-    except ValueError as error:
-        raise EncoderError(f"{where}: not a {what}: {first_sentence(error)}") from error
-    except (SafetensorError, OSError, RuntimeError) as error:
-        raise EncoderError(f"{where}: its weights cannot be read ({first_sentence(error)})") from error
-    missing = sorted(report["missing_keys"])
+    if type(config) not in kind:
+        raise EncoderError(
+            f"{where}: not a {what}: {config.model_type!r} has no such model; accepted: {accepted}"
+        )
+    model, fresh = loading.load_weights(kind, folder, config, where)
+    missing = sorted(fresh)
     if missing:
         raise EncoderError(
             f"{where}: {len(missing)} weights are missing, first {missing[0]}: "
             f"not a trained {what}; accepted: {accepted}"
         )
-    loaded: PreTrainedModel = model
-    return loaded
+    return model
 
 
-def longest_text(tokenizer: PreTrainedTokenizerBase, config: object, where: str) -> int:
+def longest_text(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, where: str) -> int:
     """Return the most tokens of a text that a model reads, special ones included."""
-    positions = getattr(config, "max_position_embeddings", LONGEST)
-    length = min(int(tokenizer.model_max_length), int(positions))
+    length = int(tokenizer.model_max_length)
+    if not isinstance(model.config, MCBertConfig):  # ours say in the tokenizer what they were made with
+        length = min(length, most_tokens(model) or LONGEST)
     if length >= LONGEST:
         raise EncoderError(
             f"{where}: tokenizer_config.json has no model_max_length; accepted: a number of tokens"

@@ -6,20 +6,19 @@ python -m pytest tests/finetune/freezing/test_gradients.py
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
-from features.encoder.blocks import encoder_layers
-from finetune.freezing.mechanism import layer_parameters
+from finetune.freezing.mechanism import depth_of, layer_parameters
 
 
 class LayerNorms:
     """The mean norm of each layer's gradient since the last evaluation."""
 
     def __init__(self, model: PreTrainedModel) -> None:
-        depth = len(encoder_layers(cast(PreTrainedModel, model.base_model)))
+        depth = depth_of(model)
         self._layers = [layer_parameters(model, layer) for layer in range(depth + 1)]
         self._sums, self._steps = [0.0] * (depth + 1), 0
 

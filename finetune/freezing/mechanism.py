@@ -16,34 +16,43 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from features.encoder.blocks import encoder_layers
+from features.encoder.stack import block_parts, final_norms
 
-BESIDE_BLOCKS = {
-    # ELECTRA has the second; DeBERTa and MPNet positions that every block reads
-    0: ("embeddings", "embeddings_project", "encoder.rel_embeddings", "encoder.relative_attention_bias"),
-    1: ("encoder.conv",),  # DeBERTa: added to the output of block 1
-}
-"""Modules of an encoder that belong to a layer without being its block."""
-
-RELATIVE, RELATIVE_NORM = "encoder.rel_embeddings", "encoder.LayerNorm"  # alone, the second is a last norm
+ADDED_BY_BLOCK_1 = "encoder.conv"  # of DeBERTa
 
 
 def layer_parameters(model: PreTrainedModel, layer: int) -> list[nn.Parameter]:
-    """Return the parameters of a layer: 0 is all of the embeddings, k is block k.
+    """Return the parameters of a layer: k is block k, N the norm after it as well, 0 all that is in no block.
 
-    Relative positions that all blocks read, as DeBERTa's, are embeddings: while they train, backward passes
-    every block.
+    So relative positions that all blocks read, as DeBERTa's, are embeddings: while they train, backward
+    passes every block.
+
+    Raises
+    ------
+    ValueError
+        The encoder's layers share their weights, as ALBERT's do.
     """
     encoder = cast(PreTrainedModel, model.base_model)
-    modules = dict(encoder.named_modules())
-    names = BESIDE_BLOCKS.get(layer, ())
-    if layer == 0 and RELATIVE in modules:
-        names += (RELATIVE_NORM,)
-    found = [] if layer == 0 else [encoder_layers(encoder)[layer - 1]]
-    found += [modules[name] for name in names if name in modules]
-    if not found:
-        raise ValueError(f"finetune.freeze: layer 0: {type(encoder).__name__} has no module `embeddings`")
-    return [parameter for module in found for parameter in module.parameters()]
+    if layer:
+        return [parameter for part in _parts(encoder, layer) for parameter in part.parameters()]
+    above = {
+        p for k in range(1, depth_of(model) + 1) for part in _parts(encoder, k) for p in part.parameters()
+    }
+    return [parameter for parameter in encoder.parameters() if parameter not in above]
+
+
+def depth_of(model: PreTrainedModel) -> int:
+    """Return the number of blocks of a model's encoder."""
+    return int(cast(PreTrainedModel, model.base_model).config.num_hidden_layers)
+
+
+def _parts(encoder: PreTrainedModel, layer: int) -> list[nn.Module]:
+    found = block_parts(encoder, layer)
+    if layer == 1:
+        found += [module for name, module in encoder.named_modules() if name == ADDED_BY_BLOCK_1]
+    if layer == encoder.config.num_hidden_layers:
+        found += final_norms(encoder)
+    return found
 
 
 def frozen_prefix(model: PreTrainedModel) -> int:
@@ -52,7 +61,7 @@ def frozen_prefix(model: PreTrainedModel) -> int:
     A layer whose parameters are all frozen below one that trains still costs its part of backward; only
     those with nothing trainable at or below them cost none.
     """
-    depth = len(encoder_layers(cast(PreTrainedModel, model.base_model)))
+    depth = depth_of(model)
     trains = (any(p.requires_grad for p in layer_parameters(model, layer)) for layer in range(depth + 1))
     return next((layer for layer, training in enumerate(trains) if training), depth + 1)
 

@@ -22,9 +22,9 @@ import transformers
 from features.corpus import Corpus
 from features.encoder import hardware
 from features.encoder.blocks import n_layers
-from features.encoder.trust import encoder_identity
+from features.encoder.identity import encoder_identity
 from features.store.ledger import Ledger
-from finetune.finetune import Inputs, JobError, Track, require_length, require_protocol
+from finetune.finetune import Inputs, JobError, Track, require_protocol, require_readable
 from finetune.freezing.rules import plan_freezing
 from finetune.job import Job
 from finetune.knobs.settings import KnobsSettings
@@ -127,7 +127,6 @@ class _Builder:
 
     def _jobs(self, settings: FinetuneSettings) -> tuple[Job, ...]:
         require_protocol(settings, self.corpus, freezes="mcbert_wf" in settings.systems)
-        require_length(settings, self.inputs.encoder)
         architecture: Architecture = read_architecture(
             self.winner_of(settings),
             settings,
@@ -135,6 +134,7 @@ class _Builder:
             encoder=str(self.stamp["encoder"]),
             n_layers=n_layers(self.inputs.encoder),
         )
+        require_readable(settings, self.inputs.encoder, architecture.pooling)
         system: str = self.knobs.system
         freeze = {}
         if system == "mcbert" and freezes(settings):
@@ -148,6 +148,7 @@ class _Builder:
                 freeze=freeze,
                 corpus=self.inputs.corpus,
                 encoder=self.inputs.encoder,
+                prompt=self.inputs.prompt,
                 out=self.inputs.out,
                 source_language=self.inputs.source_language,
                 stamp=dict(self.stamp),
@@ -193,6 +194,7 @@ def _identity(inputs: Inputs) -> dict[str, Any]:
         "corpus": files.sha256(inputs.corpus),
         "source_language": inputs.source_language,
         "encoder": encoder_identity(inputs.encoder),
+        "prompt": inputs.prompt,
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from features.encoder.blocks import quiet
+from features.encoder.loading import quiet
 from finetune.job import Job
 from finetune.running import prepared, torch_threads, trained
 from finetune.training.trainer import Output

@@ -18,8 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallba
 from transformers.integrations.integration_utils import TensorBoardCallback
 
 from features.encoder import hardware
-from features.encoder.blocks import encoder_layers
-from finetune.freezing.mechanism import layer_parameters
+from finetune.freezing.mechanism import depth_of, layer_parameters
 from finetune.settings import TrainingSettings
 from finetune.training import checkpoints, curves, ranks
 from finetune.training.batches import EpochBatches
@@ -219,8 +218,7 @@ def layer_shares(model: PreTrainedModel, decay: float) -> dict[torch.nn.Paramete
     """Return the share of the learning rate of each parameter of a layer; without decay there is none."""
     if decay == 1:
         return {}
-    encoder = cast(PreTrainedModel, model.base_model)
-    deepest = len(encoder_layers(encoder))
+    deepest = depth_of(model)
     return {
         parameter: decay ** (deepest - layer)
         for layer in range(deepest + 1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from finetune.embeddings.encode import SentenceEncoder
     from pipeline.commands.inputs import TextTable
 
-POOLINGS = "max, mean, cls, or one of them for each layer joined by +"
+POOLINGS = "max, mean, cls, last, or one of them for each layer joined by +"
 _LAYERS = re.compile(r"\d+([+,]\d+)*")
 
 
@@ -36,6 +37,12 @@ def add_options(command: argparse.ArgumentParser, *, required: bool = True) -> N
         "they are taken instead of what it does itself",
     )
     command.add_argument("--pooling", help=f"with --layers: {POOLINGS}")
+    command.add_argument(
+        "--cache",
+        type=Path,
+        default=Path("cache"),
+        help="folder of all feature caches; keeps what is known of encoders (default: cache)",
+    )
     group = command.add_argument_group("how texts are encoded")
     group.add_argument(
         "--precision",
@@ -49,6 +56,8 @@ def add_options(command: argparse.ArgumentParser, *, required: bool = True) -> N
     group.add_argument(
         "--max-length", type=int, default=0, help="tokens kept of a text (default: the model's)"
     )
+    group.add_argument("--prompt", default="", help="put before each text (default: the model's own, if any)")
+    group.add_argument("--prompt-name", default="", help="instead, a prompt that the model's folder names")
     group.add_argument("--revision", default="", help="commit, tag or branch of a hub name")
     group.add_argument(
         "--remote-code",
@@ -65,10 +74,18 @@ def opened(args: argparse.Namespace) -> SentenceEncoder:
         precision=args.precision,
         tokens_per_batch=args.batch,
         max_length=args.max_length,
+        prompt=args.prompt,
+        prompt_name=args.prompt_name,
         revision=args.revision,
         remote_code=args.remote_code,
     )
-    return open_sentence_encoder(args.model, layers=args.layers, pooling=args.pooling, settings=settings)
+    return open_sentence_encoder(
+        args.model,
+        layers=args.layers,
+        pooling=args.pooling,
+        settings=settings,
+        verdicts=args.cache / "encoders",
+    )
 
 
 def record(encoder: SentenceEncoder) -> dict[str, Any]:

@@ -237,6 +237,7 @@ def _train(workspace: Workspace, settings: EmbeddingsSettings) -> list[str]:
             source_language=settings.corpus.source_language,
             winner=None,
             encoder=workspace.encoder,
+            prompt=workspace.prompt,
             out=workspace.run.folder,
         ),
         architecture_of(workspace, settings),

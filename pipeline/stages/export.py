@@ -98,4 +98,5 @@ def _inputs(pipeline: Pipeline) -> ExportInputs:
         encoder=pipeline.encoder,
         encoder_name=pipeline.stamp["encoder"],
         max_length=pipeline.config.encoder.max_length,
+        prompt=pipeline.prompt,
     )

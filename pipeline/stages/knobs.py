@@ -80,6 +80,7 @@ def _search(pipeline: Pipeline, base: FinetuneSettings) -> list[str]:
             source_language=pipeline.config.corpus.source_language,
             winner=None,
             encoder=pipeline.encoder,
+            prompt=pipeline.prompt,
             out=pipeline.run.folder,
         ),
         winner_of=winner_of(pipeline),

@@ -95,6 +95,7 @@ class Pipeline(Workspace):
 
     def _extract(self) -> list[str]:
         from features.corpus.statistics import corpus_statistics
+        from features.encoder.tokens import load_tokenizer
         from pipeline.run import write_json
         from results.schema import CORPUS, TEXTS
         from results.stream import Rows
@@ -105,7 +106,12 @@ class Pipeline(Workspace):
             Rows(TEXTS, self.texts, ("id", "text", "text_pair")),
             self.config.prepare.raw or self.config.corpus.path,
         )
-        rows = corpus_statistics(self.corpus(), self.encoder, self.config.encoder.max_length, track=track)
+        rows = corpus_statistics(
+            self.corpus(),
+            load_tokenizer(self.encoder, prompt=self.prompt),
+            self.config.encoder.max_length,
+            track=track,
+        )
         write(CORPUS, rows.assign(**self.stamp), self.run.folder / "corpus.csv")
         write_json(self.run.folder / "cache.json", {"digest": target.name})
         return ["corpus.csv", "cache.json"]
@@ -207,6 +213,7 @@ class Pipeline(Workspace):
                 source_language=self.config.corpus.source_language,
                 winner=winner if self.searches else None,
                 encoder=self.encoder,
+                prompt=self.prompt,
                 out=self.run.folder,
             ),
             execute=training_executor(self.config.cluster),

@@ -10,7 +10,7 @@ from results.kinds import count, text
 
 MEAN = "mean"
 """Stands for the target languages where a row sums them up."""
-POOLINGS = ("max", "mean", "cls")
+POOLINGS = ("max", "mean", "cls", "last")
 CLASSIFIERS = ("logistic_regression", "linear_svm", "ridge", "lda", "knn")
 PROTOCOLS = ("source-dev", "target-dev", "last")
 SYSTEMS = ("probe", "baseline", "mcbert", "mcbert_wf")

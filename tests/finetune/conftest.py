@@ -13,7 +13,7 @@ import transformers
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from features.corpus import Corpus
-from features.encoder.blocks import quiet
+from features.encoder.loading import quiet
 from features.encoder.tokens import load_tokenizer
 from finetune.freezing.rules import rule_of
 from finetune.job import Job

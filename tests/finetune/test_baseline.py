@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModel, GPT2Config
 
 from finetune.baseline import build_baseline
-from tests.finetune.families import FAMILIES, save_family
+from tests.families import FAMILIES, save_family
 
 LABELS = ("cancel", "refund", "other")
 

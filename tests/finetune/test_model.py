@@ -1,5 +1,4 @@
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from finetune.export.saved import load_model, save_model
 from finetune.freezing.mechanism import freeze_layers
 from finetune.model import MCBertConfig, MCBertForSequenceClassification, MCBertModel
 from finetune.probe import fold, read_start
-from tests.finetune.families import FAMILIES, save_family
+from tests.families import FAMILIES, save_family
 
 LABELS = ("cancel", "refund", "other")
 BATCH_SMALL = {"input_ids": torch.tensor([[5, 6, 7]])}
@@ -73,11 +72,9 @@ def test_any_encoder_trains_with_a_block_frozen_and_answers_in_a_pipeline(folder
     assert answer["label"] in LABELS
 
 
-def test_the_features_are_those_of_phase_one(folder, monkeypatch):
+def test_the_features_are_those_of_phase_one(folder):
     """What the head reads is what the grid search read, also at the deepest layer."""
 
-    tokenizer = SimpleNamespace(pad_token_id=0, pad_token_type_id=0)
-    monkeypatch.setattr("features.encoder.pooled.load_tokenizer", lambda _: tokenizer)
     tokens = [
         {"input_ids": ids[keep.bool()].tolist(), "attention_mask": keep[keep.bool()].tolist()}
         for ids, keep in zip(BATCH["input_ids"], BATCH["attention_mask"], strict=True)

@@ -49,7 +49,10 @@ def test_no_winner(tmp_path):
         ({"layers": []}, "layers: got no layer"),
         ({"layers": None}, "not a winner of gridsearch"),
         ({"pooling": "min"}, "pooling: got 'min', accepted: max, mean, cls"),
-        ({"pooling": "max+min"}, "pooling: got 'max\\+min', accepted: max, mean, cls, or one for each layer"),
+        (
+            {"pooling": "max+min"},
+            "pooling: got 'max\\+min', accepted: max, mean, cls, last, or one for each layer",
+        ),
         ({"layers": [1, 2], "pooling": "max+cls+cls"}, r"for layers \[1, 2\], accepted: one for each"),
         ({"layers": [1, 1], "pooling": "max+max"}, "no layer twice under the same"),
         ({"layers": [1, 5], "pooling": "max+cls"}, r"winner\.json: layers: got 5"),

@@ -58,7 +58,7 @@ def test_lists_as_toml_gives_them_become_tuples_and_settings_are_json():
         ({"layers": (5.5,)}, r"gridsearch.layers: got 5.5"),
         ({"layers": 5}, r"gridsearch.layers: got 5, accepted: a list"),
         ({"poolings": "max"}, r"gridsearch.poolings: got 'max', accepted: a list"),
-        ({"poolings": ("maxx",)}, r"poolings: got 'maxx', accepted: max, mean, cls \(nearest: max\)"),
+        ({"poolings": ("maxx",)}, r"poolings: got 'maxx', accepted: max, mean, cls, last \(nearest: max\)"),
         ({"classifiers": ("rigde",)}, r"classifiers: got 'rigde', accepted: .* \(nearest: ridge\)"),
         ({"protocol": "target_dev"}, r"gridsearch.protocol: got 'target_dev', .* \(nearest: target-dev\)"),
         ({"max_layers": 9}, r"gridsearch.max_layers: got 9, accepted: 0 to 8"),

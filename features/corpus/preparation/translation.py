@@ -145,18 +145,16 @@ class MachineTranslation:
         """Return the local folder of a pair's model."""
         key, model = self.name(source, target)
         from features.encoder.files import resolve
-        from features.encoder.translator import FILES
 
-        return resolve(model, key=key, files=FILES)
+        return resolve(model, key=key)
 
     def files(self, source: str, target: str) -> dict[str, str]:
         """Return the checksums of a pair's model, computed once: they may be of gigabytes."""
         from features.encoder.files import identity
-        from features.encoder.translator import FILES
 
         folder = self.folder(source, target)
         if folder not in self._files:
-            self._files[folder] = identity(folder, FILES)
+            self._files[folder] = identity(folder)
         return self._files[folder]
 
     def identity(self, source: str, target: str) -> dict[str, Any]:

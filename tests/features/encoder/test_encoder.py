@@ -7,10 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModel
 
-from features.encoder.blocks import encoder_layers, load_encoder, n_layers, require_layers
-from features.encoder.files import EncoderError, identity, resolve
+from features.encoder.blocks import n_layers, require_layers
+from features.encoder.files import EncoderError, resolve
+from features.encoder.identity import encoder_identity
+from features.encoder.loading import load_encoder
 from features.encoder.pooled import PooledEncoder
 from features.encoder.pooling import pool
+from features.encoder.stack import first_parts
 from features.encoder.tokens import load_tokenizer, tokenise
 
 TEXTS = ["where is my money", "cancel", "please cancel it now late human wo ist mein geld"]
@@ -100,7 +103,7 @@ def test_no_hidden_states_outlive_their_pooling(encoder_folder):
 def test_cut_after_the_deepest_layer_gives_the_same_states(encoder_folder):
     whole = PooledEncoder(encoder_folder, layers=(2, 4), poolings=("mean",))
     cut = PooledEncoder(encoder_folder, layers=(2,), poolings=("mean",))
-    assert len(encoder_layers(cut.model)) == 2
+    assert len(first_parts(cut.model)) == 2
     torch.testing.assert_close(cut(tokens_of(cut))[:, 0], whole(tokens_of(whole))[:, 0])
 
 
@@ -123,12 +126,12 @@ def test_the_encoder_is_frozen_and_deterministic(encoder_folder):
 def test_identity_changes_with_one_byte_of_the_weights(encoder_folder, tmp_path):
     for file in encoder_folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    before = identity(tmp_path)
-    assert before == identity(encoder_folder)
+    before = encoder_identity(tmp_path)
+    assert before == encoder_identity(encoder_folder)
     data = bytearray((tmp_path / "model.safetensors").read_bytes())
     data[-1] ^= 1
     (tmp_path / "model.safetensors").write_bytes(bytes(data))
-    after = identity(tmp_path)
+    after = encoder_identity(tmp_path)
     assert after["encoder_weights"] != before["encoder_weights"]
     assert after["tokenizer"] == before["tokenizer"]
 
@@ -187,10 +190,10 @@ def test_a_texts_tokens_do_not_depend_on_its_neighbours(encoder_folder):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("model.safetensors", b"\x08\0\0\0\0\0\0\0{}", "it cannot be loaded \\("),
-        ("model.safetensors", b"", "it cannot be loaded \\("),
-        ("config.json", b"[]", "it cannot be loaded \\("),
-        ("config.json", b'{"model_type": "none"}', "it cannot be loaded \\("),
+        ("model.safetensors", b"\x08\0\0\0\0\0\0\0{}", "model.safetensors: it cannot be read \\("),
+        ("model.safetensors", b"", "model.safetensors: it cannot be read \\("),
+        ("config.json", b"[]", "config.json: got list"),
+        ("config.json", b'{"model_type": "none"}', "config.json: model_type: got 'none'"),
     ],
 )
 def test_a_damaged_encoder_is_one_line(name, content, message, encoder_folder, tmp_path):
@@ -200,13 +203,21 @@ def test_a_damaged_encoder_is_one_line(name, content, message, encoder_folder, t
         load_encoder(folder)
 
 
-@pytest.mark.parametrize("content", ["[]", "{", '{"model_type": "clip"}'])
-def test_a_configuration_without_blocks_is_one_line(content, encoder_folder, tmp_path):
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[]", "got list, accepted: an object"),
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("{}", "model_type: got None, accepted: one of those that transformers"),
+        ('{"model_type": ["bert"]}', "model_type: got \\['bert'\\], accepted"),
+        ('{"model_type": "clip"}', "model_type: got 'clip', which has no num_hidden_layers"),
+    ],
+)
+def test_a_configuration_without_blocks_is_one_line(content, said, encoder_folder, tmp_path):
     folder = shutil.copytree(encoder_folder, tmp_path / "encoder")
     (folder / "config.json").write_text(content)
-    with pytest.raises(
-        EncoderError, match=f"encoder.path: {folder}: config.json: of no encoder that is known"
-    ):
+    with pytest.raises(EncoderError, match=f"encoder.path: {folder}: config.json: {said}"):
         n_layers(folder)
 
 

@@ -13,7 +13,7 @@ def reference(states, mask, pooling):
     rows = []
     for text, keep in zip(states.numpy().astype(np.float64), mask.numpy().astype(bool), strict=True):
         real = text[keep]
-        rows.append({"max": real.max(0), "mean": real.mean(0), "cls": real[0]}[pooling])
+        rows.append({"max": real.max(0), "mean": real.mean(0), "cls": real[0], "last": real[-1]}[pooling])
     return np.stack(rows)
 
 

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from features.encoder.files import EncoderError, identity, resolve
-from features.encoder.translator import FILES, Translator
+from features.encoder.translator import Translator
 from pipeline.config import CHECKOUT
 from tests.translators import save_marian, save_nllb
 
@@ -137,17 +137,17 @@ def test_a_missing_package_is_named(marian):
 def test_the_identity_covers_what_decides_a_translation(marian, tmp_path):
     for file in marian.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    before = identity(tmp_path, FILES)
+    before = identity(tmp_path)
     for name in ("generation_config.json", "vocab.json", "source.spm", "config.json", "model.safetensors"):
         original = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(original + b" ")
-        assert identity(tmp_path, FILES) != before, name
+        assert identity(tmp_path) != before, name
         (tmp_path / name).write_bytes(original)
-    assert identity(tmp_path, FILES) == before
+    assert identity(tmp_path) == before
 
 
 def test_pickled_weights_are_refused_under_the_setting_that_names_them(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({}))
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(EncoderError, match="^prepare.translator.de: .*pickled weights are not read"):
-        resolve(str(tmp_path), key="prepare.translator.de", files=FILES)
+        resolve(str(tmp_path), key="prepare.translator.de")

@@ -174,7 +174,7 @@ def test_failed_shards_are_told_and_the_rest_is_kept(corpus, encoder_folder, tmp
 
     with pytest.raises(RuntimeError, match=r"1 of \d+ shards failed, the first: texts 0 to 24: OSError"):
         run(corpus, encoder_folder, tmp_path, execute=failing)
-    (target,) = tmp_path.iterdir()
+    (target,) = tmp_path.glob("?" * 16)
     assert not (target / "manifest.json").exists()
     assert contents(run(corpus, encoder_folder, tmp_path)) == contents(
         run(corpus, encoder_folder, tmp_path / "whole")

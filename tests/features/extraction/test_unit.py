@@ -14,6 +14,7 @@ SETTINGS = {
     "storage_dtype": "float32",
     "max_length": 64,
     "tokens_per_batch": 12,
+    "prompt": "",
 }
 TEXTS = [("where is my money", ""), ("cancel", ""), ("please cancel it now", "late human"), ("late", "")]
 

@@ -11,15 +11,15 @@ from huggingface_hub.utils import filter_repo_objects
 
 from features.encoder import trust
 from features.encoder.files import EncoderError
+from features.encoder.identity import encoder_identity
 from features.encoder.pooled import PooledEncoder
 from features.encoder.tokens import load_tokenizer
-from features.encoder.trust import encoder_identity
 from finetune.embeddings.encode import EncodeSettings, VectorError, open_sentence_encoder
 from finetune.embeddings.library import LibraryEncoder
 from finetune.embeddings.sentence_transformer import save_sentence_transformer
 from finetune.export.saved import save_model
 from finetune.model import MCBertModel
-from tests.finetune.families import save_family
+from tests.families import save_family
 
 WORDS = "where is my money order the a parcel please cancel it now late".split()
 RNG = np.random.default_rng(0)
@@ -267,9 +267,9 @@ def test_what_a_plain_encoder_cannot_do(plain, options, said):
     ("name", "content", "said"),
     [
         ("config.json", None, "no config.json there"),
-        ("config.json", "{", "config.json: of no model that is known"),
+        ("config.json", "{", "config.json: not JSON"),
         ("model.safetensors", None, "no safetensors weights there"),
-        ("model.safetensors", "PK", "bert: it cannot be loaded"),
+        ("model.safetensors", "PK", "bert: model.safetensors: it cannot be read"),
         ("tokenizer.json", "{", "bert: its tokenizer cannot be read"),
     ],
 )

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from features.encoder.blocks import load_encoder
+from features.encoder.loading import load_encoder
 from features.encoder.pooling import pool
 from features.encoder.tokens import load_tokenizer, padded, tokenise
 from finetune.embeddings.model import SiameseEncoder

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from features.encoder.blocks import load_encoder
+from features.encoder.loading import load_encoder
 from finetune.embeddings.encode import open_sentence_encoder
 from finetune.embeddings.job import EmbeddingsJob
 from finetune.embeddings.running import run_embeddings_job

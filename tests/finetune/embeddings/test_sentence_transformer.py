@@ -21,7 +21,7 @@ from finetune.embeddings.sentence_transformer import (
 )
 from finetune.export.markdown import front_matter
 from finetune.model import MCBertModel
-from tests.finetune.families import save_family
+from tests.families import save_family
 
 TEXTS = [
     "where is my money",

@@ -47,7 +47,10 @@ def test_what_every_training_has_is_declared_once():
         ),
         ({"batch_size": 1, "objective": "ranking"}, r"embeddings\.batch_size: got 1, accepted: 2 or more"),
         ({"freeze_lower": -1}, r"embeddings\.freeze_lower: got -1, accepted: whole numbers from 0"),
-        ({"layers": (3, 4)}, r"embeddings\.pooling: got '', accepted: max, mean, cls with several layers"),
+        (
+            {"layers": (3, 4)},
+            r"embeddings\.pooling: got '', accepted: max, mean, cls, last with several layers",
+        ),
         (
             {"parallel": "x", "layers": (3,), "pooling": "cls"},
             r"embeddings\.parallel: got 'x', accepted: noth",

@@ -130,7 +130,7 @@ def test_the_encoder_stays_as_it_was(exported, encoder_folder):
 
 
 def load_state(folder):
-    from features.encoder.blocks import load_encoder
+    from features.encoder.loading import load_encoder
 
     return load_encoder(folder).state_dict()
 

@@ -17,7 +17,7 @@ from finetune.export.onnx import compare, export_onnx
 from finetune.export.saved import load_model, save_model
 from finetune.model import MCBertForSequenceClassification, MCBertModel
 from pipeline.cli import main
-from tests.finetune.families import FAMILIES, save_family
+from tests.families import FAMILIES, save_family
 
 LABELS = ("cancel", "human", "refund")
 TEXTS = [

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, DebertaV2Config
 
-from features.encoder.blocks import encoder_layers
+from features.encoder.stack import first_parts
 from finetune.freezing.mechanism import (
     freeze_layers,
     freeze_word_embeddings,
@@ -12,7 +12,7 @@ from finetune.freezing.mechanism import (
     layer_parameters,
 )
 from finetune.model import MCBertConfig, MCBertForSequenceClassification
-from tests.finetune.families import FAMILIES
+from tests.families import FAMILIES
 
 
 def tiny(encoder):
@@ -77,7 +77,7 @@ def test_gradient_flows_through_a_frozen_layer_to_those_below(encoder):
 def backward_passes(model):
     """Return which blocks the gradient of a loss passes, counted by hooks on their outputs."""
     passed, hooks = [], []
-    for layer, block in enumerate(encoder_layers(model.encoder), 1):
+    for layer, block in enumerate(first_parts(model.encoder), 1):
 
         def watch(_module, _inputs, output, layer=layer):
             states = output[0] if isinstance(output, tuple) else output

@@ -15,7 +15,7 @@ from finetune.running import build, tokenised
 from finetune.settings import FinetuneSettings
 from finetune.training.callback import EpochCallback, Watch
 from finetune.training.trainer import Output, train
-from tests.finetune.families import FAMILIES, save_family
+from tests.families import FAMILIES, save_family
 
 
 def bits(parameters):

@@ -166,10 +166,14 @@ def test_models_that_are_none(folder, label, capsys):
     ("name", "content", "said"),
     [
         ("config.json", None, "no config.json there"),
-        ("config.json", b"{", "config.json: of no model that is known (It looks like the config file at"),
-        ("config.json", b'{"model_type": "nothing"}', "config.json: of no model that is known (The"),
+        ("config.json", b"{", "config.json: not JSON ("),
+        ("config.json", b'{"model_type": "nothing"}', "config.json: model_type: got 'nothing'"),
         ("model.safetensors", None, "no safetensors weights there"),
-        ("model.safetensors", b"PK", "its weights cannot be read (Error while deserializing header"),
+        (
+            "model.safetensors",
+            b"PK",
+            "model.safetensors: it cannot be read (SafetensorError: Error while deserializing header",
+        ),
         ("tokenizer.json", b"{", "its tokenizer cannot be read ("),
     ],
 )

@@ -1,0 +1,109 @@
+"""Open the encoder that the settings name: found or fetched, converted, merged, tried once."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Protocol
+
+from features.encoder.adapters import merged
+from features.encoder.files import ADAPTER, WEIGHT_FILES, EncoderError, resolve
+from features.encoder.selfcheck import Verdict, verdict
+from features.encoder.trust import allow, converted, require_commit
+from features.settings import EncoderSettings
+
+log = logging.getLogger(__name__)
+
+LIBRARY = "config_sentence_transformers.json"
+
+
+def open_encoder(settings: EncoderSettings, cache: Path) -> Path:
+    """Return the local folder of an encoder, its weights as safetensors, its states those of transformers.
+
+    Parameters
+    ----------
+    settings : EncoderSettings
+        Which encoder, and what it is trusted with.
+    cache : Path
+        Where converted and merged weights and the verdicts on encoders are kept, in ``encoders``.
+
+    Raises
+    ------
+    EncoderError
+        Not there; pickled weights or code of its own without the setting that allows them; code from the hub
+        without a commit; an adapter that cannot be merged; states that are not transformers' own; a text
+        length that it cannot read; a prompt that it does not name.
+    """
+    if settings.remote_code:
+        require_commit(settings.path, settings.revision, ("encoder.revision", "encoder.remote_code"))
+    folder = resolve(
+        settings.path,
+        revision=settings.revision,
+        pickled=settings.pickled_weights,
+        code=settings.remote_code,
+        adapters=True,
+    )
+    if (folder / ADAPTER).is_file():
+        folder = merged(folder, cache / "encoders")
+    elif not list(folder.glob(WEIGHT_FILES)):
+        folder = converted(folder, cache / "encoders")
+    if settings.remote_code:
+        allow(folder)
+    examined(folder, cache).require_length(settings.max_length, "encoder.max_length")
+    if not chosen_prompt(folder, settings) and (named := named_prompts(folder)):
+        log.warning("encoder: %s names prompts (%s), and none is used: encoder.prompt_name takes one",
+                    settings.path, ", ".join(named))  # fmt: skip
+    return folder
+
+
+def examined(folder: Path, cache: Path) -> Verdict:
+    """Return what is known of an encoder; verdicts are kept beside the caches."""
+    return verdict(folder, cache / "encoders")
+
+
+class Prompted(Protocol):
+    """Settings that ask for a prompt."""
+
+    @property
+    def prompt(self) -> str:
+        """The prompt itself."""
+
+    @property
+    def prompt_name(self) -> str:
+        """Or the name of one that the folder holds."""
+
+
+def chosen_prompt(folder: Path, settings: Prompted, key: str = "encoder.prompt_name") -> str:
+    """Return what goes before each text; empty where the settings ask for nothing.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the encoder; sentence-transformers keeps named prompts there.
+    settings : Prompted
+        The prompt, or its name.
+    key : str
+        The setting that names it, for messages.
+
+    Raises
+    ------
+    EncoderError
+        The folder has no prompt of that name.
+    """
+    if not settings.prompt_name:
+        return settings.prompt
+    named = named_prompts(folder)
+    if settings.prompt_name not in named:
+        accepted = ", ".join(named) or "nothing"
+        raise EncoderError(f"{key}: got {settings.prompt_name!r}, accepted: {accepted} ({folder})")
+    return named[settings.prompt_name]
+
+
+def named_prompts(folder: Path) -> dict[str, str]:
+    """Return the prompts that a folder of sentence-transformers names, but empty ones."""
+    try:
+        found = json.loads((folder / LIBRARY).read_text(encoding="utf-8"))["prompts"]
+        return {str(name): text for name, text in found.items() if isinstance(text, str) and text}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}

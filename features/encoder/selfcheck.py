@@ -1,0 +1,212 @@
+"""Try an encoder once, before its states are used: they are transformers' own, or the encoder is refused.
+
+Each text goes alone through the whole model as transformers runs it (`output_hidden_states`), and all of
+them padded together through the watched, cut and pooled way of `PooledEncoder`. Every layer and pooling must
+agree.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+import transformers
+from transformers import PreTrainedModel
+
+from features.encoder.files import EncoderError
+from features.encoder.identity import encoder_identity
+from features.encoder.loading import load_encoder, told
+from features.encoder.pooled import PooledEncoder
+from features.encoder.pooling import POOLINGS, pool
+from features.encoder.tokens import most_tokens, tokenise
+
+log = logging.getLogger(__name__)
+
+VERSION = 1  # of this check; part of what a kept verdict is of
+TOLERANCE = 1e-3
+"""Largest relative error, |ours - theirs| / |theirs| of a pooled vector. Rounding gives 1e-6 to 1e-5 in
+float32, a missing norm or another module's output 0.1 and more."""
+
+TEXTS = (
+    "It is late.",
+    "A longer text, so that the other one is padded: 1, 2, 3; ¿dónde está? 我的包裹在哪里",
+)
+LENGTH = 32  # tokens of a text at most
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What was found out about an encoder whose states are transformers' own."""
+
+    model_type: str
+    """Its family, by config.json."""
+
+    n_layers: int
+    """Transformer blocks."""
+
+    causal: bool
+    """Whether a token sees only those before it."""
+
+    most_tokens: int | None
+    """Tokens of a text that it can read; None: nothing limits them."""
+
+    difference: float
+    """Largest relative error of a pooled vector that was seen."""
+
+    def require_poolings(self, poolings: Sequence[str], key: str) -> None:
+        """Raise when a pooling reads a state that saw nothing of the text."""
+        if self.causal and "cls" in poolings:
+            raise EncoderError(
+                f"{key}: got cls, but under the causal mask of {self.model_type} the first token sees only "
+                "itself; accepted: last, mean, max"
+            )
+
+    def require_length(self, max_length: int, key: str) -> None:
+        """Raise when texts may get longer than the encoder can read."""
+        if self.most_tokens is not None and max_length > self.most_tokens:
+            raise EncoderError(
+                f"{key}: got {max_length}, accepted: at most {self.most_tokens}, the tokens that this "
+                f"{self.model_type} reads of a text"
+            )
+
+
+_known: dict[str, Verdict] = {}
+
+
+def verdict(folder: str | os.PathLike[str], kept: Path | None = None) -> Verdict:
+    """Return what is known of an encoder, and try it when nothing is.
+
+    Parameters
+    ----------
+    folder : Path
+        Local folder of the encoder.
+    kept : Path, optional
+        Folder of verdicts, so that each encoder is tried once on a machine.
+
+    Raises
+    ------
+    EncoderError
+        It cannot be loaded or run, or its states are not transformers' own; naming model type, layer, pooling
+        and difference.
+    """
+    digest = _digest(encoder_identity(folder))
+    file = None if kept is None else kept / f"{digest}.json"
+    known = _known.get(digest)
+    written = _read(file)
+    if known is None and written is None:
+        known = examine(load_encoder(folder), folder)
+        log.info("encoder: %s: %d layers, equal to transformers' own within %.0e",
+                 known.model_type, known.n_layers, known.difference)  # fmt: skip
+    found = _known[digest] = known or written
+    if file is not None and written is None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(f".{os.getpid()}.partial")
+        partial.write_text(json.dumps(dataclasses.asdict(found)) + "\n", encoding="utf-8")
+        partial.replace(file)
+    return found
+
+
+def _digest(identity: Mapping[str, str]) -> str:
+    about = {
+        **identity,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "check": str(VERSION),
+    }
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _read(file: Path | None) -> Verdict | None:
+    if file is None or not file.is_file():
+        return None
+    try:
+        return Verdict(**json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        return None  # damaged: try again
+
+
+def examine(model: PreTrainedModel, folder: str | os.PathLike[str]) -> Verdict:
+    """Try a whole encoder, which is cut on the way; `verdict` says what for and what it raises.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        What `load_encoder` returned, not cut.
+    folder : Path
+        Where it came from.
+    """
+    where = f"encoder.path: {folder}"
+    kind, depth, limit = model.config.model_type, int(model.config.num_hidden_layers), most_tokens(model)
+    with told(where, f"model type {kind!r}: it cannot be run"), torch.inference_mode():
+        whole = _pooled(model, folder, depth)
+        length = min(LENGTH, limit or LENGTH)
+        tokens = [_tokens(whole, text, length) for text in TEXTS]
+        alone = [_hidden_states(whole, row) for row in tokens]
+        causal = _is_causal(whole, tokens[1], alone[1][-1])
+        difference = _largest(whole, tokens, alone, where)
+        if depth > 1:
+            shorter = _pooled(model, folder, depth // 2)
+            difference = max(difference, _largest(shorter, tokens, alone, where))
+    return Verdict(model_type=kind, n_layers=depth, causal=causal, most_tokens=limit, difference=difference)
+
+
+def _pooled(model: PreTrainedModel, folder: str | os.PathLike[str], deepest: int) -> PooledEncoder:
+    return PooledEncoder(folder, layers=range(deepest + 1), poolings=tuple(POOLINGS), model=model)
+
+
+def _tokens(encoder: PooledEncoder, text: str, length: int) -> dict[str, list[int]]:
+    return tokenise(encoder.tokenizer, [(text, "")], length)[0]
+
+
+def _hidden_states(encoder: PooledEncoder, row: Mapping[str, Sequence[int]]) -> tuple[torch.Tensor, ...]:
+    """Return all states of one text, (1, seq, hidden) each, as transformers itself gives them."""
+    inputs = {
+        name: torch.tensor([ids], device=encoder.device) for name, ids in row.items() if encoder.takes(name)
+    }
+    states = encoder.model(**inputs, output_hidden_states=True, return_dict=True).hidden_states
+    return tuple(states)
+
+
+def _is_causal(encoder: PooledEncoder, row: Mapping[str, Sequence[int]], last: torch.Tensor) -> bool:
+    """Whether the first token's last state stays when only the last token of the text changes."""
+    ids = list(row["input_ids"])
+    others = {**row, "input_ids": [*ids[:-1], ids[1] if ids[1] != ids[-1] else ids[0]]}
+    changed = _hidden_states(encoder, others)[-1]
+    return bool(torch.allclose(changed[0, 0], last[0, 0], rtol=1e-5, atol=1e-6)) and not bool(
+        torch.allclose(changed[0, -1], last[0, -1], rtol=1e-5, atol=1e-6)
+    )
+
+
+def _largest(
+    encoder: PooledEncoder,
+    tokens: Sequence[Mapping[str, Sequence[int]]],
+    alone: Sequence[tuple[torch.Tensor, ...]],
+    where: str,
+) -> float:
+    """Return the largest relative error; both ways of pooling are tried, rows sorted by length and not."""
+    worst = 0.0
+    for order in (
+        sorted(range(len(tokens)), key=lambda k: len(tokens[k]["input_ids"])),
+        range(len(tokens))[::-1],
+    ):
+        ours = encoder([tokens[k] for k in order])  # (batch, n_layers, n_poolings, hidden)
+        for row, k in enumerate(order):
+            mask = torch.ones(alone[k][0].shape[:2], device=encoder.device)
+            for position, layer in enumerate(encoder.layers):
+                for j, name in enumerate(encoder.poolings):
+                    wanted = pool(alone[k][layer], mask, name)[0]
+                    error = float((ours[row, position, j] - wanted).norm() / wanted.norm().clamp_min(1e-12))
+                    if not error <= TOLERANCE:
+                        raise EncoderError(
+                            f"{where}: model type {encoder.model.config.model_type!r}: layer {layer}, "
+                            f"pooling {name}: our state differs from that of transformers by {error:.2g} of "
+                            f"its length, accepted: {TOLERANCE:g}; this encoder cannot be used"
+                        )
+                    worst = max(worst, error)
+    return worst
