@@ -10,6 +10,7 @@ import inspect
 import logging
 import os
 import shutil
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,8 @@ def merged(folder: Path, into: Path) -> Path:
     if target.is_dir():
         return target
     model = load_encoder(base)
-    with told(where, "the adapter cannot be merged"):
+    with told(where, "the adapter cannot be merged"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers for what that will drop
         model = _merge(model, folder, raw, where)
     partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
     partial.mkdir(parents=True)
