@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from features.encoder.loading import told
 from features.encoder.tokens import tokenise
 from finetune.export.saved import SavedModel
 
@@ -35,7 +36,8 @@ def label_texts(saved: SavedModel, texts: Sequence[tuple[str, str]]) -> tuple[pd
     full = [k for k, row in enumerate(tokens) if len(row["input_ids"]) == saved.max_length]
     longer = tokenise(saved.tokenizer, [texts[k] for k in full], saved.max_length + 1)
     n_cut = sum(len(row["input_ids"]) > saved.max_length for row in longer)
-    codes, shares = saved.decide(tokens)
+    with told("--model", "it fails on these texts"):
+        codes, shares = saved.decide(tokens)
     frame = pd.DataFrame(
         {
             "label": np.array(saved.labels, dtype=object)[codes],

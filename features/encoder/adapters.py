@@ -13,7 +13,7 @@ import shutil
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
@@ -117,5 +117,4 @@ def _merge(model: PreTrainedModel, folder: Path, raw: dict[str, Any], where: str
         said = f"{strange[0]} has no place in the base" if strange else f"it lacks some of {len(own)} modules"
         raise EncoderError(f"{where}: {ADAPTER_WEIGHTS}: {said}")
     set_peft_model_state_dict(adapted, weights)
-    whole: PreTrainedModel = adapted.merge_and_unload()
-    return whole
+    return cast(PreTrainedModel, adapted.merge_and_unload())

@@ -25,6 +25,11 @@ def first_sentence(error: Exception) -> str:
     return " ".join(str(error).split()).partition(". ")[0][:200]
 
 
+def reason_of(error: Exception) -> str:
+    """Return an error's kind and first sentence."""
+    return f"{type(error).__name__}: {first_sentence(error)}".removesuffix(": ")
+
+
 def resolve(
     name: str,
     *,

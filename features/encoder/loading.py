@@ -21,7 +21,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING, MODEL_MAPPING
 from transformers.utils import logging as hf_logging
 
-from features.encoder.files import EncoderError, first_sentence
+from features.encoder.files import EncoderError, first_sentence, reason_of
 from features.encoder.stack import cut, find_blocks
 from features.encoder.trust import trusts
 
@@ -66,8 +66,7 @@ def told(where: str, problem: str) -> Iterator[None]:
     except (EncoderError, MemoryError):
         raise
     except Exception as error:
-        said = f"{type(error).__name__}: {first_sentence(error)}".removesuffix(": ")
-        raise EncoderError(f"{where}: {problem} ({said})") from error
+        raise EncoderError(f"{where}: {problem} ({reason_of(error)})") from error
 
 
 def read_config(folder: str | os.PathLike[str], where: str = "", *, trust: bool | None = None) -> Any:

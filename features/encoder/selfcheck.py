@@ -97,13 +97,13 @@ def verdict(folder: str | os.PathLike[str], kept: Path | None = None) -> Verdict
     """
     digest = _digest(encoder_identity(folder))
     file = None if kept is None else kept / f"{digest}.json"
-    known = _known.get(digest)
     written = _read(file)
-    if known is None and written is None:
-        known = examine(load_encoder(folder), folder)
+    found = _known.get(digest) or written
+    if found is None:
+        found = examine(load_encoder(folder), folder)
         log.info("encoder: %s: %d layers, equal to transformers' own within %.0e",
-                 known.model_type, known.n_layers, known.difference)  # fmt: skip
-    found = _known[digest] = known or written
+                 found.model_type, found.n_layers, found.difference)  # fmt: skip
+    _known[digest] = found
     if file is not None and written is None:
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(f".{os.getpid()}.partial")

@@ -21,12 +21,21 @@ from typing import Any
 
 import numpy as np
 
+from features.encoder.files import EncoderError
 from features.encoder.hardware import release_buffers
 from features.encoder.opening import examined
 from features.extraction.identity import fingerprint
 from features.extraction.plan import plan_shards, plan_units
-from features.extraction.shard import Check, NonFiniteStateError, ShardTask, encode_shard, encode_units
+from features.extraction.shard import (
+    Check,
+    NonFiniteStateError,
+    ShardTask,
+    TextError,
+    encode_shard,
+    encode_units,
+)
 from features.extraction.texts import PackedTexts, Row, Survey, survey
+from features.extraction.unit import UnencodableTextError
 from features.settings import EncoderSettings, ExtractSettings
 from features.store import (
     FeatureStore,
@@ -145,9 +154,9 @@ def extract(
         )
         try:
             _run([dataclasses.replace(task, shard=shard) for shard in shards], means, len(index))
-        except NonFiniteStateError as error:
+        except (NonFiniteStateError, UnencodableTextError) as error:
             row = int(np.flatnonzero(index == error.number)[0])
-            raise ValueError(_told(error, texts, row, fields)) from error
+            raise EncoderError(_told(error, texts, row, fields, encoder.path)) from error
         packed.path.unlink()
         finish(target, spec, shards, index)
     _warn_of_skipped(target, texts)
@@ -187,7 +196,7 @@ def _units(tasks: list[ShardTask], means: Means, left: Mapping[int, list[tuple[i
     failed: list[str] = []
     for task, result, error in means.execute(encode_shard, tasks):
         means.check()
-        if isinstance(result, NonFiniteStateError):
+        if isinstance(result, NonFiniteStateError | UnencodableTextError):
             raise result
         if error is not None:
             failed.append(f"texts {task.shard.start} to {task.shard.stop}: {error}")
@@ -196,9 +205,12 @@ def _units(tasks: list[ShardTask], means: Means, left: Mapping[int, list[tuple[i
         raise RuntimeError(f"extract: {len(failed)} of {len(tasks)} shards failed, the first: {failed[0]}")
 
 
-def _told(error: NonFiniteStateError, texts: Iterable[Row], row: int, fields: Mapping[str, Any]) -> str:
+def _told(error: TextError, texts: Iterable[Row], row: int, fields: Mapping[str, Any], encoder: str) -> str:
     name, text, second = next(islice(texts, row, None))
     shown = f"{text} | {second}" if second else text
+    if isinstance(error, UnencodableTextError):
+        where = f"encoder.path: {encoder}: row {row + 1}, id {name}"
+        return f"{where}: it fails on the text {shown[:SHOWN]!r} ({error.reason})"
     return (
         f"row {row + 1}, id {name}: layer {error.layer}: a state is not finite as {fields['storage_dtype']}; "
         f"text: {shown[:SHOWN]!r}; accepted: extract.storage_dtype=float32, extract.dtype=float32, or "

@@ -15,7 +15,7 @@ import torch
 from features.encoder import hardware
 from features.extraction.overlap import overlap
 from features.extraction.texts import PackedTexts
-from features.extraction.unit import UnitEncoder, first_bad_layers
+from features.extraction.unit import Prepared, UnencodableTextError, UnitEncoder, first_bad_layers
 from features.store import Shard, ShardWriter, StoreSpec
 
 Check = Callable[[], None]
@@ -33,6 +33,10 @@ class NonFiniteStateError(ValueError):
     def __init__(self, number: int, layer: int) -> None:
         super().__init__(number, layer)
         self.number, self.layer = number, layer
+
+
+TextError = NonFiniteStateError | UnencodableTextError
+"""What stops an extraction at a text."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +57,11 @@ def _unit_encoder(folder: Path, settings: str) -> UnitEncoder:
     return UnitEncoder(folder, json.loads(settings))
 
 
-def encode_shard(task: ShardTask) -> int | NonFiniteStateError:
-    """Encode what is missing of a shard; return the number of units, or what cannot be stored."""
+def encode_shard(task: ShardTask) -> int | TextError:
+    """Encode what is missing of a shard; return the number of units, or what stops it at a text."""
     try:
         return sum(1 for _ in encode_units(task))
-    except NonFiniteStateError as error:
+    except (NonFiniteStateError, UnencodableTextError) as error:
         return error
 
 
@@ -84,6 +88,13 @@ def encode_units(task: ShardTask, check: Check = lambda: None) -> Iterator[int]:
             return
         encoder = _unit_encoder(task.encoder, json.dumps({name: fields[name] for name in UnitEncoder.NEEDS}))
 
+        def work(prepared: tuple[int, Prepared]) -> torch.Tensor:
+            start, unit = prepared
+            try:
+                return encoder.encode(unit, check)
+            except UnencodableTextError as error:
+                raise UnencodableTextError(start + error.number, error.reason) from error
+
         def store(unit: tuple[int, int], states: torch.Tensor) -> int:
             array = states.cpu().numpy()
             writer.write(unit[0], array, refused(unit[0], array, fields))
@@ -91,8 +102,8 @@ def encode_units(task: ShardTask, check: Check = lambda: None) -> Iterator[int]:
 
         yield from overlap(
             pending,
-            before=lambda unit: encoder.prepare(texts.read(*unit)),
-            work=lambda prepared: encoder.encode(prepared, check),
+            before=lambda unit: (unit[0], encoder.prepare(texts.read(*unit))),
+            work=work,
             after=store,
         )
 

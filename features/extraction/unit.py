@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from features.encoder import hardware
 from features.encoder.batching import plan_batches
+from features.encoder.files import EncoderError, reason_of
 from features.encoder.pooled import PooledEncoder
 from features.encoder.tokens import set_prompt, tokenise
 
@@ -29,6 +30,26 @@ class Prepared:
 
     tokens: Tokens
     batches: list[np.ndarray]
+
+
+class UnencodableTextError(EncoderError):
+    """A text on which the encoder itself fails.
+
+    Attributes
+    ----------
+    number : int
+        Of the text, from 0: in a unit, or among all distinct texts.
+    reason : str
+        What the library said, one line.
+    """
+
+    def __init__(self, number: int, reason: str) -> None:
+        super().__init__(number, reason)
+        self.number, self.reason = number, reason
+
+    def __str__(self) -> str:
+        """Say which text and why."""
+        return f"text {self.number + 1}: the encoder fails on it ({self.reason})"
 
 
 class UnitEncoder:
@@ -83,11 +104,28 @@ class UnitEncoder:
             check()
             if done % BATCHES_KEPT == 0:
                 hardware.release_buffers()
-            pooled.encode_into(
-                states, [unit.tokens[r] for r in rows], torch.from_numpy(rows).to(pooled.device)
-            )
+            self._encode_batch(states, unit, rows)
         hardware.release_buffers()
         return states.permute(2, 0, 1, 3)
+
+    def _encode_batch(self, states: torch.Tensor, unit: Prepared, rows: np.ndarray) -> None:
+        """Encode rows of a unit; where the encoder fails, alone once more, to tell which of them it is."""
+
+        def run(some: np.ndarray) -> None:
+            places = torch.from_numpy(some).to(self.pooled.device)
+            self.pooled.encode_into(states, [unit.tokens[r] for r in some], places)
+
+        try:
+            run(rows)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, IndexError, ValueError) as error:
+            for row in rows:
+                try:
+                    run(np.array([row]))
+                except (RuntimeError, IndexError, ValueError) as alone:
+                    raise UnencodableTextError(int(row), reason_of(alone)) from error
+            raise UnencodableTextError(int(rows[0]), f"{reason_of(error)}; not alone, in a batch") from error
 
 
 def first_bad_layers(states: np.ndarray) -> np.ndarray:

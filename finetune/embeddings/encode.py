@@ -30,7 +30,7 @@ from features.encoder.pooled import PooledEncoder
 from features.encoder.selfcheck import verdict
 from features.encoder.tokens import most_tokens, prompt_of
 from features.encoder.trust import allow, require_commit, trusts
-from features.extraction.unit import UnitEncoder
+from features.extraction.unit import UnencodableTextError, UnitEncoder
 from finetune.embeddings.library import LibraryEncoder
 from finetune.embeddings.sentence_encoder import EncodeSettings, SentenceEncoder, VectorError
 from finetune.embeddings.sentence_transformer import recorded_blocks
@@ -139,7 +139,10 @@ class PooledSentenceEncoder(SentenceEncoder):
 
     def _encode(self, texts: list[str]) -> np.ndarray:
         prepared = self._unit.prepare([(text, "") for text in texts])
-        states = self._unit.encode(prepared, lambda: None)  # (n_texts, n_layers, n_poolings, hidden)
+        try:
+            states = self._unit.encode(prepared, lambda: None)  # (n_texts, n_layers, n_poolings, hidden)
+        except UnencodableTextError as error:
+            raise VectorError(self.name, error.number, f"the encoder fails on it ({error.reason})") from error
         vectors = torch.cat([states[:, layer, one] for layer, one in self._places], dim=1)
         found: np.ndarray = vectors.cpu().numpy()
         return found

@@ -69,7 +69,7 @@ class EncodeSettings:
 
 
 class VectorError(ValueError):
-    """A text whose vector is not finite.
+    """A text that gives no vector, or none that is finite.
 
     Attributes
     ----------
@@ -77,9 +77,9 @@ class VectorError(ValueError):
         Of the text, from 0.
     """
 
-    def __init__(self, name: str, position: int) -> None:
-        super().__init__(f"{name}: text {position + 1}: its vector is not finite")
-        self.name, self.position = name, position
+    def __init__(self, name: str, position: int, reason: str = "its vector is not finite") -> None:
+        super().__init__(f"{name}: text {position + 1}: {reason}")
+        self.name, self.position, self.reason = name, position, reason
 
 
 class SentenceEncoder(abc.ABC):
@@ -149,7 +149,7 @@ class SentenceEncoder(abc.ABC):
             try:
                 yield self.encode(block)
             except VectorError as error:
-                raise VectorError(self.name, start + error.position) from error
+                raise VectorError(self.name, start + error.position, error.reason) from error
 
     @abc.abstractmethod
     def _encode(self, texts: list[str]) -> np.ndarray: ...

@@ -107,7 +107,7 @@ def encoded(encoder: SentenceEncoder, table: TextTable, rows: pd.DataFrame) -> n
         return encoder.encode(rows["text"].tolist())
     except VectorError as error:
         row = rows["_row"].iloc[error.position]
-        raise ValueError(f"{table.path}: row {row}: {encoder.name} has no finite vector for it") from error
+        raise ValueError(f"{table.path}: row {row}: {encoder.name}: {error.reason}") from error
 
 
 def _layers(text: str) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ import torch
 
 from features.encoder.pooled import PooledEncoder
 from features.encoder.tokens import tokenise
-from features.extraction.unit import UnitEncoder, first_bad_layers
+from features.extraction.unit import UnencodableTextError, UnitEncoder, first_bad_layers
 
 SETTINGS = {
     "layers": [0, 2, 4],
@@ -47,3 +47,12 @@ def test_the_first_layer_that_is_not_finite(dtype, value):
     states[3, 1, 1, 0] = value
     states[3, 2, 1, 0] = value
     assert first_bad_layers(states).tolist() == [-1, 2, -1, 1]
+
+
+def test_a_text_on_which_the_encoder_fails_is_named(encoder_folder):
+    """An id without an embedding, such as a damaged tokenizer gives, is an IndexError of one text in a batch."""
+    unit = UnitEncoder(encoder_folder, SETTINGS)
+    prepared = unit.prepare([("where is my money", ""), ("cancel it", ""), ("the order is late", "")])
+    prepared.tokens[1]["input_ids"][1] = 10_000
+    with pytest.raises(UnencodableTextError, match=r"text 2: the encoder fails on it \(IndexError: "):
+        unit.encode(prepared, lambda: None)
