@@ -69,10 +69,10 @@ def save_encoder(folder, kind="bert"):
     torch.manual_seed(0)
     size = len(SPECIALS + WORDS)
     if kind == "bert":
-        model = BertModel(BertConfig(vocab_size=size, max_position_embeddings=64, **SIZES))
+        model = BertModel(BertConfig(vocab_size=size, max_position_embeddings=128, **SIZES))
     elif kind == "xlm-roberta":
         model = XLMRobertaModel(
-            XLMRobertaConfig(vocab_size=size, max_position_embeddings=66, pad_token_id=0, **SIZES)
+            XLMRobertaConfig(vocab_size=size, max_position_embeddings=130, pad_token_id=0, **SIZES)
         )
     elif kind == "modernbert":
         ids = {f"{name}_token_id": k for k, name in enumerate(("pad", "unk", "cls", "sep"))}
@@ -80,14 +80,14 @@ def save_encoder(folder, kind="bert"):
         del ids["unk_token_id"]
         model = ModernBertModel(
             ModernBertConfig(
-                vocab_size=size, max_position_embeddings=64, local_attention=8, tie_last_hidden_states=False,
+                vocab_size=size, max_position_embeddings=128, local_attention=8, tie_last_hidden_states=False,
                 **ids, **SIZES,
             )
         )  # fmt: skip
     else:
         model = DistilBertModel(
             DistilBertConfig(
-                vocab_size=size, max_position_embeddings=64, n_layers=4, n_heads=2, dim=32, hidden_dim=64
+                vocab_size=size, max_position_embeddings=128, n_layers=4, n_heads=2, dim=32, hidden_dim=64
             )
         )
     model.save_pretrained(folder)

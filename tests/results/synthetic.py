@@ -54,7 +54,7 @@ def all_subsets(layers=range(5, 13)) -> list[tuple[int, ...]]:
 def gridsearch(subsets=SMALL_SUBSETS, classifiers=("logistic_regression", "knn"), n_errors=1) -> pd.DataFrame:
     rng = np.random.default_rng(1)
     rows: list[dict[str, object]] = []
-    for layers, pooling, classifier in itertools.product(subsets, schema.POOLING_GAIN, classifiers):
+    for layers, pooling, classifier in itertools.product(subsets, POOLING_GAIN, classifiers):
         gain = np.mean([LAYER_GAIN[k] for k in layers]) + 0.012 * np.log2(len(layers))
         gain += POOLING_GAIN[pooling] + CLASSIFIER_GAIN.get(classifier, -0.02)
         f1 = {
