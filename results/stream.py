@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from results import files
+import files
 from results.columns import Table, restore
 from results.tables import TableError, as_lines
 

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 import transformers
 
+import files
 from features.corpus import Corpus
 from features.encoder import hardware
 from features.encoder.blocks import n_layers
@@ -35,7 +36,6 @@ from finetune.running import described, read_texts
 from finetune.settings import FinetuneSettings
 from finetune.training.trainer import relevant
 from finetune.winner import Architecture, read_architecture
-from results import files
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,8 @@ import pandas as pd
 import vl_convert
 from markupsafe import Markup
 
-from results import files, overall
+import files
+from results import overall
 from results.report import conclusion_sections, search_sections, sections, wording
 from results.report.candidates import candidates
 from results.report.charts import SYSTEM_NAMES
