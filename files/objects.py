@@ -33,6 +33,7 @@ def read_object(
     path: Path,
     keys: Mapping[str, type | tuple[type, ...]] | Sequence[str] = (),
     *,
+    optional: Mapping[str, type | tuple[type, ...]] | None = None,
     remedy: str = AGAIN,
     most: int = MOST,
 ) -> dict[str, Any]:
@@ -42,6 +43,8 @@ def read_object(
     ----------
     keys : sequence of str, or mapping of str to type
         What must be in it, and of which type.
+    optional : mapping of str to type, optional
+        Of which type is what need not be in it.
     remedy : str
         Ends the message: what to do about a damaged file.
     most : int
@@ -61,9 +64,11 @@ def read_object(
     if not isinstance(found, dict):
         raise ValueError(f"{path}: damaged ({type(found).__name__}, accepted: an object); {remedy}")
     types = keys if isinstance(keys, Mapping) else dict.fromkeys(keys, object)
+    missing = [key for key in types if key not in found]
+    if missing:
+        raise ValueError(f"{path}: damaged ({missing[0]!r} is missing); {remedy}")
+    types = dict(types) | {key: kind for key, kind in (optional or {}).items() if key in found}
     for key, kind in types.items():
-        if key not in found:
-            raise ValueError(f"{path}: damaged ({key!r} is missing); {remedy}")
         if not isinstance(found[key], kind) or (kind is int and isinstance(found[key], bool)):
             raise ValueError(f"{path}: damaged ({key!r} is {short(found[key])}); {remedy}")
     return found
