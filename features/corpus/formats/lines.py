@@ -15,8 +15,8 @@ from features.corpus.formats.bad_rows import CorpusError
 from files import RefusedFileError, open_file
 from files.lines import LongLineError, lines
 
-UNPACKED = 1 << 28  # bytes that an archive may always unpack to
-RATIO = 200  # times its size that it may beyond; texts take 3 to 10 times, at most 1,032 are possible
+UNPACKED = 1 << 24  # bytes that an archive may always unpack to; as blank lines they take 10 s
+RATIO = 100  # times its size that it may beyond; texts take 3 to 10 times, at most 1,032 are possible
 BYTE_ORDER_MARK = "\ufeff"
 _UTF16 = ' (it begins like "utf-16")'
 _BEGINNINGS = {

@@ -81,15 +81,13 @@ def test_many_long_rows_are_many_rows(reader, tmp_path):
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("line", [b"\n", b"1,a\n", bytes(64)])
+@pytest.mark.parametrize("line", [b"\n" * 16, b"1,some text\n", bytes(64)], ids=["blank", "rows", "one line"])
 def test_an_archive_that_unpacks_without_end(reader, line, tmp_path):
     with gzip.open(tmp_path / "a.csv.gz", "wb", compresslevel=6) as file:
         file.write(HEADER)
         block = line * ((1 << 20) // len(line))
-        for _ in range(300):
+        for _ in range(20):
             file.write(block)
-    if line == b"1,a\n" and reader is read:
-        pytest.skip("as streamed, with the rows in memory")
     with pytest.raises(
         CorpusError, match="a.csv.gz: (the gzip archive is broken: it unpacks to|line 2: more)"
     ):
