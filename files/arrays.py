@@ -13,7 +13,7 @@ import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
@@ -106,12 +106,14 @@ def map_array(path: Path) -> np.ndarray:
     """
     with opened(path, links=True) as file:
         header = _header(file, os.fstat(file.fileno()).st_size)
-        if not math.prod(header.shape) or header.dtype.kind == "U":
-            raise ArrayError(f"an array of shape {header.shape} and dtype {header.dtype.str} holds no number")
-        order = "F" if header.fortran else "C"
-        return np.memmap(
-            file, dtype=header.dtype, mode="r", offset=file.tell(), shape=header.shape, order=order
+        if not math.prod(header.shape):
+            raise ArrayError(f"an array of shape {header.shape} holds nothing")
+        source: Any = file  # numpy's types ask for a file to write to
+        order: Literal["C", "F"] = "F" if header.fortran else "C"
+        array: np.ndarray = np.memmap(
+            source, dtype=header.dtype, mode="r", offset=file.tell(), shape=header.shape, order=order
         )
+        return array
 
 
 def _header(stream: BinaryIO, size: int) -> _Header:

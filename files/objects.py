@@ -12,6 +12,7 @@ from typing import Any
 
 from files.opening import MOST, read_bytes
 
+Types = Mapping[str, type | tuple[type, ...]]
 AGAIN = "move it away to have it made again"
 
 
@@ -31,9 +32,9 @@ def parse(content: bytes | str) -> Any:
 
 def read_object(
     path: Path,
-    keys: Mapping[str, type | tuple[type, ...]] | Sequence[str] = (),
+    keys: Types | Sequence[str] = (),
     *,
-    optional: Mapping[str, type | tuple[type, ...]] | None = None,
+    optional: Types | None = None,
     remedy: str = AGAIN,
     most: int = MOST,
 ) -> dict[str, Any]:

@@ -10,12 +10,12 @@ python -m pytest tests/files/test_opening.py
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 KINDS = {
     stat.S_IFLNK: "a link, which is not followed",
@@ -79,7 +79,7 @@ def _kind(path: str | os.PathLike[str], links: bool) -> int:
 
 
 @contextmanager
-def opened(path: str | os.PathLike[str], *, links: bool = False) -> Iterator[BinaryIO]:
+def opened(path: str | os.PathLike[str], *, links: bool = False) -> Iterator[io.BufferedReader]:
     """Open a regular file for reading; raises as `open_file` does."""
     with os.fdopen(open_file(path, links=links), "rb") as file:
         yield file

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from features.encoder.blocks import require_layers
-from files.objects import AGAIN, read_object, short
+from files.objects import AGAIN, Types, read_object, short
 from finetune.settings import FinetuneSettings
 from results.schema import POOLINGS
 
 _TYPES = {"layers": list, "pooling": str, "labels": list, "encoder": str}
-_OPTIONAL = {
+_OPTIONAL: Types = {
     "protocol": str,
     "candidate_id": str,
     "probe": (str, type(None)),

@@ -186,9 +186,9 @@ def _is_folder(base: Path, name: Any) -> bool:
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
+    given = _shown(override)
     key, equals, text = override.partition("=")
     if not equals or "." not in key:
-        given = _shown(override)
         raise ValueError(f"override {given}: accepted: section.key=value, for example finetune.epochs=3")
     try:
         value = parse_toml(f"v = {text}")["v"]
@@ -196,12 +196,13 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         value = text
     *sections, name = key.split(".", MOST_PARTS)
     if "." in name:
-        raise ValueError(f"override {_shown(override)}: accepted: a key of at most {MOST_PARTS} parts")
+        raise ValueError(f"override {given}: accepted: a key of at most {MOST_PARTS} parts")
     for section in sections:
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
-            given, found = _shown(override), _shown(tree)
-            raise ValueError(f"override {given}: {section} is no section but {found}; accepted: its value")
+            raise ValueError(
+                f"override {given}: {section} is no section but {_shown(tree)}; accepted: its value"
+            )
     tree[name] = value
 
 

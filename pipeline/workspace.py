@@ -92,7 +92,7 @@ class Workspace:
     def cache_folder(self) -> Path:
         """Return the folder of the feature cache that the run's extraction made or found."""
         path = self.run.folder / "cache.json"
-        digest = read_object(path, {"digest": str})["digest"]
+        digest: str = read_object(path, {"digest": str})["digest"]
         if not re.fullmatch(r"[0-9a-f]{16}", digest):  # the name of a folder below that of all caches
             raise ValueError(f"{path}: damaged (digest: {short(digest)}); {AGAIN}")
         return self.cache / digest

@@ -122,11 +122,10 @@ class Journal:
         try:
             written = os.write(self._file, line)
             if written < len(line):
-                text = f"{self.path}: only {written} of {len(line)} bytes written; is the disk full?"
-                raise OSError(errno.ENOSPC, text)
-        except OSError:
+                raise OSError(errno.ENOSPC, f"only {written} of {len(line)} bytes; is the disk full?")
+        except OSError as error:
             os.ftruncate(self._file, before)  # a torn line would spoil the one after it
-            raise
+            raise OSError(error.errno, f"cannot be written: {error.strerror}", str(self.path)) from error
         if sync:
             self.sync()
         self.records.append(json.loads(line)["row"])

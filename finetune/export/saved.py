@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import errno
 import math
 import os
 import shutil
@@ -125,6 +126,11 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         yield partial
         shutil.rmtree(folder, ignore_errors=True)
         partial.replace(folder)
+    except (OSError, SafetensorError) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        number, reason = getattr(error, "errno", None), getattr(error, "strerror", None) or str(error)
+        raise OSError(number or errno.EIO, f"cannot be written: {reason}", str(folder)) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

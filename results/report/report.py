@@ -20,7 +20,7 @@ import vl_convert
 from markupsafe import Markup
 
 import files
-from files.objects import read_object
+from files.objects import Types, read_object
 from results import overall
 from results.report import conclusion_sections, search_sections, sections, wording
 from results.report.candidates import candidates
@@ -71,7 +71,7 @@ TABLES = {
 Specs = dict[str, dict[str, Any]]
 """Vega-Lite specifications of figures by their id."""
 
-_RECORD = {"seconds": (int, float), "machine": dict, "versions": dict, "inputs": dict}
+_RECORD: Types = {"seconds": (int, float), "machine": dict, "versions": dict, "inputs": dict}
 _OF_SYSTEMS = ("sts", "tatoeba", "reductions")
 """Tables whose rows name the encoder of a system, not the run's."""
 _ORDER = (

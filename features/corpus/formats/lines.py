@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, cast
 
 from features.corpus.formats.bad_rows import CorpusError
 from files import RefusedFileError, open_file
-from files.lines import LongLineError, lines
+from files.lines import LONGEST, LongLineError, lines
 
 UNPACKED = 1 << 24  # bytes that an archive may always unpack to; as blank lines they take 10 s
 RATIO = 100  # times its size that it may beyond; texts take 3 to 10 times, at most 1,032 are possible
@@ -122,6 +122,26 @@ class Lines:
         if self.path.suffix.lower() == ".gz":
             return cast(BinaryIO, io.BufferedReader(_Unpacked(file), 1 << 16))
         return file
+
+
+class RowLines:
+    """Lines, as many as make a row; quoted line ends could make one of a whole file."""
+
+    def __init__(self, lines: Lines) -> None:
+        self.path, self._lines = lines.path, lines
+        self.held = 0
+        """Characters since the last row."""
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the lines; raise `CorpusError` where a row has too many characters."""
+        for number, line in enumerate(self._lines, start=1):
+            self.held += len(line)
+            if self.held > LONGEST:
+                raise CorpusError(
+                    f"{self.path}: line {number}: a row of more than {LONGEST:,} characters ends here or "
+                    "later; accepted: fewer; does a quote before it never close?"
+                )
+            yield line
 
 
 class _Unpacked(io.RawIOBase):

@@ -20,7 +20,7 @@ from features.corpus.formats.bad_rows import BadRow, BadRows, CorpusError, Place
 from features.corpus.formats.delimiter import DELIMITERS, header_delimiter
 from features.corpus.formats.jsonl import read_jsonl
 from features.corpus.formats.jsonl import records as jsonl_records
-from features.corpus.formats.lines import Lines
+from features.corpus.formats.lines import Lines, RowLines
 from features.corpus.formats.rows import Record, RowBuffer, Wanted, frames
 from files.lines import LONGEST
 
@@ -156,7 +156,7 @@ def _delimited(
     """Return the columns that are there and the rows, one after the other."""
     csv.field_size_limit(LONGEST)
     lines = Lines(path, form.encoding)
-    rows = _Rows(lines)
+    rows = RowLines(lines)
     reader = csv.reader(
         rows, delimiter=form.delimiter, quoting=_QUOTING[form.quoting], doublequote=True, strict=True
     )
@@ -192,27 +192,7 @@ def _taker(positions: list[int]) -> Callable[[list[str]], Sequence[str]]:
     return operator.itemgetter(*positions)
 
 
-class _Rows:
-    """Lines, as many as make a row; quoted line ends could make one of a whole file."""
-
-    def __init__(self, lines: Lines) -> None:
-        self.path, self._lines = lines.path, lines
-        self.held = 0
-        """Characters since the last row."""
-
-    def __iter__(self) -> Iterator[str]:
-        """Yield the lines; raise `CorpusError` where a row has too many characters."""
-        for number, line in enumerate(self._lines, start=1):
-            self.held += len(line)
-            if self.held > LONGEST:
-                raise CorpusError(
-                    f"{self.path}: line {number}: a row of more than {LONGEST:,} characters ends here or "
-                    "later; accepted: fewer; does a quote before it never close?"
-                )
-            yield line
-
-
-def _records(reader: Any, rows: _Rows) -> Iterable[tuple[int, int, list[str]]]:
+def _records(reader: Any, rows: RowLines) -> Iterable[tuple[int, int, list[str]]]:
     """Yield (first physical line, last one, cells) of every record that is not blank."""
     last, path = 0, rows.path
     try:
