@@ -94,8 +94,13 @@ def read_bytes(path: str | os.PathLike[str], most: int = MOST, *, links: bool = 
     return content
 
 
-def require_own(folder: str | os.PathLike[str]) -> None:
+def require_own(folder: str | os.PathLike[str], within: Path | None = None) -> None:
     """Make sure that a folder holds files and folders only, at any depth; it need not be there.
+
+    Parameters
+    ----------
+    within : Path, optional
+        Links to files below this folder are accepted, too.
 
     Raises
     ------
@@ -113,5 +118,12 @@ def require_own(folder: str | os.PathLike[str]) -> None:
                 folders.append(Path(entry.path))
             elif not entry.is_file(follow_symlinks=False):
                 kind = _kind(entry.path, links=False)
+                if kind == stat.S_IFLNK and within is not None and _leads(entry.path, within):
+                    continue
                 if kind in KINDS:  # else it is gone, as a temporary file of another process
                     raise refused(entry.path, f"it is {KINDS[kind]}; accepted: files and folders")
+
+
+def _leads(link: str, within: Path) -> bool:
+    target = Path(link).resolve()
+    return target.is_file() and target.is_relative_to(within.resolve())

@@ -33,6 +33,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+import files
 from features.encoder import hardware
 from features.encoder.blocks import quiet
 from features.encoder.files import EncoderError, first_sentence, resolve
@@ -154,6 +155,8 @@ def load_model(name: str | os.PathLike[str], *, key: str = "--model") -> SavedMo
     folder = resolve(name, key=key)
     config = read_config(folder, f"{key}: {name}")
     estimating = (folder / FILE).is_file()
+    if estimating or isinstance(config, MCBertConfig):
+        files.require_own(folder, within=_home(folder))
     kind = AutoModel if estimating else AutoModelForSequenceClassification
     model = load_weights(kind, folder, config, f"{key}: {name}")
     labels, temperature = _decided_by(config, f"{key}: {name}")
@@ -169,6 +172,14 @@ def load_model(name: str | os.PathLike[str], *, key: str = "--model") -> SavedMo
         temperature=temperature,
         estimator=read_estimator(folder, temperature=temperature, version=version) if estimating else None,
     )
+
+
+def _home(folder: Path) -> Path:
+    """Return where the links of a model's folder may lead: in the hub's cache to the files that it shares."""
+    shared = (
+        folder.absolute().parent.name == "snapshots" and (folder.absolute().parents[1] / "blobs").is_dir()
+    )
+    return folder.absolute().parents[1] if shared else folder
 
 
 def _decided_by(config: Any, where: str) -> tuple[tuple[str, ...], float]:

@@ -100,3 +100,16 @@ def test_a_folder_may_be_reached_through_a_link_and_hold_none(tmp_path):
     (tmp_path / "run" / "models").symlink_to(tmp_path)
     with pytest.raises(files.RefusedFileError, match="a link"):
         files.require_own(tmp_path / "latest")
+
+
+def test_links_to_files_below_a_folder_may_be_accepted(tmp_path):
+    """As in the hub's cache: snapshots/REVISION/name -> ../../blobs/CHECKSUM."""
+    (tmp_path / "model" / "blobs").mkdir(parents=True)
+    (tmp_path / "model" / "blobs" / "abc").touch()
+    folder = tmp_path / "model" / "snapshots" / "1"
+    folder.mkdir(parents=True)
+    (folder / "weights").symlink_to("../../blobs/abc")
+    files.require_own(folder, within=tmp_path / "model")
+    (folder / "vocab").symlink_to(place(tmp_path, "link"))
+    with pytest.raises(files.RefusedFileError, match="a link"):
+        files.require_own(folder, within=tmp_path / "model")
