@@ -42,6 +42,7 @@ _.handle_endtag
 _.handle_data
 _.tell  # file objects that h5py writes to
 _.flush
+_.readable  # raw streams that io reads from
 _._USE_PSUTIL  # loky
 LayerPooling  # modules.json of sentence-transformers
 _.get_sentence_embedding_dimension

@@ -9,7 +9,7 @@ RUN         ?= $(basename $(notdir $(CONFIG)))
 ARGS        ?=
 AT_ONCE     ?= 2
 
-PACKAGES := pipeline features search finetune results
+PACKAGES := pipeline features search finetune results files
 BIN      := $(VENV)/bin
 MCBERT    = $(BIN)/python -m pipeline
 STAGE     = $(MCBERT) $(1) --config $(CONFIG) --run $(RUN) $(ARGS)

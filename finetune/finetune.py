@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import logging
 import shutil
 import time
@@ -24,6 +23,7 @@ from features.corpus import Corpus
 from features.encoder.blocks import n_layers
 from features.encoder.selfcheck import verdict
 from features.encoder.tokens import load_tokenizer
+from files.objects import AGAIN, read_object
 from finetune.export.trained_card import write_cards
 from finetune.freezing.rules import Schedule, plan_freezing
 from finetune.job import AnyJob, Job
@@ -220,7 +220,7 @@ def is_finished(job: AnyJob) -> bool:
     """
     if not job.result.is_file():
         return False
-    found = json.loads(job.result.read_text(encoding="utf-8"))["stamp"]["config_digest"]
+    found = read_object(job.result, {"stamp": dict})["stamp"].get("config_digest")
     if found != job.stamp["config_digest"]:
         raise ValueError(
             f"{job.result}: made with configuration {found}, accepted: {job.stamp['config_digest']}; give "
@@ -256,7 +256,10 @@ def gather(jobs: Sequence[Job], architecture: Architecture, *, casing: str) -> N
 
 def measured(jobs: Sequence[AnyJob], key: str) -> list[dict[str, Any]]:
     """Return the stamped rows of one kind that the jobs' results hold, in the order of the jobs."""
-    results = [json.loads(job.result.read_text(encoding="utf-8")) for job in jobs]
+    results = [read_object(job.result, {key: list, "stamp": dict}) for job in jobs]
+    for job, result in zip(jobs, results, strict=True):
+        if not all(isinstance(row, dict) for row in result[key]):
+            raise ValueError(f"{job.result}: damaged ({key}: accepted: rows); {AGAIN}")
     return [row | result["stamp"] for result in results for row in result[key]]
 
 

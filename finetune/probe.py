@@ -6,7 +6,6 @@ python -m pytest tests/pipeline/stages/test_start.py
 from __future__ import annotations
 
 import dataclasses
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import torch
 
 from features.corpus import Corpus
 from features.store import FeatureStore
+from files.arrays import read_arrays
 from finetune.calibration import calibrate
 from finetune.model import Decision, MCBertForSequenceClassification, count_votes
 
@@ -58,11 +58,26 @@ def read_probe(path: Path) -> Probe | None:
         The file is damaged or absent.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            found = {name: archive[name] for name in PROBE}
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: not a probe of gridsearch ({error})") from error
-    return found if str(found["kind"]) in ("linear", "pairwise") else None
+        found = read_arrays(path, PROBE)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"{path}: not a probe of gridsearch ({reason})") from error
+    if str(found["kind"]) not in ("linear", "pairwise"):
+        return None
+    (d, *_), (n_scores, *_) = (found[name].shape or (0,) for name in ("mean", "intercept"))
+    for name, shape in (
+        ("mean", (d,)),
+        ("scale", (d,)),
+        ("weights", (d, n_scores)),
+        ("intercept", (n_scores,)),
+    ):
+        array = found[name]
+        if array.dtype.kind != "f" or array.shape != shape or not np.isfinite(array).all():
+            given = f"{array.dtype.str} of shape {array.shape}"
+            raise ValueError(f"{path}: {name}: got {given}, accepted: finite floats of shape {shape}")
+    if not found["scale"].all():
+        raise ValueError(f"{path}: scale: got 0, accepted: other numbers")
+    return found
 
 
 def standardised_head(probe: Probe) -> Head:

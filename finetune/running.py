@@ -22,6 +22,7 @@ import torch
 import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+import files
 from features.corpus import Corpus
 from features.encoder.identity import encoder_identity
 from features.encoder.loading import quiet
@@ -39,7 +40,7 @@ from finetune.training.callback import Training, Watch
 from finetune.training.tasks import Texts
 from finetune.training.trainer import Output, train, within_memory
 from finetune.winner import Architecture
-from results import files, tables
+from results import tables
 from results.schema import TEXTS
 
 log = logging.getLogger(__name__)

@@ -6,14 +6,23 @@ python -m pytest tests/finetune/test_winner.py
 from __future__ import annotations
 
 import dataclasses
-import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from features.encoder.blocks import require_layers
+from files.objects import AGAIN, Types, read_object, short
 from finetune.settings import FinetuneSettings
 from results.schema import POOLINGS
+
+_TYPES = {"layers": list, "pooling": str, "labels": list, "encoder": str}
+_OPTIONAL: Types = {
+    "protocol": str,
+    "candidate_id": str,
+    "probe": (str, type(None)),
+    "temperature": (int, float),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -139,6 +148,18 @@ def _blocks(
     return tuple(layers), pooling
 
 
+def _require_values(found: Mapping[str, Any]) -> None:
+    if any(type(layer) is not int for layer in found["layers"]):
+        raise ValueError(f"layers: got {short(found['layers'])}")
+    if not all(isinstance(label, str) for label in found["labels"]):
+        raise ValueError(f"labels: got {short(found['labels'])}")
+    if found.get("probe") and Path(found["probe"]).name != found["probe"]:
+        raise ValueError(f"probe: got {short(found['probe'])}, which is no file beside it")
+    temperature = found.get("temperature", 1.0)
+    if isinstance(temperature, bool) or not 0 < temperature < math.inf:
+        raise ValueError(f"temperature: got {short(temperature)}")
+
+
 def read_winner(winner: Path, labels: Sequence[str], encoder: str) -> dict[str, Any]:
     """Return what winner.json holds.
 
@@ -148,14 +169,15 @@ def read_winner(winner: Path, labels: Sequence[str], encoder: str) -> dict[str, 
         It is not such a file, or of other labels or another encoder.
     """
     try:
-        found: dict[str, Any] = json.loads(winner.read_text(encoding="utf-8"))
-        names, made_with = list(found["labels"]), found["encoder"]
-        _ = list(found["layers"]), found["pooling"]
-    except (ValueError, TypeError, KeyError) as error:
+        found = read_object(winner, _TYPES, optional=_OPTIONAL)
+        _require_values(found)
+    except ValueError as error:
+        reason = str(error).removeprefix(f"{winner}: ").removesuffix(f"; {AGAIN}")
         raise ValueError(
-            f"{winner}: not a winner of gridsearch ({type(error).__name__}: {error}); "
+            f"{winner}: not a winner of gridsearch: {reason}; "
             "accepted: JSON with layers, pooling, labels, encoder"
         ) from error
+    names, made_with = found["labels"], found["encoder"]
     if names != list(labels):
         raise ValueError(
             f"{winner}: labels: got {names}, accepted: the corpus's, in its order, {list(labels)}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import tomllib
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,14 +17,17 @@ from typing import Any
 
 from features.corpus import CorpusSettings, PrepareSettings
 from features.settings import EncoderSettings, ExtractSettings
+from files import read_bytes
 from finetune.embeddings.settings import EmbeddingsSettings
 from finetune.knobs.settings import KnobsSettings
 from finetune.settings import FinetuneSettings
 from pipeline.cluster.settings import ClusterSettings
+from pipeline.toml import MOST_PARTS, parse_toml
 from search.sentences.retrieval import RetrievalSettings
 from search.space import GridsearchSettings
 
 PRESETS = Path(__file__).parent / "presets"
+LARGEST = 1 << 20  # bytes of a configuration
 CHECKOUT = Path(__file__).parent.parent  # paths in presets count from here
 
 
@@ -97,11 +99,11 @@ def load(name: str, overrides: Sequence[str] = ()) -> Config:
     """
     path = find(name)
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path}: not TOML: {error}") from error
+        tree = parse_toml(read_bytes(path, LARGEST, links=True).decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: byte {error.start} is not UTF-8; accepted: TOML in UTF-8") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: not TOML: {error}") from error
     base = CHECKOUT if path.parent == PRESETS else path.resolve().parent
     _anchor(tree, base)
     for override in overrides:
@@ -184,19 +186,22 @@ def _is_folder(base: Path, name: Any) -> bool:
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
+    given = _shown(override)
     key, equals, text = override.partition("=")
     if not equals or "." not in key:
-        raise ValueError(f"override {override!r}: accepted: section.key=value, for example finetune.epochs=3")
+        raise ValueError(f"override {given}: accepted: section.key=value, for example finetune.epochs=3")
     try:
-        value = tomllib.loads(f"v = {text}")["v"]
-    except tomllib.TOMLDecodeError:
+        value = parse_toml(f"v = {text}")["v"]
+    except ValueError:
         value = text
-    *sections, name = key.split(".")
+    *sections, name = key.split(".", MOST_PARTS)
+    if "." in name:
+        raise ValueError(f"override {given}: accepted: a key of at most {MOST_PARTS} parts")
     for section in sections:
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
             raise ValueError(
-                f"override {override!r}: {section} is no section but {tree!r}; accepted: its value"
+                f"override {given}: {section} is no section but {_shown(tree)}; accepted: its value"
             )
     tree[name] = value
 
@@ -225,11 +230,13 @@ def _build(kind: type, tree: Mapping[str, Any], where: str, source: str) -> Any:
 def _convert(hint: Any, value: Any, key: str, source: str) -> Any:
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
-            raise ValueError(f"{source}: {key}: got {value!r}, accepted: a section")
+            raise ValueError(f"{source}: {key}: got {_shown(value)}, accepted: a section")
         return _build(typing.cast(type, hint), value, f"{key}.", source)
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
         return value  # the dataclass names what it accepts
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        raise ValueError(f"{source}: {key}: got {_shown(value)}, accepted: a number of at most 64 bits")
     if origin is types.UnionType:
         return None if value in (None, "none") else _convert(args[0], value, key, source)
     if origin is tuple and isinstance(value, (list, tuple)):
@@ -241,7 +248,7 @@ def _convert(hint: Any, value: Any, key: str, source: str) -> Any:
 
 def _key_of(kind: type, text: str, key: str, source: str) -> Any:
     if kind is int and not text.isdigit():
-        raise ValueError(f"{source}: {key}: got the key {text!r}, accepted: a whole number")
+        raise ValueError(f"{source}: {key}: got the key {_shown(text)}, accepted: a whole number")
     return kind(text)
 
 
@@ -259,5 +266,13 @@ def _plain(kind: Any, value: Any, key: str, source: str) -> Any:
             tuple: "a list",
         }
         accepted = names.get(kind, getattr(kind, "__name__", str(kind)))
-        raise ValueError(f"{source}: {key}: got {value!r}, accepted: {accepted}")
+        raise ValueError(f"{source}: {key}: got {_shown(value)}, accepted: {accepted}")
     return value
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of more than 4,300 digits
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -32,6 +32,32 @@ class Interrupted(KeyboardInterrupt):
         self.status = 128 + number
 
 
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Hold signals back until the block ends: what is interrupted half started cannot be closed.
+
+    The first is given to whoever handles it when the block ends; a second one ends this process at once.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+
+    def remember(number: int, _: FrameType | None) -> None:
+        if received:
+            os._exit(128 + number)
+        received.append(number)
+
+    before = {number: signal.signal(number, remember) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if received:  # also where the block failed: processes that it started had the signal, too
+            signal.raise_signal(received[0])
+
+
 class Interruption:
     """The signals of one command.
 

@@ -9,7 +9,6 @@ another configuration itself.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.metadata
 import json
 import logging
@@ -17,10 +16,12 @@ import os
 import platform
 import re
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import files
+from files.objects import read_object
 from pipeline._version import __version__
 from pipeline.config import written
 
@@ -49,6 +50,13 @@ class Run:
     base : str
         Folder whose paths are recorded as they are written below it: moved with its configuration, a run goes
         on where it was.
+
+    Raises
+    ------
+    ValueError
+        No name, or the name of a file.
+    OSError
+        The folder holds a link, through which something elsewhere would be read or written.
     """
 
     def __init__(self, root: Path, name: str, *, base: str = "") -> None:
@@ -62,6 +70,7 @@ class Run:
         for key, path in (("--runs", root), ("--run", self.folder)):
             if path.exists() and not path.is_dir():
                 raise ValueError(f"{key}: {path}: it is a file; accepted: a folder, or a name not taken yet")
+        files.require_own(self.folder)
         self._stages = self.folder / "stages"
 
     def stage(
@@ -172,30 +181,7 @@ def stamped_versions() -> str:
 
 def sha256(path: Path) -> str:
     """Return the file's sha256, in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def read_json(path: Path, keys: Sequence[str]) -> dict[str, Any]:
-    """Read what `write_json` wrote.
-
-    Raises
-    ------
-    ValueError
-        It is no JSON object with these keys.
-    """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        missing = [key for key in keys if key not in record]
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: damaged ({error}); move it away to have it made again") from error
-    if not isinstance(record, dict) or missing:
-        given = f"{missing[0]!r} is missing" if missing else type(record).__name__
-        raise ValueError(f"{path}: damaged ({given}); move it away to have it made again")
-    return record
+    return files.sha256(path)
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -206,23 +192,12 @@ def read_record(path: Path) -> dict[str, Any]:
     ValueError
         It is none.
     """
-    record = read_json(path, RECORD)
-    for key in RECORD:
-        if not isinstance(record[key], dict):
-            given = f"{key!r} is no object but {_short(record[key])}"
-            raise ValueError(f"{path}: damaged ({given}); move it away to have it made again")
-    return record
+    return read_object(path, dict.fromkeys(RECORD, dict))
 
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """Write JSON so that the file is there whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(record, file, indent=1, sort_keys=True, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    files.write_text(path, json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def _flat_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -6,13 +6,15 @@ python -m pytest tests/pipeline/test_cli.py
 from __future__ import annotations
 
 import dataclasses
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from files.objects import AGAIN, read_object, short
 from pipeline.config import CHECKOUT, Config
 from pipeline.interruption import Interruption
-from pipeline.run import Run, read_json, stamped_versions
+from pipeline.run import Run, stamped_versions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,8 +98,11 @@ class Workspace:
 
     def cache_folder(self) -> Path:
         """Return the folder of the feature cache that the run's extraction made or found."""
-        record = read_json(self.run.folder / "cache.json", ("digest",))
-        return self.cache / str(record["digest"])
+        path = self.run.folder / "cache.json"
+        digest: str = read_object(path, {"digest": str})["digest"]
+        if not re.fullmatch(r"[0-9a-f]{16}", digest):  # the name of a folder below that of all caches
+            raise ValueError(f"{path}: damaged (digest: {short(digest)}); {AGAIN}")
+        return self.cache / digest
 
 
 def shown(path: str) -> str:

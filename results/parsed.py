@@ -9,10 +9,12 @@ import collections
 import csv
 import dataclasses
 import io
-import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
+from files import RefusedFileError, opened, read_bytes
+from files.lines import LONGEST
 from results.columns import Table
 
 _BEGINNINGS = {
@@ -21,6 +23,7 @@ _BEGINNINGS = {
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
 }
+LARGEST = 1 << 32  # bytes of a table that is read as a whole; larger ones are read by `results.stream`
 _DELIMITERS = ";\t|"
 
 
@@ -51,9 +54,12 @@ def parse(table: Table, path: Path) -> tuple[Cells, list[str]]:
         What is wrong, a line each.
     """
     nothing = Cells([], {}, [])
-    if not path.is_file():
-        return nothing, ["it is a folder; accepted: a file" if path.is_dir() else "no such file"]
-    content = path.read_bytes()
+    try:
+        content = read_bytes(path, LARGEST)
+    except RefusedFileError as error:
+        return nothing, [str(error.strerror)]
+    except FileNotFoundError:
+        return nothing, ["no such file"]
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -73,8 +79,8 @@ def parse(table: Table, path: Path) -> tuple[Cells, list[str]]:
 def header(path: Path) -> list[str]:
     """Return the names in the header of a file; none where it has none that can be read."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return next(csv.reader(file, strict=True), [])
+        with opened(path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+            return next(csv.reader(iter(partial(text.readline, LONGEST), ""), strict=True), [])
     except (OSError, UnicodeDecodeError, csv.Error):
         return []
 
@@ -102,7 +108,7 @@ class _QuotingError(ValueError):
 
 def _records(text: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the first line of each record and its cells."""
-    csv.field_size_limit(sys.maxsize)  # the default, 131,072 characters, is shorter than texts people have
+    csv.field_size_limit(LONGEST)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     start = 1
     try:

@@ -7,14 +7,16 @@ with writing(LABELS, path) as write: write(frame)
 from __future__ import annotations
 
 import csv
-import sys
+import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from results import files
+import files
+from files.lines import LONGEST, LongLineError, lines
 from results.columns import Table, restore
 from results.tables import TableError, as_lines
 
@@ -45,21 +47,29 @@ class Rows:
 
     def __iter__(self) -> Iterator[tuple[str, ...]]:
         """Yield the cells of the columns, of one row after the other."""
-        csv.field_size_limit(sys.maxsize)
-        with self.path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file, strict=True)
-            header = next(rows, [])
+        csv.field_size_limit(LONGEST)
+        with files.opened(self.path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+            rows = self._records(csv.reader(lines(text), strict=True))
+            _, header = next(rows, (0, []))
             absent = [name for name in self.columns if name not in header]
             if absent:
                 raise TableError(
                     f"{self.path}: header, column {absent[0]}: missing; given: {', '.join(header)}"
                 )
             places = [header.index(name) for name in self.columns]
-            for number, row in enumerate(rows, start=1):
+            for number, (line, row) in enumerate(rows, start=1):
                 if len(row) != len(header):
-                    place = f"{self.path}: row {number}, line {rows.line_num}"
+                    place = f"{self.path}: row {number}, line {line}"
                     raise TableError(f"{place}: {len(row)} cells, accepted: {len(header)}")
                 yield tuple(restore(row[place]) for place in places)
+
+    def _records(self, rows: Any) -> Iterator[tuple[int, list[str]]]:
+        """Yield the last line of each row and its cells; what csv and the decoder say names the file."""
+        try:
+            for row in rows:
+                yield rows.line_num, row
+        except (csv.Error, UnicodeDecodeError, LongLineError) as error:
+            raise TableError(f"{self.path}: after line {rows.line_num}: {error}") from error
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from results import files
+import files
 from results.columns import Column, Table, neutralise
 from results.parsed import Cells, header, header_problems, parse, printable
 from results.schema import TABLES

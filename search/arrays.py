@@ -1,44 +1,30 @@
-"""Files of named arrays, and files that appear whole or not at all; see `python -m pipeline gridsearch`."""
+"""Files of named arrays, of the search's rows and probes; see `python -m pipeline gridsearch`."""
 
 import os
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+import files
+from files import arrays as stored
+
 Arrays = dict[str, npt.NDArray[Any]]
-
-
-@contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a file that takes the name `path` when the block ends, and is removed when the block fails."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_arrays(
     path: str | os.PathLike[str], arrays: Mapping[str, npt.NDArray[Any]], *, compressed: bool = False
 ) -> None:
-    """Write arrays, none of dtype object, as .npz."""
+    """Write arrays, none of dtype object, as .npz; the file appears whole or not at all."""
     save = np.savez_compressed if compressed else np.savez
-    with replacing(path) as stream:
+    with files.writing_beside(Path(path)) as stream:
         save(stream, allow_pickle=False, **arrays)
 
 
 def read_arrays(path: str | os.PathLike[str], names: Sequence[str], what: str) -> Arrays:
-    """Read arrays of a .npz file; nothing in the file is executed.
+    """Read arrays of a .npz file; nothing in the file is executed, and a link is not followed.
 
     Raises
     ------
@@ -46,7 +32,39 @@ def read_arrays(path: str | os.PathLike[str], names: Sequence[str], what: str) -
         If the file cannot be read as `what` or lacks a name.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in names}
-    except (OSError, KeyError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        return stored.read_arrays(path, names)
+    except OSError as error:
+        raise ValueError(f"{path}: not {what} ({error.strerror})") from error
+    except ValueError as error:
         raise ValueError(f"{path}: not {what} ({' '.join(str(error).split())})") from error
+
+
+def require_shapes(
+    path: str | os.PathLike[str], arrays: Arrays, shapes: Mapping[str, tuple[str, tuple[str | int, ...]]]
+) -> dict[str, int]:
+    """Make sure that arrays of a file fit together; return the sizes by name.
+
+    Parameters
+    ----------
+    shapes : mapping of name to (kinds, shape)
+        numpy's letters of the kinds accepted; sizes of the axes, a name where it must be the same everywhere.
+
+    Raises
+    ------
+    ValueError
+        An array of another kind or shape; numbers that are not finite.
+    """
+    sizes: dict[str, int] = {}
+    for name, (kinds, shape) in shapes.items():
+        array = arrays[name]
+        fits = array.dtype.kind in kinds and array.ndim == len(shape)
+        wanted = tuple(
+            sizes.setdefault(size, array.shape[axis]) if isinstance(size, str) else size
+            for axis, size in enumerate(shape if fits else ())
+        )
+        if not fits or array.shape != wanted:
+            got = f"{array.dtype.str} of shape {array.shape}"
+            raise ValueError(f"{path}: {name}: got {got}, accepted: kind {kinds} of shape {wanted or shape}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"{path}: {name}: got numbers that are not finite")
+    return sizes

@@ -12,10 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from search.arrays import Arrays, read_arrays, write_arrays
+from search.arrays import Arrays, read_arrays, require_shapes, write_arrays
 
 SKIPPED = "skipped"  # split of a row that has no features: it takes part in nothing
 SPLITS = ("train", "dev", "test", SKIPPED)
+_SHAPES: dict[str, tuple[str, tuple[str | int, ...]]] = {
+    "y": ("i", ("rows",)),
+    **dict.fromkeys(("language", "split", "ids"), ("U", ("rows",))),
+    "labels": ("U", ("labels",)),
+    "source_language": ("U", ()),
+}
 FIELDS = ("y", "language", "split", "ids", "labels", "source_language")
 
 
@@ -70,6 +76,8 @@ class Examples:
             If the file is not such a file.
         """
         arrays = read_arrays(path, FIELDS, "an examples file; run the gridsearch stage again")
+        require_shapes(path, arrays, _SHAPES)
+        _require(path, arrays["y"], arrays["split"].tolist(), len(arrays["labels"]))
         return cls(
             y=arrays["y"],
             language=arrays["language"],
@@ -120,17 +128,23 @@ def write(  # the seven fields of the file, all by name but the first two
             raise ValueError(
                 f"{path}: {field}: got {len(values)} rows, accepted: {len(codes)}, one for each of y"
             )
-    outside = np.flatnonzero((codes < 0) | (codes >= len(labels)))
+    _require(path, codes, split, len(labels))
+    texts = (("language", language), ("split", split), ("ids", names), ("labels", labels))
+    arrays = {name: np.asarray(list(values), dtype=np.str_) for name, values in texts}
+    write_arrays(path, arrays | {"y": codes, "source_language": np.asarray(source_language, dtype=np.str_)})
+
+
+def _require(
+    path: str | os.PathLike[str], codes: npt.NDArray[np.int64], split: Sequence[str], n_labels: int
+) -> None:
+    outside = np.flatnonzero((codes < 0) | (codes >= n_labels))
     if len(outside):
         raise ValueError(
-            f"{path}: row {outside[0]}: y: got {codes[outside[0]]}, accepted: 0 to {len(labels) - 1}"
+            f"{path}: row {outside[0]}: y: got {codes[outside[0]]}, accepted: 0 to {n_labels - 1}"
         )
     unknown = sorted(set(split) - set(SPLITS))
     if unknown:
         raise ValueError(f"{path}: split: got {unknown[0]!r}, accepted: {', '.join(SPLITS)}")
-    texts = (("language", language), ("split", split), ("ids", names), ("labels", labels))
-    arrays = {name: np.asarray(list(values), dtype=np.str_) for name, values in texts}
-    write_arrays(path, arrays | {"y": codes, "source_language": np.asarray(source_language, dtype=np.str_)})
 
 
 def _digest(arrays: Arrays) -> str:

@@ -30,6 +30,7 @@ from search.mixed import Place
 from search.outcome import artifacts
 from search.outcome.artifacts import Outcome
 from search.outcome.evidence import write_evidence
+from search.outcome.recorded import require_row
 from search.rounds import Rounds
 from search.space import Candidate, FeatureSet, GridsearchSettings, Space
 from search.task import Task, Unreadable, error_rows, fit, one_thread, run
@@ -95,7 +96,9 @@ def gridsearch(
         digests=(cache.digest, corpus.digest),
     )
     space = Space(settings)
-    with Ledger(out / "gridsearch.jsonl", _identity(settings, cache, corpus, languages)) as ledger:
+    require = partial(require_row, n_classes=len(corpus.labels), n_texts=len(corpus.y))
+    identity = _identity(settings, cache, corpus, languages)
+    with Ledger(out / "gridsearch.jsonl", identity, require=require) as ledger:
         known, best = len(ledger.rows), Best(languages, len(corpus.labels), ledger.rows.values())
         LOG.info(
             "gridsearch: %d candidates, %d of them known, %d languages", len(space), known, len(languages)

@@ -5,7 +5,6 @@ so what comes out labels texts as the candidate's row says.
 """
 
 import difflib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from features.store import FeatureStore
+from files.objects import read_object
 from results.schema import GRIDSEARCH
 from results.tables import read
 from search.examples import Examples
@@ -151,7 +151,7 @@ def refit(row: "pd.Series[Any]", settings: GridsearchSettings, *, store: Path, o
     ValueError
         The row is of no candidate of these settings.
     """
-    record = json.loads((out / "winner.json").read_text(encoding="utf-8"))
+    record = read_object(out / "winner.json", {"source_language": str, "target_languages": list})
     candidate = _candidate(row, settings, out)
     cache, examples = FeatureStore.open(store), Examples.read(out / "examples.npz")
     source = Source(

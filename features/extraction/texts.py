@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from files import open_file, opened
+
 Row = tuple[str, ...]  # id, text, second text (empty for a single one)
 WORD = 8  # bytes of an offset
 
@@ -120,8 +122,8 @@ class PackedTexts:
         digest = hashlib.sha256()
         new_in = np.zeros(len(found.index), dtype=np.uint8)
         new_in[found.rows] = 1
-        partial.touch(mode=0o600)
-        with partial.open("wb") as file:
+        partial.unlink(missing_ok=True)  # of a process that had the same number
+        with os.fdopen(open_file(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(np.int64(found.n_texts).astype("<i8").tobytes())
             file.write(table.tobytes())
             for new, (_, first, second) in zip(chain(new_in.tobytes(), repeat(0)), texts, strict=False):
@@ -138,7 +140,7 @@ class PackedTexts:
     def read(self, start: int, stop: int) -> list[tuple[str, str]]:
         """Return text and second text of the numbers `start` to `stop`."""
         out = []
-        with self.path.open("rb") as file:
+        with opened(self.path) as file:
             (n_texts,) = np.frombuffer(file.read(WORD), dtype="<i8").tolist()
             file.seek(WORD * (1 + 3 * start))
             table = np.frombuffer(file.read(WORD * 3 * (stop - start)), dtype="<i8").reshape(-1, 3)

@@ -16,6 +16,7 @@ from features.store.lock import NAME as LOCK
 from features.store.lock import holder, locked
 from features.store.manifest import IDENTITY, MANIFEST, read_identity
 from features.store.records import contents
+from features.store.sealed import read_file
 from features.store.store import FeatureStore
 
 _DIGEST = re.compile(r"[0-9a-f]{16}")
@@ -129,7 +130,7 @@ def writing_process(folder: Path, *, lock: bool = True) -> str | None:
         return text
     for journal in sorted(folder.glob("rows-*.journal")):
         if holder(journal) is not None:
-            writers = [r["writer"] for r in scan(journal.read_bytes()).records if "writer" in r]
+            writers = [r["writer"] for r in scan(read_file(journal)).records if "writer" in r]
             return str(writers[-1]) if writers else "another process"
     return None
 
@@ -145,7 +146,7 @@ def _acknowledged(folder: Path) -> int:
     total = 0
     for path in folder.glob("rows-*.journal"):
         try:
-            units = contents(scan(path.read_bytes()).records, path).units
+            units = contents(scan(read_file(path)).records, path).units
         except StoreError:
             continue
         total += sum(unit.stop - unit.start for unit in units.values())

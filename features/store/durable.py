@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from features.store.errors import StoreError
+from files import open_file
 
 PARTIAL = ".partial"
 
@@ -28,7 +29,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
-    """Open a file of a cache, never through a link; yield its descriptor.
+    """Open a file of a cache, never through a link, or a folder to sync; yield its descriptor.
 
     Raises
     ------
@@ -38,7 +39,7 @@ def opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
         It cannot be opened for writing; the writer knows what for.
     """
     try:
-        file = os.open(path, flags | os.O_NOFOLLOW, 0o600)
+        file = os.open(path, flags) if flags & os.O_DIRECTORY else open_file(path, flags, 0o600)
     except OSError as error:
         if flags & os.O_RDWR:
             raise

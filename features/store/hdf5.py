@@ -15,6 +15,7 @@ import h5py
 from features.store.errors import StoreError
 from features.store.layout import Blank, Layout
 from features.store.spec import StoreSpec, dataset_name
+from files import opened
 
 FORMAT = ("v108", "v108")  # from v110 on, a file that was not closed is refused
 ALIGNMENT = 64  # bytes; datasets begin on a cache line
@@ -93,7 +94,8 @@ def check(path: Path, spec: StoreSpec, layout: Layout) -> None:
         A link, external or virtual data, a filter, another dtype, shape or place.
     """
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        # opened by us: of what has the name later nothing is read, and a link is not followed
+        with opened(path) as opened_file, h5py.File(opened_file, "r") as file:
             for (layer, pooling), offset in zip(spec.datasets, layout.offsets, strict=True):
                 _check_dataset(file, dataset_name(layer, pooling), spec, extent=layout.extent, offset=offset)
     except StoreError as error:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from features.store.durable import sync_folder
 from features.store.errors import StoreError
+from files import open_file
 
 log = logging.getLogger(__name__)
 
@@ -103,8 +104,8 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.records: list[dict[str, Any]] = []
-        new = not path.exists()
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        new = not os.path.lexists(path)
+        self._file = open_file(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             self._lock()
             self._load()
@@ -121,11 +122,10 @@ class Journal:
         try:
             written = os.write(self._file, line)
             if written < len(line):
-                text = f"{self.path}: only {written} of {len(line)} bytes written; is the disk full?"
-                raise OSError(errno.ENOSPC, text)
-        except OSError:
+                raise OSError(errno.ENOSPC, f"only {written} of {len(line)} bytes; is the disk full?")
+        except OSError as error:
             os.ftruncate(self._file, before)  # a torn line would spoil the one after it
-            raise
+            raise OSError(error.errno, f"cannot be written: {error.strerror}", str(self.path)) from error
         if sync:
             self.sync()
         self.records.append(json.loads(line)["row"])
@@ -157,14 +157,19 @@ class Journal:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            writers = [r["writer"] for r in scan(self.path.read_bytes()).records if "writer" in r]
+            writers = [r["writer"] for r in scan(self._content()).records if "writer" in r]
             who = f": {writers[-1]}" if writers else ""
             raise StoreError(
                 f"{self.path}: another process is writing this file{who}; wait for it"
             ) from error
 
+    def _content(self) -> bytes:
+        with os.fdopen(os.dup(self._file), "rb") as file:
+            file.seek(0)
+            return file.read()
+
     def _load(self) -> None:
-        content = self.path.read_bytes()
+        content = self._content()
         found = scan(content)
         if not found.records and b"\n" in content and not content.startswith((_PREFIX, b"\0")):
             raise StoreError(f"{self.path}: line 1 is not a whole record of ours; move the file away")

@@ -15,7 +15,7 @@ from typing import Any
 
 from features.store.durable import read_at, write_at
 from features.store.errors import StoreError
-from features.store.spec import StoreSpec
+from features.store.spec import StoreSpec, require_whole
 
 MOST_METADATA = 1 << 16  # bytes per dataset; v108 takes some 500
 
@@ -35,6 +35,10 @@ class Layout:
 
     metadata: int
     """crc32 of all bytes that lie in no dataset."""
+
+    def __post_init__(self) -> None:
+        """Refuse what are no numbers of bytes."""
+        require_whole("the layout", (self.size, *self.offsets, self.extent, self.metadata))
 
     @classmethod
     def of(cls, fields: Mapping[str, Any], spec: StoreSpec, n_texts: int) -> Layout:

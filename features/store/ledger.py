@@ -6,7 +6,7 @@ A journal whose first record says which search this is, and whose others are one
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class Ledger:
         What the rows depend on. A ledger of another identity is refused.
     key : str
         The field of a row that names it.
+    require : callable, optional
+        Is given each row that is there, and raises where it is none of this search.
 
     Attributes
     ----------
@@ -40,7 +42,14 @@ class Ledger:
         If the file is no ledger, belongs to another search, or is being written by another process.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any], key: str = KEY) -> None:
+    def __init__(
+        self,
+        path: Path,
+        identity: Mapping[str, Any],
+        key: str = KEY,
+        *,
+        require: Callable[[Mapping[str, Any]], None] = lambda _: None,
+    ) -> None:
         self._journal = Journal(path)
         self._key = key
         head = {"format": FORMAT, "identity": json.loads(json.dumps(identity))}  # tuples become lists
@@ -48,10 +57,10 @@ class Ledger:
             self._journal.append(head)
         try:
             self._require(self._journal.records[0], head)
+            self.rows = _rows(self._journal, key, require)
         except ValueError:
             self._journal.close()
             raise
-        self.rows = _rows(self._journal.records, key)
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write the rows of a finished task; they are on the disk when this returns.
@@ -77,7 +86,11 @@ class Ledger:
             raise ValueError(
                 f"{path}: format: got {found.get('format')!r}, accepted: {FORMAT}; move the file away"
             )
-        stored, identity = found["identity"], wanted["identity"]
+        stored, identity = found.get("identity"), wanted["identity"]
+        if not isinstance(stored, dict):
+            raise ValueError(
+                f"{path}: identity: got {_short(stored)}, accepted: an object; move the file away"
+            )
         for key in (*identity, *stored):
             if stored.get(key) != identity.get(key):
                 raise ValueError(
@@ -94,22 +107,31 @@ def retry_errors(path: Path, key: str = KEY) -> int:
     if not path.exists():
         return 0
     with Journal(path) as journal:
-        n_failed = len(
-            [row for row in _rows(journal.records, key).values() if row["status"] == RETRY["retry"]]
-        )
+        n_failed = len([row for row in _rows(journal, key).values() if row["status"] == RETRY["retry"]])
         if n_failed:
             journal.append(RETRY)
     return n_failed
 
 
-def _rows(records: Sequence[dict[str, Any]], key: str) -> dict[str, dict[str, Any]]:
+def _rows(
+    journal: Journal, key: str, require: Callable[[Mapping[str, Any]], None] = lambda _: None
+) -> dict[str, dict[str, Any]]:
     """Return the rows that count, by key: the first of each since it was last to be run again."""
     rows: dict[str, dict[str, Any]] = {}
-    for record in records[1:]:
+    for number, record in enumerate(journal.records[1:], start=2):
         if record == RETRY:
             rows = {name: row for name, row in rows.items() if row["status"] != RETRY["retry"]}
-        else:
-            rows.setdefault(record[key], record)
+            continue
+        try:
+            if not isinstance(record[key], str) or not isinstance(record["status"], str):
+                raise ValueError(f"{key}, status: accepted: text")
+            require(record)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise ValueError(
+                f"{journal.path}: record {number}: no row of this search ({type(error).__name__}: {error}); "
+                "move the file away"
+            ) from error
+        rows.setdefault(record[key], record)
     return rows
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from features.store.durable import write_at
 from features.store.errors import StoreError
 from features.store.space import writing
+from files import open_file
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,8 @@ def locked(folder: str | os.PathLike[str], wait: float = 0.0) -> Iterator[None]:
     ------
     StoreError
         Another process still holds it; the message says which.
+    OSError
+        The lock is no file of the folder but a link, say: nothing is written to it.
     """
     folder = Path(folder)
     file = _acquire(folder / NAME, wait)
@@ -58,9 +61,12 @@ def locked(folder: str | os.PathLike[str], wait: float = 0.0) -> Iterator[None]:
 
 
 def holder(path: Path) -> str | None:
-    """Return what is written in a file that another process holds locked, or None when none does."""
+    """Return what is written in a file that another process holds locked, or None when none does.
+
+    A link, which is not followed, is held by no one.
+    """
     try:
-        file = os.open(path, os.O_RDONLY)
+        file = open_file(path)
     except OSError:
         return None
     try:
@@ -76,7 +82,7 @@ def _acquire(path: Path, wait: float) -> int:
     deadline = time.monotonic() + max(wait, GRACE)
     said = ""
     while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        file = open_file(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -98,7 +104,7 @@ def _acquire(path: Path, wait: float) -> int:
 
 def _same(file: int, path: Path) -> bool:
     try:
-        return os.path.samestat(os.fstat(file), path.stat())
+        return os.path.samestat(os.fstat(file), path.lstat())
     except FileNotFoundError:
         return False
 

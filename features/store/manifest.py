@@ -25,7 +25,8 @@ from features.store.journal import scan
 from features.store.records import Contents, contents
 from features.store.sealed import parsing, read_file, remedy, seal, unseal
 from features.store.space import writing
-from features.store.spec import Shard, StoreSpec
+from features.store.spec import Shard, StoreSpec, require_whole
+from files.arrays import ArrayError, read_array
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,17 @@ class Identity:
     about: dict[str, str]
     """What people call it: ``encoder``, ``corpus``, ``created``; nothing depends on it."""
 
+    def __post_init__(self) -> None:
+        """Refuse what `begin` does not write."""
+        if not isinstance(self.fingerprint, dict) or fp.digest(self.fingerprint) != self.digest:
+            raise StoreError("the digest is not that of the fingerprint")
+        if not isinstance(self.about, dict) or not all(isinstance(v, str) for v in self.about.values()):
+            raise StoreError("about: accepted: text by name")
+        layers = self.fingerprint.get("layers", ())
+        if not isinstance(layers, list | tuple):
+            raise StoreError("layers: accepted: a list of numbers")
+        require_whole("layers", layers)
+
 
 @dataclasses.dataclass(frozen=True)
 class File:
@@ -62,6 +74,10 @@ class File:
 
     journal: int
     """crc32 of its journal."""
+
+    def __post_init__(self) -> None:
+        """Refuse what are no numbers of texts and bytes."""
+        require_whole("files", (self.start, self.stop, self.size, self.journal))
 
     @property
     def shard(self) -> Shard:
@@ -83,6 +99,19 @@ class Manifest:
 
     index: int
     """crc32 of index.npy."""
+
+    def __post_init__(self) -> None:
+        """Refuse files that leave texts out, overlap, or are too small for what they are said to hold."""
+        require_whole("manifest", (self.n_texts, self.identity, self.index))
+        at = 0
+        for file in self.files:
+            if file.start != at or file.stop <= at:
+                raise StoreError(f"files: got texts {file.start} to {file.stop} after {at}")
+            if (file.stop - file.start) * self.spec.stride * self.spec.n_datasets > file.size:
+                raise StoreError(f"files: {file.size} bytes hold no {file.stop - file.start} texts")
+            at = file.stop
+        if at != self.n_texts:
+            raise StoreError(f"n_texts: got {self.n_texts}, accepted: {at}, those of the files")
 
 
 def begin(folder: str | os.PathLike[str], fingerprint: Mapping[str, Any], about: Mapping[str, str]) -> None:
@@ -158,7 +187,7 @@ def finish(
 
 def _finished(folder: Path, spec: StoreSpec, shard: Shard) -> tuple[File, Contents]:
     path = folder / shard.journal
-    content = read_file(path) if path.exists() else b""
+    content = read_file(path) if os.path.lexists(path) else b""
     found = contents(scan(content).records, path)
     left = found.pending(shard)
     if found.head is None or left:
@@ -179,15 +208,23 @@ def require_same(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, An
         raise StoreError(f"{folder}: the cache is of another configuration: {'; '.join(differing)}")
 
 
+def require_match(folder: Path, identity: Identity, crc: int, manifest: Manifest) -> None:
+    """Raise where identity.json is not the one that a manifest was written for, or tells of other states."""
+    path, spec = folder / IDENTITY, dataclasses.asdict(manifest.spec)
+    if crc != manifest.identity:
+        raise StoreError(f"{path}: not the one that the manifest was written for; {remedy(folder)}")
+    told = {name: value for name, value in identity.fingerprint.items() if name in spec}
+    differing = fp.differences(told, {name: json.loads(json.dumps(spec[name])) for name in told})
+    if differing:
+        raise StoreError(f"{path}: of other states than the manifest's: {'; '.join(differing)}")
+
+
 def read_identity(folder: Path) -> tuple[Identity, int]:
     """Return which cache a folder holds, finished or not, and the crc32 of the file that says so."""
     path = folder / IDENTITY
     content, crc = unseal(path)
     with parsing(path):
-        identity = Identity(**content)
-        if fp.digest(identity.fingerprint) != identity.digest:
-            raise StoreError("the digest is not that of the fingerprint")
-    return identity, crc
+        return Identity(**content), crc
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -199,7 +236,7 @@ def read_manifest(folder: Path) -> Manifest:
         No manifest (unfinished), or a damaged one.
     """
     path = folder / MANIFEST
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise StoreError(f"{folder}: no {MANIFEST}: not a feature cache, or one that is not finished yet")
     content, _ = unseal(path)
     with parsing(path):
@@ -220,7 +257,14 @@ def read_index(folder: Path, manifest: Manifest) -> np.ndarray:
     if zlib.crc32(data) != manifest.index:
         raise StoreError(f"{path}: damaged or changed, its checksum differs; {remedy(folder)}")
     with parsing(path):
-        index: np.ndarray = np.load(io.BytesIO(data), allow_pickle=False)
-        if index.ndim != 1 or index.dtype != np.int64 or not (index < manifest.n_texts).all():
-            raise StoreError(f"not whole numbers below {manifest.n_texts}, one a row")
+        try:
+            index = read_array(io.BytesIO(data), len(data))
+        except ArrayError as error:
+            raise StoreError(str(error)) from error
+        if (
+            index.ndim != 1
+            or index.dtype != np.int64
+            or not ((index >= -1) & (index < manifest.n_texts)).all()
+        ):
+            raise StoreError(f"not whole numbers from -1 (skipped) to {manifest.n_texts - 1}, one a row")
     return index

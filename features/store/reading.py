@@ -29,7 +29,10 @@ from features.store.spec import StoreSpec, dataset_name
 def check_size(folder: Path, file: File) -> None:
     """Make sure that an HDF5 file is there whole, without reading it."""
     path = folder / file.shard.name
-    size = path.stat().st_size if path.is_file() else 0
+    size = 0
+    if os.path.lexists(path):
+        with opened(path) as number:
+            size = os.fstat(number).st_size
     if size != file.size:
         raise StoreError(
             f"{path}: {size:,} bytes, not the {file.size:,} that it was made with; {remedy(folder)}"
@@ -50,6 +53,31 @@ def check_file(path: Path, spec: StoreSpec, layout: Layout) -> None:
         if not layout.intact(file):
             raise StoreError(f"{path}: the checksum of its HDF5 metadata differs")
     hdf5.check(path, spec, layout)
+
+
+def read_journal(folder: Path, file: File, spec: StoreSpec) -> tuple[Head, tuple[Unit, ...]]:
+    """Return what a finished cache's HDF5 file holds and its units, all of them and no others, in order.
+
+    Raises
+    ------
+    StoreError
+        Its journal is not the one that the manifest was written for, or of other texts or states.
+    """
+    journal = folder / file.shard.journal
+    content = read_file(journal)
+    if zlib.crc32(content) != file.journal:
+        raise StoreError(f"{journal}: damaged or changed, its checksum differs; {remedy(folder)}")
+    found = contents(scan(content).records, journal)
+    head = found.head
+    if (
+        head is None
+        or (head.spec, head.shard.start, head.shard.stop) != (spec, file.start, file.stop)
+        or head.layout.size != file.size
+        or found.strangers
+        or found.pending(head.shard)
+    ):
+        raise StoreError(f"{journal}: not the journal of distinct texts {file.start}-{file.stop - 1}")
+    return head, tuple(found.units[start] for start in head.shard.units)
 
 
 class UnitReader:
@@ -108,23 +136,13 @@ class CheckedFile:
         StoreError
             One of them is not as it was written.
         """
-        path, journal = folder / file.shard.name, folder / file.shard.journal
-        content = read_file(journal)
-        if zlib.crc32(content) != file.journal:
-            raise StoreError(f"{journal}: damaged or changed, its checksum differs; {remedy(folder)}")
-        found = contents(scan(content).records, journal)
-        head = found.head
-        if (
-            head is None
-            or (head.spec, head.shard.start, head.shard.stop) != (spec, file.start, file.stop)
-            or found.pending(head.shard)
-        ):
-            raise StoreError(f"{journal}: not the journal of distinct texts {file.start}-{file.stop - 1}")
+        path = folder / file.shard.name
+        head, units = read_journal(folder, file, spec)
         try:
             check_file(path, spec, head.layout)
         except StoreError as error:
             raise StoreError(f"{error}; {remedy(folder)}") from error
-        return cls(folder, head, tuple(found.units[start] for start in head.shard.units))
+        return cls(folder, head, units)
 
     def gather(
         self, texts: np.ndarray, places: np.ndarray, *, datasets: Sequence[int], out: np.ndarray

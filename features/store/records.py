@@ -9,7 +9,9 @@ from typing import Any
 
 from features.store.errors import StoreError
 from features.store.layout import Layout
-from features.store.spec import Shard, StoreSpec
+from features.store.spec import Shard, StoreSpec, require_whole
+
+MOST_UNIT = 1 << 31  # bytes of a unit in one dataset: what is read at once; by default some 6 MB of M-BERT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +30,12 @@ class Unit:
     skipped: tuple[int, ...]
     """Distinct texts that had no finite state; their rows are zeros that no reader gets."""
 
+    def __post_init__(self) -> None:
+        """Refuse what no writer writes."""
+        require_whole("a unit", (self.start, self.stop, *self.crc32, *self.skipped))
+        if self.start >= self.stop or not all(self.start <= text < self.stop for text in self.skipped):
+            raise StoreError(f"a unit: got texts {self.start} to {self.stop}, accepted: rising numbers")
+
     def record(self) -> dict[str, Any]:
         """Return the journal's record of this unit."""
         return dataclasses.asdict(self)
@@ -40,6 +48,15 @@ class Head:
     shard: Shard
     spec: StoreSpec
     layout: Layout
+
+    def __post_init__(self) -> None:
+        """Refuse units that are too large to be read at once."""
+        rows = max(stop - start for start, stop in self.shard.units.items())
+        if rows * self.spec.stride > MOST_UNIT:
+            raise StoreError(
+                f"a unit of {rows} texts of {self.spec.stride} bytes each, accepted: {MOST_UNIT:,} bytes; "
+                "extract.unit_rows makes it smaller"
+            )
 
     def record(self) -> dict[str, Any]:
         """Return the journal's first record."""
@@ -55,6 +72,9 @@ class Contents:
 
     units: dict[int, Unit]
     """Acknowledged units by their start."""
+
+    strangers: tuple[tuple[int, int], ...] = ()
+    """(start, stop) of units that are none of the file's: no reader takes them, no writer either."""
 
     def pending(self, shard: Shard) -> list[tuple[int, int]]:
         """Return the units of `shard` that are not acknowledged, in order."""
@@ -81,15 +101,18 @@ def contents(records: Iterable[Mapping[str, Any]], path: Path) -> Contents:
             if "shard" in record:
                 head = _head(record)
             elif "revoked" in record:
+                require_whole("a revocation", (record["revoked"],))
                 units.pop(record["revoked"], None)
             elif "writer" not in record:
                 unit = _unit(record)
                 units[unit.start] = unit
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(f"{path}: a record is no feature cache's ({error}); move the file away") from error
-    if head is not None:
-        units = {start: unit for start, unit in units.items() if _fits(unit, head.shard, head.spec)}
-    return Contents(head, units)
+    if head is None:
+        return Contents(None, units)
+    fitting = {start: unit for start, unit in units.items() if _fits(unit, head.shard, head.spec)}
+    strangers = tuple((unit.start, unit.stop) for start, unit in units.items() if start not in fitting)
+    return Contents(head, fitting, strangers)
 
 
 def _head(record: Mapping[str, Any]) -> Head:
@@ -102,5 +125,4 @@ def _unit(record: Mapping[str, Any]) -> Unit:
 
 
 def _fits(unit: Unit, shard: Shard, spec: StoreSpec) -> bool:
-    whole = shard.units.get(unit.start) == unit.stop and len(unit.crc32) == spec.n_datasets
-    return whole and all(unit.start <= text < unit.stop for text in unit.skipped)
+    return shard.units.get(unit.start) == unit.stop and len(unit.crc32) == spec.n_datasets

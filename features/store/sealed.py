@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from features.store.errors import StoreError
+from files import read_bytes
 
+LARGEST = 1 << 31  # bytes; an index takes 8 a row, a journal some 400 a unit of M-BERT's size
 REPAIR = "python -m pipeline verify {folder} --repair"
 
 
@@ -58,9 +60,9 @@ def unseal(path: Path) -> tuple[dict[str, Any], int]:
 
 
 def read_file(path: Path) -> bytes:
-    """Return the bytes of a file of a cache."""
+    """Return the bytes of a file of a cache; a link is not followed."""
     try:
-        return path.read_bytes()
+        return read_bytes(path, LARGEST)
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {error.strerror}; {remedy(path.parent)}") from error
 

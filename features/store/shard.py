@@ -28,6 +28,7 @@ from features.store.lock import who
 from features.store.manifest import MANIFEST
 from features.store.reading import UnitReader
 from features.store.records import Contents, Head, Unit, contents, revocation
+from features.store.sealed import read_file
 from features.store.space import bytes_needed, writing
 from features.store.spec import Shard, StoreSpec
 
@@ -42,7 +43,7 @@ def pending(folder: str | os.PathLike[str], shard: Shard) -> list[tuple[int, int
     """
     path, journal = Path(folder) / shard.name, Path(folder) / shard.journal
     if path.is_file() and journal.is_file():
-        found = contents(scan(journal.read_bytes()).records, journal)
+        found = contents(scan(read_file(journal)).records, journal)
         with opened(path) as file:
             if found.head is not None and found.head.layout.intact(file):
                 return found.pending(shard)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from features.store.errors import StoreError, StoreFullError
 from features.store.spec import StoreSpec
+from files import RefusedFileError
 
 METADATA = 4096  # bytes per dataset that HDF5 and the journal take at most beside the states
 FULL = {
@@ -71,12 +72,15 @@ def writing(path: Path, what: str, needed: int) -> Iterator[None]:
     StoreFullError
         The disk, the quota or a limit of file sizes is used up.
     StoreError
-        Any other failure of the system, a read-only folder among them.
+        A link or anything else that is no file; any other failure of the system, a read-only folder among
+        them.
     """
     try:
         yield
     except StoreError:
         raise
+    except RefusedFileError as error:
+        raise StoreError(f"{error.filename}: {error.strerror}") from error
     except OSError as error:
         where = f"{path}: cannot write {what}, {needed:,} bytes"
         again = "what was written before is kept; then run the same command again"

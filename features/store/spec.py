@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,20 @@ import numpy as np
 from features.settings import STORAGE_DTYPES
 from features.store.errors import StoreError
 
+MOST_COLUMNS = 1 << 20  # of one layer; the largest encoders have some 20,000
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def are_whole(numbers: Iterable[Any]) -> bool:
+    """Whether all are whole numbers from 0 that fit 64 bits."""
+    return all(type(number) is int and 0 <= number < 1 << 63 for number in numbers)
+
+
+def require_whole(what: str, numbers: Iterable[Any]) -> None:
+    """Raise unless all are whole numbers from 0 that fit 64 bits; `what` opens the message."""
+    wrong = [number for number in numbers if not are_whole([number])]
+    if wrong:
+        raise StoreError(f"{what}: got {str(wrong[0])[:40]}, accepted: whole numbers from 0")
 
 
 def dataset_name(layer: int, pooling: str) -> str:
@@ -39,16 +52,15 @@ class StoreSpec:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be stored, naming the field."""
-        whole = all(type(n) is int for n in (*self.layers, self.hidden_size))
-        if not whole or not self.layers or min(self.layers) < 0 or len(set(self.layers)) < len(self.layers):
+        if not self.layers or not are_whole(self.layers) or len(set(self.layers)) < len(self.layers):
             raise StoreError(f"layers: got {list(self.layers)}, accepted: numbers from 0, each once")
         if not self.poolings or len(set(self.poolings)) < len(self.poolings):
             raise StoreError(f"poolings: got {list(self.poolings)}, accepted: names, each once")
         for name in self.poolings:
-            if not _NAME.fullmatch(name):
+            if not isinstance(name, str) or not _NAME.fullmatch(name):
                 raise StoreError(f"poolings: got {name!r}, accepted: small letters, digits and underscores")
-        if self.hidden_size < 1:
-            raise StoreError(f"hidden_size: got {self.hidden_size}, accepted: 1 or more")
+        if not are_whole([self.hidden_size]) or not 1 <= self.hidden_size <= MOST_COLUMNS:
+            raise StoreError(f"hidden_size: got {self.hidden_size}, accepted: 1 to {MOST_COLUMNS}")
         if self.storage_dtype not in STORAGE_DTYPES:
             raise StoreError(
                 f"storage_dtype: got {self.storage_dtype!r}, accepted: {', '.join(STORAGE_DTYPES)}"
@@ -90,9 +102,8 @@ class Shard:
 
     def __post_init__(self) -> None:
         """Refuse units without texts."""
-        whole = all(type(n) is int for n in self.bounds)
-        rising = all(a < b for a, b in zip(self.bounds, self.bounds[1:], strict=False))
-        if not whole or not rising or len(self.bounds) < 2 or self.bounds[0] < 0:
+        whole = are_whole(self.bounds) and len(self.bounds) > 1
+        if not whole or not all(a < b for a, b in zip(self.bounds, self.bounds[1:], strict=False)):
             raise StoreError(
                 f"bounds: got {_shown(self.bounds)}, accepted: two or more rising numbers from 0"
             )

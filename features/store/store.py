@@ -26,10 +26,10 @@ from features.store.manifest import (
     read_identity,
     read_index,
     read_manifest,
+    require_match,
     require_same,
 )
 from features.store.reading import CheckedFile, check_size
-from features.store.sealed import remedy
 
 
 class FeatureStore:
@@ -74,8 +74,7 @@ class FeatureStore:
         folder = Path(folder)
         manifest = read_manifest(folder)
         identity, crc = read_identity(folder)
-        if crc != manifest.identity:
-            raise StoreError(f"{folder}: identity.json is not the manifest's; {remedy(folder)}")
+        require_match(folder, identity, crc, manifest)
         store = cls(folder, identity, manifest, read_index(folder, manifest))
         for file in manifest.files:
             check_size(folder, file)

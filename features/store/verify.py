@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -12,10 +11,20 @@ from features.store.durable import opened, sync_folder
 from features.store.errors import StoreError
 from features.store.journal import Journal, scan
 from features.store.lock import locked
-from features.store.manifest import IDENTITY, INDEX, MANIFEST, read_identity, read_index, read_manifest
-from features.store.reading import UnitReader, check_file
+from features.store.manifest import (
+    IDENTITY,
+    INDEX,
+    MANIFEST,
+    File,
+    read_identity,
+    read_index,
+    read_manifest,
+    require_match,
+)
+from features.store.reading import UnitReader, check_file, read_journal
 from features.store.records import Head, Unit, contents, revocation
 from features.store.sealed import read_file, remedy
+from features.store.spec import StoreSpec
 
 JOURNAL = ".journal"
 
@@ -41,7 +50,7 @@ class Damage:
 
     def __str__(self) -> str:
         """Return one line."""
-        if self.texts is None:
+        if self.texts is None or self.layer is None:
             return f"{self.file}: {self.fault}"
         where = f"layer {self.layer}, {self.pooling}: distinct texts {self.texts[0]}-{self.texts[1] - 1}"
         return f"{self.file}: {where}: {self.fault}"
@@ -61,7 +70,7 @@ def verify(folder: str | os.PathLike[str]) -> list[Damage]:
         The folder is no cache.
     """
     folder = Path(folder)
-    if not any((folder / name).is_file() for name in (IDENTITY, MANIFEST)):
+    if not any(os.path.lexists(folder / name) for name in (IDENTITY, MANIFEST)):
         raise StoreError(f"{folder}: neither {IDENTITY} nor {MANIFEST}: not a feature cache")
     return list(_damages(folder))
 
@@ -78,13 +87,13 @@ def revoke(folder: str | os.PathLike[str], damages: Iterable[Damage]) -> None:
     """
     folder = Path(folder)
     with locked(folder):
-        if (folder / MANIFEST).exists():
+        if os.path.lexists(folder / MANIFEST):
             _put_away(folder / MANIFEST)
         units = {(damage.file, damage.texts) for damage in damages if damage.texts}
         journals = {damage.file for damage in damages if damage.file.endswith(JOURNAL)}
         for name in sorted(journals | {Path(file).with_suffix(JOURNAL).name for file, _ in units}):
             path = folder / name
-            if not path.is_file() or not scan(path.read_bytes()).records:
+            if not _is_journal(path):
                 _put_away(path)
                 continue
             with Journal(path) as journal:
@@ -93,47 +102,72 @@ def revoke(folder: str | os.PathLike[str], damages: Iterable[Damage]) -> None:
                         journal.append(revocation(texts))
 
 
+def _is_journal(path: Path) -> bool:
+    try:
+        return bool(scan(read_file(path)).records)
+    except StoreError:
+        return False
+
+
 def _put_away(path: Path) -> None:
-    if path.exists():
+    if os.path.lexists(path):
         path.replace(path.with_name(f"{path.name}.bad"))
         sync_folder(path.parent)
 
 
 def _damages(folder: Path) -> Iterator[Damage]:
+    """Check as readers do, by the same functions, but go on after the first fault."""
     identity = manifest = None
     try:
-        identity = read_identity(folder)[1]
+        identity = read_identity(folder)
     except StoreError as error:
         yield _damage(folder, IDENTITY, error)
-    if (folder / MANIFEST).exists():
+    if os.path.lexists(folder / MANIFEST):
         try:
             manifest = read_manifest(folder)
             read_index(folder, manifest)
         except StoreError as error:
             yield _damage(folder, INDEX if manifest else MANIFEST, error)
-    if manifest and identity not in (None, manifest.identity):
-        yield Damage(file=IDENTITY, fault="not the one that the manifest was written for")
-    sums = {file.shard.journal: file.journal for file in manifest.files} if manifest else {}
-    for name in sums or sorted(path.name for path in folder.glob(f"rows-*{JOURNAL}")):
-        yield from _damages_of_file(folder, name, sums.get(name))
+    if identity and manifest:
+        try:
+            require_match(folder, *identity, manifest)
+        except StoreError as error:
+            yield _damage(folder, IDENTITY, error)
+    if manifest and manifest.files:
+        for file in manifest.files:
+            yield from _damages_of_finished(folder, file, manifest.spec)
+    else:
+        for path in sorted(folder.glob(f"rows-*{JOURNAL}")):
+            yield from _damages_of_file(path)
 
 
-def _damages_of_file(folder: Path, name: str, crc: int | None) -> Iterator[Damage]:
-    """Check a journal and the HDF5 file beside it; without a `crc` the cache is unfinished."""
-    path = folder / name
+def _damages_of_finished(folder: Path, file: File, spec: StoreSpec) -> Iterator[Damage]:
+    """Check a journal that the manifest knows and the HDF5 file beside it."""
+    try:
+        head, units = read_journal(folder, file, spec)
+    except StoreError as error:
+        yield _damage(folder, file.shard.journal, error)
+        yield from _damages_of_file(folder / file.shard.journal, told=True)
+    else:
+        yield from _damages_of_states(folder / file.shard.name, head, units)
+
+
+def _damages_of_file(path: Path, *, told: bool = False) -> Iterator[Damage]:
+    """Check as much as a journal vouches for; `told`: that the journal is damaged is known already."""
     try:
         content = read_file(path)
         found = contents(scan(content).records, path)
     except StoreError as error:
-        yield _damage(folder, name, error)
+        if not told:
+            yield _damage(path.parent, path.name, error)
         return
-    if crc is not None and zlib.crc32(content) != crc:
-        yield Damage(file=name, fault="the checksum differs")
-    elif crc is None:
-        for number in scan(content).damaged:
-            yield Damage(file=name, fault=f"line {number} is not whole")
-        if found.units and found.head is None:
-            yield Damage(file=name, fault="the line that says what the file holds is missing")
+    for unit in found.strangers:
+        fault = f"distinct texts {unit[0]}-{unit[1] - 1}: no unit of this file"
+        yield Damage(file=path.name, fault=fault, texts=unit)
+    for number in scan(content).damaged if not told else ():
+        yield Damage(file=path.name, fault=f"line {number} is not whole")
+    if found.units and found.head is None and not told:
+        yield Damage(file=path.name, fault="the line that says what the file holds is missing")
     if found.head is not None:
         yield from _damages_of_states(path.with_suffix(".h5"), found.head, found.units.values())
 
@@ -143,7 +177,7 @@ def _damages_of_states(path: Path, head: Head, units: Iterable[Unit]) -> Iterato
         check_file(path, head.spec, head.layout)
     except StoreError as error:
         yield _damage(path.parent, path.name, error)
-        if not path.is_file():
+        if not _is_readable(path):
             return
     with opened(path) as file:
         reader = UnitReader(file, head)
@@ -153,6 +187,14 @@ def _damages_of_states(path: Path, head: Head, units: Iterable[Unit]) -> Iterato
                 if fault:
                     texts = (unit.start, unit.stop)
                     yield Damage(file=path.name, fault=fault, texts=texts, layer=layer, pooling=pooling)
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        with opened(path):
+            return True
+    except StoreError:
+        return False
 
 
 def _damage(folder: Path, name: str, error: StoreError) -> Damage:

@@ -23,6 +23,8 @@ from features.store.durable import make_folder, sync_folder, write_at
 from features.store.fingerprint import digest
 from features.store.journal import Journal, scan
 from features.store.space import writing
+from files import open_file, opened, read_bytes, write_text
+from files.objects import parse
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +60,7 @@ class VectorFile:
         header = _header(self._shape)
         data = np.ascontiguousarray(vectors, dtype="<f4").data.cast("B")
         with writing(self.vectors, f"rows from {self._rows}", len(data)):
-            file = os.open(self.vectors, os.O_WRONLY | os.O_CREAT, 0o666)  # its folder is its owner's
+            file = open_file(self.vectors, os.O_WRONLY | os.O_CREAT)  # its folder is its owner's
             try:
                 write_at(file, memoryview(header), 0)
                 write_at(file, data, len(header) + self._rows * self._shape[1] * 4)
@@ -83,9 +85,9 @@ class VectorFile:
         """
         (last, output), record = parts[-1], self.folder / RECORD
         if not self.is_publishing:
-            record.write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            write_text(record, json.dumps(made, indent=1, ensure_ascii=False) + "\n")
             for path in (*(path for path, _ in parts), record):
-                with path.open("rb") as file:
+                with opened(path) as file:
                     os.fsync(file.fileno())
             self._journal.append(_PUBLISHING)
         if last.exists():
@@ -134,7 +136,7 @@ def writing_vectors(output: Path, shape: tuple[int, int], made: Mapping[str, Any
 def is_made(output: Path, made: Mapping[str, Any]) -> bool:
     """Whether an output is there and was made of the same."""
     try:
-        return output.is_file() and bool(json.loads(record_of(output).read_text(encoding="utf-8")) == made)
+        return output.is_file() and bool(parse(read_bytes(record_of(output), links=True)) == made)
     except (OSError, ValueError):
         return False
 
@@ -151,7 +153,7 @@ def read_made(output: Path) -> dict[str, Any]:
     if not output.is_file():
         raise ValueError(f"{output}: no such file")
     try:
-        made: object = json.loads(record.read_text(encoding="utf-8"))
+        made: object = parse(read_bytes(record, links=True))
     except OSError as error:
         raise ValueError(
             f"{output}: no {record.name} beside it, which says what made it; accepted: an output of embed"
@@ -166,7 +168,7 @@ def read_made(output: Path) -> dict[str, Any]:
 def is_published(output: Path, shape: tuple[int, int], made: Mapping[str, Any]) -> bool:
     """Whether a killed process had begun to give an output of the same its name."""
     try:
-        records = scan((_under_way(output) / JOURNAL).read_bytes()).records
+        records = scan(read_bytes(_under_way(output) / JOURNAL)).records
     except OSError:
         return False
     return records[:1] == [_first_record(shape, made)] and _PUBLISHING in records

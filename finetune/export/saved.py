@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import errno
 import math
 import os
 import shutil
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import (
@@ -27,6 +29,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_MAPPING,
 )
 
+import files
 from features.encoder import hardware, loading
 from features.encoder.files import EncoderError, resolve
 from features.encoder.loading import quiet, read_config
@@ -120,6 +123,11 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         yield partial
         shutil.rmtree(folder, ignore_errors=True)
         partial.replace(folder)
+    except (OSError, SafetensorError) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        number, reason = getattr(error, "errno", None), getattr(error, "strerror", None) or str(error)
+        raise OSError(number or errno.EIO, f"cannot be written: {reason}", str(folder)) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -143,6 +151,8 @@ def load_model(name: str | os.PathLike[str], *, key: str = "--model") -> SavedMo
     folder = resolve(name, key=key)
     config = read_config(folder, f"{key}: {name}", trust=False)
     estimating = (folder / FILE).is_file()
+    if estimating or isinstance(config, MCBertConfig):
+        files.require_own(folder, within=_home(folder))
     kind = MODEL_MAPPING if estimating else MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
     model = load_weights(kind, folder, config, f"{key}: {name}")
     labels, temperature = _decided_by(config, f"{key}: {name}")
@@ -159,6 +169,14 @@ def load_model(name: str | os.PathLike[str], *, key: str = "--model") -> SavedMo
         temperature=temperature,
         estimator=read_estimator(folder, temperature=temperature, version=version) if estimating else None,
     )
+
+
+def _home(folder: Path) -> Path:
+    """Return where the links of a model's folder may lead: in the hub's cache to the files that it shares."""
+    shared = (
+        folder.absolute().parent.name == "snapshots" and (folder.absolute().parents[1] / "blobs").is_dir()
+    )
+    return folder.absolute().parents[1] if shared else folder
 
 
 def _decided_by(config: Any, where: str) -> tuple[tuple[str, ...], float]:

@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+import files
 from features.corpus import Corpus
 from finetune.export.markdown import PROTOCOLS, escaped, front_matter, is_of_hub, licence, measured, table
 from finetune.job import Job
 from finetune.settings import FinetuneSettings
-from results import files, tables
+from results import tables
 from results.schema import FINETUNE, FREEZING
 
 _USE = """    from transformers import pipeline

@@ -8,6 +8,7 @@ is new. Test labels take no part.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import logging
@@ -19,6 +20,7 @@ from typing import Any
 import torch
 import transformers
 
+import files
 from features.corpus import Corpus
 from features.encoder import hardware
 from features.encoder.blocks import n_layers
@@ -29,13 +31,12 @@ from finetune.freezing.rules import plan_freezing
 from finetune.job import Job
 from finetune.knobs.settings import KnobsSettings
 from finetune.knobs.table import Outcome, Searched, best_by, write_knobs
-from finetune.knobs.training import KEY, run_training
+from finetune.knobs.training import KEY, require_row, run_training
 from finetune.knobs.trials import Trial, freezes, plan_trials
 from finetune.running import described, read_texts
 from finetune.settings import FinetuneSettings
 from finetune.training.trainer import relevant
 from finetune.winner import Architecture, read_architecture
-from results import files
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,8 @@ def search_knobs(
     build = _Builder(knobs, corpus, inputs, winner_of, stamp)
     planned = [build.searched(trial) for trial in trials]
     jobs = {key_of(job): job for searched in planned for job in searched.jobs}
-    with Ledger(inputs.out / LEDGER, _identity(inputs), KEY) as ledger:
+    require = functools.partial(require_row, corpus=corpus)
+    with Ledger(inputs.out / LEDGER, _identity(inputs), KEY, require=require) as ledger:
         todo = [job for key, job in jobs.items() if key not in ledger.rows]
         log.info("knobs: %d trials, %d trainings, %d to do", len(trials), len(jobs), len(todo))
         for job, row, error in track(execute(run_training, todo), len(todo), "knobs (trainings)"):

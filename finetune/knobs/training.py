@@ -6,8 +6,10 @@ python -m pytest tests/finetune/knobs/test_search.py
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
+from features.corpus import Corpus
 from features.encoder.loading import quiet
 from finetune.job import Job
 from finetune.running import prepared, torch_threads, trained
@@ -15,6 +17,28 @@ from finetune.training.trainer import Output
 
 KEY = "training"
 """The field that names a training in the ledger."""
+
+
+def require_row(row: Mapping[str, Any], corpus: Corpus) -> None:
+    """Raise unless a row of a ledger is one of a training, scored on the dev texts of this corpus.
+
+    Raises
+    ------
+    ValueError
+        Names the first field at fault.
+    """
+    numbers = [row["seconds"]]
+    if row["status"] == "ok":
+        n_dev = len(corpus.rows(split="dev"))
+        if not isinstance(row["right"], str) or len(row["right"]) != n_dev or set(row["right"]) - {"0", "1"}:
+            raise ValueError(f"right: accepted: 0 or 1 for each of {n_dev} dev texts")
+        if set(row["accuracy"]) - set(corpus.languages):
+            raise ValueError("accuracy: accepted: a number for each language of the corpus")
+        numbers += row["accuracy"].values()
+    elif row["status"] != "error" or not isinstance(row["message"], str):
+        raise ValueError("status, message: accepted: ok, or error and what failed")
+    if any(type(one) not in (int, float) or not 0 <= one < 1e10 for one in numbers):
+        raise ValueError("accuracy, seconds: accepted: numbers from 0")
 
 
 def run_training(job: Job) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from results import files
+import files
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
@@ -25,6 +25,7 @@ from distributed import Client, KilledWorker, LocalCluster, Security, get_worker
 from pipeline._version import __version__
 from pipeline.cluster.settings import ClusterSettings
 from pipeline.cluster.tasks import IN_FLIGHT, Triple, message
+from pipeline.interruption import deferred
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,11 @@ def execute(
 @contextmanager
 def opened(settings: ClusterSettings, workers: int) -> Iterator[Client]:
     """Yield a client of the cluster for any number of `run`; raises as `execute` does."""
+    if not log.isEnabledFor(logging.DEBUG):
+        # importing the library set its own levels; it logs every worker that comes and goes, and tracebacks
+        # of connections that close while a command ends
+        for name in [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     with (
         dask.config.set(
             {
@@ -106,15 +112,19 @@ def _client(settings: ClusterSettings, workers: int) -> Iterator[Client]:
             log.info("dask: %s, dashboard %s", settings.scheduler, client.dashboard_link)
             yield client
         return
-    cluster = LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-        worker_dashboard_address="127.0.0.1:0",
-        silence_logs=logging.CRITICAL,
-    )
-    with cluster, Client(cluster) as client:
+    with ExitStack() as stack:
+        with deferred():  # half started, a cluster fails to close, with a traceback at the process's end
+            cluster = stack.enter_context(
+                LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    host="127.0.0.1",
+                    dashboard_address="127.0.0.1:0",
+                    worker_dashboard_address="127.0.0.1:0",
+                    silence_logs=logging.CRITICAL,
+                )
+            )
+        client = stack.enter_context(Client(cluster))
         log.info("dask: %d workers, dashboard %s", workers, cluster.dashboard_link)
         yield client
         with suppress(TimeoutError):  # a cluster that is closed while it starts a worker again fails

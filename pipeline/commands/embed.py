@@ -83,7 +83,7 @@ def _embed(args: argparse.Namespace, *_: object) -> int:
 
 
 def _made_of(table: TextTable, encoder: SentenceEncoder, n_texts: int) -> dict[str, Any]:
-    from results.files import sha256
+    from files import sha256
 
     reading = {"on_bad": table.on_bad, "columns": dict(table.columns), "encoding": table.encoding,
                "delimiter": table.delimiter}  # fmt: skip

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 BLOCK = 4096
 """Rows whose names are read at once."""
 
+MOST_DIGITS = 18
+"""Of the number of a row."""
+
 FREE = ("name", "device", "dtype", "tokens_per_batch", "batch_size")
 """What of a model's record changes the last digits of a vector at most."""
 
@@ -104,8 +107,11 @@ class StoredVectors:
 
         ids, count = ids_of(self.path), 0
         for row, name in Rows(VECTOR_IDS, ids, ("row", "id")):
-            yield int(row), name
             count += 1
+            if not row.isdecimal() or len(row) > MOST_DIGITS:
+                given = f"{row[:20]!r}, accepted: a whole number from 1"
+                raise ValueError(f"{ids}: row {count}: column row: got {given}; run embed again")
+            yield int(row), name
         if count != self.n_rows:
             raise ValueError(f"{ids}: got {count} rows, accepted: {self.n_rows}, one for each vector")
 
@@ -124,11 +130,14 @@ class StoredVectors:
             return int(file.metadata.num_rows), int(width)
 
     def _array(self) -> np.ndarray:
-        import numpy as np
+        from files.arrays import map_array
 
         try:
-            array: np.ndarray = np.lib.format.open_memmap(self.path, mode="r")
-        except (OSError, ValueError, EOFError) as error:
+            array = map_array(self.path)
+        except OSError as error:
+            reason = error.strerror or error
+            raise ValueError(f"{self.path}: it cannot be read as an array: {reason}") from error
+        except ValueError as error:
             raise ValueError(f"{self.path}: it cannot be read as an array: {error}") from error
         if array.dtype.kind != "f":
             raise ValueError(f"{self.path}: got numbers of dtype {array.dtype}, accepted: floats")

@@ -13,7 +13,7 @@ import numpy as np
 
 from results.conclusions.conclude import Compare, Measured, conclude
 from results.report.report import read_run
-from results.schema import CONCLUSIONS, MEAN
+from results.schema import CONCLUSIONS, GRIDSEARCH, MEAN
 from results.tables import write
 
 if TYPE_CHECKING:
@@ -47,7 +47,12 @@ def write_conclusions(folder: Path, stamp: Mapping[str, str]) -> Path:
     run = read_run(folder)
     path = folder / "predictions.npz"
     compare = comparer(Predictions.load(path)) if path.is_file() else _nothing
-    rows = conclude(run.tables, run.source_language, compare)
+    try:
+        rows = conclude(run.tables, run.source_language, compare)
+    except KeyError as error:  # the table and the predictions are not of one search
+        raise ValueError(
+            f"{path}: no predictions of {error}, which {GRIDSEARCH.file_name} names; run gridsearch again"
+        ) from error
     write(CONCLUSIONS, rows.assign(**stamp), target)
     return target
 

@@ -21,18 +21,19 @@ import pandas as pd
 from features.corpus import BadRows, CorpusError, CorpusSettings, checked_corpus, read_corpus, source_files
 from features.corpus.formats.parallel import is_table, languages_in, pair_files, read_pairs
 from features.store import FeatureStore
+from files.objects import AGAIN, read_object, short
 from finetune.embeddings.settings import EmbeddingsSettings
 from pipeline.cluster import training_executor
 from pipeline.evaluation.retrieval import texts
 from pipeline.evaluation.systems import frozen_systems
 from pipeline.evaluation.translations import evaluate
 from pipeline.progress import track
-from pipeline.run import read_json, sha256, write_json
+from pipeline.run import sha256, write_json
 from pipeline.stages.extraction import cached
 from pipeline.stages.texts import short_names
 from pipeline.workspace import Workspace, shown
 from results import overall
-from results.schema import MEAN, REJECTED, TATOEBA, TEXTS
+from results.schema import MEAN, POOLINGS, REJECTED, TATOEBA, TEXTS
 from results.tables import write
 
 if TYPE_CHECKING:
@@ -217,10 +218,14 @@ def architecture_of(workspace: Workspace, settings: EmbeddingsSettings) -> Archi
         return Architecture(
             layers=tuple(sorted(settings.layers)), pooling=settings.pooling, probe_protocol=None
         )
-    found = read_json(workspace.run.folder / BEST, ("layers", "pooling"))
+    path = workspace.run.folder / BEST
+    found = read_object(path, {"layers": list, "pooling": str})
+    known = set(found["pooling"].split("+")) <= set(POOLINGS)
+    if not known or any(type(layer) is not int for layer in found["layers"]):
+        raise ValueError(f"{path}: damaged ({short(found)}); {AGAIN}")
     return Architecture(
         layers=tuple(found["layers"]),
-        pooling=str(found["pooling"]),
+        pooling=found["pooling"],
         probe_protocol=None,
         protocol="target-dev",  # the sentences are of the target languages, if without labels
     )

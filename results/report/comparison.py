@@ -13,7 +13,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from results import files
+import files
 from results.conclusions.conclude import overall
 from results.frames import KINDS, read, unlike
 from results.report import numbers

@@ -16,7 +16,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from results import files
+import files
 from results.report.canvas import INK
 
 log = logging.getLogger(__name__)

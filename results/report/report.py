@@ -19,7 +19,9 @@ import pandas as pd
 import vl_convert
 from markupsafe import Markup
 
-from results import files, overall
+import files
+from files.objects import Types, read_object
+from results import overall
 from results.report import conclusion_sections, search_sections, sections, wording
 from results.report.candidates import candidates
 from results.report.charts import SYSTEM_NAMES
@@ -69,6 +71,7 @@ TABLES = {
 Specs = dict[str, dict[str, Any]]
 """Vega-Lite specifications of figures by their id."""
 
+_RECORD: Types = {"seconds": (int, float), "machine": dict, "versions": dict, "inputs": dict}
 _OF_SYSTEMS = ("sts", "tatoeba", "reductions")
 """Tables whose rows name the encoder of a system, not the run's."""
 _ORDER = (
@@ -115,7 +118,10 @@ def read_run(run_dir: Path) -> sections.Run:
     ------
     ValueError
         If there are none, or one of them breaks its declaration.
+    OSError
+        If the folder holds a link: it is not followed.
     """
+    files.require_own(run_dir)
     frames = {
         name: overall.read(table, run_dir / table.file_name)
         for name, table in TABLES.items()
@@ -125,7 +131,7 @@ def read_run(run_dir: Path) -> sections.Run:
         accepted = ", ".join(table.file_name for table in TABLES.values())
         raise ValueError(f"{run_dir}: no results to report; accepted: a folder with any of {accepted}")
     path = run_dir / "winner.json"
-    winner = _read_object(path) if path.is_file() else {}
+    winner = read_object(path) if os.path.lexists(path) else {}
     return sections.Run(run_dir.resolve().name, frames, winner, source_language(frames, winner))
 
 
@@ -169,7 +175,7 @@ def stages(run_dir: Path) -> list[dict[str, Any]]:
     """
     found = []
     for path in stage_records(run_dir):
-        record = _read_object(path)
+        record = read_object(path, optional=_RECORD)
         found.append(
             {
                 "name": path.stem,
@@ -187,18 +193,6 @@ def stages(run_dir: Path) -> list[dict[str, Any]]:
 def stage_records(run_dir: Path) -> list[Path]:
     """List the records of a run's finished stages, in the order of the method."""
     return sorted((run_dir / "stages").glob("*.json"), key=_place)
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    """Read the JSON object in a file of a run's folder."""
-    try:
-        found: object = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: damaged ({error}); move it away to have it made again") from error
-    if not isinstance(found, dict):
-        given = type(found).__name__
-        raise ValueError(f"{path}: damaged ({given}); move it away to have it made again")
-    return found
 
 
 def _place(record: Path) -> tuple[int, str]:

@@ -12,7 +12,7 @@ from typing import Literal, TypeGuard, get_args
 import numpy as np
 import numpy.typing as npt
 
-from search.arrays import Arrays, read_arrays, write_arrays
+from search.arrays import Arrays, read_arrays, require_shapes, write_arrays
 
 Kind = Literal["linear", "pairwise", "neighbours"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -157,12 +157,23 @@ class Probe:
             If the file is not a probe of this version.
         """
         stored = read_arrays(path, ("format", *_FIELDS), "a probe")
+        require_shapes(path, stored, _SHAPES)
         kind = str(stored["kind"])
         if stored["format"] != FORMAT or not _is_kind(kind):
             raise ValueError(
                 f"{path}: got kind {kind!r}, format {stored['format']}, "
                 f"accepted: {', '.join(KINDS)}, {FORMAT}"
             )
+        d, n_labels, n_train = (len(stored[name]) for name in ("mean", "labels", "classes"))
+        scores = {"linear": n_labels, "pairwise": n_labels * (n_labels - 1) // 2, "neighbours": 0}[kind]
+        weights = (n_train, d) if kind == "neighbours" else (d, scores)
+        require_shapes(path, stored, {"weights": ("f", weights), "intercept": ("f", (scores,))})
+        if (
+            (stored["classes"] < 0).any()
+            or (stored["classes"] >= n_labels).any()
+            or not stored["scale"].all()
+        ):
+            raise ValueError(f"{path}: got a class of no label, or a scale of 0")
         return cls(
             kind=kind,
             layers=tuple(stored["layers"].tolist()),
@@ -179,6 +190,14 @@ class Probe:
 
 
 _FIELDS = tuple(field.name for field in fields(Probe))
+_SHAPES: dict[str, tuple[str, tuple[str | int, ...]]] = {
+    **dict.fromkeys(("kind", "pooling"), ("U", ())),
+    **dict.fromkeys(("format", "n_neighbors"), ("i", ())),
+    **dict.fromkeys(("mean", "scale"), ("f", ("d",))),
+    **dict.fromkeys(("classes", "counts"), ("i", ("n_train",))),
+    "labels": ("U", ("labels",)),
+    "layers": ("i", ("layers",)),
+}
 
 
 def _is_kind(text: str) -> TypeGuard[Kind]:

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+import files
 from results.schema import CONFUSION, GRIDSEARCH, PREDICTIONS
 from results.tables import write
-from search.arrays import replacing
 from search.choose import rank
 from search.examples import Examples
 from search.fitting.kernels import Ints, Rows
@@ -182,8 +182,7 @@ def write_winner(
         "by_protocol": chosen,
         **outcome.stamp,
     }
-    with replacing(path) as stream:
-        stream.write(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+    files.write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def make_probe(

@@ -64,7 +64,14 @@ def write_evidence(outcome: Outcome, ranking: Ranking, rows: Rows, out: Path) ->
 def gather(outcome: Outcome, candidates: Sequence[Candidate], rows: Rows) -> Predictions:
     """Collect the predictions of candidates that did not fail from their rows of the ledger."""
     examples, at, n_classes = outcome.examples, rows.scored_rows, len(outcome.examples.labels)
-    codes = [decode(outcome.rows[candidate.id]["predictions"], n_classes) for candidate in candidates]
+    n_texts, codes = len(rows.eval_rows), []
+    for candidate in candidates:
+        codes.append(decode(outcome.rows[candidate.id]["predictions"], n_classes, most=n_texts))
+        if len(codes[-1]) != n_texts:
+            raise ValueError(
+                f"gridsearch.jsonl: {candidate.id}: predictions: got {len(codes[-1])} labels, accepted: "
+                f"{n_texts}, one for each distinct text; move the file away"
+            )
     return Predictions(
         candidates=tuple(candidate.id for candidate in candidates),
         codes=np.stack(codes),

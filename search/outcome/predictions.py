@@ -17,12 +17,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from search.arrays import read_arrays, write_arrays
+from search.arrays import read_arrays, require_shapes, write_arrays
 
 FORMAT = 1
 Codes = npt.NDArray[np.unsignedinteger[Any]]
 Ints = npt.NDArray[np.int64]
 _ROW_FIELDS = ("text", "y", "ids", "language", "split")
+_SHAPES: dict[str, tuple[str, tuple[str | int, ...]]] = {
+    "format": ("i", ()),
+    "candidates": ("U", ("candidates",)),
+    "codes": ("u", ("candidates", "texts")),
+    **dict.fromkeys(("text", "y"), ("i", ("rows",))),
+    **dict.fromkeys(("ids", "language", "split"), ("U", ("rows",))),
+    "languages": ("U", ("languages",)),
+    "labels": ("U", ("labels",)),
+}
 _FIELDS = ("format", "candidates", "codes", *_ROW_FIELDS, "languages", "labels")
 
 
@@ -32,9 +41,22 @@ def encode(predicted: npt.ArrayLike, n_classes: int) -> str:
     return base64.b64encode(zlib.compress(codes.tobytes(), level=6)).decode("ascii")
 
 
-def decode(text: str, n_classes: int) -> Codes:
-    """Undo `encode`: uint8 array of shape (n_texts,), uint16 where there are more than 256 labels."""
-    return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=_dtype(n_classes))
+def decode(text: str, n_classes: int, *, most: int) -> Codes:
+    """Undo `encode`: uint8 array of shape (n_texts,), uint16 where there are more than 256 labels.
+
+    Raises
+    ------
+    ValueError
+        It is no such text, or one of more than `most` codes; no more than these are unpacked.
+    """
+    dtype, unpacking = np.dtype(_dtype(n_classes)), zlib.decompressobj()
+    try:
+        data = unpacking.decompress(base64.b64decode(text, validate=True), most * dtype.itemsize + 1)
+    except zlib.error as error:
+        raise ValueError(f"predictions: {error}") from error
+    if not unpacking.eof or len(data) % dtype.itemsize or len(data) > most * dtype.itemsize:
+        raise ValueError(f"predictions: got other than at most {most} labels")
+    return np.frombuffer(data, dtype=dtype)
 
 
 def _dtype(n_classes: int) -> npt.DTypeLike:
@@ -98,12 +120,10 @@ class Predictions:
             If the file is not such a file, has another format, or its arrays do not fit together.
         """
         arrays = read_arrays(path, _FIELDS, "a file of predictions; run the gridsearch stage again")
+        require_shapes(path, arrays, _SHAPES)
         if arrays["format"] != FORMAT:
             raise ValueError(f"{path}: format: got {arrays['format']}, accepted: {FORMAT}")
-        lengths = {name: arrays[name].shape for name in _ROW_FIELDS}
         codes, n_labels = arrays["codes"], len(arrays["labels"])
-        if len(set(lengths.values())) > 1 or codes.ndim != 2 or len(codes) != len(arrays["candidates"]):
-            raise ValueError(f"{path}: arrays of lengths that do not fit: codes {codes.shape}, {lengths}")
         limits = (("text", codes.shape[1]), ("y", n_labels), ("codes", n_labels))
         for name, limit in limits:
             if arrays[name].size and not 0 <= int(arrays[name].min()) <= int(arrays[name].max()) < limit:

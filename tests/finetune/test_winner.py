@@ -56,6 +56,17 @@ def test_no_winner(tmp_path):
         ({"layers": [1, 2], "pooling": "max+cls+cls"}, r"for layers \[1, 2\], accepted: one for each"),
         ({"layers": [1, 1], "pooling": "max+max"}, "no layer twice under the same"),
         ({"layers": [1, 5], "pooling": "max+cls"}, r"winner\.json: layers: got 5"),
+        ({"layers": [1, "2"]}, "not a winner of gridsearch: layers"),
+        ({"layers": [True]}, "not a winner of gridsearch: layers"),
+        ({"layers": 10**400}, "not a winner of gridsearch: .*layers"),
+        ({"labels": [1, 2]}, "not a winner of gridsearch: labels"),
+        ({"labels": "ab"}, "not a winner of gridsearch: .*labels"),
+        ({"pooling": ["max"]}, "not a winner of gridsearch: .*pooling"),
+        ({"protocol": 3}, "not a winner of gridsearch: .*protocol"),
+        ({"probe": "../probe.npz"}, "not a winner of gridsearch: probe: .*no file beside it"),
+        ({"probe": 3}, "not a winner of gridsearch: .*probe"),
+        ({"temperature": 0}, "not a winner of gridsearch: temperature"),
+        ({"temperature": float("nan")}, "not a winner of gridsearch: temperature"),
         ({"encoder": "another"}, "encoder: got 'another', accepted: 'tiny'"),
     ],
 )
@@ -67,7 +78,7 @@ def test_a_winner_that_does_not_fit(winner, values, message):
 
 def test_a_damaged_winner(winner):
     winner.write_text("{", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"winner\.json: not a winner of gridsearch \(JSONDecodeError"):
+    with pytest.raises(ValueError, match=r"winner\.json: not a winner of gridsearch: damaged \(Expecting"):
         read_architecture(winner, FinetuneSettings(), **FITTING)
 
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from pipeline.interruption import Interrupted, Interruption
+from pipeline.interruption import Interrupted, Interruption, deferred
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -42,6 +42,38 @@ def test_a_second_signal_ends_the_process():
 import os, signal
 from pipeline.interruption import Interruption
 with Interruption() as interruption, interruption.polled():
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("still here")
+"""
+    run = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (128 + signal.SIGTERM, "")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_signal_that_is_deferred_comes_when_the_block_ends_however_it_ends(fails):
+    done = []
+    with Interruption(), pytest.raises(Interrupted) as caught, deferred():
+        os.kill(os.getpid(), signal.SIGTERM)
+        done.append("started")
+        if fails:
+            raise RuntimeError("what was started had the signal, too")
+    assert (done, caught.value.status) == (["started"], 128 + signal.SIGTERM)
+
+
+def test_without_a_signal_nothing_is_deferred_and_the_handlers_are_given_back():
+    with Interruption():
+        before = signal.getsignal(signal.SIGTERM)
+        with deferred():
+            assert signal.getsignal(signal.SIGTERM) != before
+        assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_second_signal_is_not_deferred():
+    code = """
+import os, signal
+from pipeline.interruption import deferred
+with deferred():
     os.kill(os.getpid(), signal.SIGINT)
     os.kill(os.getpid(), signal.SIGTERM)
     print("still here")

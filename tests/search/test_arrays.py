@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.arrays import read_arrays, replacing, write_arrays
+from search.arrays import read_arrays, require_shapes, write_arrays
 
 
 @pytest.mark.parametrize("kind", [Path, str])
@@ -16,16 +16,6 @@ def test_round_trip(tmp_path, kind):
     assert read["x"].tolist() == [0, 1, 2]
     assert str(read["name"]) == "ü"
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
-
-
-def test_a_failing_write_leaves_the_old_file_and_no_other(tmp_path):
-    path = tmp_path / "a"
-    path.write_bytes(b"old")
-    with pytest.raises(RuntimeError, match="stop"), replacing(path) as stream:
-        stream.write(b"new")
-        raise RuntimeError("stop")
-    assert path.read_bytes() == b"old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a"]
 
 
 @pytest.mark.parametrize("damage", ["absent", "torn", "text", "pickle", "npy", "lacks"])
@@ -52,3 +42,22 @@ def test_objects_are_never_pickled(tmp_path):
     with pytest.raises(ValueError, match="allow_pickle"):
         write_arrays(tmp_path / "a.npz", {"x": np.array([{}], dtype=object)})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"mean": np.zeros(4)}, r"weights: got <f8 of shape \(3, 2\), accepted: kind f of shape \(4, 2\)"),
+        ({"weights": np.zeros((3, 2, 1))}, "weights: got <f8 of shape"),
+        ({"weights": np.zeros((3, 2), dtype=int)}, "weights: got <i8 of shape"),
+        ({"names": np.zeros(2)}, "names: got <f8"),
+        ({"names": np.asarray("ab")}, "names: got <U2"),
+        ({"mean": np.array([1.0, np.nan, 0.0])}, "mean: got numbers that are not finite"),
+    ],
+)
+def test_arrays_that_do_not_fit_together(changes, said):
+    arrays = {"mean": np.zeros(3), "weights": np.zeros((3, 2)), "names": np.asarray(["a", "b"])}
+    shapes = {"mean": ("f", ("d",)), "weights": ("f", ("d", 2)), "names": ("U", ("n",))}
+    assert require_shapes("p", arrays, shapes) == {"d": 3, "n": 2}
+    with pytest.raises(ValueError, match=f"^p: {said}"):
+        require_shapes("p", arrays | changes, shapes)

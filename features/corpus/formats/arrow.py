@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ from typing import Any
 import pandas as pd
 
 from features.corpus.formats.bad_rows import BadRow, BadRows, CorpusError, Place, shown
-from features.corpus.formats.lines import reading
+from features.corpus.formats.lines import RATIO, UNPACKED, reading
 from features.corpus.formats.rows import NUMBERED, RowBuffer, Wanted
+from files import opened
+
+ROWS = 1_000_000  # that a file may always have
 
 
 def read_parquet(path: Path, wanted: Wanted, bad: BadRows) -> pd.DataFrame:
@@ -47,10 +51,24 @@ def opened_parquet(path: Path) -> Iterator[tuple[Any, Any]]:
         raise CorpusError(f"{path}: reading Parquet needs pyarrow: pip install mcbert[parquet]") from error
     with reading(path):
         try:
+            with opened(path, links=True) as kind:  # a named pipe would be waited at
+                n_bytes = os.fstat(kind.fileno()).st_size
             with pq.ParquetFile(path) as file:
+                _require_bounded(path, file.metadata, n_bytes)
                 yield file, file.schema_arrow
         except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter of names in the schema
             raise CorpusError(f"{path}: it cannot be read as Parquet: {error}") from error
+
+
+def _require_bounded(path: Path, metadata: Any, n_bytes: int) -> None:
+    """Refuse a file that holds far more than its size: a row of texts takes some bytes, however packed."""
+    groups = [metadata.row_group(k) for k in range(metadata.num_row_groups)]
+    unpacked, n_rows = sum(group.total_byte_size for group in groups), metadata.num_rows
+    if n_rows > max(ROWS, n_bytes) or unpacked > max(UNPACKED, RATIO * n_bytes):
+        raise CorpusError(
+            f"{path}: {n_rows:,} rows of {unpacked:,} bytes in a file of {n_bytes:,}; accepted: no more rows "
+            f"than bytes, and {RATIO} times its size"
+        )
 
 
 def frame_of(

@@ -5,13 +5,18 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import os
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from features.corpus.formats.bad_rows import CorpusError
+from files import RefusedFileError, open_file
+from files.lines import LONGEST, LongLineError, lines
 
+UNPACKED = 1 << 24  # bytes that an archive may always unpack to; as blank lines they take 10 s
+RATIO = 100  # times its size that it may beyond; texts take 3 to 10 times, at most 1,032 are possible
 BYTE_ORDER_MARK = "\ufeff"
 _UTF16 = ' (it begins like "utf-16")'
 _BEGINNINGS = {
@@ -52,13 +57,17 @@ class Lines:
         Raises
         ------
         CorpusError
-            No such file, a folder, no permission, a broken archive, or bytes that cannot be given a line.
+            No such file, a folder, a named pipe, no permission, a broken archive or one that unpacks to far
+            more than it is, a line of more than `files.lines.LONGEST` characters, or bytes that cannot be
+            given a line.
         """
         errors = "surrogateescape" if self._by_line else "strict"
         with reading(self.path):
             try:
                 with self._open() as file, io.TextIOWrapper(file, self.encoding, errors, newline="") as text:
-                    yield from self._marked(text)
+                    yield from self._marked(lines(text))
+            except LongLineError as error:
+                raise CorpusError(f"{self.path}: {error}") from error
             except UnicodeError as error:
                 raise self._broken(error) from error
 
@@ -109,9 +118,53 @@ class Lines:
         return f"corpus.encoding may name another{looks}"
 
     def _open(self) -> BinaryIO:
+        file = os.fdopen(open_file(self.path, links=True), "rb")
         if self.path.suffix.lower() == ".gz":
-            return cast(BinaryIO, gzip.open(self.path, "rb"))
-        return self.path.open("rb")
+            return cast(BinaryIO, io.BufferedReader(_Unpacked(file), 1 << 16))
+        return file
+
+
+class RowLines:
+    """Lines, as many as make a row; quoted line ends could make one of a whole file."""
+
+    def __init__(self, lines: Lines) -> None:
+        self.path, self._lines = lines.path, lines
+        self.held = 0
+        """Characters since the last row."""
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the lines; raise `CorpusError` where a row has too many characters."""
+        for number, line in enumerate(self._lines, start=1):
+            self.held += len(line)
+            if self.held > LONGEST:
+                raise CorpusError(
+                    f"{self.path}: line {number}: a row of more than {LONGEST:,} characters ends here or "
+                    "later; accepted: fewer; does a quote before it never close?"
+                )
+            yield line
+
+
+class _Unpacked(io.RawIOBase):
+    """What a gzip archive holds, as far as it is no more than `RATIO` times the archive."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._content = file, gzip.GzipFile(fileobj=file)
+        self._left = max(UNPACKED, RATIO * os.fstat(file.fileno()).st_size)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        n_bytes = self._content.readinto(buffer)
+        self._left -= n_bytes
+        if self._left < 0:
+            raise gzip.BadGzipFile(f"it unpacks to more than {RATIO} times its size; accepted: less")
+        return n_bytes
+
+    def close(self) -> None:
+        self._content.close()
+        self._file.close()
+        super().close()
 
 
 @contextlib.contextmanager
@@ -119,6 +172,8 @@ def reading(path: Path) -> Iterator[None]:
     """Turn what the file system says about `path` into one line."""
     try:
         yield
+    except RefusedFileError as error:
+        raise CorpusError(f"{path}: {error.strerror}") from error
     except FileNotFoundError as error:
         raise CorpusError(f"{path}: no such file") from error
     except IsADirectoryError as error:

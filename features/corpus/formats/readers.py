@@ -20,8 +20,9 @@ from features.corpus.formats.bad_rows import BadRow, BadRows, CorpusError, Place
 from features.corpus.formats.delimiter import DELIMITERS, header_delimiter
 from features.corpus.formats.jsonl import read_jsonl
 from features.corpus.formats.jsonl import records as jsonl_records
-from features.corpus.formats.lines import Lines
+from features.corpus.formats.lines import Lines, RowLines
 from features.corpus.formats.rows import Record, RowBuffer, Wanted, frames
+from files.lines import LONGEST
 
 Quoting = Literal["auto", "csv", "none"]
 _QUOTING: dict[str, Literal[0, 3]] = {"csv": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
@@ -153,12 +154,13 @@ def _delimited(
     widths: Literal["exact", "shorter", "longer"] = "exact",
 ) -> tuple[list[str], Iterator[Record]]:
     """Return the columns that are there and the rows, one after the other."""
-    csv.field_size_limit(sys.maxsize)  # the default, 131,072 characters, is shorter than texts people have
+    csv.field_size_limit(LONGEST)
     lines = Lines(path, form.encoding)
+    rows = RowLines(lines)
     reader = csv.reader(
-        lines, delimiter=form.delimiter, quoting=_QUOTING[form.quoting], doublequote=True, strict=True
+        rows, delimiter=form.delimiter, quoting=_QUOTING[form.quoting], doublequote=True, strict=True
     )
-    records = _records(reader, path)
+    records = _records(reader, rows)
     names = list(header) if header is not None else _header(records, lines, form)
     places = wanted.places(names, str(path))
     take = _taker(list(places.values()))
@@ -190,12 +192,12 @@ def _taker(positions: list[int]) -> Callable[[list[str]], Sequence[str]]:
     return operator.itemgetter(*positions)
 
 
-def _records(reader: Any, path: Path) -> Iterable[tuple[int, int, list[str]]]:
+def _records(reader: Any, rows: RowLines) -> Iterable[tuple[int, int, list[str]]]:
     """Yield (first physical line, last one, cells) of every record that is not blank."""
-    last = 0
+    last, path = 0, rows.path
     try:
         for cells in reader:
-            first, last = last + 1, reader.line_num
+            first, last, rows.held = last + 1, reader.line_num, 0
             if cells:
                 yield first, last, cells
     except csv.Error as error:

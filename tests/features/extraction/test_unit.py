@@ -50,7 +50,7 @@ def test_the_first_layer_that_is_not_finite(dtype, value):
 
 
 def test_a_text_on_which_the_encoder_fails_is_named(encoder_folder):
-    """An id without an embedding, such as a damaged tokenizer gives, is an IndexError of one text in a batch."""
+    """An id without an embedding, such as a damaged tokenizer gives, is an IndexError of one text."""
     unit = UnitEncoder(encoder_folder, SETTINGS)
     prepared = unit.prepare([("where is my money", ""), ("cancel it", ""), ("the order is late", "")])
     prepared.tokens[1]["input_ids"][1] = 10_000

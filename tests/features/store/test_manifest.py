@@ -139,5 +139,5 @@ def test_a_missing_file_is_named(cache, name):
 def test_an_identity_of_another_cache(make, made, cache, tmp_path):
     other = make((0, 2, 4), (4, 6, 7), seed=1).fill(tmp_path / "other")
     (cache / "identity.json").write_bytes((other / "identity.json").read_bytes())
-    with pytest.raises(StoreError, match="identity.json is not the manifest's"):
+    with pytest.raises(StoreError, match="identity.json: not the one that the manifest was written for"):
         FeatureStore.open(cache)

@@ -28,7 +28,7 @@ def test_a_spec_comes_back_from_json_whatever_else_is_there():
         ({"poolings": ()}, r"poolings: got \[\]"),
         ({"poolings": ("max", "max")}, "each once"),
         ({"poolings": ("../../max",)}, "poolings: got '../../max', accepted: small letters"),
-        ({"hidden_size": 0}, "hidden_size: got 0, accepted: 1 or more"),
+        ({"hidden_size": 0}, "hidden_size: got 0, accepted: 1 to 1048576"),
         ({"storage_dtype": "float64"}, "storage_dtype: got 'float64', accepted: float16, float32"),
     ],
 )

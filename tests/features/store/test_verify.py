@@ -90,7 +90,9 @@ def test_a_damaged_line_of_a_journal(made, cache, line):
     path = cache / "rows-000000000.journal"
     position = sum(map(len, path.read_bytes().splitlines(keepends=True)[: line - 1])) + 30
     flip(path, position)
-    assert [str(damage) for damage in verify(cache)] == ["rows-000000000.journal: the checksum differs"]
+    assert [str(damage) for damage in verify(cache)] == [
+        "rows-000000000.journal: damaged or changed, its checksum differs"
+    ]
     assert repaired(made, cache) == {3: [0], 4: [2]}.get(line, [])
     made.expect(cache)
 

@@ -145,3 +145,15 @@ def test_vectors_of_another_model_are_refused_by_what_differs(stored, changes, s
 def test_how_one_model_was_run_does_not_matter(stored):
     other = stored("w", ".parquet", name="b", device="cuda", dtype="bfloat16", tokens_per_batch=65536)
     require_one_model(StoredVectors.open(other), StoredVectors.open(stored()))
+
+
+@pytest.mark.parametrize("given", ["x", "1e15", "-1", "", "9" * 5000, "\0"])
+def test_a_row_that_is_no_number_names_file_and_row(stored, tmp_path, given):
+    path = stored()
+    ids = tmp_path / "v.ids.csv"
+    lines = ids.read_text().split("\n")
+    lines[2] = f'1,"{given}",'
+    ids.write_text("\n".join(lines))
+    with pytest.raises(ValueError, match=r"v\.ids\.csv: (row 2: column row: got|after line)") as refused:
+        list(StoredVectors.open(path).names())
+    assert len(str(refused.value)) < 300

@@ -232,7 +232,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     def refuse(*_args, **_kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.open", refuse)
+    monkeypatch.setattr("os.open", refuse)
     with pytest.raises(CorpusError, match=r"a\.csv: it cannot be read: Permission denied"):
         read_table(path, ("id", "text"))
 

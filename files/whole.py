@@ -1,6 +1,6 @@
 """Files that are whole or absent: written beside the target, then renamed onto it; and their checksums.
 
-python -m pytest tests/results/test_files.py
+python -m pytest tests/files/test_whole.py
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+from files.opening import open_file, opened
 
 
 def write_text(path: Path, text: str) -> None:
@@ -38,8 +40,15 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def writing_beside(path: Path) -> Iterator[BinaryIO]:
+def writing_beside(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
     """Give a file that takes the name of `path` when the block ends, and is gone when it fails.
+
+    A link that has the name of `path` is replaced, not followed.
+
+    Parameters
+    ----------
+    mode : int
+        Permissions of the file, as far as the umask leaves them.
 
     Raises
     ------
@@ -48,7 +57,9 @@ def writing_beside(path: Path) -> Iterator[BinaryIO]:
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with beside.open("wb") as file:
+        beside.unlink(missing_ok=True)  # of a process that had the same number
+        number = open_file(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(number, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -63,6 +74,6 @@ def writing_beside(path: Path) -> Iterator[BinaryIO]:
 
 
 def sha256(path: Path) -> str:
-    """Give the SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
+    """Give the SHA-256 of a file's bytes, in hexadecimal; the file may be one that a link leads to."""
+    with opened(path, links=True) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

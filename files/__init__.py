@@ -1,0 +1,19 @@
+"""Files: opened without following links, read within bounds, written whole or not at all.
+
+python -m pytest tests/files
+"""
+
+from files.opening import RefusedFileError, open_file, opened, read_bytes, require_own
+from files.whole import sha256, write_bytes, write_text, writing_beside
+
+__all__ = [
+    "RefusedFileError",
+    "open_file",
+    "opened",
+    "read_bytes",
+    "require_own",
+    "sha256",
+    "write_bytes",
+    "write_text",
+    "writing_beside",
+]

@@ -1,0 +1,106 @@
+"""Tables that somebody sent: each is read, or refused in one line, in bounded time and memory."""
+
+import gzip
+import os
+import resource
+
+import pytest
+
+from features.corpus.formats.bad_rows import CorpusError
+from features.corpus.formats.readers import read_table, stream_table
+from files.lines import LONGEST
+
+HEADER = b"id,text\n"
+
+
+def read(path):
+    return read_table(path, ("id", "text"))
+
+
+def streamed(path):
+    return list(stream_table(path, ("id", "text"), size=100))
+
+
+@pytest.fixture(params=[read, streamed], ids=["read", "streamed"])
+def reader(request):
+    return request.param
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.parquet", "a.csv.gz"])
+def test_nobody_waits_at_a_named_pipe(reader, name, tmp_path):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(CorpusError, match=f"{name}: it is a named pipe; accepted: a file"):
+        reader(tmp_path / name)
+
+
+def test_a_link_to_a_table_is_the_table(reader, tmp_path):
+    (tmp_path / "data").write_bytes(HEADER + b"1,a\n")
+    (tmp_path / "a.csv").symlink_to(tmp_path / "data")
+    assert len(reader(tmp_path / "a.csv")) == 1
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.csv.gz"])
+def test_a_line_without_end(reader, name, tmp_path):
+    """300 MB take no more memory than the longest line that is accepted does."""
+    path = tmp_path / name
+    start = b'{"id": "1", "text": "' if name == "a.jsonl" else HEADER + b"1,"
+    with gzip.open(path, "wb", compresslevel=1) if name.endswith("gz") else path.open("wb") as file:
+        file.write(start)
+        for _ in range(300):
+            file.write(b"x" * 1_000_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    number = 1 if name == "a.jsonl" else 2
+    with pytest.raises(CorpusError, match=f"{name}: line {number}: more than 16,777,216 characters"):
+        reader(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150_000  # kB
+
+
+def test_a_header_without_end(reader, tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"id,text" * 10_000_000)
+    with pytest.raises(CorpusError, match="a.csv: line 1: more than 16,777,216 characters"):
+        reader(tmp_path / "a.csv")
+
+
+def test_a_quote_that_never_closes_in_a_large_file(reader, tmp_path):
+    (tmp_path / "a.csv").write_bytes(HEADER + b'1,"a\n' + b"2,some text\n" * 3_000_000)
+    with pytest.raises(CorpusError, match="(?s)a.csv: line [0-9]+: .*(never close|field limit)"):
+        reader(tmp_path / "a.csv")
+
+
+def test_a_row_of_many_quoted_line_ends(reader, tmp_path):
+    (tmp_path / "a.csv").write_bytes(HEADER + b'"\n",' * 6_000_000 + b"\n")
+    with pytest.raises(CorpusError, match="a row of more than 16,777,216 characters"):
+        reader(tmp_path / "a.csv")
+
+
+def test_many_long_rows_are_many_rows(reader, tmp_path):
+    text = b"y" * (LONGEST // 3)
+    (tmp_path / "a.csv").write_bytes(HEADER + b"".join(b"%d,%b\n" % (k, text) for k in range(5)))
+    assert len(reader(tmp_path / "a.csv")) in (1, 5)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("line", [b"\n" * 16, b"1,some text\n", bytes(64)], ids=["blank", "rows", "one line"])
+def test_an_archive_that_unpacks_without_end(reader, line, tmp_path):
+    with gzip.open(tmp_path / "a.csv.gz", "wb", compresslevel=6) as file:
+        file.write(HEADER)
+        block = line * ((1 << 20) // len(line))
+        for _ in range(20):
+            file.write(block)
+    with pytest.raises(
+        CorpusError, match="a.csv.gz: (the gzip archive is broken: it unpacks to|line 2: more)"
+    ):
+        reader(tmp_path / "a.csv.gz")
+
+
+def test_a_parquet_file_of_more_rows_than_bytes(reader, tmp_path):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    table = pa.table({"id": pa.array(["1"]), "text": pa.array(["a"])})
+    with pq.ParquetWriter(tmp_path / "a.parquet", table.schema) as writer:
+        same = pa.table({name: [value] * 1_100_000 for name, value in (("id", "1"), ("text", "a"))})
+        writer.write_table(same, row_group_size=1_100_000)
+    with pytest.raises(
+        CorpusError, match="a.parquet: 1,100,000 rows of .* in a file of .*; accepted: no more rows"
+    ):
+        reader(tmp_path / "a.parquet")
