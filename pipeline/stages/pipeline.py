@@ -1,7 +1,8 @@
 """The stages, wired: each reads one artifact, writes the next, and runs the earlier ones that are missing.
 
 prepare -> texts.csv -> extract -> cache/<digest>/ -> gridsearch -> winner.json, gridsearch.csv -> finetune
--> finetune.csv, table1.csv, models/ -> report -> report.html
+-> finetune.csv, table1.csv, models/
+what is there of these -> report -> report.html
 Tatoeba pairs -> retrieval -> cache/<digest>/, tatoeba.csv
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -217,18 +219,31 @@ class Pipeline(Workspace):
         return [name for name in names if (self.run.folder / name).is_file()]  # no table1 without test texts
 
     def report(self) -> None:
-        """Test the conclusions and draw report.html from the CSVs there, running the earlier stages first."""
-        self.finetune()
+        """Test the conclusions and draw report.html from the CSVs that are there; no other stage is run.
+
+        Raises
+        ------
+        ValueError
+            There are none.
+        """
         files = {
             name: sha256(self.run.folder / name) for name in TABLES if (self.run.folder / name).is_file()
         }
-        self.run.stage("report", {"version": __version__, "files": files}, self._report, replace=True)
+        if not files:
+            raise ValueError(
+                f"{self.run.folder}: nothing to report yet; run gridsearch or finetune first, with the same "
+                "--config and --run"
+            )
+        from pipeline.stages.conclusions import stamp_of
 
-    def _report(self) -> list[str]:
+        stamp, inputs = stamp_of(self.run.folder, self.stamp), {"version": __version__, "files": files}
+        self.run.stage("report", inputs, lambda: self._report(stamp), replace=True)
+
+    def _report(self, stamp: Mapping[str, str]) -> list[str]:
         from pipeline.stages.conclusions import write_conclusions
         from results.report.report import build
 
-        tested = write_conclusions(self.run.folder, self.stamp)
+        tested = write_conclusions(self.run.folder, stamp)
         drawn = build(self.run.folder, figures=True)
         return [tested.name, *(path.relative_to(self.run.folder).as_posix() for path in drawn)]
 

@@ -62,8 +62,9 @@ def one_line(capsys):
 
 
 @pytest.mark.slow
-def test_report_runs_every_stage_once_and_its_tables_validate(project, capsys, caplog):
-    assert run("report", "--config", "mine.toml", "finetune.freeze={1 = [1]}", "gridsearch.top=3") == 0
+def test_finetune_runs_every_stage_once_and_the_reported_tables_validate(project, capsys, caplog):
+    assert run("finetune", "--config", "mine.toml", "finetune.freeze={1 = [1]}", "gridsearch.top=3") == 0
+    assert run("report", "--config", "mine.toml", "gridsearch.top=3") == 0
     folder = project / "results/runs/mine"
     grid = pd.read_csv(folder / "gridsearch.csv")
     assert len(grid) == 7 * 3 * 5
@@ -76,6 +77,7 @@ def test_report_runs_every_stage_once_and_its_tables_validate(project, capsys, c
     assert run("validate", str(folder)) == 0
     assert "0 problems" in capsys.readouterr().out
     before = {p: p.stat().st_mtime_ns for p in folder.glob("*.csv")}
+    assert run("finetune", "--config", "mine.toml", "gridsearch.top=3") == 0
     assert run("report", "--config", "mine.toml", "gridsearch.top=3") == 0
     assert {p: p.stat().st_mtime_ns for p in folder.glob("*.csv")} == before
 
@@ -93,7 +95,7 @@ def test_report_runs_every_stage_once_and_its_tables_validate(project, capsys, c
             {"scheduler": "tcp://10.0.0.7:8786", "plain_tcp": True},
         ),
         (
-            ["report", "--scheduler", "tls://h:1", "--tls-ca", "a", "--tls-cert", "b", "--tls-key", "c"],
+            ["knobs", "--scheduler", "tls://h:1", "--tls-ca", "a", "--tls-cert", "b", "--tls-key", "c"],
             {"scheduler": "tls://h:1", "tls_ca": "a", "tls_cert": "b", "tls_key": "c"},
         ),
     ],
@@ -102,11 +104,39 @@ def test_options_stand_for_settings_of_the_cluster(args, settings):
     assert _config(build_parser().parse_args(args)).cluster == ClusterSettings(**settings)
 
 
-@pytest.mark.parametrize("option", ["--dask", "--retry-errors"])
-def test_a_stage_has_no_option_that_would_do_nothing(option, capsys):
+@pytest.mark.parametrize(
+    ("stage", "option"), [("extract", "--dask"), ("extract", "--retry-errors"), ("report", "--workers=2")]
+)
+def test_a_stage_has_no_option_that_would_do_nothing(stage, option, capsys):
     with pytest.raises(SystemExit):
-        build_parser().parse_args(["extract", option])
+        build_parser().parse_args([stage, option])
     assert f"unrecognized arguments: {option}" in capsys.readouterr().err
+
+
+def test_report_of_nothing_says_what_to_run_first(project, capsys):
+    assert run("report", "--config", "mine.toml") == 2
+    assert "results/runs/mine: nothing to report yet; run gridsearch or finetune first" in one_line(capsys)
+    assert not (project / "results").exists()
+
+
+def test_report_shows_a_search_alone_and_trains_nothing(project, capsys):
+    budget = ["gridsearch.layers=[4]", "gridsearch.poolings=['mean']", "gridsearch.top=3"]
+    assert run("gridsearch", "--config", "mine.toml", *budget) == 0
+    folder = project / "results/runs/mine"
+    digest = pd.read_csv(folder / "gridsearch.csv")["config_digest"].unique().tolist()
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    assert run("report", "--config", "mine.toml", *budget) == 0
+    assert "configuration" not in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert not (folder / "finetune.csv").exists()
+    page = (folder / "report.html").read_text()
+    assert "Not run: finetune.csv is absent." in page
+    assert all(f'<section id="{name}"' in page for name in ("conclusions", "search", "protocols", "corpus"))
+    assert (
+        run("report", "--config", "mine.toml") == 0
+    )  # another configuration: what is there stays what it is
+    assert f"the results of configuration {digest[0]} are shown as they are" in capsys.readouterr().err
+    assert pd.read_csv(folder / "conclusions.csv")["config_digest"].unique().tolist() == digest
 
 
 def test_a_lost_cluster_is_one_line_and_status_1(monkeypatch, capsys):
@@ -273,6 +303,7 @@ def test_a_corpus_without_test_rows_is_searched_and_trained(project):
     frame = pd.read_csv("texts.csv")
     frame[frame["split"] != "test"].to_csv("texts.csv", index=False)
     overrides = ["gridsearch.layers=[4]", "finetune.systems=['baseline', 'mcbert']", "finetune.freeze={}"]
+    assert run("finetune", "--config", "mine.toml", *overrides) == 0
     assert run("report", "--config", "mine.toml", *overrides) == 0
     folder = project / "results/runs/mine"
     assert not (folder / "table1.csv").exists()
