@@ -29,6 +29,8 @@ _PAIRED_TESTS = (
 )  # fmt: skip
 _LOW = share("low", "lower end of the paired 95% bootstrap interval of `score`")
 _HIGH = share("high", "upper end of it")
+STANDINGS = ("better", "tied", "worse")
+"""What one of the best candidates may be beside the winner."""
 
 SCORES = Table(
     file_name="scores.csv",
@@ -76,11 +78,11 @@ TOP = Table(
         difference("versus_winner_low", "lower end of the paired 95% bootstrap interval of that difference"),
         difference("versus_winner_high", "upper end of it"),
         *_PAIRED_TESTS,
-        Column(
-            name="tied",
-            dtype="bool",
-            meaning="whether chance alone may explain the difference from the winner: `p_holm` is at least "
-            "0.05",
+        text(
+            "standing",
+            "beside the winner: better or worse where chance alone does not explain the difference (`p_holm` "
+            "is below 0.05), else tied, as the winner is with itself",
+            STANDINGS,
         ),
         SEED,
         *stamp(),
@@ -88,11 +90,10 @@ TOP = Table(
     sums=over_targets(
         "one of the best candidates and a split",
         _N_TEXTS_OF_ALL,
-        Column(
-            name="tied",
-            dtype="bool",
-            meaning="whether chance alone may explain the difference from the winner: the interval of "
-            "`versus_winner` holds 0",
+        text(
+            "standing",
+            "beside the winner: better or worse where the interval of `versus_winner` excludes 0, else tied",
+            STANDINGS,
         ),
         without=tuple(column.name for column in _PAIRED_TESTS),
     ),

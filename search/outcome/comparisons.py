@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from results.schema.comparisons import STANDINGS
 from results.statistics import Interval, holm, mcnemar
 from search.outcome.effects import Effect
 from search.outcome.intervals import Sample, intervals, one_each
@@ -49,7 +50,7 @@ def top_rows(sample: Sample, top: int) -> list[Row]:
             **facts[name],
             **_ends("score", found[at][name]),
             **_ends("versus_winner", found[n + at][name]),
-            **_verdict(found[n + at][name], tests.get((at, name)), is_winner=at == 0),
+            **_verdict(found[n + at][name], tests.get((at, name))),
         }
         for at in range(n)
         for name in sample.names
@@ -125,12 +126,21 @@ def _ends(name: str, interval: Interval) -> Row:
     return {name: interval.difference, f"{prefix}low": interval.low, f"{prefix}high": interval.high}
 
 
-def _verdict(difference: Interval, test: Row | None, *, is_winner: bool) -> Row:
-    """Tell whether chance may explain the difference: by p_holm in a language, by the interval for `mean`."""
+def _verdict(difference: Interval, test: Row | None) -> Row:
+    """Tell whether chance may explain the difference: by p_holm in a language, by the interval for `mean`.
+
+    The winner has no test; its difference to itself is 0, and so are the interval's ends.
+    """
     if test is not None:
-        return {**test, "tied": test["p_holm"] >= ALPHA}
+        sign = test["n_only_candidate"] - test["n_only_winner"] if test["p_holm"] < ALPHA else 0
+        return {**test, "standing": _standing(sign)}
     nothing: Row = {"n_only_candidate": None, "n_only_winner": None, "p_value": None, "p_holm": None}
-    return {**nothing, "tied": is_winner or difference.low <= 0 <= difference.high}
+    return {**nothing, "standing": _standing((difference.low > 0) - (difference.high < 0))}
+
+
+def _standing(sign: int) -> str:
+    better, tied, worse = STANDINGS
+    return better if sign > 0 else worse if sign < 0 else tied
 
 
 def _against_winner(sample: Sample, n: int) -> dict[tuple[int, str], Row]:

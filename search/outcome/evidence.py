@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from results import overall
-from results.chance import near_chance
+from results.chance import near_chance, standings, told
 from results.columns import Table
 from results.schema import EFFECTS, MEAN, PROTOCOL_CHOICES, SCORES, TOP
 from search.fitting.kernels import Ints, Rows
@@ -58,6 +58,7 @@ def write_evidence(outcome: Outcome, ranking: Ranking, rows: Rows, out: Path) ->
     _write(TOP, top.assign(protocol=protocol), outcome, out)
     _write(EFFECTS, sizes, outcome, out)
     _write(PROTOCOL_CHOICES, price.assign(used=price["protocol"] == protocol), outcome, out)
+    _tell(top, MEAN if MEAN in set(top["language"]) else outcome.languages[0])
     _warn(near_chance(top, outcome.languages[0]))
 
 
@@ -128,6 +129,15 @@ def _write(table: Table, frame: pd.DataFrame, outcome: Outcome, out: Path) -> No
 
 def _first(ranking: Ranking) -> str | None:
     return ranking[0][0].id if ranking else None
+
+
+def _tell(top: pd.DataFrame, language: str) -> None:
+    """Say how the best stand beside the winner, in each split."""
+    n_others = int(top["rank"].max()) - 1
+    rows = top[top["language"] == language]
+    by_split = [f"on {split} {told(standings(part))}" for split, part in rows.groupby("split", sort=False)]
+    if n_others:
+        LOG.info("gridsearch: the next %d beside the winner: %s", n_others, "; ".join(by_split))
 
 
 def _warn(near: pd.DataFrame) -> None:
