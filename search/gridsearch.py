@@ -87,7 +87,7 @@ def gridsearch(
     """
     start = time.perf_counter()
     cache, corpus = FeatureStore.open(store), Examples.read(examples)
-    languages = check(settings, cache, corpus, examples)
+    settings, languages = check(settings, cache, corpus, examples)
     source = Source(
         store=store.resolve(),  # a worker may run in another folder
         examples=examples.resolve(),
@@ -152,7 +152,7 @@ def tasks_left(
 def _places(outcome: Outcome, space: Space, sets: Sequence[FeatureSet]) -> dict[FeatureSet, Place]:
     """Return the places of feature sets that have rows; see `search.mixed`."""
     candidates = [candidate for feature_set in sets for candidate in space.models(*feature_set)]
-    return places(replace(outcome, candidates=candidates).ranking(outcome.settings.protocol))
+    return places(replace(outcome, candidates=candidates).ranking(outcome.protocol))
 
 
 def _identity(
@@ -181,7 +181,7 @@ def _finish(outcome: Outcome, source: Source, store_digest: str, out: Path) -> N
     """Choose, and write everything; winner.json comes last and means that the rest is there."""
     (out / "winner.json").unlink(missing_ok=True)
     failed = [row for row in outcome.rows.values() if row["status"] == "error"]
-    ranking = outcome.ranking(outcome.settings.protocol)
+    ranking = outcome.ranking(outcome.protocol)
     artifacts.write_gridsearch(outcome, ranking, out / "gridsearch.csv")
     if not ranking:
         raise ValueError(
@@ -193,7 +193,7 @@ def _finish(outcome: Outcome, source: Source, store_digest: str, out: Path) -> N
     winner, score = ranking[0]
     probe = _write_winner_outputs(outcome, winner, source, out)
     artifacts.write_winner(outcome, winner, store_digest=store_digest, probe=probe, path=out / "winner.json")
-    LOG.info("gridsearch: winner %s by %s, score %s", winner.id, outcome.settings.protocol, score)
+    LOG.info("gridsearch: winner %s by %s, score %s", winner.id, outcome.protocol, score)
     if failed:
         LOG.warning("gridsearch: %d candidates failed, for example: %s", len(failed), failed[0]["message"])
 

@@ -10,6 +10,8 @@ from search.fitting.factories import Factory, classifier, require_name, seed_par
 
 Protocol = Literal["source-dev", "target-dev", "last"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+Chosen = Literal["auto", "source-dev", "target-dev", "last"]
+AUTO: Literal["auto"] = "auto"
 POOLINGS = ("max", "mean", "cls")
 Mixed = Literal["none", "greedy", "beam"]
 MIXED: tuple[Mixed, ...] = get_args(Mixed)
@@ -51,8 +53,9 @@ class GridsearchSettings:
     """Most candidates scored, those of earlier runs included; 0 for all."""
     budget_seconds: float = 0.0
     """Seconds after which no more candidates are started in this run; 0 for no limit."""
-    protocol: Protocol = "target-dev"
-    """How the winner is chosen: source-dev, target-dev or last (`search.choose`)."""
+    protocol: Chosen = AUTO
+    """How the winner is chosen: source-dev, target-dev or last (`search.choose`). auto: target-dev where all
+    target languages have labelled dev texts, else source-dev, which is said before anything is extracted."""
     top: int = 20
     """Best candidates whose confusion matrices are written."""
     target_languages: tuple[str, ...] = ()
@@ -70,7 +73,7 @@ class GridsearchSettings:
         for name, items, accepted in (
             ("poolings", self.poolings, POOLINGS),
             ("classifiers", self.classifiers, (*CLASSIFIERS, *self.factories)),
-            ("protocol", (self.protocol,), PROTOCOLS),
+            ("protocol", (self.protocol,), get_args(Chosen)),
             ("mixed", (self.mixed,), MIXED),
         ):
             for item in items:

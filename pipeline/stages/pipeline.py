@@ -11,8 +11,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Mapping
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 from pipeline._version import __version__
 from pipeline.cluster import kept_executor, training_executor
@@ -34,6 +34,9 @@ from results.schema import (
     TATOEBA,
     TOP,
 )
+
+if TYPE_CHECKING:
+    from search.space import GridsearchSettings
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +89,9 @@ class Pipeline(Workspace):
     def extract(self) -> None:
         """Make sure that the feature cache of the corpus is there and whole; write corpus.csv."""
         self.prepare()
+        self._extracted()
+
+    def _extracted(self) -> None:
         inputs = {
             "extract": dataclasses.asdict(self.config.extract),
             "encoder": self.encoder_inputs,
@@ -114,8 +120,10 @@ class Pipeline(Workspace):
 
     def gridsearch(self) -> None:
         """Search layer subset x pooling x classifier over the cache."""
-        self.extract()
-        settings = dataclasses.asdict(self.config.gridsearch)
+        self.prepare()
+        searched = self._settled()
+        self._extracted()
+        settings = dataclasses.asdict(searched)
         inputs = {
             "budget": {name: settings.pop(name) for name in ("budget", "budget_seconds")},
             "gridsearch": settings,
@@ -123,7 +131,22 @@ class Pipeline(Workspace):
             "texts": sha256(self.texts),
         }
         again = self.config.cluster.retry_errors
-        self.run.stage("gridsearch", inputs, self._gridsearch, replace=("budget",), again=again)
+        work = partial(self._gridsearch, searched)
+        self.run.stage("gridsearch", inputs, work, replace=("budget",), again=again)
+
+    def _settled(self) -> GridsearchSettings:
+        """Return what to search, the protocol settled by the texts, so that nothing is encoded in vain."""
+        from results.schema import TEXTS
+        from results.stream import Rows
+        from search.protocol import scored, settled
+
+        source, settings = self.config.corpus.source_language, self.config.gridsearch
+        found = set(Rows(TEXTS, self.texts, ("split", "language")))
+        targets = sorted({language for _, language in found} - {source})
+        languages = scored(settings, (source, *targets))
+        return settled(
+            settings, languages, {name for split, name in found if split == "dev"}, str(self.texts)
+        )
 
     def searched(self) -> None:
         """Make sure of a search for the stages after it: the run's own, as far as its budget took it."""
@@ -139,7 +162,7 @@ class Pipeline(Workspace):
             self.config = dataclasses.replace(self.config, gridsearch=settings)
         self.gridsearch()
 
-    def _gridsearch(self) -> list[str]:
+    def _gridsearch(self, settings: GridsearchSettings) -> list[str]:
         from features.store.ledger import retry_errors
         from pipeline.commands.caches import open_cache
         from search import examples
@@ -163,7 +186,7 @@ class Pipeline(Workspace):
             log.info("gridsearch: %d candidates failed earlier and are run again", n_failed)
         with kept_executor(self.config.cluster) as execute:
             gridsearch(
-                self.config.gridsearch,
+                settings,
                 store=self.cache_folder(),
                 examples=path,
                 out=self.run.folder,

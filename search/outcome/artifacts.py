@@ -52,6 +52,13 @@ class Outcome:
     languages: tuple[str, ...]
     stamp: Mapping[str, object]
 
+    @property
+    def protocol(self) -> Protocol:
+        """How the winner is chosen."""
+        if self.settings.protocol == "auto":
+            raise ValueError("gridsearch.protocol: got 'auto', which search.protocol.settled replaces")
+        return self.settings.protocol
+
     def matrices(self, candidate: Candidate, split: str) -> dict[str, Ints]:
         """Return a candidate's confusion matrices of one split by language; empty if it failed."""
         n_classes = len(self.examples.labels)
@@ -100,7 +107,7 @@ def write_gridsearch(outcome: Outcome, ranking: Ranking, path: Path) -> None:
             **_describe(candidate),
             "n_layers": len(candidate.layers),
             "seed": candidate.seed,
-            "protocol": outcome.settings.protocol,
+            "protocol": outcome.protocol,
             "score": score,
         }
         for split in ("dev", "test"):
@@ -123,7 +130,7 @@ def write_confusion(outcome: Outcome, ranking: Ranking, path: Path) -> None:
         {
             "candidate_id": candidate.id,
             "rank": place,
-            "protocol": outcome.settings.protocol,
+            "protocol": outcome.protocol,
             "language": language,
             "split": split,
             "label": labels[true],
@@ -156,7 +163,7 @@ def write_predictions(outcome: Outcome, predicted: Ints, rows: Rows, path: Path,
             "split": examples.split[at].astype(object),
             "label": labels[rows.scored_y],
             "predicted": labels[predicted[rows.scored_text]],
-            "protocol": outcome.settings.protocol,
+            "protocol": outcome.protocol,
         }
     )
     write(PREDICTIONS, frame.assign(**dict[str, Any](outcome.stamp)), path)
@@ -172,13 +179,13 @@ def write_winner(
         "layers": list(winner.layers),
         "params": dict(winner.params),
         "seed": winner.seed,
-        "protocol": outcome.settings.protocol,
+        "protocol": outcome.protocol,
         "labels": list(outcome.examples.labels),
         "source_language": outcome.languages[0],
         "target_languages": list(outcome.languages[1:]),
         "store": store_digest,
         "probe": probe,
-        "scores": chosen[outcome.settings.protocol],
+        "scores": chosen[outcome.protocol],
         "by_protocol": chosen,
         **outcome.stamp,
     }

@@ -47,7 +47,7 @@ def write_evidence(outcome: Outcome, ranking: Ranking, rows: Rows, out: Path) ->
     predictions.save(out / "predictions.npz")
     _write(SCORES, score_table(outcome, candidates), outcome, out)
     samples = [sample for split in SPLITS if (sample := Sample.of(predictions, split)) is not None]
-    protocol, found = outcome.settings.protocol, effects(candidates)
+    protocol, found = outcome.protocol, effects(candidates)
     chosen: dict[str, str | None] = {name: _first(outcome.ranking(name)) for name in PROTOCOLS}
     with one_thread():  # the last digits of a sum must not depend on how many processors there are
         top = pd.DataFrame([row for sample in samples for row in top_rows(sample, outcome.settings.top)])
@@ -94,7 +94,7 @@ def score_table(outcome: Outcome, candidates: Sequence[Candidate]) -> pd.DataFra
             frame.assign(
                 candidate_id=[candidate.id for candidate in candidates],
                 seed=[candidate.seed for candidate in candidates],
-                protocol=outcome.settings.protocol,
+                protocol=outcome.protocol,
             )
             for frame in parts
         ]

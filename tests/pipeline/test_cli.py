@@ -113,6 +113,46 @@ def test_a_stage_has_no_option_that_would_do_nothing(stage, option, capsys):
     assert f"unrecognized arguments: {option}" in capsys.readouterr().err
 
 
+def english(project, split="train"):
+    """Leave no labelled German text that a choice could look at."""
+    frame = pd.read_csv("texts.csv")
+    frame[frame["language"].eq("en") | frame["split"].eq(split)].to_csv("texts.csv", index=False)
+
+
+@pytest.mark.parametrize("kept", ["train", "test"])
+def test_without_labelled_target_dev_texts_the_source_chooses_and_every_row_says_so(project, kept, capsys):
+    english(project, kept)
+    search = ["gridsearch.layers=[4]", "gridsearch.poolings=['mean']"]
+    training = ["finetune.systems=['mcbert']", "finetune.epochs=1", "finetune.freeze={}"]
+    assert run("finetune", "--config", "mine.toml", *search, *training) == 0
+    said = capsys.readouterr().err
+    line = "so en dev labels alone choose: source-dev"
+    assert said.count(line) == 1
+    assert said.index(line) < said.index("extract:")
+    folder = project / "results/runs/mine"
+    assert json.loads((folder / "winner.json").read_text())["protocol"] == "source-dev"
+    for name in ("gridsearch", "confusion", "top", "finetune", "table1", "predictions_gridsearch"):
+        rows = pd.read_csv(folder / f"{name}.csv")
+        rows = rows[rows["source"] == "measured"] if "source" in rows else rows
+        assert set(rows["protocol"]) == {"source-dev"}, name
+    assert run("report", "--config", "mine.toml", *search, *training) == 0
+    assert '<span class="tag">source-dev</span>' in (folder / "report.html").read_text()
+    assert run("export", "--config", "mine.toml", *search, *training) == 0
+    assert "source-dev" in (folder / "models/probe/README.md").read_text()
+    # naming it makes no other search
+    assert (
+        run("gridsearch", "--config", "mine.toml", *search, *training, "gridsearch.protocol=source-dev") == 0
+    )
+    assert "gridsearch: up to date" in capsys.readouterr().err
+
+
+def test_target_dev_without_its_labels_is_one_line_before_anything_is_extracted(project, capsys):
+    english(project)
+    assert run("gridsearch", "--config", "mine.toml", "gridsearch.protocol=target-dev") == 2
+    assert "gridsearch.protocol: got 'target-dev' with no language but 'en' in results" in one_line(capsys)
+    assert not (project / "cache").exists()
+
+
 def test_report_of_nothing_says_what_to_run_first(project, capsys):
     assert run("report", "--config", "mine.toml") == 2
     assert "results/runs/mine: nothing to report yet; run gridsearch or finetune first" in one_line(capsys)
