@@ -31,6 +31,7 @@ from search.outcome import artifacts
 from search.outcome.artifacts import Outcome
 from search.outcome.evidence import write_evidence
 from search.rounds import Rounds
+from search.sampling import coverage, described
 from search.space import Candidate, FeatureSet, GridsearchSettings, Space
 from search.task import Task, Unreadable, error_rows, fit, one_thread, run
 
@@ -115,18 +116,29 @@ def gridsearch(
             step = f"gridsearch, mixed step {number}" if number else "gridsearch"
             _keep(track(finished, len(tasks), f"{step} (feature sets)", best.note), ledger, best)
     scored = [candidate for candidate in rounds.planned if candidate.id in ledger.rows]
-    if rounds.cut:
-        whole = max(len(space), len(rounds.planned))
-        more = "" if settings.mixed == "none" else " and the steps of the mixed search"
-        LOG.warning("gridsearch: the budget is spent: %d of %d candidates%s", len(scored), whole, more)
+    tried = _tell_untried(settings, scored, space) if rounds.cut else None
     if not scored:
         raise ValueError(
             f"gridsearch.budget_seconds: no candidate was scored in {settings.budget_seconds:g} s, "
             "accepted: more seconds"
         )
-    _finish(replace(outcome, candidates=scored), source, cache.digest, out)
+    _finish(replace(outcome, candidates=scored, tried=tried), source, cache.digest, out)
     seconds = time.perf_counter() - start
     LOG.info("gridsearch: %d candidates in %.1f s", len(ledger.rows) - known, seconds)
+
+
+def _tell_untried(
+    settings: GridsearchSettings, scored: Sequence[Candidate], space: Space
+) -> dict[str, Any] | None:
+    """Warn of what the budget left out; return how much was tried, None where it was all of one pooling."""
+    everything = list(dict.fromkeys([*space, *scored]))  # the steps of a mixed search have others
+    counts = coverage(scored, everything)
+    more = "" if settings.mixed == "none" else " and the steps of the mixed search"
+    LOG.warning("gridsearch: the budget is spent: %d of %d candidates%s", counts["n"], counts["of"], more)
+    if counts["n"] == counts["of"]:
+        return None
+    LOG.warning("gridsearch: a sample, nothing is concluded from it; tried: %s", described(counts))
+    return counts
 
 
 def _keep(finished: Iterable[Triple], ledger: Ledger, best: Best) -> None:

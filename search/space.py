@@ -40,7 +40,8 @@ class GridsearchSettings:
     factories: dict[str, str] = field(default_factory=dict)
     """The user's own classifiers: name = "module:callable", code that is run (`search.fitting.factories`)."""
     seeds: tuple[int, ...] = (0,)
-    """Each a candidate of the classifiers that draw random numbers; others have one, with the first."""
+    """Each a candidate of the classifiers that draw random numbers; others have one, with the first, which
+    draws the sample of a budget, too."""
     max_layers: int = 0
     """Largest subset of layers; 0 for all sizes."""
     mixed: Mixed = "none"
@@ -50,7 +51,7 @@ class GridsearchSettings:
     mixed_steps: int = 8
     """Most steps of the mixed search; greedy: a block added and one removed, beam: a block added."""
     budget: int = 0
-    """Most candidates scored, those of earlier runs included; 0 for all."""
+    """Most candidates scored, those of earlier runs included: a sample of all (docs/search.md); 0 for all."""
     budget_seconds: float = 0.0
     """Seconds after which no more candidates are started in this run; 0 for no limit."""
     protocol: Chosen = AUTO
@@ -213,8 +214,7 @@ class Space:
     """All candidates of one pooling: sized, iterated pooling by pooling, then by subset, then by classifier.
 
     Poolings come outermost because a worker holds the kernels of one; subsets come by size, then by their
-    layers. Under a budget sizes come outermost, so that what is left out are the largest subsets of all
-    poolings and not a whole pooling. Within a feature set: classifier, parameters, seed.
+    layers. Within a feature set: classifier, parameters, seed. On a budget `search.sampling` takes some.
     """
 
     def __init__(self, settings: GridsearchSettings) -> None:
@@ -238,10 +238,7 @@ class Space:
         """Yield every (layers, pooling)."""
         settings = self._settings
         sizes = range(1, (settings.max_layers or len(settings.layers)) + 1)
-        parts = list(itertools.product(settings.poolings, sizes))
-        if settings.budget or settings.budget_seconds:
-            parts.sort(key=lambda part: part[1])
-        for pooling, size in parts:
+        for pooling, size in itertools.product(settings.poolings, sizes):
             for layers in itertools.combinations(settings.layers, size):
                 yield layers, pooling
 

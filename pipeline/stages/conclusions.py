@@ -68,7 +68,10 @@ def write_conclusions(folder: Path, stamp: Mapping[str, str]) -> Path:
     run = read_run(folder)
     path = folder / "predictions.npz"
     compare = comparer(Predictions.load(path)) if path.is_file() else _nothing
-    rows = conclude(run.tables, run.source_language, compare)
+    sample = ""
+    if run.tried:
+        sample = f"a budget let the search try {run.tried['n']:,} of {run.tried['of']:,} candidates, a sample"
+    rows = conclude(run.tables, run.source_language, compare, sample=sample)
     write(CONCLUSIONS, rows.assign(**stamp), target)
     return target
 

@@ -43,6 +43,8 @@ class Outcome:
         Those scored, the source first.
     stamp : mapping
         Columns of every row.
+    tried : mapping or None
+        How much of what there is to try a budget let the search try (`search.sampling.coverage`); None: all.
     """
 
     settings: GridsearchSettings
@@ -51,6 +53,7 @@ class Outcome:
     examples: Examples
     languages: tuple[str, ...]
     stamp: Mapping[str, object]
+    tried: Mapping[str, Any] | None = None
 
     @property
     def protocol(self) -> Protocol:
@@ -187,6 +190,7 @@ def write_winner(
         "probe": probe,
         "scores": chosen[outcome.protocol],
         "by_protocol": chosen,
+        "tried": outcome.tried,
         **outcome.stamp,
     }
     with replacing(path) as stream:
