@@ -97,7 +97,10 @@ def gridsearch(
     )
     space = Space(settings)
     with Ledger(out / "gridsearch.jsonl", _identity(settings, cache, corpus, languages)) as ledger:
-        known, best = len(ledger.rows), Best(languages, len(corpus.labels), ledger.rows.values())
+        known, best = (
+            len(ledger.rows),
+            Best(languages, len(corpus.labels), ledger.rows.values(), metric=settings.metric),
+        )
         LOG.info(
             "gridsearch: %d candidates, %d of them known, %d languages", len(space), known, len(languages)
         )
@@ -205,7 +208,9 @@ def _finish(outcome: Outcome, source: Source, store_digest: str, out: Path) -> N
     winner, score = ranking[0]
     probe = _write_winner_outputs(outcome, winner, source, out)
     artifacts.write_winner(outcome, winner, store_digest=store_digest, probe=probe, path=out / "winner.json")
-    LOG.info("gridsearch: winner %s by %s, score %s", winner.id, outcome.protocol, score)
+    LOG.info(
+        "gridsearch: winner %s by %s, %s %s", winner.id, outcome.protocol, outcome.settings.metric, score
+    )
     if failed:
         LOG.warning("gridsearch: %d candidates failed, for example: %s", len(failed), failed[0]["message"])
 

@@ -8,6 +8,7 @@ of tasks; what is running is finished.
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import TypeVar
 
 from search.mixed import Judge, steps
@@ -46,7 +47,12 @@ class Rounds:
         self.cut = False
 
     def __iter__(self) -> Iterator[list[Candidate]]:
-        first = list(self._space.feature_sets())
+        for candidates in chain(self._first(), self._steps()):
+            yield candidates
+            if self.cut:  # perhaps since the yield: `in_time`
+                return
+
+    def _first(self) -> Iterator[list[Candidate]]:
         settings, everything = self._settings, list(self._space)
         sample = everything
         if settings.budget or settings.budget_seconds:
@@ -55,14 +61,10 @@ class Rounds:
         place = {candidate.id: at for at, candidate in enumerate(everything)}
         self.planned.sort(key=lambda candidate: place[candidate.id])
         yield in_blocks(found, place) if settings.budget_seconds else list(self.planned)
-        if self.cut:  # perhaps since the yield: `in_time`
-            return
-        for sets in steps(settings, first, self._judge):
-            yield self._take(
-                [model for layers, pooling in sets for model in self._space.models(layers, pooling)]
-            )
-            if self.cut:
-                return
+
+    def _steps(self) -> Iterator[list[Candidate]]:
+        for sets in steps(self._settings, list(self._space.feature_sets()), self._judge):
+            yield self._take([model for found in sets for model in self._space.models(*found)])
 
     def in_time(self, tasks: Iterable[T]) -> Iterator[T]:
         """Yield tasks until the time is up."""

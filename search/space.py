@@ -5,7 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
-from search.fitting.classifiers import CLASSIFIERS, Classifier, Value, is_number, unknown
+from results.schema.words import METRICS
+from search.fitting.classifiers import (
+    CLASS_WEIGHTS,
+    CLASSIFIERS,
+    Classifier,
+    ClassWeight,
+    Value,
+    is_number,
+    unknown,
+)
 from search.fitting.factories import Factory, classifier, require_name, seed_parameters
 
 Protocol = Literal["source-dev", "target-dev", "last"]
@@ -15,6 +24,7 @@ AUTO: Literal["auto"] = "auto"
 POOLINGS = ("max", "mean", "cls")
 Mixed = Literal["none", "greedy", "beam"]
 MIXED: tuple[Mixed, ...] = get_args(Mixed)
+Metric = Literal["micro_f1", "macro_f1", "accuracy"]
 Params = tuple[tuple[str, Value], ...]
 FeatureSet = tuple[tuple[int, ...], str]  # layers, and a pooling or one for each of them ("max+mean")
 
@@ -57,8 +67,14 @@ class GridsearchSettings:
     protocol: Chosen = AUTO
     """How the winner is chosen: source-dev, target-dev or last (`search.choose`). auto: target-dev where all
     target languages have labelled dev texts, else source-dev, which is said before anything is extracted."""
+    metric: Metric = "micro_f1"
+    """Dev score that chooses the winner, the steps of a mixed search and who of the best is tied: micro_f1,
+    accuracy (the same where a text has one label, as here) or macro_f1, in which labels weigh equally."""
     top: int = 20
     """Best candidates whose confusion matrices are written."""
+    class_weight: ClassWeight = "none"
+    """balanced: rare labels weigh as much as frequent ones, for logistic_regression, linear_svm, ridge and a
+    user's classifier that has the parameter; others take no notice. `params` may say it for one of them."""
     target_languages: tuple[str, ...] = ()
     """Languages scored beside the source; empty for all of the corpus."""
 
@@ -76,6 +92,8 @@ class GridsearchSettings:
             ("classifiers", self.classifiers, (*CLASSIFIERS, *self.factories)),
             ("protocol", (self.protocol,), get_args(Chosen)),
             ("mixed", (self.mixed,), MIXED),
+            ("metric", (self.metric,), METRICS),
+            ("class_weight", (self.class_weight,), CLASS_WEIGHTS),
         ):
             for item in items:
                 if item not in accepted:
@@ -123,6 +141,16 @@ class GridsearchSettings:
             for values in self.values(name):
                 if isinstance(entry, Factory):
                     entry.make(dict(values))
+        if self.class_weight != "none" and not any(map(self._weighs, self.classifiers)):
+            raise ValueError(
+                f"gridsearch.class_weight: got {self.class_weight!r}, which none of gridsearch.classifiers, "
+                f"{', '.join(self.classifiers)}, knows; accepted: none, or logistic_regression, linear_svm "
+                "or ridge among them"
+            )
+
+    def _weighs(self, name: str) -> bool:
+        """Tell whether a classifier is known to have class weights; a callable of any keyword is not."""
+        return "class_weight" in list(self._entry(name).parameters)
 
     def _entry(self, name: str) -> Classifier:
         return classifier(name, self.factories.get(name, ""))
@@ -140,6 +168,8 @@ class GridsearchSettings:
         chosen: dict[str, list[Value]] = {
             name: [p.default] for name, p in entry.parameters.items() if p.default is not None
         }
+        if self.class_weight != "none" and self._weighs(classifier):
+            chosen["class_weight"] = [self.class_weight]
         for name, given in self.params.get(classifier, {}).items():
             several = list(given) if isinstance(given, list | tuple) else [given]
             checked = [entry.check(where, name, value) for value in several]

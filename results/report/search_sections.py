@@ -16,6 +16,7 @@ from results.report import charts, numbers, tiles
 from results.report.sections import Add, Run, records
 from results.report.wording import spoken
 from results.schema import MEAN, PROTOCOLS
+from results.schema.words import metric_words
 
 FACTOR_NAMES = {
     "layer": "layer", "pooling": "pooling", "classifier": "classifier", "n_layers": "number of layers",
@@ -40,6 +41,7 @@ def search(run: Run, add: Add) -> dict[str, Any] | None:
         "n_failed": len(failed),
         "failures": failed["message"].value_counts().head(5).to_dict(),
         "protocol": gridsearch["protocol"].iloc[0],
+        "metric": metric_words(str(gridsearch["metric"].iloc[0])),
     }
 
 

@@ -10,6 +10,7 @@ from results.kinds import count, difference, share, stamp, text
 from results.schema.words import (
     CANDIDATE,
     LANGUAGE,
+    METRIC,
     PROTOCOL,
     PROTOCOLS,
     SCORED_SPLIT,
@@ -63,15 +64,16 @@ TOP = Table(
         CANDIDATE,
         count("rank", "rank of the candidate in gridsearch.csv", least=1),
         PROTOCOL,
+        METRIC,
         SCORED_SPLIT,
         LANGUAGE,
         _N_TEXTS,
         share(
             "chance",
-            "share of the most frequent label of the language and split: the score of always giving it; "
-            "never below the uniform rate, one over the number of labels",
+            "score of always giving the most frequent label of the language and split; of micro-F1 the share "
+            "of that label, never below the uniform rate, one over the number of labels",
         ),
-        share("score", "micro-F1"),
+        share("score", "the score that `metric` names"),
         _LOW,
         _HIGH,
         difference("versus_winner", "score minus the winner's"),
@@ -81,7 +83,8 @@ TOP = Table(
         text(
             "standing",
             "beside the winner: better or worse where chance alone does not explain the difference (`p_holm` "
-            "is below 0.05), else tied, as the winner is with itself",
+            "is below 0.05; of macro-F1: the interval of `versus_winner` excludes 0), else tied, as the "
+            "winner is with itself",
             STANDINGS,
         ),
         SEED,
@@ -136,6 +139,7 @@ PROTOCOL_CHOICES = Table(
         ),
         text("candidate_id", "id of the candidate chosen; empty for random", nullable=True),
         Column(name="used", dtype="bool", meaning="whether this run chose by the protocol"),
+        METRIC,
         SCORED_SPLIT,
         LANGUAGE,
         share("score", "micro-F1"),

@@ -21,7 +21,7 @@ from search.fitting.kernels import Ints, Rows
 from search.fitting.probe import Probe
 from search.fitting.representation import Representation
 from search.fitting.routes import Fitted
-from search.scoring import mean_f1, packed_f1, unpack
+from search.scoring import SCORERS, Score, mean_f1, packed_f1, unpack
 from search.space import PROTOCOLS, Candidate, GridsearchSettings, Protocol, layers_text
 
 LOG = logging.getLogger(__name__)
@@ -74,6 +74,12 @@ class Outcome:
         packed = self._packed(candidate, split)
         return {language: packed_f1(cells, n_classes) for language, cells in packed.items()}
 
+    def scores(self, candidate: Candidate, split: str) -> dict[str, Score]:
+        """Return what a candidate is judged by on one split, by language; empty if it failed."""
+        score, n_classes = SCORERS[self.settings.metric], len(self.examples.labels)
+        packed = self._packed(candidate, split)
+        return {language: score(cells, n_classes) for language, cells in packed.items()}
+
     def _packed(self, candidate: Candidate, split: str) -> dict[str, Sequence[int]]:
         found = self.rows[candidate.id]["matrices"]
         return {language: found[language][split] for language in found if split in found[language]}
@@ -90,7 +96,7 @@ class Outcome:
         fine = [c for c in self.candidates if self.rows[c.id]["status"] == "ok"]
         return rank(
             fine,
-            {candidate.id: self.f1(candidate, "dev") for candidate in fine},
+            {candidate.id: self.scores(candidate, "dev") for candidate in fine},
             protocol=protocol,
             source_language=self.languages[0],
             target_languages=self.languages[1:],
@@ -111,6 +117,7 @@ def write_gridsearch(outcome: Outcome, ranking: Ranking, path: Path) -> None:
             "n_layers": len(candidate.layers),
             "seed": candidate.seed,
             "protocol": outcome.protocol,
+            "metric": outcome.settings.metric,
             "score": score,
         }
         for split in ("dev", "test"):
@@ -183,6 +190,7 @@ def write_winner(
         "params": dict(winner.params),
         "seed": winner.seed,
         "protocol": outcome.protocol,
+        "metric": outcome.settings.metric,
         "labels": list(outcome.examples.labels),
         "source_language": outcome.languages[0],
         "target_languages": list(outcome.languages[1:]),
