@@ -126,8 +126,8 @@ def coverage(tried: Iterable[Candidate], everything: Sequence[Candidate]) -> dic
 
 
 def described(counts: Mapping[str, Any]) -> str:
-    """Say in words what was tried: "pooling max 20 of 1275, ...; classifier ...; n_layers ..."."""
+    """Say in words what was tried: "pooling max: 20 of 1275, ...; classifier ...; n_layers ..."."""
     return "; ".join(
-        f"{factor} {', '.join(f'{level} {n} of {of}' for level, (n, of) in counts[factor].items())}"
+        f"{factor} {', '.join(f'{level}: {n} of {of}' for level, (n, of) in counts[factor].items())}"
         for factor in FACTORS
     )

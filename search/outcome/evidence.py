@@ -62,7 +62,7 @@ def write_evidence(outcome: Outcome, ranking: Ranking, rows: Rows, out: Path) ->
     _write(EFFECTS, sizes, outcome, out)
     _write(PROTOCOL_CHOICES, price.assign(used=price["protocol"] == protocol, metric=metric), outcome, out)
     top = top.assign(metric=metric)
-    _tell(top, MEAN if MEAN in set(top["language"]) else outcome.languages[0])
+    _tell(top, outcome.languages[0])
     _warn(near_chance(top, outcome.languages[0]))
 
 
@@ -135,13 +135,15 @@ def _first(ranking: Ranking) -> str | None:
     return ranking[0][0].id if ranking else None
 
 
-def _tell(top: pd.DataFrame, language: str) -> None:
+def _tell(top: pd.DataFrame, source_language: str) -> None:
     """Say how the best stand beside the winner, in each split."""
-    n_others = int(top["rank"].max()) - 1
-    rows = top[top["language"] == language]
-    by_split = [f"on {split} {told(standings(part))}" for split, part in rows.groupby("split", sort=False)]
-    if n_others:
-        LOG.info("gridsearch: the next %d beside the winner: %s", n_others, "; ".join(by_split))
+    said = []
+    for split, rows in top.groupby("split", sort=False):
+        shown = MEAN if MEAN in set(rows["language"]) else source_language
+        said.append(f"on {split} {told(standings(rows[rows['language'] == shown]))}")
+    if top["rank"].max() > 1:
+        n_others = int(top["rank"].max()) - 1
+        LOG.info("gridsearch: the next %d beside the winner: %s", n_others, "; ".join(said))
 
 
 def _warn(near: pd.DataFrame) -> None:

@@ -50,7 +50,7 @@ def test_a_budget_is_seen_by_the_stage_and_a_larger_one_goes_on(search, capsys):
     said = capsys.readouterr().err
     assert "the budget is spent: 12 of 45 candidates" in said
     assert (
-        "a sample, nothing is concluded from it; tried: pooling max 4 of 15, mean 4 of 15, cls 4 of 15"
+        "a sample, nothing is concluded from it; tried: pooling max: 4 of 15, mean: 4 of 15, cls: 4 of 15"
         in said
     )
     assert json.loads(Path("results/runs/mine/winner.json").read_text())["tried"]["n"] == 12

@@ -83,5 +83,5 @@ def test_what_was_tried_is_counted_by_level():
     assert counts["classifier"]["knn"] == [12, 765]
     assert counts["n_layers"]["8"][1] == 15
     assert described(counts).startswith(
-        "pooling max 20 of 1275, mean 20 of 1275, cls 20 of 1275; classifier "
+        "pooling max: 20 of 1275, mean: 20 of 1275, cls: 20 of 1275; classifier "
     )
