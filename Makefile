@@ -29,7 +29,9 @@ $(VENV)/.ready: setup.cfg pyproject.toml $(CONSTRAINTS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[dev]'
 	touch $@
 
-demo: report ## samples: prepare, extract, gridsearch, finetune, report
+demo: setup ## samples: prepare, extract, gridsearch, finetune, report
+	$(call STAGE,finetune)
+	$(call STAGE,report)
 
 prepare: setup ## raw labelled texts -> texts.csv
 	$(call STAGE,prepare)
@@ -46,7 +48,7 @@ knobs: setup ## the settings of finetune, tried on dev -> knobs.csv, ARGS="knobs
 finetune: setup ## texts.csv + winner -> finetune.csv, table1.csv, models/
 	$(call STAGE,finetune)
 
-report: setup ## the run's CSVs -> report.html, figures/; RUN="a b" compares runs: results/runs/comparison.html
+report: setup ## the run's CSVs that are there -> report.html, figures/; RUN="a b" compares runs: results/runs/comparison.html
 	$(if $(word 2,$(RUN)),$(MCBERT) runs $(RUN) --html results/runs/comparison.html,$(call STAGE,report))
 
 export: setup ## the search's winner -> models/probe, a model of the library

@@ -15,6 +15,7 @@ from results.schema import POOLINGS, PROTOCOLS
 SYSTEMS = ("baseline", "mcbert", "mcbert_wf")
 Start = Literal["random", "probe"]
 STARTS: tuple[Start, ...] = get_args(Start)
+ClassWeight = Literal["none", "balanced"]
 Protocol = Literal["source-dev", "target-dev", "last"]
 Optimizer = Literal["adam", "adamw"]
 FreezeRule = Literal["schedule", "record", "decline", "gradient"]
@@ -252,6 +253,9 @@ class FinetuneSettings(TrainingSettings):
     head_layers: int = 0
     """Hidden layers of the head, as wide as the encoder; 0: a linear head. Not with `start` = "probe"."""
 
+    class_weight: ClassWeight = "none"
+    """Weight of a text in the loss: none: 1; balanced: labels weigh the same however many texts they have."""
+
     def __post_init__(self) -> None:
         """Check every field."""
         object.__setattr__(self, "systems", self._distinct("systems", self.systems))
@@ -260,6 +264,9 @@ class FinetuneSettings(TrainingSettings):
         self._require(len(self.systems) > 0, "systems", "nothing", ", ".join(SYSTEMS))
         self._require(self.start in STARTS, "start", self.start, ", ".join(STARTS))
         self._whole("head_layers", self.head_layers, 0)
+        accepted = ", ".join(get_args(ClassWeight))
+        known = self.class_weight in get_args(ClassWeight)
+        self._require(known, "class_weight", self.class_weight, accepted)
         linear = self.start == "random" or self.head_layers == 0
         self._require(
             linear, "head_layers", self.head_layers, '0 with finetune.start = "probe", a linear head'

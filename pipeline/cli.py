@@ -1,6 +1,6 @@
 """The command line: ``mcbert <stage> [--config NAME|FILE] [--run NAME] [section.key=value ...]``.
 
-mcbert report --config demo finetune.epochs=3
+mcbert finetune --config demo finetune.epochs=3
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ STAGES = {
     "retrieval": "Tatoeba pairs -> tatoeba.csv: translations found, every layer x pooling, both directions",
     "evaluate-embeddings": "STS Benchmark + Tatoeba pairs -> sts.csv, tatoeba.csv, reductions.csv: "
     "frozen layers, the run's own sentence encoders and any others, side by side",
-    "report": "the run's CSVs -> report.html, conclusions.csv, figures/ (every figure as SVG and PNG)",
+    "report": "the run's CSVs that are there -> report.html, conclusions.csv, figures/ (every figure as SVG "
+    "and PNG); runs no other stage",
 }
 
 ENCODING = ("extract_workers", "processes that encode, one per GPU or a share of the processors each")
 FITTING = ("workers", "processes that search and train; 0 is one per processor")
 WORKERS = dict.fromkeys(
-    ("gridsearch", "export", "knobs", "finetune", "embeddings", "report"), FITTING
+    ("gridsearch", "export", "knobs", "finetune", "embeddings"), FITTING
 )  # of other stages: ENCODING
 CLUSTER = {
     "scheduler": ("scheduler", "a running dask scheduler: tls://host:port, or tcp:// on this machine"),
@@ -109,7 +110,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mcbert",
         description="Zero-shot cross-lingual classifiers from a multilingual encoder: search frozen layers, "
-        "fine-tune the winner. Each stage runs the earlier ones that are missing.",
+        "fine-tune the winner. Each stage runs the earlier ones that are missing, but report, which takes "
+        "what is there.",
     )
     parser.add_argument("--version", action="version", version=f"mcbert {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="name")
@@ -119,7 +121,8 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("--run", help="name of the run (default: the configuration's name)")
         command.add_argument("--runs", type=Path, default=Path("results/runs"), help="folder of all runs")
         command.add_argument("--cache", type=Path, default=Path("cache"), help="folder of all feature caches")
-        _add_cluster(command, name)
+        if name != "report":  # it runs nothing that could run elsewhere
+            _add_cluster(command, name)
         command.set_defaults(command=_stage, stage=name)
     commands.choices["gridsearch"].add_argument(
         "--budget",

@@ -1,11 +1,15 @@
-"""When a language is no better than chance though the source language is fine: the search's alarm.
+"""What chance explains of a search: who of the best is told apart from the winner, who only from nothing.
 
 python -m pytest tests/results/test_chance.py
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
+
+from results.schema.comparisons import STANDINGS
 
 NEAR = 0.03
 """A score at most this far above chance is near chance."""
@@ -14,6 +18,23 @@ FINE = 0.10
 """The source language is fine where it is at least this far above its own chance."""
 
 _ROUNDING = 1e-12
+
+
+def standings(rows: pd.DataFrame) -> dict[str, int]:
+    """Count how many of the best are better than the winner, tied with it or worse, the winner left out.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Rows of table TOP of one split and language.
+    """
+    others = rows.loc[rows["rank"] > 1, "standing"]
+    return {standing: int((others == standing).sum()) for standing in STANDINGS}
+
+
+def told(counts: Mapping[str, int]) -> str:
+    """Write standings in words: 4 better, 6 tied, 9 worse."""
+    return ", ".join(f"{n} {standing}" for standing, n in counts.items())
 
 
 def near_chance(top: pd.DataFrame, source_language: str) -> pd.DataFrame:

@@ -97,7 +97,7 @@ def against_winner(top: pd.DataFrame, source_language: str) -> dict[str, dict[st
 
 def differing(top: pd.DataFrame, split: str) -> set[tuple[str, str]]:
     """Give each (candidate id, language) of table TOP that differs from the winner by more than chance."""
-    rows = top[(top["split"] == split) & ~top["tied"] & (top["language"] != MEAN)]
+    rows = top[(top["split"] == split) & (top["standing"] != "tied") & (top["language"] != MEAN)]
     return set(zip(rows["candidate_id"], rows["language"], strict=True))
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from search.scoring import packed_f1
+from results.schema.words import metric_words
+from search.scoring import SCORERS
 
 
 class Best:
@@ -17,12 +18,19 @@ class Best:
         Labels.
     rows : iterable of mapping
         Rows of an earlier, killed search.
+    metric : str
+        What is shown, a key of `search.scoring.SCORERS`.
     """
 
     def __init__(
-        self, languages: Sequence[str], n_classes: int, rows: Iterable[Mapping[str, Any]] = ()
+        self,
+        languages: Sequence[str],
+        n_classes: int,
+        rows: Iterable[Mapping[str, Any]] = (),
+        *,
+        metric: str = "micro_f1",
     ) -> None:
-        self._n_classes = n_classes
+        self._n_classes, self._metric = n_classes, metric
         self._best = dict.fromkeys(languages, 0.0)
         self.see(rows)
 
@@ -30,10 +38,10 @@ class Best:
         """Take rows into account; 9 microseconds for seven languages and four classes."""
         for row in rows:
             for language, splits in row["matrices"].items():
-                f1 = float(packed_f1(splits.get("dev", ()), self._n_classes))
-                self._best[language] = max(f1, self._best[language])
+                score = float(SCORERS[self._metric](splits.get("dev", ()), self._n_classes))
+                self._best[language] = max(score, self._best[language])
 
     def note(self) -> str:
         """Return "best dev micro-F1: en 0.712, de 0.431"; nothing while there is none."""
-        known = ", ".join(f"{language} {f1:.3f}" for language, f1 in self._best.items() if f1)
-        return known and f"best dev micro-F1: {known}"
+        known = ", ".join(f"{language} {score:.3f}" for language, score in self._best.items() if score)
+        return known and f"best dev {metric_words(self._metric)}: {known}"

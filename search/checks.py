@@ -9,6 +9,7 @@ import numpy as np
 from features.store import FeatureStore
 from search.examples import Examples
 from search.fitting.representation import Representation
+from search.protocol import scored, settled
 from search.space import GridsearchSettings
 
 LOG = logging.getLogger(__name__)
@@ -19,8 +20,8 @@ PAIRWISE_ENTRIES = 250_000_000
 
 def check(
     settings: GridsearchSettings, store: FeatureStore, examples: Examples, path: Path
-) -> tuple[str, ...]:
-    """Make sure that a search can run, and return the languages it scores, the source first.
+) -> tuple[GridsearchSettings, tuple[str, ...]]:
+    """Make sure that a search can run; return the settings, a protocol settled, and the languages it scores.
 
     Parameters
     ----------
@@ -40,28 +41,17 @@ def check(
         rows it needs; fewer train texts than neighbours.
     """
     _check_store(settings, store, examples, path)
-    languages = _languages(settings, examples)
+    languages = scored(settings, examples.languages)
     _check_train(settings, examples, path)
-    needed = {"target-dev": languages[1:], "source-dev": languages[:1], "last": ()}[settings.protocol]
-    if settings.protocol == "target-dev" and not needed:
-        raise ValueError(
-            f"gridsearch.protocol: got 'target-dev' with no language but {languages[0]!r} in {path}, "
-            "accepted: source-dev, last"
-        )
-    for language in needed:
-        if not len(examples.rows("dev", language)):
-            hint = ", or another protocol" if language != languages[0] else ""
-            raise ValueError(
-                f"{path}: language {language!r}: got no dev rows, accepted under gridsearch.protocol "
-                f"{settings.protocol}: at least one{hint}"
-            )
+    dev = {language for language in languages if len(examples.rows("dev", language))}
+    settings = settled(settings, languages, dev, str(path))
     if not any(len(examples.rows(split, language)) for split in ("dev", "test") for language in languages):
         raise ValueError(
             f"{path}: languages {', '.join(languages)}: got no dev or test rows, accepted: at least one"
         )
     _check_pairs(settings, examples, languages)
     _warn_of_gaps(examples, languages, path)
-    return languages
+    return settings, languages
 
 
 def require_varying(representation: Representation) -> None:
@@ -95,15 +85,6 @@ def _check_store(settings: GridsearchSettings, store: FeatureStore, examples: Ex
         raise ValueError(
             f"{path}: got {len(examples.y)} rows, accepted: those of the feature cache, {len(store.index)}"
         )
-
-
-def _languages(settings: GridsearchSettings, examples: Examples) -> tuple[str, ...]:
-    source, *targets = examples.languages
-    for language in settings.target_languages:
-        if language not in targets:
-            accepted = ", ".join(targets) or "none, the corpus has only its source language"
-            raise ValueError(f"gridsearch.target_languages: got {language!r}, accepted: {accepted}")
-    return (source, *(sorted(settings.target_languages) or targets))
 
 
 def _check_train(settings: GridsearchSettings, examples: Examples, path: Path) -> None:

@@ -1,23 +1,23 @@
 """How the winner is chosen: three protocols and one tie-break; used by `python -m pipeline gridsearch`.
 
-- `source-dev`: micro-F1 on the source language's dev texts; true zero-shot.
-- `target-dev`: mean micro-F1 over the target languages' dev texts; what the paper did, an oracle.
+- `source-dev`: the score of the source language's dev texts; true zero-shot.
+- `target-dev`: its mean over the target languages' dev texts; what the paper did, an oracle.
 - `last`: no labels chosen by: the fewest layers, the deepest of them, cls before other poolings, then the
   order of the search. Its winner is thus the deepest single layer, cls, with the first classifier of the
   settings.
 
-Ties of the first two go to fewer layers, then lower layers, then the candidate's name. Scores are compared
-unrounded and exact (`search.scoring`). Nothing here sees a test label: the functions take dev scores only.
+The score is micro-F1 unless `gridsearch.metric` says otherwise. Ties of the first two go to fewer layers,
+then lower layers, then the candidate's name. Scores are compared unrounded, and exact but for macro-F1, whose
+sums are rounded once (`search.scoring`). Nothing here sees a test label: the functions take dev scores only.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from fractions import Fraction
 from typing import Any
 
-from search.scoring import mean_f1
+from search.scoring import Score, mean_score
 from search.space import Candidate, FeatureSet, Protocol
 
-DevScores = Mapping[str, Fraction]
+DevScores = Mapping[str, Score]
 Key = tuple[Any, ...]
 
 
@@ -35,7 +35,7 @@ def rank(
     ----------
     candidates : sequence of Candidate
         In the order of the search; those without an entry in `dev` (which failed) are left out.
-    dev : mapping of candidate id to mapping of language to micro-F1
+    dev : mapping of candidate id to mapping of language to score
         Dev texts only.
     protocol : Protocol
         How to choose.
@@ -60,7 +60,8 @@ def rank(
     if not languages or any(language not in found for found in dev.values() for language in languages):
         return []
     scores = {
-        candidate.id: mean_f1([dev[candidate.id][language] for language in languages]) for candidate in scored
+        candidate.id: mean_score([dev[candidate.id][language] for language in languages])
+        for candidate in scored
     }
     ordered = sorted(scored, key=lambda candidate: (-scores[candidate.id], *tie_break(candidate)))
     return [(candidate, scores[candidate.id]) for candidate in ordered]

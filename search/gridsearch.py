@@ -32,6 +32,7 @@ from search.outcome.artifacts import Outcome
 from search.outcome.evidence import write_evidence
 from search.outcome.recorded import require_row
 from search.rounds import Rounds
+from search.sampling import coverage, described
 from search.space import Candidate, FeatureSet, GridsearchSettings, Space
 from search.task import Task, Unreadable, error_rows, fit, one_thread, run
 
@@ -88,7 +89,7 @@ def gridsearch(
     """
     start = time.perf_counter()
     cache, corpus = FeatureStore.open(store), Examples.read(examples)
-    languages = check(settings, cache, corpus, examples)
+    settings, languages = check(settings, cache, corpus, examples)
     source = Source(
         store=store.resolve(),  # a worker may run in another folder
         examples=examples.resolve(),
@@ -99,7 +100,10 @@ def gridsearch(
     require = partial(require_row, n_classes=len(corpus.labels), n_texts=len(corpus.y))
     identity = _identity(settings, cache, corpus, languages)
     with Ledger(out / "gridsearch.jsonl", identity, require=require) as ledger:
-        known, best = len(ledger.rows), Best(languages, len(corpus.labels), ledger.rows.values())
+        known, best = (
+            len(ledger.rows),
+            Best(languages, len(corpus.labels), ledger.rows.values(), metric=settings.metric),
+        )
         LOG.info(
             "gridsearch: %d candidates, %d of them known, %d languages", len(space), known, len(languages)
         )
@@ -118,18 +122,29 @@ def gridsearch(
             step = f"gridsearch, mixed step {number}" if number else "gridsearch"
             _keep(track(finished, len(tasks), f"{step} (feature sets)", best.note), ledger, best)
     scored = [candidate for candidate in rounds.planned if candidate.id in ledger.rows]
-    if rounds.cut:
-        whole = max(len(space), len(rounds.planned))
-        more = "" if settings.mixed == "none" else " and the steps of the mixed search"
-        LOG.warning("gridsearch: the budget is spent: %d of %d candidates%s", len(scored), whole, more)
+    tried = _tell_untried(settings, scored, space) if rounds.cut else None
     if not scored:
         raise ValueError(
             f"gridsearch.budget_seconds: no candidate was scored in {settings.budget_seconds:g} s, "
             "accepted: more seconds"
         )
-    _finish(replace(outcome, candidates=scored), source, cache.digest, out)
+    _finish(replace(outcome, candidates=scored, tried=tried), source, cache.digest, out)
     seconds = time.perf_counter() - start
     LOG.info("gridsearch: %d candidates in %.1f s", len(ledger.rows) - known, seconds)
+
+
+def _tell_untried(
+    settings: GridsearchSettings, scored: Sequence[Candidate], space: Space
+) -> dict[str, Any] | None:
+    """Warn of what the budget left out; return how much was tried, None where it was all of one pooling."""
+    everything = list(dict.fromkeys([*space, *scored]))  # the steps of a mixed search have others
+    counts = coverage(scored, everything)
+    more = "" if settings.mixed == "none" else " and the steps of the mixed search"
+    LOG.warning("gridsearch: the budget is spent: %d of %d candidates%s", counts["n"], counts["of"], more)
+    if counts["n"] == counts["of"]:
+        return None
+    LOG.warning("gridsearch: a sample, nothing is concluded from it; tried: %s", described(counts))
+    return counts
 
 
 def _keep(finished: Iterable[Triple], ledger: Ledger, best: Best) -> None:
@@ -155,7 +170,7 @@ def tasks_left(
 def _places(outcome: Outcome, space: Space, sets: Sequence[FeatureSet]) -> dict[FeatureSet, Place]:
     """Return the places of feature sets that have rows; see `search.mixed`."""
     candidates = [candidate for feature_set in sets for candidate in space.models(*feature_set)]
-    return places(replace(outcome, candidates=candidates).ranking(outcome.settings.protocol))
+    return places(replace(outcome, candidates=candidates).ranking(outcome.protocol))
 
 
 def _identity(
@@ -184,7 +199,7 @@ def _finish(outcome: Outcome, source: Source, store_digest: str, out: Path) -> N
     """Choose, and write everything; winner.json comes last and means that the rest is there."""
     (out / "winner.json").unlink(missing_ok=True)
     failed = [row for row in outcome.rows.values() if row["status"] == "error"]
-    ranking = outcome.ranking(outcome.settings.protocol)
+    ranking = outcome.ranking(outcome.protocol)
     artifacts.write_gridsearch(outcome, ranking, out / "gridsearch.csv")
     if not ranking:
         raise ValueError(
@@ -196,7 +211,9 @@ def _finish(outcome: Outcome, source: Source, store_digest: str, out: Path) -> N
     winner, score = ranking[0]
     probe = _write_winner_outputs(outcome, winner, source, out)
     artifacts.write_winner(outcome, winner, store_digest=store_digest, probe=probe, path=out / "winner.json")
-    LOG.info("gridsearch: winner %s by %s, score %s", winner.id, outcome.settings.protocol, score)
+    LOG.info(
+        "gridsearch: winner %s by %s, %s %s", winner.id, outcome.protocol, outcome.settings.metric, score
+    )
     if failed:
         LOG.warning("gridsearch: %d candidates failed, for example: %s", len(failed), failed[0]["message"])
 

@@ -1,17 +1,19 @@
 """What `python -m pipeline gridsearch` scores, round by round, as far as the budget goes.
 
-The first round are all feature sets of one pooling; those that follow are the steps of a mixed search. A
-budget in candidates takes them in that order, those that earlier runs scored included, so it names the same
-candidates every time. A budget in seconds ends this run's supply of tasks; what is running is finished.
+The first round are all feature sets of one pooling; those that follow are the steps of a mixed search. On a
+budget the first is a sample (`search.sampling`), and the steps come in their order. A budget in candidates,
+those that earlier runs scored included, names the same ones every time. One in seconds ends this run's supply
+of tasks; what is running is finished.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TypeVar
 
 from search.mixed import Judge, steps
-from search.space import Candidate, FeatureSet, GridsearchSettings, Space
+from search.sampling import in_blocks, sampled
+from search.space import Candidate, GridsearchSettings, Space
 
 T = TypeVar("T")
 
@@ -30,7 +32,7 @@ class Rounds:
     Attributes
     ----------
     planned : list of Candidate
-        Those of all rounds so far, in order.
+        Those of all rounds so far, in the order of the search.
     cut : bool
         Whether the budget left something out.
     """
@@ -45,11 +47,24 @@ class Rounds:
         self.cut = False
 
     def __iter__(self) -> Iterator[list[Candidate]]:
-        first = list(self._space.feature_sets())
-        for sets in chain([first], steps(self._settings, first, self._judge)):
-            yield self._take(sets)
+        for candidates in chain(self._first(), self._steps()):
+            yield candidates
             if self.cut:  # perhaps since the yield: `in_time`
                 return
+
+    def _first(self) -> Iterator[list[Candidate]]:
+        settings, everything = self._settings, list(self._space)
+        sample = everything
+        if settings.budget or settings.budget_seconds:
+            sample = sampled(everything, settings.seeds[0])
+        found = self._take(sample)
+        place = {candidate.id: at for at, candidate in enumerate(everything)}
+        self.planned.sort(key=lambda candidate: place[candidate.id])
+        yield in_blocks(found, place) if settings.budget_seconds else list(self.planned)
+
+    def _steps(self) -> Iterator[list[Candidate]]:
+        for sets in steps(self._settings, list(self._space.feature_sets()), self._judge):
+            yield self._take([model for found in sets for model in self._space.models(*found)])
 
     def in_time(self, tasks: Iterable[T]) -> Iterator[T]:
         """Yield tasks until the time is up."""
@@ -59,8 +74,8 @@ class Rounds:
                 return
             yield task
 
-    def _take(self, sets: Iterable[FeatureSet]) -> list[Candidate]:
-        found = [candidate for feature_set in sets for candidate in self._space.models(*feature_set)]
+    def _take(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        found = list(candidates)
         if self._settings.budget:
             left = self._settings.budget - len(self.planned)
             self.cut |= len(found) > left

@@ -4,12 +4,13 @@ A confusion matrix is int64 of shape (n_classes, n_classes), true labels in rows
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 
+Score = Fraction | float
 Ints = npt.NDArray[np.int64]
 
 
@@ -66,6 +67,36 @@ def packed_f1(packed: Sequence[int], n_classes: int) -> Fraction:
     right = sum(count for cell, count in pairs if cell % (n_classes + 1) == 0)
     whole = sum(count for _, count in pairs)
     return Fraction(right, whole) if whole else Fraction(0)
+
+
+def packed_macro_f1(packed: Sequence[int], n_classes: int) -> float:
+    """Return the macro-F1 of a packed matrix: the mean of the classes' F1; 0 for an empty one.
+
+    The sum is rounded once, so that it does not depend on the order of the classes. A class with neither
+    examples nor predictions counts 0.
+    """
+    right, either = [0] * n_classes, [0] * n_classes
+    for cell, count in zip(packed[::2], packed[1::2], strict=True):
+        true, predicted = divmod(cell, n_classes)
+        either[true] += count
+        either[predicted] += count
+        if true == predicted:
+            right[true] = count
+    return math.fsum(2 * r / e for r, e in zip(right, either, strict=True) if e) / n_classes
+
+
+SCORERS: Mapping[str, Callable[[Sequence[int], int], Score]] = {
+    "micro_f1": packed_f1,
+    "macro_f1": packed_macro_f1,
+    "accuracy": packed_f1,
+}
+"""How a metric is read from a packed matrix."""
+
+
+def mean_score(scores: Sequence[Score]) -> float:
+    """Mean of several languages' scores, rounded once at the end; see `mean_f1`."""
+    exact = [score for score in scores if isinstance(score, Fraction)]
+    return mean_f1(exact) if len(exact) == len(scores) else math.fsum(scores) / len(scores)
 
 
 def mean_f1(scores: Sequence[Fraction]) -> float:

@@ -5,14 +5,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
-from search.fitting.classifiers import CLASSIFIERS, Classifier, Value, is_number, unknown
+from results.schema.words import METRICS
+from search.fitting.classifiers import (
+    CLASS_WEIGHTS,
+    CLASSIFIERS,
+    Classifier,
+    ClassWeight,
+    Value,
+    is_number,
+    unknown,
+)
 from search.fitting.factories import Factory, classifier, require_name, seed_parameters
 
 Protocol = Literal["source-dev", "target-dev", "last"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+Chosen = Literal["auto", "source-dev", "target-dev", "last"]
+AUTO: Literal["auto"] = "auto"
 POOLINGS = ("max", "mean", "cls", "last")
 Mixed = Literal["none", "greedy", "beam"]
 MIXED: tuple[Mixed, ...] = get_args(Mixed)
+Metric = Literal["micro_f1", "macro_f1", "accuracy"]
 Params = tuple[tuple[str, Value], ...]
 FeatureSet = tuple[tuple[int, ...], str]  # layers, and a pooling or one for each of them ("max+mean")
 
@@ -38,7 +50,8 @@ class GridsearchSettings:
     factories: dict[str, str] = field(default_factory=dict)
     """The user's own classifiers: name = "module:callable", code that is run (`search.fitting.factories`)."""
     seeds: tuple[int, ...] = (0,)
-    """Each a candidate of the classifiers that draw random numbers; others have one, with the first."""
+    """Each a candidate of the classifiers that draw random numbers; others have one, with the first, which
+    draws the sample of a budget, too."""
     max_layers: int = 0
     """Largest subset of layers; 0 for all sizes."""
     mixed: Mixed = "none"
@@ -48,13 +61,20 @@ class GridsearchSettings:
     mixed_steps: int = 8
     """Most steps of the mixed search; greedy: a block added and one removed, beam: a block added."""
     budget: int = 0
-    """Most candidates scored, those of earlier runs included; 0 for all."""
+    """Most candidates scored, those of earlier runs included: a sample of all (docs/search.md); 0 for all."""
     budget_seconds: float = 0.0
     """Seconds after which no more candidates are started in this run; 0 for no limit."""
-    protocol: Protocol = "target-dev"
-    """How the winner is chosen: source-dev, target-dev or last (`search.choose`)."""
+    protocol: Chosen = AUTO
+    """How the winner is chosen: source-dev, target-dev or last (`search.choose`). auto: target-dev where all
+    target languages have labelled dev texts, else source-dev, which is said before anything is extracted."""
+    metric: Metric = "micro_f1"
+    """Dev score that chooses the winner, the steps of a mixed search and who of the best is tied: micro_f1,
+    accuracy (the same where a text has one label, as here) or macro_f1, in which labels weigh equally."""
     top: int = 20
     """Best candidates whose confusion matrices are written."""
+    class_weight: ClassWeight = "none"
+    """balanced: rare labels weigh as much as frequent ones, for logistic_regression, linear_svm, ridge and a
+    user's classifier that has the parameter; others take no notice. `params` may say it for one of them."""
     target_languages: tuple[str, ...] = ()
     """Languages scored beside the source; empty for all of the corpus."""
 
@@ -70,8 +90,10 @@ class GridsearchSettings:
         for name, items, accepted in (
             ("poolings", self.poolings, POOLINGS),
             ("classifiers", self.classifiers, (*CLASSIFIERS, *self.factories)),
-            ("protocol", (self.protocol,), PROTOCOLS),
+            ("protocol", (self.protocol,), get_args(Chosen)),
             ("mixed", (self.mixed,), MIXED),
+            ("metric", (self.metric,), METRICS),
+            ("class_weight", (self.class_weight,), CLASS_WEIGHTS),
         ):
             for item in items:
                 if item not in accepted:
@@ -119,6 +141,16 @@ class GridsearchSettings:
             for values in self.values(name):
                 if isinstance(entry, Factory):
                     entry.make(dict(values))
+        if self.class_weight != "none" and not any(map(self._weighs, self.classifiers)):
+            raise ValueError(
+                f"gridsearch.class_weight: got {self.class_weight!r}, which none of gridsearch.classifiers, "
+                f"{', '.join(self.classifiers)}, knows; accepted: none, or logistic_regression, linear_svm "
+                "or ridge among them"
+            )
+
+    def _weighs(self, name: str) -> bool:
+        """Tell whether a classifier is known to have class weights; a callable of any keyword is not."""
+        return "class_weight" in list(self._entry(name).parameters)
 
     def _entry(self, name: str) -> Classifier:
         return classifier(name, self.factories.get(name, ""))
@@ -136,6 +168,8 @@ class GridsearchSettings:
         chosen: dict[str, list[Value]] = {
             name: [p.default] for name, p in entry.parameters.items() if p.default is not None
         }
+        if self.class_weight != "none" and self._weighs(classifier):
+            chosen["class_weight"] = [self.class_weight]
         for name, given in self.params.get(classifier, {}).items():
             several = list(given) if isinstance(given, list | tuple) else [given]
             checked = [entry.check(where, name, value) for value in several]
@@ -210,8 +244,7 @@ class Space:
     """All candidates of one pooling: sized, iterated pooling by pooling, then by subset, then by classifier.
 
     Poolings come outermost because a worker holds the kernels of one; subsets come by size, then by their
-    layers. Under a budget sizes come outermost, so that what is left out are the largest subsets of all
-    poolings and not a whole pooling. Within a feature set: classifier, parameters, seed.
+    layers. Within a feature set: classifier, parameters, seed. On a budget `search.sampling` takes some.
     """
 
     def __init__(self, settings: GridsearchSettings) -> None:
@@ -235,10 +268,7 @@ class Space:
         """Yield every (layers, pooling)."""
         settings = self._settings
         sizes = range(1, (settings.max_layers or len(settings.layers)) + 1)
-        parts = list(itertools.product(settings.poolings, sizes))
-        if settings.budget or settings.budget_seconds:
-            parts.sort(key=lambda part: part[1])
-        for pooling, size in parts:
+        for pooling, size in itertools.product(settings.poolings, sizes):
             for layers in itertools.combinations(settings.layers, size):
                 yield layers, pooling
 

@@ -32,11 +32,11 @@ TESTED = {
         "tests/pipeline/cluster/test_scheduler.py::test_a_running_scheduler_is_used_over_tls",
     "mcbert extract --config tickets.toml --workers 4":
         "tests/pipeline/cluster/test_scheduler.py::test_two_processes_make_the_same_cache_as_one",
-    "mcbert gridsearch --config demo --run content extract.special_tokens=exclude --budget 120":
+    "mcbert gridsearch --config demo --run content extract.special_tokens=exclude gridsearch.max_layers=1":
         "tests/features/extraction/test_extract.py::test_every_setting_is_part_of_the_identity",
-    "mcbert gridsearch --config demo --run single extract.storage_dtype=float32 --budget 120":
+    "mcbert gridsearch --config demo --run single extract.storage_dtype=float32 gridsearch.max_layers=1":
         "tests/pipeline/commands/test_predict.py::test_labels_are_those_that_the_run_measured",
-    "mcbert gridsearch --config demo --run unbalanced prepare.balance=false --budget 120":
+    "mcbert gridsearch --config demo --run unbalanced prepare.balance=false gridsearch.max_layers=1":
         "tests/features/corpus/preparation/test_prepare.py::test_without_balance_nothing_is_duplicated",
     "python -m pipeline evaluate-embeddings --config demo --model sentence-transformers/LaBSE "
     "--model xlm-roberta-base@8:mean":

@@ -239,10 +239,21 @@ class EpochOfBatches(TrainerCallback):
         self._batches.epoch = int(state.epoch or 0)
 
 
-def mean_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int) -> torch.Tensor:
-    """Return a batch's part of the mean cross-entropy over all texts of the step, on all processes."""
+def mean_loss(
+    outputs: Any,
+    labels: torch.Tensor,
+    num_items_in_batch: torch.Tensor | int,
+    *,
+    weights: np.ndarray | None = None,
+) -> torch.Tensor:
+    """Return a batch's part of the mean cross-entropy over all texts of the step, on all processes.
+
+    Each text's is times its label's weight, float64 (n_labels,), where there are weights. The denominator is
+    the number of texts all the same: a step of rare labels must weigh more than another.
+    """
     logits = outputs.logits.float()
-    total = nn.functional.cross_entropy(logits, labels, reduction="sum", ignore_index=NO_LABEL)
+    weight = None if weights is None else torch.from_numpy(weights).to(logits)
+    total = nn.functional.cross_entropy(logits, labels, weight, reduction="sum", ignore_index=NO_LABEL)
     return total / num_items_in_batch
 
 

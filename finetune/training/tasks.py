@@ -18,7 +18,10 @@ from finetune.training.callback import Evaluate
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a training learns from, and how dev is scored; its loss is the mean cross-entropy of logits."""
+    """What a training learns from, and how dev is scored; its loss is the mean cross-entropy of logits.
+
+    With `weights` it is the sum over the examples, each times its label's weight, over their number.
+    """
 
     rows: Sequence[Any]
     """Training examples, any objects that `collate` takes."""
@@ -35,6 +38,9 @@ class Task:
 
     evaluate: Evaluate
     """Scores dev."""
+
+    weights: np.ndarray | None = None
+    """Of each label in the loss, float64 (n_labels,); None: 1. Dev scores are not weighted."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,8 +60,10 @@ class Texts:
     """Of each text, for messages."""
 
 
-def classification(tokenizer: PreTrainedTokenizerBase, train: Texts, dev: Texts) -> Task:
-    """Return the task of a sequence classifier."""
+def classification(
+    tokenizer: PreTrainedTokenizerBase, train: Texts, dev: Texts, *, balanced: bool = False
+) -> Task:
+    """Return the task of a sequence classifier; `balanced`: labels weigh the same in its loss."""
 
     def evaluate(model: PreTrainedModel) -> tuple[Mapping[str, Score], np.ndarray]:
         logits = compute_logits(model, tokenizer, dev.tokens, together=True)
@@ -68,7 +76,19 @@ def classification(tokenizer: PreTrainedTokenizerBase, train: Texts, dev: Texts)
         ids=train.ids,
         collate=DataCollatorWithPadding(tokenizer),
         evaluate=evaluate,
+        weights=balancing(train.y) if balanced else None,
     )
+
+
+def balancing(y: np.ndarray) -> np.ndarray:
+    """Return the weight of each label, float64 (n_labels,), by which all labels weigh the same.
+
+    As scikit-learn's `balanced`: the number of texts over that of the labels and of the label's own texts, so
+    that the weights of the texts have mean 1. A label without texts, which has nothing to weigh, has 1.
+    """
+    counts = np.bincount(y)
+    n_labels = np.count_nonzero(counts)
+    return np.where(counts > 0, len(y) / (n_labels * np.maximum(counts, 1)), 1.0)
 
 
 def require_finite(outputs: np.ndarray) -> None:

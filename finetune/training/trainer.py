@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +20,7 @@ from transformers.integrations.integration_utils import TensorBoardCallback
 
 from features.encoder import hardware
 from finetune.freezing.mechanism import depth_of, layer_parameters
-from finetune.settings import TrainingSettings
+from finetune.settings import FinetuneSettings, TrainingSettings
 from finetune.training import checkpoints, curves, ranks
 from finetune.training.batches import EpochBatches
 from finetune.training.callback import EpochCallback, Training, Watch
@@ -57,14 +58,14 @@ def train(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     *,
-    settings: TrainingSettings,
+    settings: FinetuneSettings,
     seed: int,
     texts: tuple[Texts, Texts],
     watch: Watch,
     out: Output,
 ) -> Training:
     """Train a sequence classifier as `fit` does; `texts` are those of train and dev."""
-    task = classification(tokenizer, *texts)
+    task = classification(tokenizer, *texts, balanced=settings.class_weight == "balanced")
     return fit(model, task, settings=settings, seed=seed, watch=watch, out=out)
 
 
@@ -126,7 +127,7 @@ def fit(
         args=_arguments(settings, seed, batches, folder or Path(), precision=precision),
         train_dataset=cast(Any, task.rows),
         data_collator=task.collate,
-        compute_loss_func=mean_loss,
+        compute_loss_func=functools.partial(mean_loss, weights=task.weights),
         callbacks=[callback] + ([TensorBoardCallback(writer)] if writer else []),
         resumption=Resumption(
             folder=folder,

@@ -5,6 +5,7 @@ python -m pipeline report --run demo
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +14,31 @@ import numpy as np
 
 from results.conclusions.conclude import Compare, Measured, conclude
 from results.report.report import read_run
-from results.schema import CONCLUSIONS, GRIDSEARCH, MEAN
-from results.tables import write
+from results.schema import CONCLUSIONS, CORPUS, FINETUNE, GRIDSEARCH, MEAN
+from results.tables import read, write
 
 if TYPE_CHECKING:
     from search.outcome.predictions import Predictions
+
+log = logging.getLogger(__name__)
+
+CONFIGURED = (FINETUNE, GRIDSEARCH, CORPUS)
+"""Tables of a run whose rows are all of its configuration, the latest first."""
+
+
+def stamp_of(folder: Path, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the stamp of what lies in a run's folder, and warn where the configuration given is another."""
+    table = next((table for table in CONFIGURED if (folder / table.file_name).is_file()), None)
+    rows = read(table, folder / table.file_name) if table else None
+    if rows is None or rows.empty:
+        return dict(given)
+    own = {name: str(rows[name].iloc[0]) for name in ("config_digest", "encoder", "transfer")}
+    if own["config_digest"] != given["config_digest"]:
+        log.warning(
+            "report: the results of configuration %s are shown as they are; none of the settings given, of "
+            "configuration %s, is used", own["config_digest"], given["config_digest"],
+        )  # fmt: skip
+    return dict(given) | own
 
 
 def write_conclusions(folder: Path, stamp: Mapping[str, str]) -> Path:
@@ -47,8 +68,11 @@ def write_conclusions(folder: Path, stamp: Mapping[str, str]) -> Path:
     run = read_run(folder)
     path = folder / "predictions.npz"
     compare = comparer(Predictions.load(path)) if path.is_file() else _nothing
+    sample = ""
+    if run.tried:
+        sample = f"a budget let the search try {run.tried['n']:,} of {run.tried['of']:,} candidates, a sample"
     try:
-        rows = conclude(run.tables, run.source_language, compare)
+        rows = conclude(run.tables, run.source_language, compare, sample=sample)
     except KeyError as error:  # the table and the predictions are not of one search
         raise ValueError(
             f"{path}: no predictions of {error}, which {GRIDSEARCH.file_name} names; run gridsearch again"

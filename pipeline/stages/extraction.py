@@ -13,7 +13,7 @@ from pipeline.progress import track
 from pipeline.workspace import Workspace, shown
 
 SEARCH = ("gridsearch", "export")
-TRAIN = ("knobs", "finetune", "report")
+TRAIN = ("knobs", "finetune")
 
 
 def cached(workspace: Workspace, texts: Iterable[tuple[str, ...]], source: str) -> Path:

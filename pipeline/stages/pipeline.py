@@ -1,7 +1,8 @@
 """The stages, wired: each reads one artifact, writes the next, and runs the earlier ones that are missing.
 
 prepare -> texts.csv -> extract -> cache/<digest>/ -> gridsearch -> winner.json, gridsearch.csv -> finetune
--> finetune.csv, table1.csv, models/ -> report -> report.html
+-> finetune.csv, table1.csv, models/
+what is there of these -> report -> report.html
 Tatoeba pairs -> retrieval -> cache/<digest>/, tatoeba.csv
 """
 
@@ -9,8 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from functools import cached_property
-from typing import Any
+from collections.abc import Mapping
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 from pipeline._version import __version__
 from pipeline.cluster import kept_executor, training_executor
@@ -32,6 +34,9 @@ from results.schema import (
     TATOEBA,
     TOP,
 )
+
+if TYPE_CHECKING:
+    from search.space import GridsearchSettings
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +89,9 @@ class Pipeline(Workspace):
     def extract(self) -> None:
         """Make sure that the feature cache of the corpus is there and whole; write corpus.csv."""
         self.prepare()
+        self._extracted()
+
+    def _extracted(self) -> None:
         inputs = {
             "extract": dataclasses.asdict(self.config.extract),
             "encoder": self.encoder_inputs,
@@ -118,8 +126,10 @@ class Pipeline(Workspace):
 
     def gridsearch(self) -> None:
         """Search layer subset x pooling x classifier over the cache."""
-        self.extract()
-        settings = dataclasses.asdict(self.config.gridsearch)
+        self.prepare()
+        searched = self._settled()
+        self._extracted()
+        settings = dataclasses.asdict(searched)
         inputs = {
             "budget": {name: settings.pop(name) for name in ("budget", "budget_seconds")},
             "gridsearch": settings,
@@ -127,7 +137,22 @@ class Pipeline(Workspace):
             "texts": sha256(self.texts),
         }
         again = self.config.cluster.retry_errors
-        self.run.stage("gridsearch", inputs, self._gridsearch, replace=("budget",), again=again)
+        work = partial(self._gridsearch, searched)
+        self.run.stage("gridsearch", inputs, work, replace=("budget",), again=again)
+
+    def _settled(self) -> GridsearchSettings:
+        """Return what to search, the protocol settled by the texts, so that nothing is encoded in vain."""
+        from results.schema import TEXTS
+        from results.stream import Rows
+        from search.protocol import scored, settled
+
+        source, settings = self.config.corpus.source_language, self.config.gridsearch
+        found = set(Rows(TEXTS, self.texts, ("split", "language")))
+        targets = sorted({language for _, language in found} - {source})
+        languages = scored(settings, (source, *targets))
+        return settled(
+            settings, languages, {name for split, name in found if split == "dev"}, str(self.texts)
+        )
 
     def searched(self) -> None:
         """Make sure of a search for the stages after it: the run's own, as far as its budget took it."""
@@ -143,7 +168,7 @@ class Pipeline(Workspace):
             self.config = dataclasses.replace(self.config, gridsearch=settings)
         self.gridsearch()
 
-    def _gridsearch(self) -> list[str]:
+    def _gridsearch(self, settings: GridsearchSettings) -> list[str]:
         from features.store.ledger import retry_errors
         from pipeline.commands.caches import open_cache
         from search import examples
@@ -167,7 +192,7 @@ class Pipeline(Workspace):
             log.info("gridsearch: %d candidates failed earlier and are run again", n_failed)
         with kept_executor(self.config.cluster) as execute:
             gridsearch(
-                self.config.gridsearch,
+                settings,
                 store=self.cache_folder(),
                 examples=path,
                 out=self.run.folder,
@@ -224,18 +249,31 @@ class Pipeline(Workspace):
         return [name for name in names if (self.run.folder / name).is_file()]  # no table1 without test texts
 
     def report(self) -> None:
-        """Test the conclusions and draw report.html from the CSVs there, running the earlier stages first."""
-        self.finetune()
+        """Test the conclusions and draw report.html from the CSVs that are there; no other stage is run.
+
+        Raises
+        ------
+        ValueError
+            There are none.
+        """
         files = {
             name: sha256(self.run.folder / name) for name in TABLES if (self.run.folder / name).is_file()
         }
-        self.run.stage("report", {"version": __version__, "files": files}, self._report, replace=True)
+        if not files:
+            raise ValueError(
+                f"{self.run.folder}: nothing to report yet; run gridsearch or finetune first, with the same "
+                "--config and --run"
+            )
+        from pipeline.stages.conclusions import stamp_of
 
-    def _report(self) -> list[str]:
+        stamp, inputs = stamp_of(self.run.folder, self.stamp), {"version": __version__, "files": files}
+        self.run.stage("report", inputs, lambda: self._report(stamp), replace=True)
+
+    def _report(self, stamp: Mapping[str, str]) -> list[str]:
         from pipeline.stages.conclusions import write_conclusions
         from results.report.report import build
 
-        tested = write_conclusions(self.run.folder, self.stamp)
+        tested = write_conclusions(self.run.folder, stamp)
         drawn = build(self.run.folder, figures=True)
         return [tested.name, *(path.relative_to(self.run.folder).as_posix() for path in drawn)]
 

@@ -52,7 +52,7 @@ class Finding:
     why: str = ""
 
 
-def conclude(tables: Tables, source_language: str, compare: Compare) -> pd.DataFrame:
+def conclude(tables: Tables, source_language: str, compare: Compare, *, sample: str = "") -> pd.DataFrame:
     """Test every conclusion, as far as the run's tables allow.
 
     Parameters
@@ -64,6 +64,8 @@ def conclude(tables: Tables, source_language: str, compare: Compare) -> pd.DataF
         The language with training labels, which does not enter the means.
     compare : callable
         Measures contrasts of candidates on test.
+    sample : str
+        Why nothing is concluded of the search: it tried only some of its candidates. Empty: it tried all.
 
     Returns
     -------
@@ -73,7 +75,7 @@ def conclude(tables: Tables, source_language: str, compare: Compare) -> pd.DataF
     found = [
         *_epochs(tables, source_language),
         *_fine_tuned(tables, source_language),
-        *_searched(tables, compare),
+        *_searched(tables, compare, sample),
         *_knobs(tables, source_language),
     ]
     order = list(CLAIMS)
@@ -213,12 +215,12 @@ def _fine_tuned(tables: Tables, source_language: str) -> list[Finding]:
     return found
 
 
-def _searched(tables: Tables, compare: Compare) -> list[Finding]:
-    """Measure the contrasts of the search on test, all on the same resampled texts."""
+def _searched(tables: Tables, compare: Compare, sample: str) -> list[Finding]:
+    """Measure the contrasts of the search on test, all on the same resampled texts; of a sample none."""
     gridsearch = tables.get("gridsearch")
-    if gridsearch is None:
+    if gridsearch is None or sample:
         nothing = contrasts(pd.DataFrame(columns=_SEARCHED, dtype="str"))
-        why = "gridsearch.csv is absent"
+        why = "gridsearch.csv is absent" if gridsearch is None else sample
         return [Finding(claim=c.claim, comparison=c.comparison, why=why) for c in nothing]
     asked = contrasts(gridsearch)
     made = [contrast for contrast in asked if contrast.weights]

@@ -80,7 +80,7 @@ def _rows(
 
 
 def _against_winner(top: pd.DataFrame | None) -> dict[int, dict[str, dict[str, list[object]]]]:
-    """Look up difference to the winner, interval and tie by rank, language and split."""
+    """Look up difference to the winner, interval and standing by rank, language and split."""
     found: dict[int, dict[str, dict[str, list[object]]]] = {}
     if top is None:
         return found
@@ -89,7 +89,7 @@ def _against_winner(top: pd.DataFrame | None) -> dict[int, dict[str, dict[str, l
     for row in records(top[measured & (top["rank"] > 1)]):
         values: list[object] = [round(float(row[column]), _DIGITS) for column in columns]
         by_language = found.setdefault(int(row["rank"]), {})
-        by_language.setdefault(str(row["language"]), {})[str(row["split"])] = [*values, bool(row["tied"])]
+        by_language.setdefault(str(row["language"]), {})[str(row["split"])] = [*values, str(row["standing"])]
     return found
 
 

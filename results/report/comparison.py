@@ -17,7 +17,7 @@ import files
 from results.conclusions.conclude import overall
 from results.frames import KINDS, read, unlike
 from results.report import numbers
-from results.report.canvas import GREY, MID_BLUE, ORANGE, finish, symbol_legend
+from results.report.canvas import GREY, MID_BLUE, ORANGE, finish, specification, symbol_legend
 from results.report.charts import SYSTEM_NAMES
 from results.report.figures import FOLDER, write_figures
 from results.report.report import Specs, as_json, environment, library, read_run
@@ -98,7 +98,7 @@ def systems(runs: Sequence[Run], specs: Specs) -> list[dict[str, Any]]:
         own = rows[rows["system"] == system]
         order = ordered_languages(set(own["language"]) - {MEAN}, runs[0].source_language)
         words = f"Test accuracy of {SYSTEM_NAMES[system]} by language and run"
-        specs[f"system-{system}"] = dots(own, names, [MEAN, *order]).to_dict() | {"description": words}
+        specs[f"system-{system}"] = specification(dots(own, names, [MEAN, *order]), words)
         means = {row["run"]: row for row in records(own[own["language"] == MEAN])}
         found.append(
             {

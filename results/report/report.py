@@ -24,6 +24,7 @@ from files.objects import Types, read_object
 from results import overall
 from results.report import conclusion_sections, search_sections, sections, wording
 from results.report.candidates import candidates
+from results.report.canvas import specification
 from results.report.charts import SYSTEM_NAMES
 from results.report.figures import FOLDER, vega_version, write_figures
 from results.report.headings import heading
@@ -214,7 +215,7 @@ def render(run: sections.Run, origin: dict[str, Any]) -> tuple[str, Specs]:
     specs: Specs = {}
 
     def add(name: str, chart: alt.LayerChart, description: str) -> str:
-        specs[name] = chart.to_dict() | {"description": description}
+        specs[name] = specification(chart, description)
         return name
 
     listed = candidates(run)

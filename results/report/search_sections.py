@@ -1,4 +1,4 @@
-"""What the report says of the search: scores, what each choice adds, who is tied, what a protocol costs.
+"""What the report says of the search: scores, what each choice adds, how the best stand, what protocols cost.
 
 python -m pytest tests/results/report/test_search_sections.py
 """
@@ -11,10 +11,12 @@ from typing import Any
 import pandas as pd
 
 from results import summaries
+from results.chance import standings
 from results.report import charts, numbers, tiles
 from results.report.sections import Add, Run, records
 from results.report.wording import spoken
 from results.schema import MEAN, PROTOCOLS
+from results.schema.words import metric_words
 
 FACTOR_NAMES = {
     "layer": "layer", "pooling": "pooling", "classifier": "classifier", "n_layers": "number of layers",
@@ -22,7 +24,7 @@ FACTOR_NAMES = {
 
 
 def search(run: Run, add: Add) -> dict[str, Any] | None:
-    """Heat maps, scores by number of layers, who is tied with the winner, and the failures."""
+    """Heat maps, scores by number of layers, how the best stand beside the winner, and the failures."""
     gridsearch = run.table("gridsearch")
     if gridsearch is None:
         return None
@@ -39,6 +41,7 @@ def search(run: Run, add: Add) -> dict[str, Any] | None:
         "n_failed": len(failed),
         "failures": failed["message"].value_counts().head(5).to_dict(),
         "protocol": gridsearch["protocol"].iloc[0],
+        "metric": metric_words(str(gridsearch["metric"].iloc[0])),
     }
 
 
@@ -81,13 +84,11 @@ def top(run: Run) -> dict[str, Any] | None:
     split = _reported(table)
     by_id = summaries.against_winner(table, run.source_language)
     splits = [name for name in ("dev", "test") if name in set(table["split"])]
-    tied = {
-        name: sum(bool(row[name]["tied"]) for row in by_id.values() if name in row) - 1 for name in splits
-    }
+    rows = table[table["language"] == summaries.shown_language(table, run.source_language)]
     return {
         "by_id": by_id,
         "splits": splits,
-        "tied": tied,
+        "standings": {name: standings(rows[rows["split"] == name]) for name in splits},
         "n_others": len(by_id) - 1,
         "differing": summaries.differing(table, split),
     }

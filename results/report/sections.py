@@ -30,6 +30,12 @@ class Run:
     winner: Mapping[str, Any]
     source_language: str
 
+    @property
+    def tried(self) -> dict[str, Any] | None:
+        """How much of what there is a search on a budget tried, as winner.json has it; None: all."""
+        found = self.winner.get("tried")
+        return found if isinstance(found, dict) else None
+
     def table(self, name: str) -> pd.DataFrame | None:
         """Give a table, or None where it is absent or empty."""
         frame = self.tables.get(name)
@@ -62,6 +68,7 @@ def headline(run: Run) -> dict[str, Any]:
         "winner": best,
         "n_ok": 0 if gridsearch is None else int((gridsearch["status"] == "ok").sum()),
         "n_candidates": 0 if gridsearch is None else len(gridsearch),
+        "tried": run.tried,
         "systems": measured,
         "best": highest,
         "level": _level(measured, highest),

@@ -10,6 +10,7 @@ from results.kinds import count, difference, share, stamp, text
 from results.schema.words import (
     CANDIDATE,
     LANGUAGE,
+    METRIC,
     PROTOCOL,
     PROTOCOLS,
     SCORED_SPLIT,
@@ -29,6 +30,8 @@ _PAIRED_TESTS = (
 )  # fmt: skip
 _LOW = share("low", "lower end of the paired 95% bootstrap interval of `score`")
 _HIGH = share("high", "upper end of it")
+STANDINGS = ("better", "tied", "worse")
+"""What one of the best candidates may be beside the winner."""
 
 SCORES = Table(
     file_name="scores.csv",
@@ -61,26 +64,28 @@ TOP = Table(
         CANDIDATE,
         count("rank", "rank of the candidate in gridsearch.csv", least=1),
         PROTOCOL,
+        METRIC,
         SCORED_SPLIT,
         LANGUAGE,
         _N_TEXTS,
         share(
             "chance",
-            "share of the most frequent label of the language and split: the score of always giving it; "
-            "never below the uniform rate, one over the number of labels",
+            "score of always giving the most frequent label of the language and split; of micro-F1 the share "
+            "of that label, never below the uniform rate, one over the number of labels",
         ),
-        share("score", "micro-F1"),
+        share("score", "the score that `metric` names"),
         _LOW,
         _HIGH,
         difference("versus_winner", "score minus the winner's"),
         difference("versus_winner_low", "lower end of the paired 95% bootstrap interval of that difference"),
         difference("versus_winner_high", "upper end of it"),
         *_PAIRED_TESTS,
-        Column(
-            name="tied",
-            dtype="bool",
-            meaning="whether chance alone may explain the difference from the winner: `p_holm` is at least "
-            "0.05",
+        text(
+            "standing",
+            "beside the winner: better or worse where chance alone does not explain the difference (`p_holm` "
+            "is below 0.05; of macro-F1: the interval of `versus_winner` excludes 0), else tied, as the "
+            "winner is with itself",
+            STANDINGS,
         ),
         SEED,
         *stamp(),
@@ -88,11 +93,10 @@ TOP = Table(
     sums=over_targets(
         "one of the best candidates and a split",
         _N_TEXTS_OF_ALL,
-        Column(
-            name="tied",
-            dtype="bool",
-            meaning="whether chance alone may explain the difference from the winner: the interval of "
-            "`versus_winner` holds 0",
+        text(
+            "standing",
+            "beside the winner: better or worse where the interval of `versus_winner` excludes 0, else tied",
+            STANDINGS,
         ),
         without=tuple(column.name for column in _PAIRED_TESTS),
     ),
@@ -135,6 +139,7 @@ PROTOCOL_CHOICES = Table(
         ),
         text("candidate_id", "id of the candidate chosen; empty for random", nullable=True),
         Column(name="used", dtype="bool", meaning="whether this run chose by the protocol"),
+        METRIC,
         SCORED_SPLIT,
         LANGUAGE,
         share("score", "micro-F1"),

@@ -10,9 +10,11 @@ of all train rows (`tests/search/fitting/test_routes.py`).
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeGuard, get_args
 
 Value = int | float | str | bool
+ClassWeight = Literal["none", "balanced"]
+CLASS_WEIGHTS: tuple[ClassWeight, ...] = get_args(ClassWeight)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,23 +100,34 @@ _SHRINKAGE = Parameter(
 )
 
 
+_CLASS_WEIGHT = Parameter(
+    default=None,
+    accepted=", ".join(CLASS_WEIGHTS),
+    accepts=lambda value: value in CLASS_WEIGHTS,
+)
+
+
 # scikit-learn takes a second to import, and settings are read by commands that fit nothing
-def _logistic_regression(C: float) -> Any:
+def _logistic_regression(C: float, class_weight: str = "none") -> Any:
     from sklearn.linear_model import LogisticRegression
 
-    return LogisticRegression(C=C, tol=1e-4, max_iter=1000)
+    return LogisticRegression(C=C, tol=1e-4, max_iter=1000, class_weight=_weighted(class_weight))
 
 
-def _linear_svm(C: float) -> Any:
+def _linear_svm(C: float, class_weight: str = "none") -> Any:
     from sklearn.svm import SVC
 
-    return SVC(kernel="linear", C=C)
+    return SVC(kernel="linear", C=C, class_weight=_weighted(class_weight))
 
 
-def _ridge(alpha: float) -> Any:
+def _ridge(alpha: float, class_weight: str = "none") -> Any:
     from sklearn.linear_model import RidgeClassifier
 
-    return RidgeClassifier(alpha=alpha)
+    return RidgeClassifier(alpha=alpha, class_weight=_weighted(class_weight))
+
+
+def _weighted(class_weight: str) -> str | None:
+    return None if class_weight == "none" else class_weight
 
 
 def _lda(shrinkage: float) -> Any:
@@ -143,20 +156,20 @@ CLASSIFIERS: dict[str, Classifier] = {
     # fits in half the time
     "logistic_regression": Classifier(
         factory=_logistic_regression,
-        parameters={"C": _positive(0.003)},
+        parameters={"C": _positive(0.003), "class_weight": _CLASS_WEIGHT},
         route="logistic_regression",
     ),
     # the kernel's diagonal is about the number of columns, so C of 1 / 1,000: 1e-4 .55/.40, 1e-3 .67/.43,
     # 1e-2 .67/.40
     "linear_svm": Classifier(
         factory=_linear_svm,
-        parameters={"C": _positive(0.001)},
+        parameters={"C": _positive(0.001), "class_weight": _CLASS_WEIGHT},
         route="linear_svm",
     ),
     # the scatter's eigenvalues average the number of train rows: 100 .70/.39, 1,000 .71/.42, 10,000 .64/.43
     "ridge": Classifier(
         factory=_ridge,
-        parameters={"alpha": _positive(1000.0)},
+        parameters={"alpha": _positive(1000.0), "class_weight": _CLASS_WEIGHT},
         route="ridge",
     ),
     # with fewer texts than columns the covariance has no inverse: .1 .71/.38, .5 .72/.42, .8 .68/.43

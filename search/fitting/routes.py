@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.svm import SVC
 
-from search.fitting.coordinates import Reals
+from search.fitting.coordinates import Coordinates, Reals
 from search.fitting.kernels import Floats, Ints, Rows
 from search.fitting.logistic import FLOOR, bend, minimise
 from search.fitting.probe import Kind, decide_linear, decide_neighbours, decide_pairwise
@@ -79,9 +79,10 @@ def logistic_regression(representation: Representation, estimator: Any) -> Fitte
     and who asks for such a penalty gets the weights that it stops at.
     """
     rows = representation.rows
-    counts = _by_text(rows.pair_text, _members(rows), representation.n_texts).T
+    weighted = _members(rows) * _class_weights(estimator, rows)
+    counts = _by_text(rows.pair_text, weighted, representation.n_texts).T
     coordinates = representation.coordinates(np.float32)
-    n = len(rows.train_y)
+    n = float(counts.sum())
     penalty = 1 / (float(estimator.C) * n)
     level = representation.spread / (representation.n_texts if coordinates.dual else representation.n_columns)
     if penalty * n / bend(rows.n_classes) < FLOOR * level:
@@ -96,6 +97,8 @@ def logistic_regression(representation: Representation, estimator: Any) -> Fitte
 def ridge(representation: Representation, estimator: Any) -> Fitted:
     """Solve the normal equations for targets -1 and 1, centred, as RidgeClassifier does."""
     rows, coordinates = representation.rows, representation.coordinates()
+    if estimator.class_weight is not None:
+        return _weighted_ridge(representation, coordinates, estimator)
     members = _members(rows)
     targets = 2 * members - rows.pair_count[:, None]  # of all rows of a pair together
     targets = targets if rows.n_classes > 2 else targets[:, 1:]
@@ -103,6 +106,35 @@ def ridge(representation: Representation, estimator: Any) -> Fitted:
     centred = _by_text(rows.pair_text, targets - mean * rows.pair_count[:, None], representation.n_texts)
     solved = coordinates.solver(float(estimator.alpha))(coordinates.of(centred.T))
     weights, intercept = _one_column_per_class(solved.T, mean)
+    return Fitted(kind="linear", weights=weights, intercept=intercept, dual=coordinates.dual)
+
+
+def _weighted_ridge(representation: Representation, coordinates: Coordinates, estimator: Any) -> Fitted:
+    """Solve the same with a weight for each row, and so with the weighted means of columns and targets.
+
+    With D the weights of the texts, s their sum, m the columns' weighted mean and A = X^T D X + alpha, the
+    matrix of the normal equations is A - s m m^T; its inverse is A^-1 + s a a^T / (1 - s m^T a), a = A^-1 m.
+    Over columns A would be a scatter of its own for every weighting: there scikit-learn solves it.
+    """
+    rows = representation.rows
+    weight = rows.pair_count * _class_weights(estimator, rows)[rows.pair_y]
+    of_text = _by_text(rows.pair_text, weight[:, None], representation.n_texts)[:, 0]
+    weighted = coordinates.reweighted(of_text)
+    if weighted is None:
+        estimator.set_params(class_weight=None)
+        estimator.fit(representation.train_columns[rows.pair_text].astype(np.float64), rows.pair_y, weight)
+        found, intercept = _one_column_per_class(np.atleast_2d(estimator.coef_).T, estimator.intercept_)
+        return Fitted(kind="linear", weights=found, intercept=intercept)
+    targets = 2 * np.eye(rows.n_classes)[rows.pair_y] - 1
+    targets = targets if rows.n_classes > 2 else targets[:, 1:]
+    total = weight.sum()
+    mean, share = weight @ targets / total, of_text / total
+    centred = _by_text(rows.pair_text, weight[:, None] * (targets - mean), representation.n_texts)
+    solve = weighted.solver(float(estimator.alpha))
+    solved, along = solve(coordinates.of(centred.T)), solve(coordinates.of(share[None]))
+    reached = coordinates.scores(solved) @ share, coordinates.scores(along) @ share  # m^T of both
+    solved = solved + along * (total * reached[0] / (1 - total * reached[1]))[:, None]
+    weights, intercept = _one_column_per_class(solved.T, mean - coordinates.scores(solved) @ share)
     return Fitted(kind="linear", weights=weights, intercept=intercept, dual=coordinates.dual)
 
 
@@ -136,6 +168,8 @@ def lda(representation: Representation, estimator: Any) -> Fitted:
 def linear_svm(representation: Representation, estimator: Any) -> Fitted:
     """Fit libsvm on the summed kernel, or on columns where that is too large; a row counts its duplicates."""
     rows, dual = representation.rows, representation.has_gram
+    if estimator.class_weight is not None:  # of all rows, where libsvm would count the distinct ones
+        estimator.set_params(class_weight=dict(enumerate(_class_weights(estimator, rows).tolist())))
     if not dual:
         estimator.fit(representation.train_columns[rows.pair_text], rows.pair_y, rows.pair_count)
         weights = np.asarray(estimator.coef_).T
@@ -187,6 +221,14 @@ def _predict_neighbours(representation: Representation, n_neighbors: int) -> Int
 def _members(rows: Rows) -> Floats:
     """Return how many train rows of each class a distinct (text, label) stands for, (n_pairs, n_classes)."""
     return np.eye(rows.n_classes)[rows.pair_y] * rows.pair_count[:, None]
+
+
+def _class_weights(estimator: Any, rows: Rows) -> Floats:
+    """Return the weight of each class, (n_classes,): 1, or what makes all classes weigh the same."""
+    if estimator.class_weight is None:
+        return np.ones(rows.n_classes)
+    counts = np.bincount(rows.train_y, minlength=rows.n_classes)
+    return np.asarray(len(rows.train_y) / (rows.n_classes * counts))
 
 
 def _largest(representation: Representation, gradient: Floats) -> float:

@@ -21,7 +21,7 @@ from search.fitting.kernels import Ints, Rows
 from search.fitting.probe import Probe
 from search.fitting.representation import Representation
 from search.fitting.routes import Fitted
-from search.scoring import mean_f1, packed_f1, unpack
+from search.scoring import SCORERS, Score, mean_f1, packed_f1, unpack
 from search.space import PROTOCOLS, Candidate, GridsearchSettings, Protocol, layers_text
 
 LOG = logging.getLogger(__name__)
@@ -43,6 +43,8 @@ class Outcome:
         Those scored, the source first.
     stamp : mapping
         Columns of every row.
+    tried : mapping or None
+        How much of what there is to try a budget let the search try (`search.sampling.coverage`); None: all.
     """
 
     settings: GridsearchSettings
@@ -51,6 +53,14 @@ class Outcome:
     examples: Examples
     languages: tuple[str, ...]
     stamp: Mapping[str, object]
+    tried: Mapping[str, Any] | None = None
+
+    @property
+    def protocol(self) -> Protocol:
+        """How the winner is chosen."""
+        if self.settings.protocol == "auto":
+            raise ValueError("gridsearch.protocol: got 'auto', which search.protocol.settled replaces")
+        return self.settings.protocol
 
     def matrices(self, candidate: Candidate, split: str) -> dict[str, Ints]:
         """Return a candidate's confusion matrices of one split by language; empty if it failed."""
@@ -63,6 +73,12 @@ class Outcome:
         n_classes = len(self.examples.labels)
         packed = self._packed(candidate, split)
         return {language: packed_f1(cells, n_classes) for language, cells in packed.items()}
+
+    def scores(self, candidate: Candidate, split: str) -> dict[str, Score]:
+        """Return what a candidate is judged by on one split, by language; empty if it failed."""
+        score, n_classes = SCORERS[self.settings.metric], len(self.examples.labels)
+        packed = self._packed(candidate, split)
+        return {language: score(cells, n_classes) for language, cells in packed.items()}
 
     def _packed(self, candidate: Candidate, split: str) -> dict[str, Sequence[int]]:
         found = self.rows[candidate.id]["matrices"]
@@ -80,7 +96,7 @@ class Outcome:
         fine = [c for c in self.candidates if self.rows[c.id]["status"] == "ok"]
         return rank(
             fine,
-            {candidate.id: self.f1(candidate, "dev") for candidate in fine},
+            {candidate.id: self.scores(candidate, "dev") for candidate in fine},
             protocol=protocol,
             source_language=self.languages[0],
             target_languages=self.languages[1:],
@@ -100,7 +116,8 @@ def write_gridsearch(outcome: Outcome, ranking: Ranking, path: Path) -> None:
             **_describe(candidate),
             "n_layers": len(candidate.layers),
             "seed": candidate.seed,
-            "protocol": outcome.settings.protocol,
+            "protocol": outcome.protocol,
+            "metric": outcome.settings.metric,
             "score": score,
         }
         for split in ("dev", "test"):
@@ -123,7 +140,7 @@ def write_confusion(outcome: Outcome, ranking: Ranking, path: Path) -> None:
         {
             "candidate_id": candidate.id,
             "rank": place,
-            "protocol": outcome.settings.protocol,
+            "protocol": outcome.protocol,
             "language": language,
             "split": split,
             "label": labels[true],
@@ -156,7 +173,7 @@ def write_predictions(outcome: Outcome, predicted: Ints, rows: Rows, path: Path,
             "split": examples.split[at].astype(object),
             "label": labels[rows.scored_y],
             "predicted": labels[predicted[rows.scored_text]],
-            "protocol": outcome.settings.protocol,
+            "protocol": outcome.protocol,
         }
     )
     write(PREDICTIONS, frame.assign(**dict[str, Any](outcome.stamp)), path)
@@ -172,14 +189,16 @@ def write_winner(
         "layers": list(winner.layers),
         "params": dict(winner.params),
         "seed": winner.seed,
-        "protocol": outcome.settings.protocol,
+        "protocol": outcome.protocol,
+        "metric": outcome.settings.metric,
         "labels": list(outcome.examples.labels),
         "source_language": outcome.languages[0],
         "target_languages": list(outcome.languages[1:]),
         "store": store_digest,
         "probe": probe,
-        "scores": chosen[outcome.settings.protocol],
+        "scores": chosen[outcome.protocol],
         "by_protocol": chosen,
+        "tried": outcome.tried,
         **outcome.stamp,
     }
     files.write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from results.schema.comparisons import STANDINGS
 from results.statistics import Interval, holm, mcnemar
 from search.outcome.effects import Effect
 from search.outcome.intervals import Sample, intervals, one_each
+from search.outcome.macro import macro_intervals
 from search.space import PROTOCOLS
 
 ALPHA = 0.05
@@ -20,7 +22,7 @@ ORACLE = "target-dev"
 Row = dict[str, Any]
 
 
-def top_rows(sample: Sample, top: int) -> list[Row]:
+def top_rows(sample: Sample, top: int, metric: str = "micro_f1") -> list[Row]:
     """Compare the best candidates with the winner, on the same texts.
 
     Parameters
@@ -29,6 +31,8 @@ def top_rows(sample: Sample, top: int) -> list[Row]:
         Its candidates are best first.
     top : int
         How many of them.
+    metric : str
+        Their score: macro_f1, or what equals micro-F1.
 
     Returns
     -------
@@ -36,10 +40,10 @@ def top_rows(sample: Sample, top: int) -> list[Row]:
         Columns of table TOP from `candidate_id` on, for each candidate and language, and `mean`.
     """
     ids, n = sample.predictions.candidates, min(top, sample.n_candidates)
-    own = one_each(range(n), sample.n_candidates)
-    found = intervals(sample, np.concatenate([own, own - own[0]]))
+    own, macro = one_each(range(n), sample.n_candidates), metric == "macro_f1"
+    found = macro_intervals(sample, n) if macro else intervals(sample, np.concatenate([own, own - own[0]]))
     tests = _against_winner(sample, n)
-    facts = _by_language(sample)
+    facts = _by_language(sample, macro=macro)
     return [
         {
             "candidate_id": ids[at],
@@ -49,7 +53,7 @@ def top_rows(sample: Sample, top: int) -> list[Row]:
             **facts[name],
             **_ends("score", found[at][name]),
             **_ends("versus_winner", found[n + at][name]),
-            **_verdict(found[n + at][name], tests.get((at, name)), is_winner=at == 0),
+            **_verdict(found[n + at][name], tests.get((at, name)), by_test=not macro),
         }
         for at in range(n)
         for name in sample.names
@@ -125,12 +129,22 @@ def _ends(name: str, interval: Interval) -> Row:
     return {name: interval.difference, f"{prefix}low": interval.low, f"{prefix}high": interval.high}
 
 
-def _verdict(difference: Interval, test: Row | None, *, is_winner: bool) -> Row:
-    """Tell whether chance may explain the difference: by p_holm in a language, by the interval for `mean`."""
-    if test is not None:
-        return {**test, "tied": test["p_holm"] >= ALPHA}
+def _verdict(difference: Interval, test: Row | None, *, by_test: bool) -> Row:
+    """Tell whether chance may explain the difference: by p_holm in a language, by the interval for `mean`.
+
+    The winner has no test; its difference to itself is 0, and so are the interval's ends. McNemar's test is
+    of right answers, so that macro-F1 goes by the interval everywhere.
+    """
+    sign = int(difference.low > 0) - int(difference.high < 0)
+    if test is not None and by_test:
+        sign = test["n_only_candidate"] - test["n_only_winner"] if test["p_holm"] < ALPHA else 0
     nothing: Row = {"n_only_candidate": None, "n_only_winner": None, "p_value": None, "p_holm": None}
-    return {**nothing, "tied": is_winner or difference.low <= 0 <= difference.high}
+    return {**(test or nothing), "standing": _standing(sign)}
+
+
+def _standing(sign: int) -> str:
+    better, tied, worse = STANDINGS
+    return better if sign > 0 else worse if sign < 0 else tied
 
 
 def _against_winner(sample: Sample, n: int) -> dict[tuple[int, str], Row]:
@@ -152,12 +166,15 @@ def _against_winner(sample: Sample, n: int) -> dict[tuple[int, str], Row]:
     return tests
 
 
-def _by_language(sample: Sample) -> dict[str, Row]:
+def _by_language(sample: Sample, *, macro: bool) -> dict[str, Row]:
     """Give each language's number of texts and chance; for `mean`, those of the targets."""
     y = sample.predictions.y[sample.rows]
     counts = [np.bincount(y[sample.language == number]) for number in range(len(sample.languages))]
     n_texts = np.asarray([count.sum() for count in counts])
-    chance = sample.with_mean(np.asarray([count.max() / count.sum() for count in counts]))
+    share = np.asarray([count.max() / count.sum() for count in counts])
+    if macro:  # the F1 of the label given, of all labels
+        share = 2 * share / (1 + share) / len(sample.predictions.labels)
+    chance = sample.with_mean(share)
     targets = [sample.languages.index(language) for language in sample.targets]
     totals = [*n_texts.tolist(), int(n_texts[targets].sum())]
     facts = zip(sample.names, totals, chance.tolist(), strict=False)

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from results import overall
-from results.chance import near_chance
+from results.chance import near_chance, standings, told
 from results.columns import Table
 from results.schema import EFFECTS, MEAN, PROTOCOL_CHOICES, SCORES, TOP
+from results.schema.words import metric_words
 from search.fitting.kernels import Ints, Rows
 from search.outcome.artifacts import Outcome, Ranking
 from search.outcome.comparisons import effect_rows, protocol_rows, top_rows
@@ -47,17 +48,21 @@ def write_evidence(outcome: Outcome, ranking: Ranking, rows: Rows, out: Path) ->
     predictions.save(out / "predictions.npz")
     _write(SCORES, score_table(outcome, candidates), outcome, out)
     samples = [sample for split in SPLITS if (sample := Sample.of(predictions, split)) is not None]
-    protocol, found = outcome.settings.protocol, effects(candidates)
+    protocol, metric, found = outcome.protocol, outcome.settings.metric, effects(candidates)
     chosen: dict[str, str | None] = {name: _first(outcome.ranking(name)) for name in PROTOCOLS}
     with one_thread():  # the last digits of a sum must not depend on how many processors there are
-        top = pd.DataFrame([row for sample in samples for row in top_rows(sample, outcome.settings.top)])
+        top = pd.DataFrame(
+            [row for sample in samples for row in top_rows(sample, outcome.settings.top, metric)]
+        )
         sizes = pd.DataFrame([row for sample in samples for row in effect_rows(sample, found)])
         price = pd.DataFrame([row for sample in samples for row in protocol_rows(sample, chosen)])
     seeds = pd.Series({candidate.id: candidate.seed for candidate in candidates}, dtype="Int64")
     top, price = (frame.assign(seed=seeds.reindex(frame["candidate_id"]).array) for frame in (top, price))
-    _write(TOP, top.assign(protocol=protocol), outcome, out)
+    _write(TOP, top.assign(protocol=protocol, metric=metric), outcome, out)
     _write(EFFECTS, sizes, outcome, out)
-    _write(PROTOCOL_CHOICES, price.assign(used=price["protocol"] == protocol), outcome, out)
+    _write(PROTOCOL_CHOICES, price.assign(used=price["protocol"] == protocol, metric=metric), outcome, out)
+    top = top.assign(metric=metric)
+    _tell(top, outcome.languages[0])
     _warn(near_chance(top, outcome.languages[0]))
 
 
@@ -100,7 +105,7 @@ def score_table(outcome: Outcome, candidates: Sequence[Candidate]) -> pd.DataFra
             frame.assign(
                 candidate_id=[candidate.id for candidate in candidates],
                 seed=[candidate.seed for candidate in candidates],
-                protocol=outcome.settings.protocol,
+                protocol=outcome.protocol,
             )
             for frame in parts
         ]
@@ -137,13 +142,25 @@ def _first(ranking: Ranking) -> str | None:
     return ranking[0][0].id if ranking else None
 
 
+def _tell(top: pd.DataFrame, source_language: str) -> None:
+    """Say how the best stand beside the winner, in each split."""
+    said = []
+    for split, rows in top.groupby("split", sort=False):
+        shown = MEAN if MEAN in set(rows["language"]) else source_language
+        said.append(f"on {split} {told(standings(rows[rows['language'] == shown]))}")
+    if top["rank"].max() > 1:
+        n_others = int(top["rank"].max()) - 1
+        LOG.info("gridsearch: the next %d beside the winner: %s", n_others, "; ".join(said))
+
+
 def _warn(near: pd.DataFrame) -> None:
     for row in near[near["alarm"]].to_dict("records"):
         LOG.warning(
-            "gridsearch: %s is near chance though the source language is fine: the winner's %s micro-F1 is "
+            "gridsearch: %s is near chance though the source language is fine: the winner's %s %s is "
             "%.1f%%, always giving the most frequent label scores %.1f%%",
             row["language"],
             row["split"],
+            metric_words(row["metric"]),
             100 * row["score"],
             100 * row["chance"],
         )

@@ -18,6 +18,7 @@ def test_defaults_are_the_published_ones():
         ("systems", (), "finetune.systems: got 'nothing'"),
         ("seeds", (1, 1), "finetune.seeds: got .1. twice"),
         ("seeds", (-1,), "finetune.seeds: got -1, accepted: whole numbers from 0"),
+        ("class_weight", "even", "finetune.class_weight: got 'even', accepted: none, balanced"),
         ("epochs", 0, "finetune.epochs: got 0"),
         ("epochs", True, "finetune.epochs: got True"),
         ("learning_rate", 0.0, "finetune.learning_rate: got 0.0"),

@@ -62,8 +62,9 @@ def one_line(capsys):
 
 
 @pytest.mark.slow
-def test_report_runs_every_stage_once_and_its_tables_validate(project, capsys, caplog):
-    assert run("report", "--config", "mine.toml", "finetune.freeze={1 = [1]}", "gridsearch.top=3") == 0
+def test_finetune_runs_every_stage_once_and_the_reported_tables_validate(project, capsys, caplog):
+    assert run("finetune", "--config", "mine.toml", "finetune.freeze={1 = [1]}", "gridsearch.top=3") == 0
+    assert run("report", "--config", "mine.toml", "gridsearch.top=3") == 0
     folder = project / "results/runs/mine"
     grid = pd.read_csv(folder / "gridsearch.csv")
     assert len(grid) == 7 * 3 * 5
@@ -76,6 +77,7 @@ def test_report_runs_every_stage_once_and_its_tables_validate(project, capsys, c
     assert run("validate", str(folder)) == 0
     assert "0 problems" in capsys.readouterr().out
     before = {p: p.stat().st_mtime_ns for p in folder.glob("*.csv")}
+    assert run("finetune", "--config", "mine.toml", "gridsearch.top=3") == 0
     assert run("report", "--config", "mine.toml", "gridsearch.top=3") == 0
     assert {p: p.stat().st_mtime_ns for p in folder.glob("*.csv")} == before
 
@@ -93,7 +95,7 @@ def test_report_runs_every_stage_once_and_its_tables_validate(project, capsys, c
             {"scheduler": "tcp://10.0.0.7:8786", "plain_tcp": True},
         ),
         (
-            ["report", "--scheduler", "tls://h:1", "--tls-ca", "a", "--tls-cert", "b", "--tls-key", "c"],
+            ["knobs", "--scheduler", "tls://h:1", "--tls-ca", "a", "--tls-cert", "b", "--tls-key", "c"],
             {"scheduler": "tls://h:1", "tls_ca": "a", "tls_cert": "b", "tls_key": "c"},
         ),
     ],
@@ -102,11 +104,79 @@ def test_options_stand_for_settings_of_the_cluster(args, settings):
     assert _config(build_parser().parse_args(args)).cluster == ClusterSettings(**settings)
 
 
-@pytest.mark.parametrize("option", ["--dask", "--retry-errors"])
-def test_a_stage_has_no_option_that_would_do_nothing(option, capsys):
+@pytest.mark.parametrize(
+    ("stage", "option"), [("extract", "--dask"), ("extract", "--retry-errors"), ("report", "--workers=2")]
+)
+def test_a_stage_has_no_option_that_would_do_nothing(stage, option, capsys):
     with pytest.raises(SystemExit):
-        build_parser().parse_args(["extract", option])
+        build_parser().parse_args([stage, option])
     assert f"unrecognized arguments: {option}" in capsys.readouterr().err
+
+
+def english(project, split="train"):
+    """Leave no labelled German text that a choice could look at."""
+    frame = pd.read_csv("texts.csv")
+    frame[frame["language"].eq("en") | frame["split"].eq(split)].to_csv("texts.csv", index=False)
+
+
+@pytest.mark.parametrize("kept", ["train", "test"])
+def test_without_labelled_target_dev_texts_the_source_chooses_and_every_row_says_so(project, kept, capsys):
+    english(project, kept)
+    search = ["gridsearch.layers=[4]", "gridsearch.poolings=['mean']"]
+    training = ["finetune.systems=['mcbert']", "finetune.epochs=1", "finetune.freeze={}"]
+    assert run("finetune", "--config", "mine.toml", *search, *training) == 0
+    said = capsys.readouterr().err
+    line = "so en dev labels alone choose: source-dev"
+    assert said.count(line) == 1
+    assert said.index(line) < said.index("extract:")
+    folder = project / "results/runs/mine"
+    assert json.loads((folder / "winner.json").read_text())["protocol"] == "source-dev"
+    for name in ("gridsearch", "confusion", "top", "finetune", "table1", "predictions_gridsearch"):
+        rows = pd.read_csv(folder / f"{name}.csv")
+        rows = rows[rows["source"] == "measured"] if "source" in rows else rows
+        assert set(rows["protocol"]) == {"source-dev"}, name
+    assert run("report", "--config", "mine.toml", *search, *training) == 0
+    assert '<span class="tag">source-dev</span>' in (folder / "report.html").read_text()
+    assert run("export", "--config", "mine.toml", *search, *training) == 0
+    assert "source-dev" in (folder / "models/probe/README.md").read_text()
+    # naming it makes no other search
+    assert (
+        run("gridsearch", "--config", "mine.toml", *search, *training, "gridsearch.protocol=source-dev") == 0
+    )
+    assert "gridsearch: up to date" in capsys.readouterr().err
+
+
+def test_target_dev_without_its_labels_is_one_line_before_anything_is_extracted(project, capsys):
+    english(project)
+    assert run("gridsearch", "--config", "mine.toml", "gridsearch.protocol=target-dev") == 2
+    assert "gridsearch.protocol: got 'target-dev' with no language but 'en' in results" in one_line(capsys)
+    assert not (project / "cache").exists()
+
+
+def test_report_of_nothing_says_what_to_run_first(project, capsys):
+    assert run("report", "--config", "mine.toml") == 2
+    assert "results/runs/mine: nothing to report yet; run gridsearch or finetune first" in one_line(capsys)
+    assert not (project / "results").exists()
+
+
+def test_report_shows_a_search_alone_and_trains_nothing(project, capsys):
+    budget = ["gridsearch.layers=[4]", "gridsearch.poolings=['mean']", "gridsearch.top=3"]
+    assert run("gridsearch", "--config", "mine.toml", *budget) == 0
+    folder = project / "results/runs/mine"
+    digest = pd.read_csv(folder / "gridsearch.csv", dtype=str)["config_digest"].unique().tolist()
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    assert run("report", "--config", "mine.toml", *budget) == 0
+    assert "configuration" not in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert not (folder / "finetune.csv").exists()
+    page = (folder / "report.html").read_text()
+    assert "Not run: finetune.csv is absent." in page
+    assert all(f'<section id="{name}"' in page for name in ("conclusions", "search", "protocols", "corpus"))
+    assert (
+        run("report", "--config", "mine.toml") == 0
+    )  # another configuration: what is there stays what it is
+    assert f"the results of configuration {digest[0]} are shown as they are" in capsys.readouterr().err
+    assert pd.read_csv(folder / "conclusions.csv", dtype=str)["config_digest"].unique().tolist() == digest
 
 
 def test_a_lost_cluster_is_one_line_and_status_1(monkeypatch, capsys):
@@ -235,7 +305,7 @@ def test_bad_corpora(project, capsys, change, said):
 def test_a_target_language_without_dev_rows(project, capsys):
     frame = pd.read_csv("texts.csv")
     frame[~((frame["language"] == "de") & (frame["split"] == "dev"))].to_csv("texts.csv", index=False)
-    assert run("gridsearch", "--config", "mine.toml") == 2
+    assert run("gridsearch", "--config", "mine.toml", "gridsearch.protocol=target-dev") == 2
     line = one_line(capsys)
     assert "de" in line
     assert "dev" in line
@@ -273,6 +343,7 @@ def test_a_corpus_without_test_rows_is_searched_and_trained(project):
     frame = pd.read_csv("texts.csv")
     frame[frame["split"] != "test"].to_csv("texts.csv", index=False)
     overrides = ["gridsearch.layers=[4]", "finetune.systems=['baseline', 'mcbert']", "finetune.freeze={}"]
+    assert run("finetune", "--config", "mine.toml", *overrides) == 0
     assert run("report", "--config", "mine.toml", *overrides) == 0
     folder = project / "results/runs/mine"
     assert not (folder / "table1.csv").exists()

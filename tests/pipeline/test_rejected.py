@@ -175,7 +175,7 @@ def test_an_override_below_a_value_is_one_line(project, capsys):
             "gridsearch.layers: got 99; accepted: 0 (embeddings) to 4",
         ),
         (
-            "report",
+            "finetune",
             ["gridsearch.layers=[1]", "finetune.layers=[99]"],
             "finetune.layers: got 99; accepted: 0 (",
         ),

@@ -47,13 +47,21 @@ def test_a_budget_is_seen_by_the_stage_and_a_larger_one_goes_on(search, capsys):
     assert len(whole) == 3 * 3 * 5
     status, first = search("--budget", "12")
     assert (status, len(first)) == (0, 12)
-    assert "the budget is spent: 12 of 45 candidates" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "the budget is spent: 12 of 45 candidates" in said
+    assert (
+        "a sample, nothing is concluded from it; tried: pooling max: 4 of 15, mean: 4 of 15, cls: 4 of 15"
+        in said
+    )
+    assert json.loads(Path("results/runs/mine/winner.json").read_text())["tried"]["n"] == 12
+    assert first["pooling"].value_counts().to_dict() == {"max": 4, "mean": 4, "cls": 4}
     assert len(search("--budget", "12")[1]) == 12
     assert "gridsearch: up to date" in capsys.readouterr().err
     assert len(search("--budget", "20")[1]) == 20
     status, found = search()
     assert status == 0
     pd.testing.assert_frame_equal(untimed(found), untimed(whole))
+    assert json.loads(Path("results/runs/mine/winner.json").read_text())["tried"] is None
     record = json.loads(Path("results/runs/mine/stages/gridsearch.json").read_text())
     assert record["inputs"]["budget"] == {"budget": 0, "budget_seconds": 0.0}
     status, found = search("--budget", "100s", name="seconds")

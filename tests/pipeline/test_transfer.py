@@ -74,7 +74,7 @@ def table(name, file="texts"):
 @pytest.mark.slow
 def test_three_protocols_from_one_configuration_side_by_side(project):
     for name in ("zero-shot", "translate-train", "translate-test"):
-        assert run("report", name, f"prepare.transfer={name}") == 0
+        assert run("finetune", name, f"prepare.transfer={name}") == 0
         assert main(["validate", f"results/runs/{name}"]) == 0
     texts = {name: table(name).set_index("id") for name in ("zero-shot", "translate-train", "translate-test")}
     zero, trained, tested = texts.values()

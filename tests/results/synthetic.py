@@ -73,6 +73,7 @@ def gridsearch(subsets=SMALL_SUBSETS, classifiers=("logistic_regression", "knn")
                 "params": json.dumps({"C": 1.0} if "l" in classifier else {}),
                 "seed": 0,
                 "protocol": "target-dev",
+                "metric": "micro_f1",
                 "dev_f1_mean": float(np.mean([f1[f"dev_f1_{t}"] for t in TARGETS])),
                 "test_f1_mean": float(np.mean([f1[f"test_f1_{t}"] for t in TARGETS])),
                 **f1,
@@ -274,10 +275,14 @@ def evidence(candidates: pd.DataFrame) -> dict[str, pd.DataFrame]:
     rows: dict[str, list[dict[str, object]]] = {"top": [], "effects": [], "protocols": []}
     for split in ("dev", "test"):
         sample = Sample.of(predictions, split)
-        rows["top"] += [row | {"protocol": "target-dev", "seed": 0} for row in top_rows(sample, 20)]
+        rows["top"] += [
+            row | {"protocol": "target-dev", "metric": "micro_f1", "seed": 0} for row in top_rows(sample, 20)
+        ]
         rows["effects"] += effect_rows(sample, found)
         rows["protocols"] += [
-            row | {"used": row["protocol"] == "target-dev", "seed": 0 if row["candidate_id"] else None}
+            row
+            | {"used": row["protocol"] == "target-dev", "metric": "micro_f1"}
+            | {"seed": 0 if row["candidate_id"] else None}
             for row in protocol_rows(sample, chosen)
         ]
     return {name: stamped(part) for name, part in rows.items()}

@@ -1,6 +1,7 @@
 import pandas as pd
 import pytest
 
+from results import chance
 from results.chance import near_chance
 
 
@@ -37,3 +38,10 @@ def test_each_split_is_judged_by_its_own_source_score():
 def test_the_mean_and_other_candidates_do_not_count():
     frame = pd.concat([top(SOURCE, ("test", "mean", 0.3, 0.3)), top(("test", "ur", 0.3, 0.3), rank=2)])
     assert near_chance(frame, "en").empty
+
+
+def test_standings_are_counted_without_the_winner():
+    standings = ["tied", "better", "worse", "tied", "worse"]
+    rows = pd.DataFrame({"rank": range(1, 6), "standing": standings})
+    assert chance.standings(rows) == {"better": 1, "tied": 1, "worse": 2}
+    assert chance.told(chance.standings(rows)) == "1 better, 1 tied, 2 worse"

@@ -49,17 +49,17 @@ def test_without_targets_the_source_language_is_shown():
 
 
 def test_who_differs_from_the_winner_is_told_by_language_and_split():
-    columns = ["candidate_id", "split", "language", "tied"]
+    columns = ["candidate_id", "split", "language", "standing"]
     top = pd.DataFrame(
         [
-            ("a", "test", "de", True), ("b", "test", "de", False), ("b", "dev", "zh", False),
-            ("b", "test", "mean", False), ("a", "test", "mean", True),
+            ("a", "test", "de", "tied"), ("b", "test", "de", "better"), ("b", "dev", "zh", "worse"),
+            ("b", "test", "mean", "worse"), ("a", "test", "mean", "tied"),
         ],
         columns=columns,
     )  # fmt: skip
     assert summaries.differing(top, "test") == {("b", "de")}
     by_id = summaries.against_winner(top, "en")
-    assert {name: row["test"]["tied"] for name, row in by_id.items()} == {"a": True, "b": False}
+    assert {name: row["test"]["standing"] for name, row in by_id.items()} == {"a": "tied", "b": "worse"}
     assert set(by_id["b"]) == {"test"}
 
 

@@ -117,7 +117,7 @@ def test_a_language_without_rows_in_the_scored_split(command):
         "language 'de': got no dev rows, accepted under gridsearch.protocol target-dev: at least one, "
         "or another protocol"
     )
-    refused(command, said, table=table)
+    refused(command, said, "gridsearch.protocol=target-dev", table=table)
 
 
 def test_a_language_that_is_not_scored_has_empty_cells_and_a_warning(command):
@@ -177,7 +177,7 @@ def test_fewer_texts_than_neighbours(command):
         ("gridsearch.layers=[]", "gridsearch.layers: got an empty list, accepted: at least one entry"),
         (
             "gridsearch.protocol=best",
-            "gridsearch.protocol: got 'best', accepted: source-dev, target-dev, last",
+            "gridsearch.protocol: got 'best', accepted: auto, source-dev, target-dev, last",
         ),
         ("corpus.source_language=fr", "column language: the source language 'fr' has no dev rows"),
     ],

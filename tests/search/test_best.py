@@ -45,3 +45,9 @@ def test_it_costs_next_to_nothing():
     began = time.perf_counter()
     best.see(rows)
     assert time.perf_counter() - began < 0.5  # half a millisecond a row; a fit takes thirty
+
+
+def test_it_shows_the_score_that_the_search_goes_by():
+    rows = [row(en=[[9, 0], [1, 0]])]
+    assert Best(("en",), 2, rows, metric="macro_f1").note() == "best dev macro-F1: en 0.474"
+    assert Best(("en",), 2, rows, metric="accuracy").note() == "best dev accuracy: en 0.900"

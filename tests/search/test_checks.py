@@ -23,9 +23,9 @@ def refused(make_search):
         fields = ("y", "language", "split", "labels", "source_language")
         values = {name: change.get(name, getattr(original, name)) for name in fields}
         examples_module.write(made.examples, **values)
-        return check(
-            GridsearchSettings(**(SETTINGS | settings)), store, Examples.read(made.examples), made.examples
-        )
+        given = GridsearchSettings(**(SETTINGS | settings))
+        run.settled, languages = check(given, store, Examples.read(made.examples), made.examples)
+        return languages
 
     run.examples = original
     return run
@@ -97,8 +97,10 @@ def test_a_language_without_the_dev_rows_of_the_protocol(refused, protocol, lang
 def test_no_target_language_under_target_dev(refused):
     language = np.full(len(refused.examples.y), "en")
     with pytest.raises(ValueError, match=r"gridsearch.protocol: got 'target-dev' with no language but 'en'"):
-        refused({}, language=language)
+        refused({"protocol": "target-dev"}, language=language)
     assert refused({"protocol": "source-dev"}, language=language) == ("en",)
+    assert refused({}, language=language) == ("en",)
+    assert refused.settled.protocol == "source-dev"
 
 
 def test_nothing_to_score(refused):

@@ -10,7 +10,8 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 from features.store import FeatureStore, StoreError
-from results import schema, tables
+from results import overall, schema, tables
+from search import examples
 from search.examples import Examples
 from search.fitting.classifiers import CLASSIFIERS
 from search.fitting.probe import Probe
@@ -299,3 +300,39 @@ def test_progress_wraps_the_finished_tasks(make_search, serial, stamp, tmp_path)
     where = {"store": made.store, "examples": made.examples, "out": tmp_path}
     gridsearch(SETTINGS, **where, execute=serial, stamp=stamp, track=track)
     assert seen == [(6, "gridsearch (feature sets)")] * 6
+
+
+@pytest.mark.parametrize("protocol", ["source-dev", "target-dev"])
+def test_the_metric_chooses_and_is_in_the_rows(make_search, serial, stamp, tmp_path, caplog, protocol):
+    """One label in ten rows is rare: who knows it is the best by macro-F1, not by micro-F1."""
+    caplog.set_level("INFO")
+    made = make_search(name="rare", n_train=90, n_eval=60)
+    known = Examples.read(made.examples)
+    y = np.where((np.arange(len(known.y)) % 10 > 0) & (known.y == 2), 0, known.y)
+    fields = {"labels": known.labels, "source_language": "en", "ids": known.ids.tolist()}
+    examples.write(made.examples, y, language=known.language.tolist(), split=known.split.tolist(), **fields)
+    winners = {}
+    for metric in ("micro_f1", "macro_f1", "accuracy"):
+        out = tmp_path / metric
+        out.mkdir()
+        settings = replace(SETTINGS, classifiers=("ridge", "knn", "lda"), metric=metric, protocol=protocol)
+        gridsearch(settings, store=made.store, examples=made.examples, out=out, execute=serial, stamp=stamp)
+        frame = tables.read(schema.GRIDSEARCH, out / "gridsearch.csv")
+        scores = overall.read(schema.SCORES, out / "scores.csv")
+        language = "en" if protocol == "source-dev" else "mean"
+        dev = scores[(scores["split"] == "dev") & (scores["language"] == language)].set_index("candidate_id")
+        assert frame["score"].to_numpy() == pytest.approx(dev.loc[frame["candidate_id"], metric].to_numpy())
+        assert frame["score"].is_monotonic_decreasing
+        assert set(frame["metric"]) == {metric}
+        top = overall.read(schema.TOP, out / "top.csv")
+        assert set(top["metric"]) == {metric}
+        first = top[(top["rank"] == 1) & (top["split"] == "dev") & (top["language"] == language)]
+        assert first["score"].item() == pytest.approx(frame["score"].iloc[0])
+        record = json.loads((out / "winner.json").read_text())
+        winners[metric] = record["candidate_id"]
+        assert record["metric"] == metric
+        assert record["scores"]["score"] == frame["score"].iloc[0]
+        assert f"winner {winners[metric]} by {protocol}, {metric} {record['scores']['score']}" in caplog.text
+    assert winners["micro_f1"] == winners["accuracy"]
+    if protocol == "target-dev":
+        assert winners["micro_f1"] != winners["macro_f1"]

@@ -1,6 +1,7 @@
 """The budget: in candidates the same ones every time, in seconds no more tasks; best so far is valid."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from results import schema, tables
 from search import gridsearch
 from search.rounds import Rounds
+from search.sampling import sampled
 from search.space import GridsearchSettings, Space
 
 SETTINGS = GridsearchSettings(layers=(1, 2, 3), poolings=("max", "cls"), classifiers=("ridge", "knn"))
@@ -25,16 +27,32 @@ def test_without_a_budget_the_only_round_is_the_space():
     assert list(rounds.in_time([1, 2])) == [1, 2]
 
 
-def test_a_budget_takes_small_sets_of_all_poolings_first():
-    rounds = Rounds(replace(SETTINGS, budget=15), never)
+def test_a_budget_takes_a_sample_in_the_order_of_the_search():
+    rounds = Rounds(replace(SETTINGS, budget=12), never)
     (found,) = rounds
-    assert [len(candidate.layers) for candidate in found] == [1] * 12 + [2] * 3
-    assert {candidate.pooling for candidate in found[:12]} == {"max", "cls"}
     assert rounds.cut
     assert rounds.planned == found
-    (whole,) = Rounds(replace(SETTINGS, budget=N), never)
-    assert sorted(c.id for c in whole) == sorted(c.id for c in Space(SETTINGS))
-    assert found == whole[:15]
+    taken = {candidate.id for candidate in found}
+    assert taken == {candidate.id for candidate in sampled(list(Space(SETTINGS)), 0)[:12]}
+    assert found == [candidate for candidate in Space(SETTINGS) if candidate.id in taken]
+    assert set(Counter(candidate.pooling for candidate in found).values()) == {6}
+    assert set(Counter(candidate.classifier for candidate in found).values()) == {6}
+    assert set(Counter(len(candidate.layers) for candidate in found).values()) == {4}
+    assert {layer for candidate in found for layer in candidate.layers} == {1, 2, 3}
+
+
+def test_a_budget_for_all_is_the_whole_search():
+    rounds = Rounds(replace(SETTINGS, budget=N), never)
+    assert list(rounds) == [list(Space(SETTINGS))]
+    assert not rounds.cut
+
+
+def test_seconds_take_the_sample_piece_by_piece():
+    rounds = Rounds(replace(SETTINGS, budget_seconds=9), never)
+    (found,) = rounds
+    first = {candidate.id for candidate in sampled(list(Space(SETTINGS)), 0)[:15]}
+    assert {candidate.id for candidate in found[:15]} == first
+    assert rounds.planned == list(Space(SETTINGS))
 
 
 def test_a_budget_that_is_enough_cuts_nothing():

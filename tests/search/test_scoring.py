@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
-from search.scoring import confusion_matrices, mean_f1, pack, packed_f1, scores, unpack
+from search.scoring import confusion_matrices, mean_f1, pack, packed_f1, packed_macro_f1, scores, unpack
 
 ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=60)
 
@@ -94,3 +94,20 @@ def test_many_matrices_are_scored_as_each_alone():
         assert {name: values[number] for name, values in together.items()} == {
             name: values[0] for name, values in scores(matrix[None]).items()
         }
+
+
+@given(st.integers(2, 5), st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=30))
+def test_packed_macro_f1_is_scikit_learns(n_classes, pairs):
+    pairs = [(true % n_classes, predicted % n_classes) for true, predicted in pairs]
+    matrix = np.zeros((n_classes, n_classes), dtype=np.int64)
+    for true, predicted in pairs:
+        matrix[true, predicted] += 1
+    found = packed_macro_f1(pack(matrix), n_classes)
+    if not pairs:
+        assert found == 0
+        return
+    y, predicted = zip(*pairs, strict=True)
+    wanted = f1_score(y, predicted, average="macro", labels=range(n_classes), zero_division=0)
+    assert found == pytest.approx(wanted)
+    order = np.random.default_rng(0).permutation(n_classes)  # names of labels make no difference, to the bit
+    assert packed_macro_f1(pack(matrix[np.ix_(order, order)]), n_classes) == found

@@ -70,7 +70,7 @@ def test_lists_as_toml_gives_them_become_tuples_and_settings_are_json():
         ({"params": 3}, r"gridsearch.params: got 3, accepted: a table per classifier"),
         (
             {"params": {"ridge": {"alhpa": 1}}},
-            r"params.ridge: got 'alhpa', accepted: alpha \(nearest: alpha\)",
+            r"params.ridge: got 'alhpa', accepted: alpha, class_weight \(nearest: alpha\)",
         ),
         ({"params": {"ridge": {"alpha": 0}}}, r"params.ridge.alpha: got 0, accepted: a number above 0"),
         ({"params": {"ridge": {"alpha": "1"}}}, r"params.ridge.alpha: got '1'"),
@@ -91,3 +91,34 @@ def test_what_settings_refuse(given, message):
 def test_a_parameter_of_a_classifier_not_searched_is_refused():
     with pytest.raises(ValueError, match=r"gridsearch.params: got 'knn', accepted: ridge"):
         GridsearchSettings(classifiers=("ridge",), params={"knn": {"n_neighbors": 3}})
+
+
+def test_class_weights_go_to_the_classifiers_that_know_them():
+    names = ("logistic_regression", "linear_svm", "ridge", "lda", "knn")
+    settings = GridsearchSettings(layers=(1,), poolings=("max",), classifiers=names, class_weight="balanced")
+    found = {c.classifier: dict(c.params).get("class_weight") for c in Space(settings)}
+    assert found == dict.fromkeys(names[:3], "balanced") | dict.fromkeys(names[3:])
+    plain = {candidate.id for candidate in Space(dataclasses.replace(settings, class_weight="none"))}
+    assert not any("class_weight" in name for name in plain)  # ids of before
+    both = dataclasses.replace(settings, params={"ridge": {"class_weight": ["none", "balanced"]}})
+    assert [dict(c.params)["class_weight"] for c in Space(both) if c.classifier == "ridge"] == [
+        "none",
+        "balanced",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"class_weight": "even"}, "gridsearch.class_weight: got 'even', accepted: none, balanced"),
+        (
+            {"class_weight": "balanced", "classifiers": ("lda", "knn")},
+            "gridsearch.class_weight: got 'balanced', which none of gridsearch.classifiers, lda, knn, knows",
+        ),
+        ({"params": {"ridge": {"class_weight": "x"}}}, "class_weight: got 'x', accepted: none, balanced"),
+        ({"params": {"lda": {"class_weight": "balanced"}}}, "gridsearch.params.lda: got 'class_weight'"),
+    ],
+)
+def test_class_weights_that_would_do_nothing(given, said):
+    with pytest.raises(ValueError, match=said):
+        GridsearchSettings(**given)

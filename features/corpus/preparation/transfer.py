@@ -1,6 +1,6 @@
 """How labels reach the target languages: zero-shot, translate-train or translate-test.
 
-    python -m pipeline report --config demo --run translated prepare.transfer=translate-train
+    python -m pipeline finetune --config demo --run translated prepare.transfer=translate-train
 
 Zero-shot trains on source-language texts and reads every language as it is. Translate-train also trains on
 translations of the training texts, of all target languages or of one alone. Translate-test trains as

@@ -63,10 +63,8 @@
       add(cell, "span", points(beside[0]), "nowrap");
       cell.append(" ");
       add(cell, "span", `[${points(beside[1])}, ${points(beside[2])}]`, "interval nowrap");
-      if (beside[3]) {
-        cell.append(" ");
-        add(cell, "span", "tied", "tag");
-      }
+      cell.append(" ");
+      add(cell, "span", beside[3], "tag");
     }
   }
 

@@ -1,17 +1,23 @@
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import transformers
+from hypothesis import given as drawn
+from hypothesis import strategies as st
+from sklearn.utils.class_weight import compute_class_weight
 
 from features.corpus import Corpus
 from features.encoder.tokens import load_tokenizer
+from finetune.evaluation import compute_logits
 from finetune.freezing.mechanism import layer_parameters
 from finetune.freezing.rules import FreezeEvent
 from finetune.running import build, tokenised
 from finetune.training.callback import Watch
-from finetune.training.tasks import classification, require_finite
+from finetune.training.resumable import NO_LABEL, mean_loss
+from finetune.training.tasks import Texts, balancing, classification, require_finite
 from finetune.training.trainer import Output, fit, train
 
 
@@ -72,3 +78,46 @@ def test_layers_frozen_from_the_start_never_move_and_are_an_event(start):
     assert not any(torch.equal(a, b) for a, b in zip(above, layer_parameters(model, 2), strict=True))
     assert training.events == [FreezeEvent(epoch=0, step=0, layers=(0, 1), reason="from the start")]
     assert [e.frozen for e in training.history] == [(0, 1)] * 3
+
+
+@drawn(st.lists(st.integers(0, 4), min_size=1, max_size=40))
+def test_balanced_weights_are_scikit_learns_and_have_mean_1(codes):
+    y = np.array(codes)
+    weights = balancing(y)
+    wanted = compute_class_weight("balanced", classes=np.unique(y), y=y)
+    np.testing.assert_allclose(weights[np.unique(y)], wanted)
+    assert weights[y].mean() == pytest.approx(1)
+
+
+def test_a_weighted_loss_is_that_of_texts_that_count_so_often():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(4, 3), torch.tensor([0, 0, 1, NO_LABEL])
+    outputs = SimpleNamespace(logits=logits)
+    found = mean_loss(outputs, labels, 3, weights=np.array([1.0, 2.0, 5.0]))
+    again = torch.tensor([0, 1, 2, 2])  # the text of label 1 twice
+    wanted = torch.nn.functional.cross_entropy(logits[again], labels[again], reduction="sum") / 3
+    torch.testing.assert_close(found, wanted)
+    whole = mean_loss(outputs, labels, 3)
+    torch.testing.assert_close(whole, mean_loss(outputs, labels, 3, weights=np.ones(3)))
+    assert found > whole
+
+
+def test_class_weights_reach_the_training_and_raise_the_share_of_a_rare_label(start):
+    job, make = start
+    watch = Watch(rule=lambda _: None, protocol="last", source_language="en")
+    given = {}
+    for class_weight in ("none", "balanced"):
+        model, tokenizer, (texts, dev) = make()
+        rows = np.flatnonzero((texts.y == 0) | (np.arange(len(texts.y)) < 6))  # three of label 1, twelve of 0
+        few = Texts(
+            tokens=[texts.tokens[row] for row in rows],
+            y=texts.y[rows],
+            language=texts.language[rows],
+            ids=tuple(texts.ids[row] for row in rows),
+        )
+        settings = dataclasses.replace(job.settings, class_weight=class_weight)
+        both = {"texts": (few, dev), "watch": watch, "out": Output()}
+        train(model, tokenizer, settings=settings, seed=0, **both)
+        with torch.no_grad():
+            given[class_weight] = torch.from_numpy(compute_logits(model, tokenizer, dev.tokens)).softmax(1)
+    assert given["balanced"][:, 1].mean() > given["none"][:, 1].mean() + 0.01

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from pipeline.stages.conclusions import comparer, write_conclusions
@@ -37,3 +39,17 @@ def test_the_table_is_written_again_from_what_is_there(tmp_path):
     rows = tables.read(schema.CONCLUSIONS, path)
     assert rows.loc[rows["number"] == 3, "verdict"].tolist() == ["supported", "supported"]
     assert write_conclusions(tmp_path, synthetic.STAMP).read_bytes() == first
+
+
+def test_a_sample_of_the_search_judges_nothing(tmp_path):
+    searched = synthetic.gridsearch()
+    tables.write(schema.GRIDSEARCH, searched, tmp_path / "gridsearch.csv")
+    synthetic.answers(searched).save(tmp_path / "predictions.npz")
+    tried = {"n": len(searched), "of": 3825, "pooling": {}, "classifier": {}, "n_layers": {}}
+    for found, verdict in ((None, "supported"), (tried, "not tested here")):
+        (tmp_path / "winner.json").write_text(json.dumps({"source_language": "en", "tried": found}))
+        rows = tables.read(schema.CONCLUSIONS, write_conclusions(tmp_path, synthetic.STAMP))
+        assert set(rows.loc[rows["number"] == 3, "verdict"]) == {verdict}
+    why = f"a budget let the search try {len(searched):,} of 3,825 candidates, a sample; tested by"
+    assert rows.loc[rows["number"].isin([3, 5]), "why"].str.startswith(why).all()
+    assert set(rows["verdict"]) == {"not tested here"}

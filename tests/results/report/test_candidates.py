@@ -36,8 +36,8 @@ def test_the_first_rows_stand_in_the_page_with_their_distance_from_the_winner(ru
     assert [int(row["rank"]) for row in rows] == list(range(1, N_SHOWN + 1))
     assert rows[0]["beside"] == {}
     top = run.tables["top"].query("rank == 2 and language == 'mean' and split == 'test'").iloc[0]
-    difference, low, high, tied = rows[1]["beside"]["test"]
-    assert (difference, tied) == (pytest.approx(top["versus_winner"], abs=1e-6), top["tied"])
+    difference, low, high, standing = rows[1]["beside"]["test"]
+    assert (difference, standing) == (pytest.approx(top["versus_winner"], abs=1e-6), top["standing"])
     assert low <= difference <= high
 
 

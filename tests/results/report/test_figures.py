@@ -1,10 +1,13 @@
 import json
 import xml.etree.ElementTree as ET
 
+import pandas as pd
 import pytest
+import vl_convert
 
 from results import summaries
 from results.report import figures, report, tiles
+from results.report.canvas import BLUE, specification
 from tests.results import synthetic
 
 
@@ -65,3 +68,29 @@ def test_the_report_writes_them_where_asked(run_dir, tmp_path, monkeypatch):
     assert list(drawn) == [tmp_path / "figures"]
     assert set(specs) == {f"curve-{name}" for name in ("mean", *synthetic.LANGUAGES)}
     assert all(spec["description"] for spec in specs.values())
+
+
+# U+2028 ends a line of Vega's expressions, control characters and U+FFFE are in no XML; all are in labels
+ODD_LABELS = (
+    *(f"{chr(code)}x" for code in range(1, 0x20)), "a\x7f\x85", "a\u2028b", "a\u2029b", "a\ufffe", "\uffff",
+    'q"\'`\\', "</script>", "<b>&amp;</b>", "\ufeff\u200f\u202ea", "e\u0301", "\U0001f600", "\U0001fffe",
+    "${a} {{a}} datum.n", "null", "__proto__", "x" * 5000,
+)  # fmt: skip
+
+
+def test_any_character_of_a_label_can_be_drawn():
+    n = len(ODD_LABELS)
+    cells = pd.DataFrame({"label": ODD_LABELS, "predicted": ODD_LABELS, "n": range(n), "share": 0.5})
+    shares = pd.DataFrame({"label": ODD_LABELS, "language": ODD_LABELS, "n_texts": range(n), "share": 0.5})
+    for chart in (tiles.confusion(cells), tiles.classes(shares)):
+        svg = figures.draw(specification(chart, f"Test, {ODD_LABELS}"))
+        assert r"a\u2028b" in "".join(ET.fromstring(svg).itertext())
+        drawn = {node.get("d") for node in ET.fromstring(svg).iter() if node.get("fill") == BLUE}
+        assert len(drawn) == n
+        assert bytes(vl_convert.svg_to_png(svg)).startswith(b"\x89PNG")
+
+
+def test_what_can_be_drawn_stays_as_it_is():
+    plain = {"label": ["tab\tline\n", "Anfrage zu Größe", "取消", "\U0001f600"], "predicted": "x", "n": 1}
+    chart = tiles.confusion(pd.DataFrame(plain).assign(share=1.0))
+    assert specification(chart, "d") == chart.to_dict() | {"description": "d"}

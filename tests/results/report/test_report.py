@@ -93,6 +93,11 @@ def test_ties_and_prices_are_in_the_tables(html):
     best = html.split('<table id="candidate-table"')[1].split("</table>")[0]
     assert best.count(">winner<") == 2  # dev and test
     assert best.count(">tied<") > 0
+    assert best.count(">tied<") + best.count(">better<") + best.count(">worse<") == 2 * 19
+    page = " ".join(html.split())
+    counts = r"\d+ (is|are) better than the winner, \d+ tied with it and \d+ worse"
+    assert re.search(rf"Of the next 19 candidates, on test {counts}\.", page)
+    assert re.search(rf"on dev <strong>{counts}</strong>; on test <strong>{counts}</strong>\.", page)
     price = html.split('aria-label="Choices by protocol"')[1].split("</table>")[0]
     assert "mean over all candidates" in price
     assert "no choice: the dev texts it chooses by are missing" in price

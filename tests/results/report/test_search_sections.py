@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from results.report import report, search_sections, sections
@@ -76,9 +78,27 @@ def test_effects_are_sorted_into_help_harm_and_unclear(run):
     assert pooling["chart"] == "effect-pooling"
 
 
-def test_the_tied_are_counted_without_the_winner(run):
+def test_the_standings_are_counted_without_the_winner(run):
     found = search_sections.top(run)
     table = run.tables["top"]
     means = table[(table["language"] == "mean") & (table["split"] == "test") & (table["rank"] > 1)]
-    assert found["tied"]["test"] == means["tied"].sum()
-    assert 0 < found["tied"]["test"] < found["n_others"] == 19
+    assert found["standings"]["test"]["tied"] == means["standing"].eq("tied").sum() > 0
+    assert sum(found["standings"]["test"].values()) == found["n_others"] == 19
+
+
+def test_the_page_says_what_a_budget_left_out(run, run_dir):
+    tried = {
+        "n": 60, "of": 3825, "pooling": {"max": [20, 1275], "cls": [40, 1275]},
+        "classifier": {"linear_svm": [60, 3825]}, "n_layers": {"1": [8, 120], "2": [52, 420]},
+    }  # fmt: skip
+    some = sections.Run(run.name, run.tables, {**run.winner, "tried": tried}, run.source_language)
+    page, whole = (
+        " ".join(report.render(each, report.provenance(run_dir, each))[0].split()) for each in (some, run)
+    )
+    assert "A sample: 60 of 3,825 candidates." in page
+    assert "left out 3,765" in page
+    assert re.search(
+        r"pooling .*max: 20 of 1,275.*cls: 40 of 1,275.*linear svm: 60 of 3,825.*1: 8 of 120", page
+    )
+    assert "of 3,825 candidates on the frozen encoder, a sample that its budget allowed" in page
+    assert "sample" not in whole.split('<section id="search">')[1].split("<h3>")[0]

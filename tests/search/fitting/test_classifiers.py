@@ -22,11 +22,15 @@ def test_every_route_is_used_and_known():
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_factories_take_the_parameters_under_scikit_learns_names(name):
     classifier = CLASSIFIERS[name]
-    defaults = {key: parameter.default for key, parameter in classifier.parameters.items()}
+    known = {key: parameter.default for key, parameter in classifier.parameters.items()}
+    defaults = {key: default for key, default in known.items() if default is not None}
     estimator = classifier.factory(**defaults)
-    assert estimator.get_params().items() >= defaults.items()
-    for key, parameter in classifier.parameters.items():
-        assert classifier.check("here", key, parameter.default) == parameter.default
+    assert estimator.get_params().items() >= known.items()
+    for key, default in defaults.items():
+        assert classifier.check("here", key, default) == default
+    if "class_weight" in known:
+        for given, taken in (("none", None), ("balanced", "balanced")):
+            assert classifier.factory(**defaults, class_weight=given).get_params()["class_weight"] == taken
 
 
 def test_whole_numbers_stay_whole_and_others_become_float():

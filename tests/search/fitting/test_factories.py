@@ -234,3 +234,12 @@ def test_a_class_of_a_library_is_a_factory(searched):
     assert (frame["status"] == "ok").all()
     assert len(frame) == 2
     assert np.isfinite(frame["score"]).all()
+
+
+def test_a_users_classifier_with_class_weights_gets_them():
+    names = {"tree": "sklearn.tree:DecisionTreeClassifier", "bayes": "sklearn.naive_bayes:GaussianNB"}
+    found = GridsearchSettings(
+        layers=(1,), poolings=("max",), classifiers=tuple(names), factories=names, class_weight="balanced"
+    )
+    weights = {candidate.classifier: dict(candidate.params) for candidate in Space(found)}
+    assert weights == {"tree": {"class_weight": "balanced"}, "bayes": {}}

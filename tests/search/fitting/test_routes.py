@@ -1,5 +1,7 @@
 """The routes return what the plain scikit-learn estimator returns on standardised, stacked columns."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import sklearn
@@ -20,6 +22,11 @@ PARAMS = {
     "lda": [{"shrinkage": 0.05}, {"shrinkage": 1.0}],
     "knn": [{"n_neighbors": 1}, {"n_neighbors": 20}],
 }
+WEIGHTED = [
+    (name, params | {"class_weight": "balanced"})
+    for name in ("logistic_regression", "linear_svm", "ridge")
+    for params in PARAMS[name]
+]
 CASES = [(name, params) for name, several in PARAMS.items() for params in several]
 
 
@@ -90,6 +97,15 @@ def both(store, corpus, blocks, layers, name, params):
     return routed, plain.predict(evaluation), (top[:, -1] - top[:, -2]) / np.std(scores)
 
 
+def unbalanced(n_texts, n_classes, hidden_size, **options):
+    """The same problem with two thirds of the texts given to the first class."""
+    store, corpus, _ = problem(n_texts, n_classes, hidden_size, **options)
+    y = corpus.y.copy()
+    y[(store.index % 3 > 0) & (store.index >= 4 * n_classes)] = 0  # copies have their text's label
+    corpus = replace(corpus, y=y)
+    return store, corpus, PoolingBlocks(store, select_rows(corpus, store.index, ("en",)), "max")
+
+
 def near_ties_alone_differ(name, routed, plain, margins):
     """Whether at most 3 of 1,650 predictions differ, each within what the plain solver's tolerance leaves."""
     differ = routed != plain
@@ -108,6 +124,31 @@ def test_route_predicts_what_the_plain_estimator_predicts(name, params, n_classe
     routed, plain, margins = both(store, corpus, blocks, layers, name, params)
     assert near_ties_alone_differ(name, routed, plain, margins)
     assert len(set(plain.tolist())) == n_classes  # the comparison says something
+
+
+@pytest.mark.parametrize(("name", "params"), WEIGHTED, ids=str)
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("layers", [(2,), (1, 3), (0, 1, 2, 3)], ids=lambda layers: f"{len(layers)}-layers")
+def test_balanced_classes_are_weighed_as_by_the_plain_estimator(name, params, n_classes, layers):
+    store, corpus, blocks = unbalanced(90, n_classes, 40)
+    counts = np.bincount(corpus.y[corpus.split == "train"])
+    assert counts[0] > 1.8 * counts[1:].max()
+    routed, plain, margins = both(store, corpus, blocks, layers, name, params)
+    assert near_ties_alone_differ(name, routed, plain, margins)
+    alike, _, _ = both(store, corpus, blocks, layers, name, {**params, "class_weight": "none"})
+    if name != "linear_svm":  # where it parts the train texts, weights change nothing
+        assert (alike != routed).mean() > 0.01
+        assert (routed == 0).mean() < (alike == 0).mean()
+
+
+@pytest.mark.parametrize(("name", "params"), WEIGHTED[::2], ids=str)
+@pytest.mark.parametrize("layers", [(0,), (0, 1, 2)])
+def test_weights_of_texts_with_two_labels_and_beyond_the_limits_of_kernels(monkeypatch, name, params, layers):
+    store, corpus, blocks = problem(60, 3, 30, conflicting=True)
+    assert near_ties_alone_differ(name, *both(store, corpus, blocks, layers, name, params))
+    for limit, value in (("GRAM_TEXTS", 59), ("KEPT_ENTRIES", 100)):
+        monkeypatch.setattr(f"search.fitting.representation.{limit}", value)
+    assert near_ties_alone_differ(name, *both(store, corpus, blocks, layers, name, params))
 
 
 @pytest.mark.parametrize("name", PARAMS)

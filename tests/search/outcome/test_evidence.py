@@ -9,6 +9,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
 from results import overall, schema, tables
+from results.chance import standings, told
 from search import examples
 from search.examples import Examples
 from search.gridsearch import gridsearch
@@ -171,7 +172,7 @@ def test_a_single_candidate_has_no_effects_and_an_old_table_goes(search, read, m
     gridsearch(settings, store=made.store, examples=made.examples, out=out, execute=serial, stamp=stamp)
     assert not any((out / name).exists() for name in schema.EFFECTS.file_names)
     assert set(read(out, schema.TOP)["rank"]) == {1}
-    assert read(out, schema.TOP)["tied"].all()
+    assert read(out, schema.TOP)["standing"].eq("tied").all()
 
 
 def test_an_alarm_where_a_language_is_near_chance_and_the_source_is_fine(search, caplog):
@@ -204,3 +205,14 @@ def test_the_files_are_the_same_bytes_whatever_the_order_of_the_tasks(make_searc
         gridsearch(SETTINGS, **where, execute=execute, stamp=stamp)
     for file in (*FILES, "predictions.npz"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_the_log_counts_who_is_better_tied_and_worse(search, caplog):
+    caplog.set_level("INFO")
+    out = search()
+    rows = overall.read(schema.TOP, out / "top.csv").query("language == 'mean' and rank > 1")
+    n = rows["candidate_id"].nunique()
+    said = "; ".join(f"on {split} {told(standings(part))}" for split, part in rows.groupby("split"))
+    for part in rows.groupby("split"):
+        assert sum(standings(part[1]).values()) == n
+    assert f"gridsearch: the next {n} beside the winner: {said}" in caplog.text
