@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -53,7 +53,12 @@ class MCBertConfig(PreTrainedConfig):
     head_layers : int
         Hidden layers before the linear one, each as wide as the encoder, with GELU and dropout.
     probability_temperature : float
-        softmax(logits / temperature) are the probabilities; the logits themselves are not divided by it.
+        What the head's scores, or votes, are divided by: softmax(logits) are then the probabilities.
+
+    Raises
+    ------
+    ValueError
+        A value of another kind, or layers that the encoder lacks.
     """
 
     model_type = "mcbert"
@@ -73,7 +78,9 @@ class MCBertConfig(PreTrainedConfig):
         elif isinstance(encoder_config, Mapping):
             encoder_config = AutoConfig.for_model(**encoder_config)
         self.encoder_config = encoder_config
-        self.layers = [int(layer) for layer in layers]
+        depth = getattr(encoder_config, "num_hidden_layers", None)
+        _require(_are_layers(layers, depth), "layers", layers, f"a list of layers, 0 (embeddings) to {depth}")
+        self.layers = list(layers)
         self.pooling = pooling
         blocks_of(self.layers, pooling)
         self.dropout = dropout
@@ -81,7 +88,44 @@ class MCBertConfig(PreTrainedConfig):
         self.standardised: bool = kwargs.pop("standardised", False)
         self.head_layers: int = kwargs.pop("head_layers", 0)
         self.probability_temperature: float = kwargs.pop("probability_temperature", 1.0)
+        for name, (holds, accepted) in CONFIG_CHECKS.items():
+            _require(holds(getattr(self, name)), name, getattr(self, name), accepted)
         super().__init__(**kwargs)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _are_layers(value: Any, depth: Any) -> bool:
+    most = depth if _whole(depth) else float("inf")
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) > 0
+        and all(_whole(layer) and 0 <= layer <= most for layer in value)
+    )
+
+
+def _require(holds: bool, name: str, given: Any, accepted: str) -> None:
+    if not holds:
+        raise ValueError(f"{name}: got {given!r}, accepted: {accepted}")
+
+
+CONFIG_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "dropout": (lambda value: _number(value) and 0 <= value < 1, "a number from 0 to below 1"),
+    "decision": (lambda value: value in ("linear", "pairwise"), "linear, pairwise"),
+    "standardised": (lambda value: isinstance(value, bool), "true, false"),
+    "head_layers": (lambda value: _whole(value) and value >= 0, "a whole number from 0"),
+    "probability_temperature": (
+        lambda value: _number(value) and 1e-6 <= value <= 1e6,
+        "a number above 0, 1e-6 to 1e6",
+    ),
+}
+"""What a config may hold, and how that is said: a folder's config.json is input."""
 
 
 class PooledModel(PreTrainedModel):
@@ -237,6 +281,7 @@ class MCBertForSequenceClassification(PooledModel):
         logits = self.classifier(self.dropout(states))  # (batch, n_labels), or (batch, n_pairs)
         if self.config.decision == "pairwise":
             logits = count_votes(logits, self.num_labels)
+        logits = logits / self.config.probability_temperature
         loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
@@ -249,7 +294,7 @@ def blocks_of(layers: Sequence[int], pooling: str) -> list[tuple[int, str]]:
     ValueError
         A pooling that there is not, or not as many as layers.
     """
-    several = pooling.split("+") if "+" in pooling else [pooling] * len(layers)
+    several = str(pooling).split("+") if "+" in str(pooling) else [str(pooling)] * len(layers)
     if len(several) != len(layers) or not set(several) <= set(POOLINGS):
         raise ValueError(
             f"pooling: got {pooling!r} for {len(layers)} layers, accepted: {', '.join(POOLINGS)}, "

@@ -13,7 +13,9 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from features.corpus import Corpus
+from finetune.calibration import Calibration
 from finetune.export.markdown import PROTOCOLS, escaped, front_matter, is_of_hub, licence, measured, table
+from finetune.export.probabilities import describe_probabilities
 from finetune.job import Job
 from finetune.settings import FinetuneSettings
 from results import files, tables
@@ -81,6 +83,9 @@ class Trained:
     start: str = ""
     """Candidate of the search that the head started from; empty where it started random."""
 
+    calibration: Calibration | None = None
+    """Of the folder's probabilities; None where there were no texts for it."""
+
 
 def write_cards(jobs: Sequence[Job], corpus: Corpus) -> None:
     """Put a card into the folder of each model that jobs saved, from the tables in the run's folder."""
@@ -91,6 +96,7 @@ def write_cards(jobs: Sequence[Job], corpus: Corpus) -> None:
             continue
         is_baseline = job.system == "baseline"
         encoder = str(job.stamp["encoder"])
+        calibration = json.loads(job.result.read_text(encoding="utf-8")).get("calibration")
         trained = Trained(
             system=job.system,
             seed=job.seed,
@@ -104,6 +110,7 @@ def write_cards(jobs: Sequence[Job], corpus: Corpus) -> None:
             licence=licence(encoder, job.encoder),
             base_model=encoder if is_of_hub(job.encoder) else "",
             start="" if is_baseline else job.architecture.start,
+            calibration=Calibration.of(calibration) if calibration else None,
         )
         files.write_text(folder / "README.md", describe_training(trained))
 
@@ -126,6 +133,9 @@ def describe_training(trained: Trained) -> str:
         "Data": _data(trained),
         "Training": _training(trained),
         "Scores": _scores(trained),
+        "Probabilities": describe_probabilities(
+            "softmax(logits); the logits are the head's scores divided by T", trained.calibration
+        ),
         "Freezing": _events(trained.events),
         "Limitations": _limitations(trained),
         "Licence": trained.licence,
@@ -253,7 +263,6 @@ def _limitations(trained: Trained) -> str:
     said = [
         f"Texts are cut after {trained.settings.max_length} tokens.",
         "Languages that are not in the table above were not measured.",
-        "softmax(logits) was trained on the source language: in others the model may be too sure.",
     ]
     test = _chosen(trained, "test")
     if test.empty:

@@ -31,7 +31,7 @@ def starting_point(workspace: Workspace, settings: FinetuneSettings, into: Path)
         No candidate has a score for each label, or the search's states are not those that a model computes.
     """
     from features.store import FeatureStore
-    from finetune.probe import fit_temperature, fold
+    from finetune.probe import fit_calibration, fold
     from search.refit import find_linear, refit
 
     if workspace.config.extract.special_tokens != "include":
@@ -46,13 +46,14 @@ def starting_point(workspace: Workspace, settings: FinetuneSettings, into: Path)
     if found.probe is None:
         raise ValueError(f"finetune.start: {row['candidate_id']} has no weights; accepted: random")
     head = fold(found.probe.arrays())
-    temperature = fit_temperature(
+    calibration = fit_calibration(
         lambda X: head.logits(X, len(corpus.labels)),
         FeatureStore.open(store),
         corpus,
         layers=found.probe.layers,
         pooling=found.probe.pooling,
     )
+    temperature = calibration.temperature if calibration else 1.0
     into.mkdir(parents=True, exist_ok=True)
     found.probe.save(into / FILES[1])
     write_json(into / FILES[0], found.record | {"probe": FILES[1], "temperature": temperature})

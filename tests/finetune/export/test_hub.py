@@ -11,7 +11,9 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
+from features.encoder.files import EncoderError
 from features.encoder.tokens import load_tokenizer
+from finetune.export.checksums import NAME
 from finetune.export.hub import AUTO_MAP, FILE, modelling_source
 from finetune.export.saved import load_model, save_model
 from finetune.model import MCBertForSequenceClassification, MCBertModel
@@ -99,6 +101,9 @@ def test_here_no_code_of_a_folder_runs(encoder, tmp_path):
     )
     save_model(model, load_tokenizer(encoder), tmp_path / "model", max_length=12)
     (tmp_path / "model" / FILE).write_text("raise SystemExit('ran')")
+    with pytest.raises(EncoderError, match=f"{FILE}: changed since the model was saved"):
+        load_model(str(tmp_path / "model"))
+    (tmp_path / "model" / NAME).unlink()
     assert isinstance(load_model(str(tmp_path / "model")).model, MCBertForSequenceClassification)
     again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model")
     assert isinstance(again, MCBertForSequenceClassification)
