@@ -195,9 +195,7 @@ class Pipeline(Workspace):
         from pipeline.stages import start
 
         settings = self.config.finetune
-        winner = self.winner
-        if settings.start == "probe":
-            winner = start.starting_point(self, settings, self.run.folder)
+        winner = start.beginning(self, settings, self.run.folder)
         if not settings.max_length:
             settings = dataclasses.replace(settings, max_length=self.config.encoder.max_length)
         finetune(
@@ -205,7 +203,7 @@ class Pipeline(Workspace):
             Inputs(
                 corpus=self.texts,
                 source_language=self.config.corpus.source_language,
-                winner=winner if self.searches else None,
+                winner=winner,
                 encoder=self.encoder,
                 out=self.run.folder,
             ),

@@ -50,6 +50,11 @@ FINETUNE = Table(
         count("n_texts", "texts scored", "texts"),
         layers("layers", "layers whose pooled states feed the head; empty for the baseline", nullable=True),
         poolings("pooling", "pooling over the tokens; empty for the baseline", nullable=True),
+        text(
+            "start",
+            "candidate of the search whose classifier the head started as; empty where it started random",
+            nullable=True,
+        ),
         *_MOMENT,
         *stamp(),
     ),
