@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from finetune.calibration import Calibration, calibration_of
 from finetune.evaluation import compute_logits
-from finetune.model import MCBertConfig
+from finetune.model_config import MCBertConfig
 from finetune.training.tasks import Texts
 
 log = logging.getLogger(__name__)

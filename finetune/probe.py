@@ -16,7 +16,8 @@ import torch
 from features.corpus import Corpus
 from features.store import FeatureStore
 from finetune.calibration import Calibration, calibration_of
-from finetune.model import Decision, MCBertForSequenceClassification, count_votes
+from finetune.model import MCBertForSequenceClassification, count_votes
+from finetune.model_config import Decision
 
 PROBE = ("kind", "mean", "scale", "weights", "intercept")
 ROWS_AT_ONCE = 1024

@@ -32,7 +32,8 @@ from finetune.embeddings.sentence_encoder import EncodeSettings, SentenceEncoder
 from finetune.embeddings.sentence_transformer import recorded_blocks
 from finetune.export import checksums
 from finetune.export.saved import load_weights, longest_text, read_config
-from finetune.model import MCBertModel, blocks_of
+from finetune.model import MCBertModel
+from finetune.model_config import blocks_of
 
 __all__ = ["EncodeSettings", "SentenceEncoder", "VectorError", "open_sentence_encoder"]
 

@@ -2,9 +2,9 @@
 
     AutoModelForSequenceClassification.from_pretrained("models/mcbert", trust_remote_code=True)
 
-The file is `finetune.model` with the pooling of `features.encoder.pooling` in it, without what only training
-needs. With this project imported the library takes the project's own classes instead, and runs no code of a
-folder.
+The file is `finetune.model` and its config with the pooling of `features.encoder.pooling`, without what only
+training needs. With this project imported the library takes the project's own classes instead, and runs no
+code of a folder.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
 
 from features.encoder import pooling
-from finetune import model
+from finetune import model, model_config
 
 FILE = "modeling_mcbert.py"
 AUTO_MAP = {
@@ -34,7 +34,7 @@ AutoModelForSequenceClassification.from_pretrained(FOLDER, trust_remote_code=Tru
 
 def modelling_source() -> str:
     """Return the file's text: it imports torch and transformers, and nothing of this project."""
-    return self_contained(HEADER, {pooling: ONLY_EXTRACTION, model: ONLY_TRAINING})
+    return self_contained(HEADER, {pooling: ONLY_EXTRACTION, model_config: (), model: ONLY_TRAINING})
 
 
 def self_contained(header: str, modules: Mapping[ModuleType, Sequence[str]]) -> str:
@@ -100,7 +100,11 @@ def _needed(imports: Iterable[str], names: set[str]) -> list[str]:
         node = ast.parse(text).body[0]
         if isinstance(node, ast.Import):
             plain |= {f"import {one.name}" for one in node.names if one.name.split(".")[0] in names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.module.startswith("features"):
+        elif (
+            isinstance(node, ast.ImportFrom)
+            and node.module
+            and not node.module.startswith(("features", "finetune"))
+        ):
             parts.setdefault(node.module, set()).update({one.name for one in node.names} & names)
     taken = [f"from {module} import {', '.join(sorted(some))}" for module, some in parts.items() if some]
     return [*sorted(plain), *sorted(taken)]

@@ -39,7 +39,7 @@ from finetune.calibration import softmax
 from finetune.evaluation import Tokens, compute_logits, compute_states
 from finetune.export import checksums, hub
 from finetune.export.estimator import FILE, Estimator, read_estimator
-from finetune.model import MCBertConfig
+from finetune.model_config import MCBertConfig
 from finetune.weights import nonfinite_weights
 
 LONGEST = 1_000_000  # tokens; the library's word for "no limit" is 1e30

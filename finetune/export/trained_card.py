@@ -86,9 +86,18 @@ class Trained:
     calibration: Calibration | None = None
     """Of the folder's probabilities; None where there were no texts for it."""
 
+    beside: str = ""
+    """How these weights stand to the search's classifier on dev; empty where there was no search."""
 
-def write_cards(jobs: Sequence[Job], corpus: Corpus) -> None:
-    """Put a card into the folder of each model that jobs saved, from the tables in the run's folder."""
+
+def write_cards(jobs: Sequence[Job], corpus: Corpus, beside: Mapping[str, str]) -> None:
+    """Put a card into the folder of each model that jobs saved, from the tables in the run's folder.
+
+    Parameters
+    ----------
+    beside : mapping of str to str
+        By system, how its model stands to the search's classifier.
+    """
     curves, events = (tables.read(table, jobs[0].out / table.file_name) for table in (FINETUNE, FREEZING))
     for job in jobs:
         folder = job.out / "models" / job.system
@@ -111,6 +120,7 @@ def write_cards(jobs: Sequence[Job], corpus: Corpus) -> None:
             base_model=encoder if is_of_hub(job.encoder) else "",
             start="" if is_baseline else job.architecture.start,
             calibration=Calibration.of(calibration) if calibration else None,
+            beside=beside.get(job.system, ""),
         )
         files.write_text(folder / "README.md", describe_training(trained))
 
@@ -228,7 +238,8 @@ def _scores(trained: Trained) -> str:
     note = f"Accuracy of these weights; in brackets mean and standard deviation over {n_seeds} seeds."
     if n_seeds == 1:
         note = "Accuracy of these weights, the only seed."
-    return f"{note} {_chance(trained.texts)}\n\n{table(['language', 'dev', 'test'], rows)}"
+    beside = f"{trained.beside}\n\n" if trained.beside else ""
+    return f"{beside}{note} {_chance(trained.texts)}\n\n{table(['language', 'dev', 'test'], rows)}"
 
 
 def _chance(texts: pd.DataFrame) -> str:

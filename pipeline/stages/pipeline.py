@@ -16,6 +16,7 @@ from pipeline._version import __version__
 from pipeline.cluster import kept_executor, training_executor
 from pipeline.progress import track
 from pipeline.run import sha256
+from pipeline.stages.deploy import name_model
 from pipeline.stages.extraction import cached
 from pipeline.workspace import Workspace
 from results.columns import Table
@@ -122,6 +123,7 @@ class Pipeline(Workspace):
         }
         again = self.config.cluster.retry_errors
         self.run.stage("gridsearch", inputs, self._gridsearch, replace=("budget",), again=again)
+        name_model(self)
 
     def searched(self) -> None:
         """Make sure of a search for the stages after it: the run's own, as far as its budget took it."""
@@ -189,6 +191,7 @@ class Pipeline(Workspace):
         if self.config.finetune.start == "probe":
             inputs["gridsearch"] = sha256(self.run.folder / "gridsearch.csv")
         self.run.stage("finetune", inputs, self._finetune)
+        name_model(self)
 
     def _finetune(self) -> list[str]:
         from finetune.finetune import Inputs, finetune

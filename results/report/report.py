@@ -19,7 +19,7 @@ import pandas as pd
 import vl_convert
 from markupsafe import Markup
 
-from results import files, overall
+from results import deploy, files, overall
 from results.report import conclusion_sections, search_sections, sections, wording
 from results.report.candidates import candidates
 from results.report.charts import SYSTEM_NAMES
@@ -126,7 +126,8 @@ def read_run(run_dir: Path) -> sections.Run:
         raise ValueError(f"{run_dir}: no results to report; accepted: a folder with any of {accepted}")
     path = run_dir / "winner.json"
     winner = _read_object(path) if path.is_file() else {}
-    return sections.Run(run_dir.resolve().name, frames, winner, source_language(frames, winner))
+    source = source_language(frames, winner)
+    return sections.Run(run_dir.resolve().name, frames, winner, source, deploy.read(run_dir))
 
 
 def source_language(frames: dict[str, pd.DataFrame], winner: dict[str, Any]) -> str:
