@@ -34,6 +34,7 @@ from finetune.export import checksums
 from finetune.export.saved import load_weights, longest_text, read_config
 from finetune.model import MCBertModel
 from finetune.model_config import blocks_of
+from finetune.weights import require_finite_weights
 
 __all__ = ["EncodeSettings", "SentenceEncoder", "VectorError", "open_sentence_encoder"]
 
@@ -185,6 +186,7 @@ def _pooled(
         raise EncoderError(f"{where}: {reason}") from error
     except (SafetensorError, ValueError, OSError, RuntimeError, KeyError, TypeError, ImportError) as error:
         raise EncoderError(f"{where}: its files cannot be read ({first_sentence(error)})") from error
+    require_finite_weights(unit.pooled.model, where)
     unit.max_length = _max_length(unit.pooled, settings.max_length, where)
     return PooledSentenceEncoder(name, folder, unit, blocks)
 

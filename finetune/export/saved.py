@@ -40,7 +40,7 @@ from finetune.evaluation import Tokens, compute_logits, compute_states
 from finetune.export import checksums, hub
 from finetune.export.estimator import FILE, Estimator, read_estimator
 from finetune.model_config import MCBertConfig
-from finetune.weights import nonfinite_weights
+from finetune.weights import require_finite_weights
 
 LONGEST = 1_000_000  # tokens; the library's word for "no limit" is 1e30
 
@@ -256,9 +256,7 @@ def load_weights(
             f"{where}: {len(missing)} weights are missing, first {missing[0]}: "
             f"not a trained {what}; accepted: {accepted}"
         )
-    bad = nonfinite_weights(model)
-    if bad:
-        raise EncoderError(f"{where}: {bad}; accepted: a model whose weights are all numbers")
+    require_finite_weights(model, where)
     loaded: PreTrainedModel = model
     return loaded
 
