@@ -41,7 +41,7 @@ class Ledger:
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any], key: str = KEY) -> None:
-        self._journal = Journal(path)
+        self._journal = Journal(path, 0o666)  # of a run, whose other files are as open as the umask says
         self._key = key
         head = {"format": FORMAT, "identity": json.loads(json.dumps(identity))}  # tuples become lists
         if not self._journal.records:
