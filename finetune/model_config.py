@@ -63,10 +63,12 @@ class MCBertConfig(PreTrainedConfig):
             encoder_config = AutoConfig.for_model(**encoder_config)
         self.encoder_config = encoder_config
         depth = getattr(encoder_config, "num_hidden_layers", None)
-        _require(_are_layers(layers, depth), "layers", layers, f"a list of layers, 0 (embeddings) to {depth}")
+        accepted = f"a list of layers, 0 (embeddings) to {depth}"
+        _require(_are_layers(layers), "layers", layers, accepted)
         self.layers = list(layers)
         self.pooling = pooling
         blocks_of(self.layers, pooling)
+        _require(not _whole(depth) or max(layers) <= depth, "layers", layers, accepted)
         self.dropout = dropout
         self.decision: Decision = kwargs.pop("decision", "linear")
         self.standardised: bool = kwargs.pop("standardised", False)
@@ -85,12 +87,11 @@ def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _are_layers(value: Any, depth: Any) -> bool:
-    most = depth if _whole(depth) else float("inf")
+def _are_layers(value: Any) -> bool:
     return (
         isinstance(value, (list, tuple))
         and len(value) > 0
-        and all(_whole(layer) and 0 <= layer <= most for layer in value)
+        and all(_whole(layer) and layer >= 0 for layer in value)
     )
 
 
