@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -71,6 +72,13 @@ def writing_beside(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def take_mode(paths: Iterable[Path], *, of: Path) -> None:
+    """Give files the mode of another, such as one that was just written: the mode that the umask gives."""
+    mode = stat.S_IMODE(of.stat().st_mode)
+    for path in paths:
+        path.chmod(mode)
 
 
 def sha256(path: Path) -> str:

@@ -1,14 +1,46 @@
-"""Probabilities of classifiers that have none: a temperature fitted to the source language's dev texts.
+"""Probabilities that mean what they say: a temperature fitted to the source language's dev texts.
 
 python -m pytest tests/finetune/test_calibration.py
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Self
+
 import numpy as np
 from scipy.optimize import minimize_scalar
 
 TEMPERATURES = (-7.0, 7.0)  # natural logarithms of the least and the greatest looked at
+BINS = 15  # of the expected calibration error, as Guo et al. 2017
+THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """How sure a classifier is of texts with known labels, before and after its scores are divided."""
+
+    temperature: float
+    """softmax(scores / temperature) are the probabilities."""
+
+    n_texts: int
+    """Dev texts of the source language that it was fitted to."""
+
+    before: float
+    """Expected calibration error of softmax(scores), 0 to 1."""
+
+    after: float
+    """The same of softmax(scores / temperature), on the texts that the temperature was fitted to."""
+
+    abstaining: tuple[tuple[float, float, float], ...]
+    """Threshold, share of texts whose label is at least so probable, share of these that are right (0 of
+    none)."""
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Self:
+        """Return the calibration whose `dataclasses.asdict` went through JSON."""
+        return cls(**{**record, "abstaining": tuple(map(tuple, record["abstaining"]))})
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -16,6 +48,50 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     values = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     shares: np.ndarray = values / values.sum(axis=1, keepdims=True)
     return shares
+
+
+def calibration_of(scores: np.ndarray, y: np.ndarray) -> Calibration:
+    """Fit a temperature, and measure what it changes.
+
+    Parameters
+    ----------
+    scores : ndarray
+        (n_texts, n_labels), float.
+    y : ndarray of int
+        (n_texts,), label codes; at least one.
+    """
+    temperature = calibrate(scores, y)
+    before, after = softmax(scores), softmax(scores / temperature)
+    likeliest, right = after.max(axis=1), after.argmax(axis=1) == y
+    answered = [(threshold, likeliest >= threshold) for threshold in THRESHOLDS]
+    return Calibration(
+        temperature=temperature,
+        n_texts=len(y),
+        before=expected_calibration_error(before, y),
+        after=expected_calibration_error(after, y),
+        abstaining=tuple(
+            (threshold, float(some.mean()), float(right[some].mean()) if some.any() else 0.0)
+            for threshold, some in answered
+        ),
+    )
+
+
+def expected_calibration_error(shares: np.ndarray, y: np.ndarray) -> float:
+    """Return how far accuracy is from the likeliest label's probability, over bins of that probability.
+
+    The mean over texts of abs(accuracy - mean probability) of their bin (Guo et al. 2017).
+
+    Parameters
+    ----------
+    shares : ndarray
+        (n_texts, n_labels), rows that add up to 1.
+    y : ndarray of int
+        (n_texts,), label codes; at least one.
+    """
+    likeliest = shares.max(axis=1)
+    gap = (shares.argmax(axis=1) == y) - likeliest
+    bins = np.minimum((likeliest * BINS).astype(np.int64), BINS - 1)
+    return float(np.abs(np.bincount(bins, weights=gap, minlength=BINS)).sum() / len(y))
 
 
 def calibrate(logits: np.ndarray, y: np.ndarray) -> float:

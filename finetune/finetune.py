@@ -17,23 +17,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from features.corpus import Corpus
 from features.encoder.blocks import n_layers
 from features.encoder.selfcheck import verdict
 from features.encoder.tokens import load_tokenizer
-from files.objects import AGAIN, read_object
+from files.objects import read_object
 from finetune.export.trained_card import write_cards
 from finetune.freezing.rules import Schedule, plan_freezing
+from finetune.gathered import beside_probe, gather
 from finetune.job import AnyJob, Job
-from finetune.rows import protocol_of
 from finetune.running import read_texts, run_job
 from finetune.settings import WATCHING, FinetuneSettings, TrainingSettings
 from finetune.winner import Architecture, read_architecture
-from results import overall, table1, tables
-from results.columns import Table
-from results.schema import FINETUNE, FREEZING, PREDICTIONS, TABLE1
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +107,7 @@ def finetune(
     jobs = plan(settings, architecture, inputs, stamp=stamp)
     n_trained = run_jobs(jobs, run_job, execute=execute, track=track)
     gather(jobs, architecture, casing=casing(inputs.encoder))
-    write_cards(jobs, texts)
+    write_cards(jobs, texts, beside_probe(jobs))
     log.info("finetune: %d trainings in %.1f s -> %s", n_trained, time.monotonic() - began, inputs.out)
 
 
@@ -227,45 +222,6 @@ def is_finished(job: AnyJob) -> bool:
             "the run another name, or remove the file"
         )
     return True
-
-
-def gather(jobs: Sequence[Job], architecture: Architecture, *, casing: str) -> None:
-    """Write the tables from the jobs' results, in the order of the jobs."""
-    out, stamp = jobs[0].out, jobs[0].stamp
-    for table, key, name in (
-        (FINETUNE, "finetune", FINETUNE.file_name),
-        (FREEZING, "freezing", FREEZING.file_name),
-        (PREDICTIONS, "predictions", "predictions_finetune.csv"),
-    ):
-        tables.write(table, to_frame(table, measured(jobs, key)), out / name)
-    protocols: dict[str, str] = {job.system: protocol_of(job) for job in jobs}
-    predictions = [tables.read(PREDICTIONS, out / "predictions_finetune.csv")]
-    probe = out / "predictions_gridsearch.csv"
-    if probe.is_file() and architecture.probe_protocol is not None:
-        predictions.append(tables.read(PREDICTIONS, probe))
-        protocols["probe"] = architecture.probe_protocol
-    everything = pd.concat(predictions, ignore_index=True)
-    if not (everything["split"] == "test").any():
-        log.warning("finetune: the corpus has no test rows, so there is no %s", TABLE1.file_name)
-        return
-    frame = table1.build(
-        everything, stamp, protocols=protocols, casing=casing, source_language=jobs[0].source_language
-    )
-    overall.write(TABLE1, frame, out / TABLE1.file_name)
-
-
-def measured(jobs: Sequence[AnyJob], key: str) -> list[dict[str, Any]]:
-    """Return the stamped rows of one kind that the jobs' results hold, in the order of the jobs."""
-    results = [read_object(job.result, {key: list, "stamp": dict}) for job in jobs]
-    for job, result in zip(jobs, results, strict=True):
-        if not all(isinstance(row, dict) for row in result[key]):
-            raise ValueError(f"{job.result}: damaged ({key}: accepted: rows); {AGAIN}")
-    return [row | result["stamp"] for result in results for row in result[key]]
-
-
-def to_frame(table: Table, rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
-    """Return rows as a frame with the table's columns, also when there are none."""
-    return pd.DataFrame(rows, columns=[column.name for column in table.columns])
 
 
 def casing(encoder: Path) -> str:

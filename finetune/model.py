@@ -12,8 +12,8 @@ import copy
 import inspect
 import itertools
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
+from collections.abc import Sequence
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -21,72 +21,14 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoModelForSequenceClassification,
-    PreTrainedConfig,
     PreTrainedModel,
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
 
 from features.encoder.loading import load_encoder
-from features.encoder.pooling import POOLINGS, pool
+from features.encoder.pooling import pool
 from features.encoder.stack import bare_encoder, cut, drop_final_norm
-
-Decision = Literal["linear", "pairwise"]
-
-
-class MCBertConfig(PreTrainedConfig):
-    """Config of `MCBertForSequenceClassification`.
-
-    Parameters
-    ----------
-    encoder_config : PreTrainedConfig or dict
-        The encoder's own config, its depth already the deepest layer used.
-    layers : sequence of int
-        Layers that feed the head, 0 (embeddings) to the encoder's depth.
-    pooling : str
-        A key of `POOLINGS`, or one for each of `layers`, joined by + ("max+mean").
-    dropout : float
-        On the concatenated pooled states.
-    decision : {"linear", "pairwise"}
-        ``linear``: the head has a score for each label, which are the logits. ``pairwise``: it has a machine
-        for each pair of labels, (0, 1), (0, 2), ..., and the logits are their votes, as an SVM decides.
-    standardised : bool
-        Whether the head reads (states - feature_mean) / feature_scale: two buffers, fixed, saved with the
-        weights.
-    head_layers : int
-        Hidden layers before the linear one, each as wide as the encoder, with GELU and dropout.
-    probability_temperature : float
-        softmax(logits / temperature) are the probabilities; the logits themselves are not divided by it.
-    cut : bool
-        Whether blocks of the encoder were dropped; its norm after the last block goes with them.
-    """
-
-    model_type = "mcbert"
-    sub_configs: ClassVar[dict[str, Any]] = {"encoder_config": AutoConfig}
-
-    def __init__(
-        self,
-        encoder_config: PreTrainedConfig | Mapping[str, Any] | None = None,
-        *,
-        layers: Sequence[int] = (1,),
-        pooling: str = "max",
-        dropout: float = 0.1,
-        **kwargs: Any,
-    ) -> None:
-        if encoder_config is None:  # the library builds a config without arguments to find what differs
-            encoder_config = AutoConfig.for_model("bert", num_hidden_layers=1)
-        elif isinstance(encoder_config, Mapping):
-            encoder_config = AutoConfig.for_model(**encoder_config)
-        self.encoder_config = encoder_config
-        self.layers = [int(layer) for layer in layers]
-        self.pooling = pooling
-        blocks_of(self.layers, pooling)
-        self.dropout = dropout
-        self.decision: Decision = kwargs.pop("decision", "linear")
-        self.standardised: bool = kwargs.pop("standardised", False)
-        self.head_layers: int = kwargs.pop("head_layers", 0)
-        self.probability_temperature: float = kwargs.pop("probability_temperature", 1.0)
-        self.cut: bool = kwargs.pop("cut", False)
-        super().__init__(**kwargs)
+from finetune.model_config import MCBertConfig, blocks_of
 
 
 class PooledModel(PreTrainedModel):
@@ -246,25 +188,9 @@ class MCBertForSequenceClassification(PooledModel):
         logits = self.classifier(self.dropout(states))  # (batch, n_labels), or (batch, n_pairs)
         if self.config.decision == "pairwise":
             logits = count_votes(logits, self.num_labels)
+        logits = logits / self.config.probability_temperature
         loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
-
-
-def blocks_of(layers: Sequence[int], pooling: str) -> list[tuple[int, str]]:
-    """Return the (layer, pooling) of each part of the head's input, in its order.
-
-    Raises
-    ------
-    ValueError
-        A pooling that there is not, or not as many as layers.
-    """
-    several = pooling.split("+") if "+" in pooling else [pooling] * len(layers)
-    if len(several) != len(layers) or not set(several) <= set(POOLINGS):
-        raise ValueError(
-            f"pooling: got {pooling!r} for {len(layers)} layers, accepted: {', '.join(POOLINGS)}, "
-            "or one of them for each layer, joined by +"
-        )
-    return list(zip(layers, several, strict=True))
 
 
 def count_votes(scores: torch.Tensor, n_labels: int) -> torch.Tensor:

@@ -15,8 +15,9 @@ import torch
 from features.corpus import Corpus
 from features.store import FeatureStore
 from files.arrays import read_arrays
-from finetune.calibration import calibrate
-from finetune.model import Decision, MCBertForSequenceClassification, count_votes
+from finetune.calibration import Calibration, calibration_of
+from finetune.model import MCBertForSequenceClassification, count_votes
+from finetune.model_config import Decision
 
 PROBE = ("kind", "mean", "scale", "weights", "intercept")
 ROWS_AT_ONCE = 1024
@@ -139,15 +140,15 @@ def read_start(path: Path, model: MCBertForSequenceClassification, temperature: 
         model.classifier.bias.copy_(torch.from_numpy(head.bias / temperature))
 
 
-def fit_temperature(
+def fit_calibration(
     scores: Callable[[np.ndarray], np.ndarray],
     store: FeatureStore,
     corpus: Corpus,
     *,
     layers: Sequence[int],
     pooling: str,
-) -> float:
-    """Return the temperature of scores' probabilities, fitted to the source language's dev texts.
+) -> Calibration | None:
+    """Calibrate scores on the source language's dev texts; None where it has none.
 
     Parameters
     ----------
@@ -160,8 +161,8 @@ def fit_temperature(
     rows = rows[store.index[rows] >= 0]
     parts = [rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE)]
     if not parts:
-        return 1.0
-    return calibrate(
+        return None
+    return calibration_of(
         np.concatenate([scores(store.states(layers=layers, pooling=pooling, rows=part)) for part in parts]),
         corpus.y[rows],
     )

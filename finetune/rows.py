@@ -53,6 +53,7 @@ def _score_row(job: AnyJob, evaluation: Evaluation, split: str, language: str) -
         **dataclasses.asdict(evaluation.scores[language]),
         "layers": "" if is_baseline else layers_text(job.architecture.layers),
         "pooling": "" if is_baseline else job.architecture.pooling,
+        "start": "" if is_baseline else job.architecture.start,
         "frozen_layers": layers_text(evaluation.frozen),
         "protocol": protocol_of(job),
         "seconds": evaluation.seconds,

@@ -28,6 +28,7 @@ from features.encoder.identity import encoder_identity
 from features.encoder.loading import quiet
 from features.encoder.tokens import load_tokenizer, tokenise
 from finetune.baseline import build_baseline
+from finetune.calibrated import calibrate_model
 from finetune.evaluation import compute_logits, score_languages
 from finetune.export.saved import save_model
 from finetune.freezing.rules import rule_of
@@ -82,8 +83,13 @@ def run_job(job: Job) -> str:
         start = prepared(job, ("train", "dev", "test"))
         model, tokenizer, texts = start.model, start.tokenizer, start.texts
         training = trained(job, start, output_of(job))
-        with within_memory(lambda: "the test texts"):
+        with within_memory(lambda: "the dev and test texts"):
             test = compute_logits(model, tokenizer, texts["test"].tokens, together=True)
+            calibration = (
+                calibrate_model(model, tokenizer, texts["dev"], job.source_language)
+                if job.save_model
+                else None
+            )
         if ranks.rank():
             return str(job.result)  # the first process writes it
         if job.save_model:
@@ -94,6 +100,7 @@ def run_job(job: Job) -> str:
         "finetune": score_rows(job, training, score_languages(test, texts["test"].y, texts["test"].language)),
         "freezing": freeze_rows(job, training),
         "predictions": predictions(job, start.corpus, start.rows, predicted),
+        "calibration": dataclasses.asdict(calibration) if calibration else None,
     }
     return finish(job, content, training, began)
 

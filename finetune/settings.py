@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, get_args
 from results.schema import POOLINGS, PROTOCOLS
 
 SYSTEMS = ("baseline", "mcbert", "mcbert_wf")
-Start = Literal["random", "probe"]
+Start = Literal["auto", "probe", "random"]
 STARTS: tuple[Start, ...] = get_args(Start)
 ClassWeight = Literal["none", "balanced"]
 Protocol = Literal["source-dev", "target-dev", "last"]
@@ -247,8 +247,9 @@ class FinetuneSettings(TrainingSettings):
     systems: tuple[str, ...] = SYSTEMS
     """baseline: [CLS], pooler, linear; mcbert: the winner's layers; mcbert_wf: mcbert with `freeze`."""
 
-    start: Start = "random"
-    """The head's first weights: random, or phase one's best classifier that has a score for each label."""
+    start: Start = "auto"
+    """The head's first weights: probe: phase one's best classifier that has a score for each label; random;
+    auto: phase one's winner where it is such a classifier of the very layers and pooling, else random."""
 
     head_layers: int = 0
     """Hidden layers of the head, as wide as the encoder; 0: a linear head. Not with `start` = "probe"."""
@@ -267,7 +268,7 @@ class FinetuneSettings(TrainingSettings):
         accepted = ", ".join(get_args(ClassWeight))
         known = self.class_weight in get_args(ClassWeight)
         self._require(known, "class_weight", self.class_weight, accepted)
-        linear = self.start == "random" or self.head_layers == 0
+        linear = self.start != "probe" or self.head_layers == 0
         self._require(
             linear, "head_layers", self.head_layers, '0 with finetune.start = "probe", a linear head'
         )

@@ -82,12 +82,13 @@ def read_architecture(
         )
     layers, pooling = _blocks(settings, found, winner, n_layers)
     named = settings.layers and settings.pooling
+    probe = _probe(settings, found, winner, (layers, pooling))
     return Architecture(
         layers=layers,
         pooling=pooling,
         probe_protocol=found.get("protocol"),
-        protocol="last" if named and settings.start == "random" else str(found.get("protocol", "last")),
-        **_probe(settings, found, winner, (layers, pooling)),
+        protocol="last" if named and not probe else str(found.get("protocol", "last")),
+        **probe,
     )
 
 
@@ -98,8 +99,8 @@ def _probe(
     blocks: tuple[tuple[int, ...], str],
 ) -> dict[str, Any]:
     """Return the fields of the probe that training starts from, of the very layers and pooling."""
-    if settings.start == "random":
-        return {}
+    if settings.start == "random" or (settings.start == "auto" and "temperature" not in found):
+        return {}  # winner.json itself; only a classifier that was made a start has a temperature
     if winner is None or not found.get("probe"):
         raise ValueError(
             f"{winner or 'winner.json'}: probe: got none, accepted: a classifier with a score for each "

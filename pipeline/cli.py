@@ -48,7 +48,7 @@ CLUSTER = {
     "tls-ca": ("tls_ca", "certificate authority of the scheduler, PEM"),
     "tls-cert": ("tls_cert", "this client's certificate, PEM"),
     "tls-key": ("tls_key", "this client's private key, PEM"),
-    "wait": ("lock_wait", "seconds to wait for another extraction of the same cache"),
+    "wait": ("lock_wait", "seconds to wait for another command that writes the same run or cache"),
 }
 FLAGS = {
     "insecure": (
@@ -215,10 +215,11 @@ def _stage(args: argparse.Namespace, interruption: Interruption) -> int:
     run = Run(args.runs, Path(args.config).stem if args.run is None else args.run, base=config.base)
     ranks.require_unspread(config.cluster)
     pipeline = Pipeline(config, run, args.cache, interruption)
-    if not (run.folder / "cache.json").is_file():
-        require_known_layers(pipeline, args.stage)
     options = {name: value for name in ("candidate", "models") if (value := getattr(args, name, None))}
-    RUNNERS[args.stage](pipeline, **options)
+    with run.held(args.stage, config.cluster.lock_wait):
+        if not (run.folder / "cache.json").is_file():
+            require_known_layers(pipeline, args.stage)
+        RUNNERS[args.stage](pipeline, **options)
     log.info("%s -> %s", args.stage, run.folder)
     return 0
 

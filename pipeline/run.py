@@ -16,7 +16,7 @@ import os
 import platform
 import re
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +117,36 @@ class Run:
         record = {"inputs": wanted, "outputs": outputs, "seconds": round(seconds, 2)}
         write_json(done, record | {"machine": machine(), "versions": versions()})
         log.info("%s: done in %.1f s", stage, seconds)
+
+    @contextlib.contextmanager
+    def held(self, stage: str, wait: float = 0.0) -> Iterator[None]:
+        """Keep the run to this process while a command writes it; the system ends that with the process.
+
+        Parameters
+        ----------
+        stage : str
+            The command, told to others.
+        wait : float
+            Seconds to wait for another one.
+
+        Raises
+        ------
+        StoreError
+            Another process writes the run; the message says which, and what it does.
+        """
+        from features.store.lock import NAME as LOCK
+        from features.store.lock import locked
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        in_use = "another command is writing this run; wait for it (--wait), or give another --run"
+        with locked(self.folder, wait, in_use=in_use, doing=stage):
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):
+                    if [path.name for path in self.folder.iterdir()] == [LOCK]:  # nothing came of it
+                        (self.folder / LOCK).unlink()
+                        self.folder.rmdir()
 
     def inputs(self, stage: str) -> dict[str, Any]:
         """Return the inputs that a stage has run with; none where it has not."""

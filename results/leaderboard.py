@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from results import overall, summaries
+from results import deploy, overall, summaries
 from results.frames import digest_of_test
 from results.report.report import source_language
 from results.schema import CORPUS, GRIDSEARCH, MEAN, RUNS, STAMP, TABLE1, TOP
@@ -50,7 +50,11 @@ def summarise(folder: Path) -> dict[str, Any]:
     """Make the row of one run, as far as its tables allow."""
     found, problems = _tables(folder)
     source = source_language(found, {})
-    row = {"test_texts": digest_of_test(folder), "problem": "; ".join(problems)}
+    try:
+        model = str(deploy.read(folder).get("model", ""))
+    except ValueError as error:
+        model, problems = "", [*problems, " ".join(str(error).split())]
+    row = {"test_texts": digest_of_test(folder), "problem": "; ".join(problems), "deploy": model}
     if "corpus" in found:
         targets = set(found["corpus"]["language"]) - {source}
         row["languages"] = " ".join(ordered_languages(targets, source))

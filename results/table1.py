@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from results import statistics, tables
+from results.deploy import PROBE
 from results.schema import MEAN, NOT_STATED, PUBLISHED, STAMP, SYSTEMS, TABLE1
 
 BASELINE, UNFROZEN = "baseline", "mcbert"
@@ -35,12 +36,12 @@ def build(
     casing: str = NOT_STATED,
     source_language: str = "en",
 ) -> pd.DataFrame:
-    """Make Table 1 from the test rows of predictions.
+    """Make Table 1 from the predictions, test rows above all.
 
     Parameters
     ----------
     predictions : DataFrame
-        Rows of table PREDICTIONS of all measured systems and seeds; dev rows are left aside.
+        Rows of table PREDICTIONS of all measured systems and seeds; of dev rows the difference to the probe.
     stamp : mapping
         The run's stamp, a value for each column of `results.schema.STAMP`.
     protocols : mapping of str to str
@@ -58,7 +59,7 @@ def build(
     -------
     DataFrame
         Rows of table TABLE1: measured systems first, baseline before its challengers; per system its
-        languages, source first, then `mean`, the mean over its target languages.
+        languages, source first, then `mean`, the mean over its target languages; `below_probe` is left empty.
 
     Raises
     ------
@@ -78,14 +79,37 @@ def build(
     correct = {system: correctness(test[test["system"] == system]) for system in systems}
     _require_same_texts(correct)
     fixed = {"source": "measured", "citation": "", "corpus": corpus, "casing": casing, **stamp}
+    gains = _dev_gains(predictions, source_language)
     ours = [
-        row | fixed | {"system": system, "protocol": protocols[system]}
+        row
+        | fixed
+        | {"system": system, "protocol": protocols[system], "below_probe": ""}
+        | {"dev_versus_probe": gains.get((system, row["language"]), np.nan)}
         for system in systems
         for row in _compared(system, correct, source_language)
     ]
     quoted = _published(read_published() if published is None else published, source_language)
     rows = pd.DataFrame([*ours, *quoted], columns=TABLE1.order(c.name for c in TABLE1.columns))
     return rows.astype({"n_seeds": "Int64"})
+
+
+def _dev_gains(predictions: pd.DataFrame, source_language: str) -> dict[tuple[str, str], float]:
+    """Return each trained system's dev accuracy minus the probe's, by language and over the targets."""
+    dev = predictions[predictions["split"] == "dev"]
+    probe = dev[dev["system"] == PROBE]
+    if probe.empty:
+        return {}
+    dev = dev[dev["id"].isin(set(probe["id"]))]
+    right = (dev["label"] == dev["predicted"]).groupby([dev["system"], dev["language"]]).mean().unstack()
+    targets = [language for language in right.columns if language != source_language]
+    if targets:
+        right[MEAN] = right[targets].mean(axis=1)
+    gains = (right - right.loc[PROBE]).drop(index=PROBE).to_dict("index")
+    return {
+        (str(system), str(language)): float(gain)
+        for system, row in gains.items()
+        for language, gain in row.items()
+    }
 
 
 def correctness(rows: pd.DataFrame) -> pd.DataFrame:
@@ -226,7 +250,7 @@ def _require_same_texts(correct: Mapping[str, pd.DataFrame]) -> None:
 def _published(published: pd.DataFrame, source_language: str) -> list[dict[str, object]]:
     """Make the rows of the published systems, in their order, each with its mean over target languages."""
     rows: list[dict[str, object]] = []
-    empty = dict.fromkeys(STAMP, "")
+    empty = dict.fromkeys((*STAMP, "below_probe"), "")
     for system, figures in published.groupby("system", sort=False):
         accuracy = dict(zip(figures["language"], figures["accuracy"], strict=True))
         targets = [value for language, value in accuracy.items() if language != source_language]

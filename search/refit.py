@@ -94,6 +94,11 @@ def best_linear(out: Path) -> str:
     )
 
 
+def score_per_label(n_labels: int) -> list[str]:
+    """Return the classifiers that have a linear score for each label; an SVM of more than two has votes."""
+    return [name for name in LINEAR if n_labels == 2 or name != "linear_svm"]
+
+
 def find_linear(
     out: Path, *, n_labels: int, layers: Sequence[int] = (), pooling: str = ""
 ) -> "pd.Series[Any]":
@@ -114,7 +119,7 @@ def find_linear(
         There is none.
     """
     frame = read(GRIDSEARCH, out / "gridsearch.csv")
-    names = [name for name in LINEAR if n_labels == 2 or name != "linear_svm"]
+    names = score_per_label(n_labels)
     wanted = frame["classifier"].isin(names) & frame["rank"].notna()
     text = layers_text(tuple(sorted(layers)))
     for column, value in (("layers", text), ("pooling", pooling)):

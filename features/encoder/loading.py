@@ -179,8 +179,10 @@ def read_tensors(folder: Path, where: str) -> dict[str, torch.Tensor]:
         log.info("encoder: %s: its weights are %s; widened to float32", folder, kinds)
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            n_bad = int((~torch.isfinite(tensor)).sum())
             raise EncoderError(
-                f"{where}: weights: {name} holds values that are not finite; the file is of no use"
+                f"{where}: {name}: {n_bad} of {tensor.numel()} values are not finite; accepted: a model "
+                "whose weights are all numbers"
             )
     return tensors
 

@@ -88,6 +88,8 @@ class Journal:
     ----------
     path : Path
         The file; made when it is not there.
+    mode : int
+        Of a new file, less what the umask takes: a cache's are its owner's alone.
 
     Attributes
     ----------
@@ -100,12 +102,12 @@ class Journal:
         The file is no journal (it is left alone), or another process has it open.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, mode: int = 0o600) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.records: list[dict[str, Any]] = []
         new = not os.path.lexists(path)
-        self._file = open_file(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        self._file = open_file(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, mode)
         try:
             self._lock()
             self._load()

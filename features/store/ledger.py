@@ -50,7 +50,7 @@ class Ledger:
         *,
         require: Callable[[Mapping[str, Any]], None] = lambda _: None,
     ) -> None:
-        self._journal = Journal(path)
+        self._journal = Journal(path, 0o666)  # of a run, whose other files are as open as the umask says
         self._key = key
         head = {"format": FORMAT, "identity": json.loads(json.dumps(identity))}  # tuples become lists
         if not self._journal.records:

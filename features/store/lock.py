@@ -1,4 +1,4 @@
-"""One process at a time: who holds a cache, waiting for it, and going on after a holder that died."""
+"""One process at a time: who holds a cache or a run, waiting for it, going on after a holder that died."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 NAME = ".lock"
 GRACE = 0.2  # seconds that even the impatient wait: a look at the lock takes it for a moment
 POLL = 0.05  # seconds between two tries
+CACHE_IN_USE = "another extraction is writing this cache"
 
 
 def who() -> str:
@@ -29,15 +30,21 @@ def who() -> str:
 
 
 @contextmanager
-def locked(folder: str | os.PathLike[str], wait: float = 0.0) -> Iterator[None]:
-    """Hold a cache's lock; the system takes it from a process that dies.
+def locked(
+    folder: str | os.PathLike[str], wait: float = 0.0, *, in_use: str = CACHE_IN_USE, doing: str = ""
+) -> Iterator[None]:
+    """Hold a folder's lock; the system takes it from a process that dies.
 
     Parameters
     ----------
     folder : Path
-        The cache; must be there.
+        The cache, or the run; must be there.
     wait : float
         Seconds to wait for another holder.
+    in_use : str
+        What is said of a folder that another holds.
+    doing : str
+        What this process tells others of itself, besides its number, machine and time.
 
     Raises
     ------
@@ -47,13 +54,13 @@ def locked(folder: str | os.PathLike[str], wait: float = 0.0) -> Iterator[None]:
         The lock is no file of the folder but a link, say: nothing is written to it.
     """
     folder = Path(folder)
-    file = _acquire(folder / NAME, wait)
+    file = _acquire(folder / NAME, wait, in_use)
     try:
         before = _text(file)
         if before:
             log.warning("%s: %s ended without giving the lock back; going on after it", folder, before)
         with writing(folder / NAME, "who holds it", 4096):
-            _sign(file, who())
+            _sign(file, f"{who()}, {doing}" if doing else who())
         yield
     finally:
         os.ftruncate(file, 0)
@@ -78,7 +85,7 @@ def holder(path: Path) -> str | None:
     return None
 
 
-def _acquire(path: Path, wait: float) -> int:
+def _acquire(path: Path, wait: float, in_use: str) -> int:
     deadline = time.monotonic() + max(wait, GRACE)
     said = ""
     while True:
@@ -89,9 +96,7 @@ def _acquire(path: Path, wait: float) -> int:
             other = _text(file)
             os.close(file)
             if time.monotonic() >= deadline:
-                raise StoreError(
-                    f"{path.parent}: another extraction is writing this cache: {other}"
-                ) from error
+                raise StoreError(f"{path.parent}: {in_use}: {other}") from error
             if wait and other != said:
                 log.info("%s: waiting up to %.0f s for %s", path.parent, wait, other)
                 said = other

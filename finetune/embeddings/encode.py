@@ -34,8 +34,11 @@ from features.extraction.unit import UnencodableTextError, UnitEncoder
 from finetune.embeddings.library import LibraryEncoder
 from finetune.embeddings.sentence_encoder import EncodeSettings, SentenceEncoder, VectorError
 from finetune.embeddings.sentence_transformer import recorded_blocks
+from finetune.export import checksums
 from finetune.export.saved import load_weights, longest_text
-from finetune.model import MCBertModel, blocks_of
+from finetune.model import MCBertModel
+from finetune.model_config import blocks_of
+from finetune.weights import require_finite_weights
 
 __all__ = ["EncodeSettings", "SentenceEncoder", "VectorError", "open_sentence_encoder"]
 
@@ -78,16 +81,21 @@ def open_sentence_encoder(
     name, settings = str(name), settings or EncodeSettings()
     where = f"{key}: {name}"
     folder = _folder(name, settings, key)
+    is_checked = checksums.require_intact(folder, where)
     if (layers is None) != (pooling is None):
         raise ValueError(f"{where}: layers and pooling belong together; got only one of them")
     if layers is None and (folder / "modules.json").is_file():
         recorded = recorded_blocks(folder)
         if recorded is None:
             return LibraryEncoder(name, folder, where=where, settings=settings)
+        if not is_checked:
+            checksums.say_unchecked(where)
         return _pooled(name, folder, recorded, settings=settings, where=where)
     config = read_config(folder, where, trust=trusts(folder))
     model, own = None, None
     if config.model_type == MCBertModel.config_class.model_type:
+        if not is_checked:
+            checksums.say_unchecked(where)
         accepted = "a folder that embeddings or finetune wrote"
         loaded: Any = load_weights(
             MODEL_MAPPING, folder, config, where, what="encoder of ours", accepted=accepted
@@ -182,6 +190,7 @@ def _pooled(
     }
     with _renamed(folder, where), told(where, "its files cannot be read"):
         unit = UnitEncoder(folder, fields, model)
+    require_finite_weights(unit.pooled.model, where)
     unit.max_length = _max_length(unit.pooled, settings.max_length, where)
     return PooledSentenceEncoder(name, folder, unit, blocks)
 

@@ -20,6 +20,7 @@ from features.encoder.loading import quiet
 from features.encoder.opening import chosen_prompt
 from features.encoder.trust import trusts
 from finetune.embeddings.sentence_encoder import EncodeSettings, SentenceEncoder
+from finetune.weights import require_finite_weights
 
 BATCH_SIZE = 32  # texts, the library's own
 
@@ -46,6 +47,7 @@ class LibraryEncoder(SentenceEncoder):
             )
         device = hardware.device()
         self._model = _load(_library(where), folder, where, str(device))
+        require_finite_weights(self._model, where)
         width = int(getattr(self._model.config, "hidden_size", None) or 0)
         dtype = hardware.compute_dtype(settings.precision, width, device.type)
         module: nn.Module = self._model

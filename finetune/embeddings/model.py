@@ -14,7 +14,8 @@ from transformers import PreTrainedConfig
 from transformers.utils.generic import ModelOutput
 
 from finetune.embeddings.objectives import OBJECTIVES
-from finetune.model import MCBertConfig, MCBertModel, PooledModel
+from finetune.model import MCBertModel, PooledModel
+from finetune.model_config import MCBertConfig
 
 
 class SiameseConfig(MCBertConfig):

@@ -139,4 +139,5 @@ def save(job: EmbeddingsJob, model: SiameseEncoder, tokenizer: PreTrainedTokeniz
 def as_embeddings(row: Mapping[str, object], job: EmbeddingsJob) -> dict[str, object]:
     """Return a row of finetune.csv or freezing.csv as one of embeddings.csv or embeddings_freezing.csv."""
     renamed = {("n_pairs" if name == "n_texts" else name): value for name, value in row.items()}
-    return {"objective": job.settings.objective} | {k: v for k, v in renamed.items() if k != "system"}
+    kept = {name: value for name, value in renamed.items() if name not in ("system", "start")}
+    return {"objective": job.settings.objective} | kept

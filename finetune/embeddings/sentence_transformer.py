@@ -28,7 +28,8 @@ from finetune.embeddings import layer_pooling
 from finetune.embeddings.encoder_card import describe_encoder
 from finetune.export import hub
 from finetune.export.saved import save_tokenizer, whole_folder
-from finetune.model import MCBertModel, blocks_of
+from finetune.model import MCBertModel
+from finetune.model_config import blocks_of
 
 MARK = "mcbert"  # in config_sentence_transformers.json: the library leaves it alone
 CODE = "layer_pooling.py"

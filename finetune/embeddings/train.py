@@ -23,13 +23,12 @@ from finetune.finetune import (
     Execute,
     Inputs,
     Track,
-    measured,
     require_protocol,
     require_readable,
     run_jobs,
-    to_frame,
 )
 from finetune.freezing.rules import Schedule, plan_freezing
+from finetune.gathered import measured, to_frame
 from finetune.running import read_texts
 from finetune.winner import Architecture
 from results import tables

@@ -24,16 +24,15 @@ from transformers import PreTrainedModel
 from features.corpus import Corpus
 from features.encoder.tokens import load_tokenizer
 from features.store import FeatureStore
+from finetune.calibration import Calibration
 from finetune.export.card import describe
 from finetune.export.estimator import FILE, Estimator, require_exportable
 from finetune.export.saved import save_model
 from finetune.model import MCBertForSequenceClassification, MCBertModel
-from finetune.probe import Head, fit_temperature, fold, read_probe
+from finetune.probe import Head, fit_calibration, fold, read_probe
 from finetune.winner import read_winner
 
 log = logging.getLogger(__name__)
-
-PROBABILISTIC = ("logistic_regression", "lda")  # softmax of their scores is their own probability
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -137,8 +136,7 @@ def _headed(
     inputs: ExportInputs, chosen: Chosen, store: FeatureStore, head: Head
 ) -> tuple[PreTrainedModel, dict[str, bytes]]:
     record, labels = chosen.record, inputs.corpus.labels
-    own = record["classifier"] in PROBABILISTIC
-    temperature = 1.0 if own else _temperature(lambda X: head.logits(X, len(labels)), store, inputs, record)
+    calibration = _calibration(lambda X: head.logits(X, len(labels)), store, inputs, record)
     model = MCBertForSequenceClassification.from_encoder(
         inputs.encoder,
         record["layers"],
@@ -147,11 +145,11 @@ def _headed(
         labels=labels,
         decision=head.decision,
     )
-    model.config.probability_temperature = temperature
+    model.config.probability_temperature = calibration.temperature if calibration else 1.0
     with torch.no_grad():
         model.classifier.weight.copy_(torch.from_numpy(head.weights.T))
         model.classifier.bias.copy_(torch.from_numpy(head.bias))
-    card = describe(record, head.decision, inputs.encoder, temperature=temperature, own_probabilities=own)
+    card = describe(record, head.decision, inputs.encoder, calibration)
     return model, {"README.md": card.encode()}
 
 
@@ -161,21 +159,20 @@ def _estimating(
     record, labels = chosen.record, inputs.corpus.labels
     content = require_exportable(chosen.estimator, len(labels), f"{record['candidate_id']}")
     estimator = Estimator(fitted=chosen.estimator)
-    own = estimator.is_probabilistic
-    temperature = 1.0 if own else _temperature(estimator.scores, store, inputs, record)
+    calibration = _calibration(estimator.scores, store, inputs, record)
     model = MCBertModel.from_encoder(
         inputs.encoder, record["layers"], pooling=record["pooling"], dropout=0.0, labels=labels
     )
-    model.config.probability_temperature = temperature
+    model.config.probability_temperature = calibration.temperature if calibration else 1.0
     model.config.scikit_learn = sklearn.__version__
-    card = describe(record, "estimator", inputs.encoder, temperature=temperature, own_probabilities=own)
+    card = describe(record, "estimator", inputs.encoder, calibration)
     return model, {"README.md": card.encode(), FILE: content}
 
 
-def _temperature(
+def _calibration(
     scores: Callable[[np.ndarray], np.ndarray],
     store: FeatureStore,
     inputs: ExportInputs,
     record: Mapping[str, Any],
-) -> float:
-    return fit_temperature(scores, store, inputs.corpus, layers=record["layers"], pooling=record["pooling"])
+) -> Calibration | None:
+    return fit_calibration(scores, store, inputs.corpus, layers=record["layers"], pooling=record["pooling"])

@@ -10,17 +10,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from finetune.calibration import Calibration
 from finetune.export.markdown import PROTOCOLS, escaped, front_matter, is_of_hub, licence, measured, table
+from finetune.export.probabilities import describe_probabilities
 
 Way = Literal["linear", "pairwise", "estimator"]
 
 _CHOICES = PROTOCOLS | {"last": "no score chooses, a single layer comes first, the deepest before the others"}
 _DECISIONS: dict[Way, str] = {
-    "linear": "The logits are the classifier's scores, one for each label; the largest decides.",
-    "pairwise": "A machine for each pair of labels votes, as libsvm does; the logits are the votes, and the "
-    "first label wins a tie. Votes are not a linear head: this model cannot be fine-tuned with labels.",
+    "linear": "The logits are the classifier's scores, one for each label, divided by a temperature; the "
+    "largest decides.",
+    "pairwise": "A machine for each pair of labels votes, as libsvm does; the logits are the votes, divided "
+    "by a temperature, and the first label wins a tie. Votes are not a linear head: this model cannot be "
+    "fine-tuned with labels.",
     "estimator": "scikit-learn's own object in `model.skops` (no pickle; read with skops, which builds "
     "trusted types only) decides from the pooled states that the model computes.",
+}
+_FORMULAS: dict[Way, str] = {
+    "linear": "softmax(logits); the logits are the classifier's scores divided by T",
+    "pairwise": "softmax(logits); the logits are the votes divided by T",
+    "estimator": "softmax(scores / T); the scores are decision_function, or the logarithm of predict_proba",
 }
 _USES: dict[bool, str] = {
     True: """    import finetune.model  # registers the class; without this project: trust_remote_code=True
@@ -33,9 +42,7 @@ _USES: dict[bool, str] = {
 }
 
 
-def describe(
-    record: Mapping[str, Any], way: Way, encoder: Path, *, temperature: float, own_probabilities: bool
-) -> str:
+def describe(record: Mapping[str, Any], way: Way, encoder: Path, calibration: Calibration | None) -> str:
     """Return the model card, Markdown.
 
     Parameters
@@ -46,8 +53,8 @@ def describe(
         How labels are decided.
     encoder : Path
         The encoder's folder, whose card may name its licence.
-    temperature : float
-        Of the probabilities, where the classifier has none of its own.
+    calibration : Calibration or None
+        Of the probabilities; None where there were no texts for it.
     """
     test = (record.get("scores") or {}).get("test_f1") or {}
     languages = [record["source_language"], *record["target_languages"]]
@@ -86,7 +93,7 @@ Labels: {", ".join(map(escaped, record["labels"]))}. Trained on texts in {escape
 
 ## Probabilities
 
-{_OWN[way == "estimator"] if own_probabilities else _probabilities(way, temperature)}
+{describe_probabilities(_FORMULAS[way], calibration)}
 
 ## Limitations
 
@@ -101,16 +108,3 @@ Languages that are not in the table were not measured. How sure the scores are i
     python -m pipeline predict --model THIS_FOLDER --input texts.csv --output labels.csv
 
 {_USES[way != "estimator"]}"""
-
-
-_OWN = {False: "softmax(logits), the classifier's own.", True: "predict_proba of the classifier, its own."}
-
-
-def _probabilities(way: Way, temperature: float) -> str:
-    scores = "decision_function" if way == "estimator" else "logits"
-    return (
-        f"softmax({scores} / {temperature:.6g}): the classifier has none of its own, so the temperature was "
-        "fitted to the dev texts of the source language (`probability_temperature` in config.json). "
-        "It says nothing of how sure the model may be in another language. The library's own pipelines do "
-        "not apply it."
-    )

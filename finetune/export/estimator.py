@@ -28,6 +28,10 @@ TRUSTED = (
 )
 """What an MLP keeps of its training, beyond the types that skops itself takes for harmless."""
 
+LEAST = 1e-3
+"""Of this and the number of labels the quotient is the least probability: that of a label without one vote in
+k-NN is 0, whose logarithm no temperature makes finite."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Estimator:
@@ -37,7 +41,7 @@ class Estimator:
     """Has predict and classes_, and predict_proba or decision_function."""
 
     temperature: float = 1.0
-    """Where it has no predict_proba: softmax(scores / temperature) are the probabilities."""
+    """softmax(scores / temperature) are the probabilities; its own where it has some and this is 1."""
 
     @property
     def is_probabilistic(self) -> bool:
@@ -45,7 +49,10 @@ class Estimator:
         return hasattr(self.fitted, "predict_proba")
 
     def scores(self, states: np.ndarray) -> np.ndarray:
-        """Return float64 (n, n_labels) of states (n, d): a score for each label."""
+        """Return float64 (n, n_labels) of states (n, d): logarithms of probabilities where it has some."""
+        if self.is_probabilistic:
+            shares = np.asarray(self.fitted.predict_proba(states.astype(np.float64)), dtype=np.float64)
+            return np.asarray(np.log(np.maximum(shares, LEAST / shares.shape[1])), dtype=np.float64)
         scores = np.asarray(self.fitted.decision_function(states.astype(np.float64)), dtype=np.float64)
         return np.stack([np.zeros(len(scores)), scores], axis=1) if scores.ndim == 1 else scores
 
@@ -53,7 +60,7 @@ class Estimator:
         """Return codes, int64 (n,), and probabilities, float64 (n, n_labels), of raw states (n, d)."""
         columns = states.astype(np.float64)
         codes = np.asarray(self.fitted.predict(columns), dtype=np.int64)
-        if self.is_probabilistic:
+        if self.is_probabilistic and self.temperature == 1:
             return codes, np.asarray(self.fitted.predict_proba(columns), dtype=np.float64)
         return codes, softmax(self.scores(states) / self.temperature)
 

@@ -2,9 +2,8 @@
 
     AutoModelForSequenceClassification.from_pretrained("models/mcbert", trust_remote_code=True)
 
-The file is `finetune.model` with `features.encoder.pooling` and `features.encoder.stack` in it, without what
-only training needs. With this project imported the library takes the project's own classes instead, and runs
-no code of a folder.
+The file is `finetune.model` and its config with pooling and stack of `features.encoder` in it, without what only training needs. With this project imported the library takes the project's own classes
+instead, and runs no code of a folder.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
 
 from features.encoder import pooling, stack
-from finetune import model
+from finetune import model, model_config
 
 FILE = "modeling_mcbert.py"
 AUTO_MAP = {
@@ -35,7 +34,8 @@ AutoModelForSequenceClassification.from_pretrained(FOLDER, trust_remote_code=Tru
 
 def modelling_source() -> str:
     """Return the file's text: it imports torch and transformers, and nothing of this project."""
-    return self_contained(HEADER, {pooling: ONLY_EXTRACTION, stack: ONLY_HERE, model: ONLY_TRAINING})
+    parts = {pooling: ONLY_EXTRACTION, stack: ONLY_HERE, model_config: (), model: ONLY_TRAINING}
+    return self_contained(HEADER, parts)
 
 
 def self_contained(header: str, modules: Mapping[ModuleType, Sequence[str]]) -> str:
@@ -101,7 +101,11 @@ def _needed(imports: Iterable[str], names: set[str]) -> list[str]:
         node = ast.parse(text).body[0]
         if isinstance(node, ast.Import):
             plain |= {f"import {one.name}" for one in node.names if one.name.split(".")[0] in names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.module.startswith("features"):
+        elif (
+            isinstance(node, ast.ImportFrom)
+            and node.module
+            and not node.module.startswith(("features", "finetune"))
+        ):
             parts.setdefault(node.module, set()).update({one.name for one in node.names} & names)
     taken = [f"from {module} import {', '.join(sorted(some))}" for module, some in parts.items() if some]
     return [*sorted(plain), *sorted(taken)]

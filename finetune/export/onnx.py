@@ -44,7 +44,7 @@ class _Graph(nn.Module):
     def forward(self, *arguments: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return logits and probabilities, (batch, n_labels) each."""
         logits = self.model(**dict(zip(self.names, arguments, strict=True))).logits
-        return logits, torch.softmax(logits / self.saved.temperature, dim=-1)
+        return logits, torch.softmax(logits, dim=-1)
 
 
 def export_onnx(name: str, folder: Path, *, key: str = "--model") -> list[str]:
@@ -153,7 +153,6 @@ def _metadata(saved: SavedModel) -> dict[str, str]:
     return {
         "labels": json.dumps(saved.labels, ensure_ascii=False),
         "max_length": str(saved.max_length),
-        "probability_temperature": repr(saved.temperature),
     }
 
 

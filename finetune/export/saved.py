@@ -2,9 +2,9 @@
 
     model = load_model(Path("results/runs/demo/models/mcbert"))
 
-A folder holds weights (safetensors), config with label names, tokenizer, and of our own models the Python
-file that loads them where this project is not (`finetune.export.hub`); the tokenizer's ``model_max_length``
-is the length that the model was made with, so that every reader of the folder cuts texts there.
+A folder holds weights (safetensors), config with label names, tokenizer, the checksums of all of them, and of
+our own models the Python file that loads them where this project is not (`finetune.export.hub`). The
+tokenizer's ``model_max_length`` is the length that the model was made with: every reader cuts texts there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import contextlib
 import copy
 import dataclasses
 import errno
-import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -36,9 +35,10 @@ from features.encoder.loading import quiet, read_config
 from features.encoder.tokens import load_tokenizer, most_tokens, require_vocabulary
 from finetune.calibration import softmax
 from finetune.evaluation import Tokens, compute_logits, compute_states
-from finetune.export import hub
+from finetune.export import checksums, hub
 from finetune.export.estimator import FILE, Estimator, read_estimator
-from finetune.model import MCBertConfig
+from finetune.model_config import MCBertConfig
+from finetune.weights import require_finite_weights
 
 LONGEST = 1_000_000  # tokens; the library's word for "no limit" is 1e30
 
@@ -59,9 +59,6 @@ class SavedModel:
     max_length: int
     """Tokens read of a text, special tokens included."""
 
-    temperature: float
-    """softmax(logits / temperature) are the probabilities."""
-
     estimator: Estimator | None = None
     """What decides from the model's pooled states, where the model has no head."""
 
@@ -74,7 +71,7 @@ class SavedModel:
             raise EncoderError(
                 "--model: its scores are not numbers; accepted: a model whose weights are whole"
             )
-        return logits.argmax(axis=1), softmax(logits / self.temperature)
+        return logits.argmax(axis=1), softmax(logits)
 
 
 def save_model(
@@ -115,12 +112,16 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path, max_length:
 
 @contextlib.contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """Give a folder to write in, which takes the place of `folder` when the block ends without error."""
+    """Give a folder to write in, which takes the place of `folder` when the block ends without error.
+
+    Its files get their checksums beside them, and the mode that the umask gives.
+    """
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         yield partial
+        checksums.seal(partial)
         shutil.rmtree(folder, ignore_errors=True)
         partial.replace(folder)
     except (OSError, SafetensorError) as error:
@@ -149,25 +150,25 @@ def load_model(name: str | os.PathLike[str], *, key: str = "--model") -> SavedMo
     """
     name = str(name)
     folder = resolve(name, key=key)
-    config = read_config(folder, f"{key}: {name}", trust=False)
+    where = f"{key}: {name}"
+    if not checksums.require_intact(folder, where):
+        checksums.say_unchecked(where)
+    config = read_config(folder, where, trust=False)
     estimating = (folder / FILE).is_file()
     if estimating or isinstance(config, MCBertConfig):
         files.require_own(folder, within=_home(folder))
     kind = MODEL_MAPPING if estimating else MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
-    model = load_weights(kind, folder, config, f"{key}: {name}")
-    labels, temperature = _decided_by(config, f"{key}: {name}")
-    version = str(getattr(config, "scikit_learn", ""))
+    model = load_weights(kind, folder, config, where)
     module: nn.Module = model
     module.eval().to(hardware.device())
-    tokenizer = load_tokenizer(folder, where=f"{key}: {name}")
-    require_vocabulary(tokenizer, model, f"{key}: {name}")
+    tokenizer = load_tokenizer(folder, where=where)
+    require_vocabulary(tokenizer, model, where)
     return SavedModel(
         model=model,
         tokenizer=tokenizer,
-        labels=labels,
-        max_length=longest_text(tokenizer, model, f"{key}: {name}"),
-        temperature=temperature,
-        estimator=read_estimator(folder, temperature=temperature, version=version) if estimating else None,
+        labels=_label_names(config, where),
+        max_length=longest_text(tokenizer, model, where),
+        estimator=_estimator(folder, config) if estimating else None,
     )
 
 
@@ -179,19 +180,30 @@ def _home(folder: Path) -> Path:
     return folder.absolute().parents[1] if shared else folder
 
 
-def _decided_by(config: Any, where: str) -> tuple[tuple[str, ...], float]:
-    """Return the names of the labels and the temperature of a model's configuration."""
-    labels = tuple(config.id2label[code] for code in sorted(config.id2label))
+def _estimator(folder: Path, config: Any) -> Estimator:
+    version, temperature = str(getattr(config, "scikit_learn", "")), config.probability_temperature
+    found = read_estimator(folder, temperature=temperature, version=version)
+    n_labels = len(config.id2label)
+    if len(found.fitted.classes_) != n_labels:
+        raise EncoderError(
+            f"{folder / FILE}: got a classifier of {len(found.fitted.classes_)} labels, config.json names "
+            f"{n_labels}"
+        )
+    return found
+
+
+def _label_names(config: Any, where: str) -> tuple[str, ...]:
+    """Return the names of the labels in a model's configuration, in the order of the codes."""
+    named = config.id2label
+    labels = tuple(named[code] for code in sorted(named))
     if len(set(labels)) < len(labels):
+        shown = ", ".join(map(str, labels))
+        raise EncoderError(f"{where}: config.json: id2label: got {shown}; accepted: each name once")
+    if sorted(named) != list(range(len(named))) or not all(isinstance(label, str) for label in labels):
         raise EncoderError(
-            f"{where}: config.json: id2label: got {', '.join(labels)}; accepted: each name once"
+            f"{where}: config.json: id2label: got {named!r}; accepted: a name for each code, 0, 1, and so on"
         )
-    temperature = getattr(config, "probability_temperature", 1.0)
-    if not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
-        raise EncoderError(
-            f"{where}: config.json: probability_temperature: got {temperature!r}, accepted: a number above 0"
-        )
-    return labels, float(temperature)
+    return labels
 
 
 def load_weights(
@@ -230,6 +242,7 @@ def load_weights(
             f"{where}: {len(missing)} weights are missing, first {missing[0]}: "
             f"not a trained {what}; accepted: {accepted}"
         )
+    require_finite_weights(model, where)
     return model
 
 

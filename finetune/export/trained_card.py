@@ -14,7 +14,9 @@ import pandas as pd
 
 import files
 from features.corpus import Corpus
+from finetune.calibration import Calibration
 from finetune.export.markdown import PROTOCOLS, escaped, front_matter, is_of_hub, licence, measured, table
+from finetune.export.probabilities import describe_probabilities
 from finetune.job import Job
 from finetune.settings import FinetuneSettings
 from results import tables
@@ -82,9 +84,21 @@ class Trained:
     start: str = ""
     """Candidate of the search that the head started from; empty where it started random."""
 
+    calibration: Calibration | None = None
+    """Of the folder's probabilities; None where there were no texts for it."""
 
-def write_cards(jobs: Sequence[Job], corpus: Corpus) -> None:
-    """Put a card into the folder of each model that jobs saved, from the tables in the run's folder."""
+    beside: str = ""
+    """How these weights stand to the search's classifier on dev; empty where there was no search."""
+
+
+def write_cards(jobs: Sequence[Job], corpus: Corpus, beside: Mapping[str, str]) -> None:
+    """Put a card into the folder of each model that jobs saved, from the tables in the run's folder.
+
+    Parameters
+    ----------
+    beside : mapping of str to str
+        By system, how its model stands to the search's classifier.
+    """
     curves, events = (tables.read(table, jobs[0].out / table.file_name) for table in (FINETUNE, FREEZING))
     for job in jobs:
         folder = job.out / "models" / job.system
@@ -92,6 +106,7 @@ def write_cards(jobs: Sequence[Job], corpus: Corpus) -> None:
             continue
         is_baseline = job.system == "baseline"
         encoder = str(job.stamp["encoder"])
+        calibration = json.loads(job.result.read_text(encoding="utf-8")).get("calibration")
         trained = Trained(
             system=job.system,
             seed=job.seed,
@@ -105,6 +120,8 @@ def write_cards(jobs: Sequence[Job], corpus: Corpus) -> None:
             licence=licence(encoder, job.encoder),
             base_model=encoder if is_of_hub(job.encoder) else "",
             start="" if is_baseline else job.architecture.start,
+            calibration=Calibration.of(calibration) if calibration else None,
+            beside=beside.get(job.system, ""),
         )
         files.write_text(folder / "README.md", describe_training(trained))
 
@@ -127,6 +144,9 @@ def describe_training(trained: Trained) -> str:
         "Data": _data(trained),
         "Training": _training(trained),
         "Scores": _scores(trained),
+        "Probabilities": describe_probabilities(
+            "softmax(logits); the logits are the head's scores divided by T", trained.calibration
+        ),
         "Freezing": _events(trained.events),
         "Limitations": _limitations(trained),
         "Licence": trained.licence,
@@ -219,7 +239,8 @@ def _scores(trained: Trained) -> str:
     note = f"Accuracy of these weights; in brackets mean and standard deviation over {n_seeds} seeds."
     if n_seeds == 1:
         note = "Accuracy of these weights, the only seed."
-    return f"{note} {_chance(trained.texts)}\n\n{table(['language', 'dev', 'test'], rows)}"
+    beside = f"{trained.beside}\n\n" if trained.beside else ""
+    return f"{beside}{note} {_chance(trained.texts)}\n\n{table(['language', 'dev', 'test'], rows)}"
 
 
 def _chance(texts: pd.DataFrame) -> str:
@@ -254,7 +275,6 @@ def _limitations(trained: Trained) -> str:
     said = [
         f"Texts are cut after {trained.settings.max_length} tokens.",
         "Languages that are not in the table above were not measured.",
-        "softmax(logits) was trained on the source language: in others the model may be too sure.",
     ]
     test = _chosen(trained, "test")
     if test.empty:

@@ -188,10 +188,10 @@ class EpochCallback(TrainerCallback):
         try:
             scores, predicted = self.evaluate(self.model)
         except FloatingPointError as error:
-            raise ValueError(
-                f"{section}: epoch {epoch}, step {step}: {error}; lower {section}.learning_rate or "
-                f"{section}.head_learning_rate"
-            ) from error
+            remedy = f"lower {section}.learning_rate or {section}.head_learning_rate"
+            if not step:  # no rate was used yet, and the weights were looked at before
+                remedy = f'set {section}.precision to "float32", or take an encoder whose states are smaller'
+            raise ValueError(f"{section}: epoch {epoch}, step {step}: {error}; {remedy}") from error
         evaluation = Evaluation(
             epoch=epoch,
             step=step,

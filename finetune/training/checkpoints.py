@@ -57,6 +57,7 @@ def write(folder: Path, step: int, arguments: Mapping[str, Any], fill: Callable[
     }
     text = json.dumps(record | {"digest": _digest(record)}, ensure_ascii=False, indent=1)
     files.write_text(beside / MANIFEST, text + "\n")
+    files.take_mode(written, of=beside / MANIFEST)
     _sync(beside)
     target = folder / f"step-{step}"
     shutil.rmtree(target, ignore_errors=True)  # there only when it was damaged, and an older one resumed

@@ -27,6 +27,7 @@ from finetune.training.callback import EpochCallback, Training, Watch
 from finetune.training.dropout import suited_to
 from finetune.training.resumable import ResumableTrainer, Resumption, TrainingError, mean_loss
 from finetune.training.tasks import Task, Texts, classification
+from finetune.weights import nonfinite_weights
 
 log = logging.getLogger(__name__)
 
@@ -98,10 +99,15 @@ def fit(
     Raises
     ------
     ValueError
-        A checkpoint of a training with other arguments.
+        A checkpoint of a training with other arguments; weights that are no numbers before any step.
     TrainingError
         A loss that is not finite; no memory.
     """
+    bad = nonfinite_weights(model)
+    if bad:
+        raise ValueError(
+            f"{settings.section}: before any step {bad}; accepted: an encoder whose weights are all numbers"
+        )
     arguments = {
         "settings": relevant(settings), "seed": seed, "torch": torch.__version__,
         "device": hardware.device().type, "processes": ranks.count(), **out.arguments,

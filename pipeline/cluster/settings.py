@@ -44,7 +44,7 @@ class ClusterSettings:
     """Allow a scheduler on another machine without TLS: whoever reaches its port can run code on it."""
 
     lock_wait: float = 0.0
-    """Seconds to wait for another extraction that is writing the same cache."""
+    """Seconds to wait for another command that is writing the same run or cache."""
 
     retry_errors: bool = False
     """Run the candidates again that failed in an earlier search of this run, by a dying worker say."""

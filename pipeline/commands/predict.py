@@ -19,10 +19,10 @@ BLOCK = 2048
 """Texts held at once."""
 
 PROBABILITIES = (
-    "Texts may be in any language that the encoder knows. Probabilities are the classifier's own where it "
-    "has some (logistic regression, LDA, k-NN, MLP, fine-tuned models); for ridge, SVM and others they are "
-    "softmax(scores / temperature), the temperature fitted to the source language's dev texts: in other "
-    "languages they may be too sure. The output appears whole or not at all; memory does not grow with rows."
+    "Texts may be in any language that the encoder knows. Probabilities are softmax(scores / temperature), "
+    "the temperature fitted to the source language's dev texts: in other languages they may be too sure; the "
+    "model's card tells how far to trust them. The output appears whole or not at all; memory does not grow "
+    "with rows."
 )
 
 
@@ -38,10 +38,25 @@ def add_command(add: Callable[..., argparse.ArgumentParser]) -> None:
         help=f"{FORMS} with the column text, perhaps text_pair and id",
     )
     command.add_argument("--output", required=True, type=Path, help="CSV to write, a row per text, in order")
+    command.add_argument(
+        "--abstain",
+        type=share,
+        default=0.0,
+        metavar="SHARE",
+        help="leave the label of a text empty where its probability is below this, 0 to 1 (default: 0)",
+    )
     command.add_argument("--replace", action="store_true", help="replace an output that is there")
     add_options(command, "text, text_pair or id")
     command.add_argument("--debug", action="store_true", help="show tracebacks")
     command.set_defaults(command=_predict)
+
+
+def share(text: str) -> float:
+    """Read a number from 0 to 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"got {text}, accepted: a number from 0 to 1")
+    return value
 
 
 def _predict(args: argparse.Namespace, *_: object) -> int:
@@ -57,13 +72,17 @@ def _predict(args: argparse.Namespace, *_: object) -> int:
     table = TextTable.of(args.input, args)
     n_texts = table.survey(BLOCK)
     saved = load_model(args.model)
-    n_cut = 0
+    n_cut, n_empty = 0, 0
     with writing(LABELS, args.output) as write:
         for rows in track(table.blocks(BLOCK), -(-n_texts // BLOCK), "predict (blocks)"):
             labels, cut = label_texts(saved, list(zip(rows["text"], rows["text_pair"], strict=True)))
+            unsure = labels["probability"] < args.abstain
+            labels["label"] = labels["label"].mask(unsure, "")
             write(labels.assign(row=rows["_row"].to_numpy(), id=rows["given_id"].to_numpy(dtype=object)))
-            n_cut += cut
+            n_cut, n_empty = n_cut + cut, n_empty + int(unsure.sum())
     if n_cut:
         log.warning("predict: %d texts were longer than %d tokens and cut", n_cut, saved.max_length)
+    if args.abstain:
+        log.info("predict: %d of %d texts have no label: below %g", n_empty, n_texts, args.abstain)
     log.info("predict: %d texts in %.1f s -> %s", n_texts, time.monotonic() - began, args.output)
     return 0

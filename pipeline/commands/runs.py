@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SHOWN = ("run", "protocol", "winner", "dev", "test", "baseline", "mcbert", "mcbert_wf", "encoder", "corpus",
-          "languages", "finished", "stages")  # fmt: skip
+_SHOWN = ("run", "protocol", "winner", "dev", "test", "baseline", "mcbert", "mcbert_wf", "deploy", "encoder",
+          "corpus", "languages", "finished", "stages")  # fmt: skip
 
 
 def add_command(add: Callable[..., argparse.ArgumentParser]) -> None:

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pipeline.run import sha256
+from pipeline.stages.deploy import name_model
 
 if TYPE_CHECKING:
     from finetune.export.candidate import Chosen, ExportInputs
@@ -34,6 +35,7 @@ def export(pipeline: Pipeline, candidate: str = "") -> None:
     }
     if not candidate:
         pipeline.run.stage("export", inputs, lambda: _export_winner(pipeline), replace=True)
+        name_model(pipeline)
         return
     from search.refit import find
 

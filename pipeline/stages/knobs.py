@@ -21,7 +21,7 @@ from finetune.settings import FinetuneSettings
 from pipeline.cluster import executor
 from pipeline.progress import track
 from pipeline.run import sha256
-from pipeline.stages.start import starting_point
+from pipeline.stages.start import beginning
 from results.schema import KNOBS
 
 if TYPE_CHECKING:
@@ -93,15 +93,13 @@ def _search(pipeline: Pipeline, base: FinetuneSettings) -> list[str]:
 
 def winner_of(pipeline: Pipeline) -> Callable[[FinetuneSettings], Path | None]:
     """Return what tells the file of phase one that settings start from; each start is fitted once."""
-    starts: dict[Any, Path] = {}
+    starts: dict[Any, Path | None] = {}
 
     def find(settings: FinetuneSettings) -> Path | None:
-        if settings.start != "probe":
-            return pipeline.winner if settings.searches else None
-        wanted = settings.layers, settings.pooling
+        wanted = settings.start, settings.layers, settings.pooling, settings.head_layers
         if wanted not in starts:
             name = "-".join(["winner", *map(str, settings.layers), *filter(None, [settings.pooling])])
-            starts[wanted] = starting_point(pipeline, settings, pipeline.run.folder / "starts" / name)
+            starts[wanted] = beginning(pipeline, settings, pipeline.run.folder / "starts" / name)
         return starts[wanted]
 
     return find

@@ -18,6 +18,7 @@ from pipeline._version import __version__
 from pipeline.cluster import kept_executor, training_executor
 from pipeline.progress import track
 from pipeline.run import sha256
+from pipeline.stages.deploy import name_model
 from pipeline.stages.extraction import cached
 from pipeline.workspace import Workspace
 from results.columns import Table
@@ -139,6 +140,7 @@ class Pipeline(Workspace):
         again = self.config.cluster.retry_errors
         work = partial(self._gridsearch, searched)
         self.run.stage("gridsearch", inputs, work, replace=("budget",), again=again)
+        name_model(self)
 
     def _settled(self) -> GridsearchSettings:
         """Return what to search, the protocol settled by the texts, so that nothing is encoded in vain."""
@@ -220,15 +222,14 @@ class Pipeline(Workspace):
         if self.config.finetune.start == "probe":
             inputs["gridsearch"] = sha256(self.run.folder / "gridsearch.csv")
         self.run.stage("finetune", inputs, self._finetune)
+        name_model(self)
 
     def _finetune(self) -> list[str]:
         from finetune.finetune import Inputs, finetune
         from pipeline.stages import start
 
         settings = self.config.finetune
-        winner = self.winner
-        if settings.start == "probe":
-            winner = start.starting_point(self, settings, self.run.folder)
+        winner = start.beginning(self, settings, self.run.folder)
         if not settings.max_length:
             settings = dataclasses.replace(settings, max_length=self.config.encoder.max_length)
         finetune(
@@ -236,7 +237,7 @@ class Pipeline(Workspace):
             Inputs(
                 corpus=self.texts,
                 source_language=self.config.corpus.source_language,
-                winner=winner if self.searches else None,
+                winner=winner,
                 encoder=self.encoder,
                 prompt=self.prompt,
                 out=self.run.folder,

@@ -1,4 +1,4 @@
-"""Where ``finetune.start = "probe"`` starts from: the search's best classifier with a score for each label.
+"""Where the head of a training starts: as the best classifier with a score for each label, or random.
 
 python -m pipeline finetune --config demo --run probe-first finetune.start=probe
 
@@ -14,12 +14,50 @@ import logging
 from pathlib import Path
 
 from finetune.settings import FinetuneSettings
-from pipeline.run import write_json
+from pipeline.run import read_json, write_json
 from pipeline.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
 FILES = ("start.json", "start.npz")
+
+
+def beginning(workspace: Workspace, settings: FinetuneSettings, into: Path) -> Path | None:
+    """Return the file of phase one that trainings begin with; None where they take nothing from it.
+
+    Parameters
+    ----------
+    into : Path
+        Folder for start.json, where the head starts from a classifier.
+    """
+    if not settings.searches:
+        return None
+    if settings.start == "auto":
+        why = why_random(workspace, settings)
+        if why:
+            log.info("%s: the head starts random: %s", settings.section, why)
+            return workspace.winner
+    elif settings.start == "random":
+        return workspace.winner
+    return starting_point(workspace, settings, into)
+
+
+def why_random(workspace: Workspace, settings: FinetuneSettings) -> str:
+    """Say why a head cannot start as the winner; nothing where it can."""
+    from search.refit import score_per_label
+
+    winner = read_json(workspace.winner, ("classifier", "labels", "layers", "pooling"))
+    if workspace.config.extract.special_tokens != "include":
+        return "the search left out special tokens, which a model pools too"
+    if settings.head_layers:
+        return f"finetune.head_layers is {settings.head_layers}"
+    if settings.layers and sorted(settings.layers) != sorted(winner["layers"]):
+        return f"finetune.layers are not the winner's, {winner['layers']}"
+    if settings.pooling and settings.pooling != winner["pooling"]:
+        return f"finetune.pooling is not the winner's, {winner['pooling']}"
+    if winner["classifier"] not in score_per_label(len(winner["labels"])):
+        return f"the winner, {winner['classifier']}, has no linear score for each label"
+    return ""
 
 
 def starting_point(workspace: Workspace, settings: FinetuneSettings, into: Path) -> Path:
@@ -31,7 +69,7 @@ def starting_point(workspace: Workspace, settings: FinetuneSettings, into: Path)
         No candidate has a score for each label, or the search's states are not those that a model computes.
     """
     from features.store import FeatureStore
-    from finetune.probe import fit_temperature, fold
+    from finetune.probe import fit_calibration, fold
     from search.refit import find_linear, refit
 
     if workspace.config.extract.special_tokens != "include":
@@ -46,13 +84,14 @@ def starting_point(workspace: Workspace, settings: FinetuneSettings, into: Path)
     if found.probe is None:
         raise ValueError(f"finetune.start: {row['candidate_id']} has no weights; accepted: random")
     head = fold(found.probe.arrays())
-    temperature = fit_temperature(
+    calibration = fit_calibration(
         lambda X: head.logits(X, len(corpus.labels)),
         FeatureStore.open(store),
         corpus,
         layers=found.probe.layers,
         pooling=found.probe.pooling,
     )
+    temperature = calibration.temperature if calibration else 1.0
     into.mkdir(parents=True, exist_ok=True)
     found.probe.save(into / FILES[1])
     write_json(into / FILES[0], found.record | {"probe": FILES[1], "temperature": temperature})

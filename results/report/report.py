@@ -21,7 +21,7 @@ from markupsafe import Markup
 
 import files
 from files.objects import Types, read_object
-from results import overall
+from results import deploy, overall
 from results.report import conclusion_sections, search_sections, sections, wording
 from results.report.candidates import candidates
 from results.report.canvas import specification
@@ -133,7 +133,8 @@ def read_run(run_dir: Path) -> sections.Run:
         raise ValueError(f"{run_dir}: no results to report; accepted: a folder with any of {accepted}")
     path = run_dir / "winner.json"
     winner = read_object(path) if os.path.lexists(path) else {}
-    return sections.Run(run_dir.resolve().name, frames, winner, source_language(frames, winner))
+    source = source_language(frames, winner)
+    return sections.Run(run_dir.resolve().name, frames, winner, source, deploy.read(run_dir))
 
 
 def source_language(frames: dict[str, pd.DataFrame], winner: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from results import summaries
 from results.chance import NEAR, near_chance
+from results.deploy import PROBE, below_probe
 from results.report import charts, numbers, side_by_side, tiles
 from results.report.charts import SYSTEM_NAMES
 from results.report.wording import spoken
@@ -29,6 +30,8 @@ class Run:
     tables: Mapping[str, pd.DataFrame]
     winner: Mapping[str, Any]
     source_language: str
+    deploy: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What deploy.json says; empty where there is none."""
 
     @property
     def tried(self) -> dict[str, Any] | None:
@@ -75,7 +78,19 @@ def headline(run: Run) -> dict[str, Any]:
         "targets": _targets(run),
         "transfer": _transfer(run),
         "alarms": _alarms(run),
+        "deploy": _deploy(run),
     }
+
+
+def _deploy(run: Run) -> dict[str, Any] | None:
+    """Name the model to deploy, what it was compared with, and the trained ones that the classifier beats."""
+    if not run.deploy:
+        return None
+    compared = [row | {"name": SYSTEM_NAMES[row["system"]]} for row in run.deploy["compared"]]
+    scores = {row["system"]: row["accuracy"] for row in compared}
+    below = below_probe(scores)
+    worse = [row for row in compared if below.get(row["system"])]
+    return {**run.deploy, "compared": compared, "below": worse, "probe": scores.get(PROBE)}
 
 
 def confusion(run: Run, add: Add) -> dict[str, Any] | None:

@@ -70,8 +70,8 @@ LABELS = Table(
     columns=(
         count("row", "data row of the input, from 1; rows that were left out are missing", least=1),
         text("id", "id in the input; empty where it has none", nullable=True),
-        text("label", "predicted label"),
-        share("probability", "probability of that label, as the model's config.json says how to make it"),
+        text("label", "predicted label; empty below the threshold of `--abstain`", nullable=True),
+        share("probability", "probability of the predicted label, calibrated as the model's card tells"),
         share("probability_{label}", "probability of the label"),
     ),
 )

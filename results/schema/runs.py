@@ -37,6 +37,11 @@ RUNS = Table(
         difference("mcbert_versus_baseline", "`mcbert` minus `baseline`, on the same texts"),
         difference("mcbert_versus_baseline_low", "lower end of its paired 95% bootstrap interval"),
         difference("mcbert_versus_baseline_high", "upper end of it"),
+        text(
+            "deploy",
+            "folder of the model to deploy, by the run's deploy.json: best on dev; empty where none is named",
+            nullable=True,
+        ),
         text("stages", "stages that are finished, in their order, separated by blanks", nullable=True),
         text("finished", "when the last of them was, UTC, as YYYY-MM-DDTHH:MM:SSZ", nullable=True),
         text("problem", "why tables of the run could not be read; empty where all could", nullable=True),

@@ -50,6 +50,11 @@ FINETUNE = Table(
         count("n_texts", "texts scored", "texts"),
         layers("layers", "layers whose pooled states feed the head; empty for the baseline", nullable=True),
         poolings("pooling", "pooling over the tokens; empty for the baseline", nullable=True),
+        text(
+            "start",
+            "candidate of the search whose classifier the head started as; empty where it started random",
+            nullable=True,
+        ),
         *_MOMENT,
         *stamp(),
     ),
@@ -144,6 +149,18 @@ TABLE1 = Table(
             "sd", "standard deviation over the seeds; empty for single runs", "share 0-1", 0, nullable=True
         ),
         count("n_seeds", "trainings averaged; empty where the source does not say", nullable=True),
+        difference(
+            "dev_versus_probe",
+            "dev accuracy, mean over the seeds, minus the probe's on the same texts; empty for the probe, "
+            "and where there is none",
+        ),
+        text(
+            "below_probe",
+            "whether the model that the run kept of a trained system is below the probe on dev, by the run's "
+            "protocol: then the probe is the one to deploy; empty for the probe, and where there is none",
+            ("yes", "no"),
+            nullable=True,
+        ),
         difference("versus_baseline", "accuracy minus the measured baseline's; empty where there is none"),
         difference("low", "lower end of the paired 95% bootstrap interval of that difference"),
         difference("high", "upper end of it"),

@@ -9,7 +9,8 @@ from features.encoder.pooled import PooledEncoder
 from features.encoder.tokens import load_tokenizer
 from finetune.export.saved import load_model, save_model
 from finetune.freezing.mechanism import freeze_layers
-from finetune.model import MCBertConfig, MCBertForSequenceClassification, MCBertModel
+from finetune.model import MCBertForSequenceClassification, MCBertModel
+from finetune.model_config import MCBertConfig
 from finetune.probe import fold, read_start
 from tests.families import FAMILIES, save_family
 

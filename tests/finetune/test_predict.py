@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -46,8 +44,9 @@ def test_a_text_is_labelled_alike_whatever_its_neighbours(saved):
     np.testing.assert_allclose(together["probability_a"], alone, atol=1e-6)
 
 
-def test_a_temperature_changes_how_sure_it_is_and_not_what_it_says(saved):
+def test_a_temperature_changes_how_sure_it_is_and_not_what_it_says(saved, monkeypatch):
     plain, _ = label_texts(saved, TEXTS)
-    hotter, _ = label_texts(dataclasses.replace(saved, temperature=10.0), TEXTS)
+    monkeypatch.setattr(saved.model.config, "probability_temperature", 10.0)
+    hotter, _ = label_texts(saved, TEXTS)
     assert hotter["label"].tolist() == plain["label"].tolist()
     assert (hotter["probability"] < plain["probability"]).all()

@@ -109,11 +109,17 @@ def test_a_probe_to_start_from_lies_beside_the_winner(winner):
     change(winner, probe="start.npz", temperature=0.25)
     found = read_architecture(winner, FinetuneSettings(start="probe"), **FITTING)
     assert (found.probe, found.temperature) == (winner.with_name("start.npz"), 0.25)
-    assert read_architecture(winner, FinetuneSettings(), **FITTING).probe is None
+    assert read_architecture(winner, FinetuneSettings(), **FITTING).probe == found.probe
+    assert read_architecture(winner, FinetuneSettings(start="random"), **FITTING).probe is None
     named = read_architecture(
         winner, FinetuneSettings(start="probe", layers=(1, 3), pooling="max"), **FITTING
     )
     assert named.protocol == "target-dev"  # phase one chose the classifier, if not the layers
+
+
+def test_a_winner_that_was_not_made_a_start_is_none_unless_asked_for(winner):
+    change(winner, probe="probe.npz")  # over raw votes, perhaps, and without a temperature
+    assert read_architecture(winner, FinetuneSettings(), **FITTING).probe is None
 
 
 @pytest.mark.parametrize(

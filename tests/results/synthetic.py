@@ -177,6 +177,7 @@ def finetune(epochs=5, seeds=(0, 1, 2)) -> tuple[pd.DataFrame, pd.DataFrame]:
                     "n_texts": 100,
                     "layers": "" if system == "baseline" else "6+8+11",
                     "pooling": "" if system == "baseline" else "max",
+                    "start": "",
                     "frozen_layers": "9+11" if system == "mcbert_wf" and epoch > 2 else "",
                     "protocol": "last",
                     "chosen": epoch == epochs,

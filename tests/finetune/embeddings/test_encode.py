@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub.utils import filter_repo_objects
+from safetensors.torch import load_file, save_file
 
 from features.encoder import trust
 from features.encoder.files import EncoderError
@@ -60,6 +61,7 @@ def test_our_folders_give_the_librarys_vectors(tmp_path, family):
 def test_our_folders_need_neither_the_library_nor_trust(tmp_path, plain, monkeypatch):
     export(tmp_path, plain)
     (tmp_path / "st/layer_pooling.py").write_text("raise SystemExit('ran')")
+    (tmp_path / "st/checksums.json").unlink()
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     assert open_sentence_encoder(str(tmp_path / "st")).encode(["money"]).shape == (1, 32)
 
@@ -95,6 +97,7 @@ def test_layers_asked_for_are_taken_instead(tmp_path, plain, folder):
 def changed(folder, modules):
     """Turn an export of one layer into any other model of the library."""
     (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "checksums.json").unlink(missing_ok=True)
     return folder
 
 
@@ -322,3 +325,15 @@ def test_a_vector_that_is_not_finite_is_named(plain):
 def test_settings_that_cannot_work(setting, said):
     with pytest.raises(ValueError, match=said):
         EncodeSettings(**setting)
+
+
+@pytest.mark.parametrize("kind", ["ours", "st", "theirs"])
+def test_weights_that_are_not_numbers_are_named(tmp_path, theirs, kind):
+    folder = theirs if kind == "theirs" else tmp_path / kind
+    weights = load_file(folder / "model.safetensors")
+    name = next(name for name in weights if name.endswith("word_embeddings.weight"))
+    weights[name][6, 0] = float("inf")
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    (folder / "checksums.json").unlink(missing_ok=True)
+    with pytest.raises(EncoderError, match=rf"--model: {folder}: .*word_embeddings.weight: 1 of \d+ values"):
+        open_sentence_encoder(str(folder))

@@ -126,9 +126,9 @@ def test_weights_are_safetensors_without_a_pooler(export):
     _, _, folder = export("bert", (2,), "mean")
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     assert names == [
-        "1_Pooling/config.json", "README.md", "config.json", "config_sentence_transformers.json",
-        "model.safetensors", "modules.json", "sentence_bert_config.json", "tokenizer.json",
-        "tokenizer_config.json",
+        "1_Pooling/config.json", "README.md", "checksums.json", "config.json",
+        "config_sentence_transformers.json", "model.safetensors", "modules.json",
+        "sentence_bert_config.json", "tokenizer.json", "tokenizer_config.json",
     ]  # fmt: skip
     from sentence_transformers import SentenceTransformer
 

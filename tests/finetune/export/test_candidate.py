@@ -85,7 +85,8 @@ def test_exported_model_scores_and_decides_as_the_cache_did(exported, classifier
     assert status == 0
     saved = load_model(str(folder / "models/probe"))
     assert saved.max_length == 16
-    assert saved.temperature > 0
+    temperature = saved.model.config.probability_temperature
+    assert temperature != 1
     texts = Corpus.read(folder / "texts.csv")
     assert saved.labels == texts.labels
     pairs = list(zip(texts.table["text"], texts.table["text_pair"], strict=True))
@@ -95,12 +96,13 @@ def test_exported_model_scores_and_decides_as_the_cache_did(exported, classifier
     assert len(set(predicted.tolist())) == len(texts.labels)
     np.testing.assert_array_equal(logits.argmax(axis=1), predicted)
     scores = (X - probe.mean) / probe.scale @ probe.weights + probe.intercept
+    scaled = logits * temperature
     if probe.kind == "linear":
-        np.testing.assert_allclose(logits, scores, atol=1e-3)
+        np.testing.assert_allclose(scaled, scores, atol=1e-3)
     elif corpus == "two":
-        np.testing.assert_allclose(logits[:, 0] - logits[:, 1], scores[:, 0], atol=1e-3)
+        np.testing.assert_allclose(scaled[:, 0] - scaled[:, 1], scores[:, 0], atol=1e-3)
     else:
-        np.testing.assert_array_equal(logits.sum(axis=1), 3)  # votes of three pairs
+        np.testing.assert_allclose(scaled.sum(axis=1), 3, atol=1e-5)  # votes of three pairs
     winners = pd.read_csv(folder / "predictions_gridsearch.csv").set_index("id")["predicted"]
     mine = pd.Series(np.array(saved.labels)[predicted], index=texts.table["id"])
     assert (mine[winners.index] == winners).all()
@@ -110,7 +112,9 @@ def test_the_model_loads_in_a_pipeline_and_its_card_tells_how_it_decides(exporte
     _, folder = exported("linear_svm")
     card = (folder / "models/probe/README.md").read_text()
     assert "for each pair of labels votes" in card
-    assert "the classifier has none of its own" in card
+    assert re.search(r"softmax\(logits\); the logits are the votes divided by T, T = [\d.]+, fitted to", card)
+    assert re.search(r"calibration error is 0\.\d{3} with T = 1 and 0\.\d{3} with this T", card)
+    assert re.search(r"\| 0\.6 \| [01]\.\d{3} \| ([01]\.\d{3}|-) \|", card)
     assert "| de |" in card
     metadata = metadata_load(folder / "models/probe/README.md")
     assert metadata["language"][0] == "en"
@@ -163,10 +167,12 @@ def test_what_is_no_head_of_weights_is_kept_by_skops_and_decides_as_the_cache_di
     np.testing.assert_allclose(shares.sum(axis=1), 1)
     record = json.loads((folder / "winner.json").read_text())
     states = store_of(folder).states(layers=record["layers"], pooling=record["pooling"])
-    np.testing.assert_allclose(saved.estimator.fitted.predict_proba(states), shares, atol=1e-4)
+    own = saved.estimator.fitted.predict_proba(states)
+    powers = np.maximum(own, 1e-3 / 3) ** (1 / saved.estimator.temperature)
+    np.testing.assert_allclose(powers / powers.sum(axis=1, keepdims=True), shares, atol=1e-4)
     card = (folder / "models/probe-skops/README.md").read_text()
     assert "model.skops" in card
-    assert "predict_proba of the classifier, its own" in card
+    assert re.search(r"the logarithm of predict_proba, T = \d", card)
 
 
 @pytest.mark.parametrize("corpus", ["two", "three"])
@@ -174,8 +180,11 @@ def test_a_user_s_classifier_without_probabilities_gets_a_temperature(exported, 
     status, folder = exported("mine", corpus, "gridsearch.factories={mine='sklearn.svm:LinearSVC'}")
     assert status == 0
     saved = load_model(str(folder / "models/probe-skops"))
-    assert saved.temperature != 1
-    assert "softmax(decision_function / " in (folder / "models/probe-skops/README.md").read_text()
+    assert saved.estimator.temperature != 1
+    assert (
+        "softmax(scores / T); the scores are decision_function"
+        in (folder / "models/probe-skops/README.md").read_text()
+    )
     frame, _ = label_texts(saved, [("where is my money", ""), ("cancel it", "")])
     shares = frame[[f"probability_{label}" for label in saved.labels]].to_numpy()
     np.testing.assert_allclose(shares.sum(axis=1), 1)
@@ -272,6 +281,7 @@ def test_an_id_that_is_no_folder_s_name_is_made_one(name):
 
 def damaged(folder, tmp_path, change):
     shutil.copytree(folder / "models/probe-skops", tmp_path / "model")
+    (tmp_path / "model/checksums.json").unlink()
     path = tmp_path / "model/model.skops"
     change(path)
     with pytest.raises(EncoderError) as caught:
@@ -293,6 +303,7 @@ def test_a_classifier_s_file_that_is_damaged_or_holds_other_types_is_refused(exp
 def test_another_version_of_scikit_learn_is_warned_of(exported, tmp_path, capsys):
     _, folder = exported("knn", "three", "gridsearch.params={knn={n_neighbors=3}}", "gridsearch.layers=[1]")
     shutil.copytree(folder / "models/probe-skops", tmp_path / "model")
+    (tmp_path / "model/checksums.json").unlink()
     config = tmp_path / "model/config.json"
     config.write_text(config.read_text().replace(sklearn.__version__, "1.0"))
     load_model(str(tmp_path / "model"))
@@ -391,5 +402,5 @@ def test_a_winner_with_a_pooling_for_each_layer_is_exported(exported, tmp_path):
         [store.states(layers=(n,), pooling=name) for n, name in ((1, "cls"), (3, "max"), (3, "mean"))], axis=1
     )
     scores = (X - probe.mean) / probe.scale @ probe.weights + probe.intercept
-    np.testing.assert_allclose(logits, scores, atol=1e-3)
+    np.testing.assert_allclose(logits * saved.model.config.probability_temperature, scores, atol=1e-3)
     assert "layers 1, 3, 3 by cls, max, mean" in (tmp_path / "models/probe/README.md").read_text()

@@ -11,10 +11,13 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
+from features.encoder.files import EncoderError
 from features.encoder.tokens import load_tokenizer
+from finetune.export.checksums import NAME
 from finetune.export.hub import AUTO_MAP, FILE, modelling_source
 from finetune.export.saved import load_model, save_model
 from finetune.model import MCBertForSequenceClassification, MCBertModel
+from finetune.predict import label_texts
 
 LABELS = ("cancel", "refund", "other")
 IDS = torch.tensor([[2, 5, 9, 3], [2, 7, 3, 0]])
@@ -74,6 +77,7 @@ def test_a_folder_loads_where_the_project_is_not(encoder, tmp_path, pooling, hea
     if head.get("standardised"):
         model.feature_mean.normal_()
         model.feature_scale.uniform_(0.5, 2)
+    model.config.probability_temperature = 2.5
     save_model(model, load_tokenizer(encoder), tmp_path / "model", max_length=12)
     texts = ["stop w1 w2", "money back w3"]
     logits = run_elsewhere(tmp_path / "model", tmp_path / "elsewhere", texts=texts)
@@ -81,7 +85,9 @@ def test_a_folder_loads_where_the_project_is_not(encoder, tmp_path, pooling, hea
         assert np.array_equal(logits, model(input_ids=IDS, attention_mask=MASK).logits.numpy())
     max_length, answers = json.loads((tmp_path / "elsewhere/answers.json").read_text())
     assert max_length == 12
-    assert [answer["label"] in LABELS for answer in answers] == [True, True]
+    frame, _ = label_texts(load_model(str(tmp_path / "model")), [(text, "") for text in texts])
+    assert [answer["label"] for answer in answers] == frame["label"].tolist()
+    np.testing.assert_allclose([answer["score"] for answer in answers], frame["probability"], atol=1e-5)
 
 
 @pytest.mark.slow
@@ -99,6 +105,9 @@ def test_here_no_code_of_a_folder_runs(encoder, tmp_path):
     )
     save_model(model, load_tokenizer(encoder), tmp_path / "model", max_length=12)
     (tmp_path / "model" / FILE).write_text("raise SystemExit('ran')")
+    with pytest.raises(EncoderError, match=f"{FILE}: changed since the model was saved"):
+        load_model(str(tmp_path / "model"))
+    (tmp_path / "model" / NAME).unlink()
     assert isinstance(load_model(str(tmp_path / "model")).model, MCBertForSequenceClassification)
     again = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model")
     assert isinstance(again, MCBertForSequenceClassification)

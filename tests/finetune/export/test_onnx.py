@@ -16,6 +16,7 @@ from finetune.export.estimator import FILE
 from finetune.export.onnx import compare, export_onnx
 from finetune.export.saved import load_model, save_model
 from finetune.model import MCBertForSequenceClassification, MCBertModel
+from finetune.predict import label_texts
 from pipeline.cli import main
 from tests.families import FAMILIES, save_family
 
@@ -71,8 +72,10 @@ def test_the_graph_answers_as_torch_does(tmp_path, family, head):
     expected = compute_logits(saved.model, saved.tokenizer, tokenise(saved.tokenizer, TEXTS, 16))
     logits, probabilities, labels = run_graph(tmp_path / "graph")
     np.testing.assert_allclose(logits, expected, atol=1e-4)
-    np.testing.assert_allclose(probabilities, softmax(expected / 2.0), atol=1e-4)
+    np.testing.assert_allclose(probabilities, softmax(expected), atol=1e-4)
     assert labels == list(LABELS)
+    shares = label_texts(saved, TEXTS)[0][[f"probability_{label}" for label in LABELS]].to_numpy()
+    np.testing.assert_allclose(probabilities, shares, atol=1e-4)
     for text, row in zip(TEXTS, expected, strict=True):  # another batch and another length
         np.testing.assert_allclose(run_graph(tmp_path / "graph", [text])[0][0], row, atol=1e-4)
 

@@ -11,6 +11,7 @@ from transformers import AutoTokenizer
 
 from features.encoder.files import EncoderError
 from features.encoder.tokens import load_tokenizer
+from finetune.export.checksums import NAME
 from finetune.export.saved import load_model, save_model
 from finetune.model import MCBertForSequenceClassification
 from finetune.predict import label_texts
@@ -31,7 +32,6 @@ def test_what_was_saved_is_loaded_with_labels_and_length(folder):
     saved = load_model(str(folder))
     assert saved.labels == ("no", "yes")
     assert saved.max_length == 12
-    assert saved.temperature == 1.0
     assert not saved.model.training
     assert (folder / "README.md").read_text() == "# It"
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
@@ -62,6 +62,7 @@ def test_a_tokenizer_without_a_length_is_refused(encoder_folder, tmp_path):
 
 
 def changed(folder, name, **values):
+    (folder / NAME).unlink(missing_ok=True)
     path = folder / name
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
@@ -78,7 +79,7 @@ def changed(folder, name, **values):
         (
             "config.json",
             {"probability_temperature": -1.0},
-            "probability_temperature: got -1.0, accepted: a num",
+            r"config.json: .*\(probability_temperature: got -1.0, accepted: a number above 0",
         ),
         (
             "config.json",
@@ -94,8 +95,69 @@ def test_what_decides_is_checked(name, values, message, folder):
         load_model(folder)
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"layers": [99]}, r"layers: got \[99\], accepted: a list of layers, 0 \(embeddings\) to 3"),
+        ({"layers": ["x"]}, "layers: got"),
+        ({"layers": "1"}, "layers: got '1', accepted: a list"),
+        ({"layers": []}, "layers: got"),
+        ({"layers": None}, "layers: got None"),
+        ({"layers": [True]}, "layers: got"),
+        (
+            {"layers": [1, 2, 3]},
+            r"classifier.weight: the weights are \(2, 64\), .* asks for \(2, 96\)",
+        ),
+        ({"pooling": "median"}, "pooling: got 'median' for 2 layers"),
+        ({"pooling": 3}, "pooling: got 3 for 2 layers"),
+        ({"pooling": None}, "pooling: got None for 2 layers"),
+        ({"dropout": "x"}, "dropout: got 'x', accepted: a number"),
+        ({"decision": "best"}, "decision: got 'best', accepted: linear, pairwise"),
+        ({"standardised": "yes"}, "standardised: got 'yes', accepted: true, false"),
+        ({"head_layers": -1}, "head_layers: got -1, accepted"),
+        ({"head_layers": 1}, "classifier.weight: the weights are"),
+        ({"probability_temperature": True}, "probability_temperature: got True"),
+        ({"id2label": {"0": "a", "1": "b", "2": "c"}}, r"classifier.bias: the weights are \(2,\), .* \(3,\)"),
+        ({"id2label": {"0": "a", "5": "b"}}, "id2label: got .*; accepted: a name for each code, 0, 1"),
+        ({"id2label": {"0": 1, "1": 2}}, "id2label: got .*; accepted: a name for each code"),
+        ({"num_labels": "x"}, "config.json: of no model that is known"),
+        ({"encoder_config": 3}, "config.json: of no model that is known"),
+        ({"encoder_config": {}}, "config.json: of no model that is known"),
+        ({"model_type": None}, "config.json: of no model that is known"),
+        ({"quantization_config": {"a": 1}}, "not a classifier of texts"),
+    ],
+)
+def test_a_config_of_nonsense_ends_in_one_line(values, message, folder):
+    changed(folder, "config.json", **values)
+    with pytest.raises(EncoderError, match=message) as caught:
+        label_texts(load_model(folder), [("money", "")])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"num_hidden_layers": "3"},
+        {"num_hidden_layers": 2},
+        {"num_attention_heads": 0},
+        {"hidden_size": 0},
+        {"hidden_act": "zzz"},
+        {"layer_norm_eps": None},
+        {"vocab_size": -1},
+        {"pad_token_id": 999},
+    ],
+)
+def test_so_does_an_encoder_of_nonsense_in_it(values, folder):
+    encoder = json.loads((folder / "config.json").read_text())["encoder_config"]
+    changed(folder, "config.json", encoder_config=encoder | values)
+    with pytest.raises(EncoderError, match="--model: .*model") as caught:
+        label_texts(load_model(folder), [("money", "")])
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"added_tokens": '])
 def test_a_damaged_tokenizer_is_refused(content, folder):
+    (folder / NAME).unlink()
     (folder / "tokenizer.json").write_text(content)
     with pytest.raises(EncoderError, match="its tokenizer cannot be read"):
         load_model(folder)
@@ -111,17 +173,27 @@ def test_a_tokenizer_that_is_gone_is_not_made_up(folder):
 
 
 def test_a_tokenizers_configuration_of_another_kind_is_refused(folder):
+    (folder / NAME).unlink()
     (folder / "tokenizer_config.json").write_text("[]")
     with pytest.raises(EncoderError, match="its tokenizer cannot be read"):
         load_model(folder)
 
 
-def test_scores_that_are_not_numbers_label_nothing(folder):
+def test_weights_that_are_not_numbers_are_refused_by_name(folder):
     weights = load_file(folder / "model.safetensors")
-    save_file(
-        {k: torch.full_like(v, torch.nan) for k, v in weights.items()},
-        folder / "model.safetensors",
-        {"format": "pt"},
-    )
-    with pytest.raises(EncoderError, match="weights: .* holds values that are not finite"):
-        label_texts(load_model(folder), [("money", "")])
+    weights["encoder.embeddings.word_embeddings.weight"][7, 3] = torch.nan
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    (folder / NAME).unlink()
+    with pytest.raises(
+        EncoderError,
+        match=r"--model: .*: encoder.embeddings.word_embeddings.weight: 1 of \d+ values are not finite",
+    ):
+        load_model(folder)
+
+
+def test_scores_that_are_not_numbers_label_nothing(folder):
+    saved = load_model(folder)
+    with torch.no_grad():
+        saved.model.classifier.bias.fill_(torch.nan)
+    with pytest.raises(EncoderError, match="its scores are not numbers"):
+        label_texts(saved, [("money", "")])

@@ -11,7 +11,8 @@ from finetune.freezing.mechanism import (
     frozen_prefix,
     layer_parameters,
 )
-from finetune.model import MCBertConfig, MCBertForSequenceClassification
+from finetune.model import MCBertForSequenceClassification
+from finetune.model_config import MCBertConfig
 from tests.families import FAMILIES
 
 

@@ -170,12 +170,23 @@ def test_the_training_loss_of_an_epoch_is_the_mean_over_its_steps(make_job, trai
         assert [e.step for e in training.history] == [0, steps, 2 * steps, 3 * steps]
 
 
-def test_a_model_that_gives_nan_is_an_error(make_job, train_job, tmp_path):
+def test_weights_that_are_not_numbers_are_named_and_no_learning_rate_is_blamed(make_job, train_job, tmp_path):
     def tamper(model):
-        model.classifier.bias.data.fill_(float("nan"))
+        model.classifier.bias.data[1] = float("nan")
 
     with pytest.raises(
-        ValueError, match=r"epoch 0, step 0: the model's output is not finite; lower finetune\.learn"
+        ValueError, match=r"^finetune: before any step classifier.bias: 1 of 2 values are not finite; acc"
+    ):
+        train_job(make_job(), tmp_path, tamper=tamper)
+
+
+def test_a_model_that_gives_nan_at_first_has_nothing_to_lower(make_job, train_job, tmp_path):
+    def tamper(model):
+        for weights in (model.classifier.weight, model.classifier.bias):
+            weights.data.fill_(3e38)  # finite, but not their sum
+
+    with pytest.raises(
+        ValueError, match=r"epoch 0, step 0: the model's output is not finite; set finetune\.precision"
     ):
         train_job(make_job(), tmp_path, tamper=tamper)
 

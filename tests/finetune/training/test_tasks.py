@@ -48,21 +48,31 @@ def test_any_task_is_trained_as_texts_are(start):
     assert [e.scores for e in training.history] == [e.scores for e in expected.history]
 
 
-def test_messages_name_the_section_of_the_settings(start):
+@pytest.mark.parametrize(
+    ("calls", "said"),
+    [
+        ([], r'^other: epoch 0, step 0: .* set other\.precision to "float32"'),
+        ([1], r"^other: epoch 1, step \d: .* lower other\.learning_rate or other\."),
+    ],
+)
+def test_messages_name_the_section_of_the_settings_and_what_was_at_fault(start, calls, said):
     job, make = start
     model, tokenizer, texts = make()
-    task = dataclasses.replace(
-        classification(tokenizer, *texts), evaluate=lambda _: require_finite(np.array([np.nan]))
-    )
+    whole = classification(tokenizer, *texts)
+
+    def evaluate(model):
+        if not calls:
+            require_finite(np.array([np.nan]))
+        return calls.pop() and whole.evaluate(model)
+
+    task = dataclasses.replace(whole, evaluate=evaluate)
 
     class Other(type(job.settings)):
         section = "other"
 
     settings = Other(**{f.name: getattr(job.settings, f.name) for f in dataclasses.fields(job.settings)})
     watch = Watch(rule=lambda _: None, protocol="last", source_language="en")
-    with pytest.raises(
-        ValueError, match=r"^other: epoch 0, step 0: .* lower other\.learning_rate or other\."
-    ):
+    with pytest.raises(ValueError, match=said):
         fit(model, task, settings=settings, seed=0, watch=watch, out=Output())
 
 

@@ -179,6 +179,7 @@ def test_models_that_are_none(folder, label, capsys):
 )
 def test_a_damaged_model_is_told_in_a_line(folder, label, tmp_path, capsys, name, content, said):
     shutil.copytree(folder / "runs/mine/models/probe", tmp_path / "model")
+    (tmp_path / "model/checksums.json").unlink()
     (tmp_path / "model" / name).unlink()
     if content is not None:
         (tmp_path / "model" / name).write_bytes(content)
@@ -226,6 +227,28 @@ def test_parquet_is_read(label, tmp_path):
     pd.DataFrame({"text": ["money", "cancel"], "id": ["a", "b"]}).to_parquet(tmp_path / "t.parquet")
     assert label(tmp_path / "t.parquet") == 0
     assert tables.read(LABELS, tmp_path / "labels.csv")["id"].tolist() == ["a", "b"]
+
+
+def test_below_a_threshold_the_label_is_left_empty_and_counted(folder, label, tmp_path, capsys):
+    assert label() == 0
+    whole = tables.read(LABELS, tmp_path / "labels.csv")
+    threshold = float(whole["probability"].sort_values().iloc[len(whole) // 3])
+    unsure = whole["probability"] < threshold
+    assert 0 < unsure.sum() < len(whole)
+    options = ("--replace", "--abstain", repr(threshold))
+    assert label(folder / "texts.csv", *options) == 0
+    found = tables.read(LABELS, tmp_path / "labels.csv")
+    pd.testing.assert_frame_equal(found, whole.assign(label=whole["label"].mask(unsure, "")))
+    said = f"predict: {unsure.sum()} of {len(whole)} texts have no label: below {threshold:g}"
+    assert said in capsys.readouterr().err
+    assert main(["validate", str(tmp_path / "labels.csv")]) == 0
+
+
+@pytest.mark.parametrize("given", ["1.5", "-0.1", "nan", "many"])
+def test_a_threshold_that_is_no_share_is_refused(folder, label, capsys, given):
+    with pytest.raises(SystemExit):
+        label(folder / "texts.csv", "--abstain", given)
+    assert "--abstain" in capsys.readouterr().err
 
 
 def test_help_says_where_probabilities_come_from(capsys):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zlib
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from features.encoder.tokens import load_tokenizer, tokenise
 from features.store import FeatureStore
 from finetune.calibration import softmax
 from finetune.evaluation import compute_logits, score_languages
+from finetune.export.markdown import escaped
 from finetune.job import Job
 from finetune.running import build
 from finetune.settings import FinetuneSettings
@@ -174,6 +176,52 @@ def test_the_probe_moves_the_trained_model_away_from_a_random_start(run):
     assert not (random / "start.json").exists()
     first = [pd.read_csv(f / "finetune.csv").query("epoch == 0")["accuracy"].mean() for f in (folder, random)]
     assert first[0] > first[1]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["gridsearch.classifiers=['ridge']"], ""),
+        (["gridsearch.classifiers=['linear_svm']"], "the winner, linear_svm, has no linear score for each"),
+        (["gridsearch.classifiers=['ridge']", "finetune.head_layers=1"], "finetune.head_layers is 1"),
+        (["gridsearch.classifiers=['ridge']", "finetune.layers=[2]"], "finetune.layers are not the winner's"),
+        (
+            ["gridsearch.classifiers=['ridge']", "finetune.pooling=cls"],
+            "finetune.pooling is not the winner's",
+        ),
+        (
+            ["gridsearch.classifiers=['ridge']", "extract.special_tokens=exclude"],
+            "the search left out special tokens",
+        ),
+    ],
+)
+def test_by_default_the_head_starts_as_the_winner_where_it_can_and_says_why_where_not(
+    run, capsys, overrides, said
+):
+    name = f"auto-{zlib.crc32(repr(overrides).encode()):x}"
+    status, folder = run(name, "finetune.start=auto", *overrides)
+    assert status == 0
+    err = capsys.readouterr().err
+    curves = pd.read_csv(folder / "finetune.csv", keep_default_na=False)
+    card = (folder / "models/mcbert/README.md").read_text()
+    if said:
+        assert f"finetune: the head starts random: {said}" in err
+        assert not (folder / "start.json").exists()
+        assert set(curves["start"]) == {""}
+        assert "that started random" in card
+        return
+    winner = json.loads((folder / "winner.json").read_text())["candidate_id"]
+    assert f"finetune: the head starts from {winner}, rank 1" in err
+    assert set(curves["start"]) == {winner}
+    assert f"that started from {escaped(winner)}" in card
+    first = curves[(curves["epoch"] == 0) & (curves["language"] == "en")]["accuracy"].item()
+    assert first == pytest.approx(pd.read_csv(folder / "gridsearch.csv").iloc[0]["dev_f1_en"])
+
+
+def test_named_layers_and_pooling_are_trained_without_a_search_by_default(run):
+    status, folder = run("unsearched", "finetune.start=auto", "finetune.layers=[2]", "finetune.pooling=max")
+    assert status == 0
+    assert not (folder / "winner.json").exists()
 
 
 def test_named_layers_start_from_the_best_classifier_of_theirs(run):

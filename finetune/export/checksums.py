@@ -1,0 +1,97 @@
+"""Checksums beside a saved model's files, so that a byte that changed since is noticed when it is loaded.
+
+    checksums.json: {"digest": ..., "files": {"config.json": ..., "model.safetensors": ...}}
+
+Every file that was saved counts, but those that only tell of the model (README.md): they may be edited. So
+may the others, by who removes checksums.json: a folder without it is loaded unchecked, with a log line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import files
+from features.encoder.files import EncoderError
+
+log = logging.getLogger(__name__)
+
+NAME = "checksums.json"
+TELLING = (".md",)
+"""Suffixes of files that decide nothing."""
+
+
+def seal(folder: Path) -> None:
+    """Write the checksums of a folder's files, and give all of them the mode of any new file.
+
+    safetensors writes files that only their owner may read, whatever the umask says.
+    """
+    saved = sorted(path for path in folder.rglob("*") if path.is_file())
+    named = {
+        path.relative_to(folder).as_posix(): files.sha256(path)
+        for path in saved
+        if path.suffix not in TELLING and path != folder / NAME
+    }
+    record = {"digest": _digest(named), "files": named}
+    (folder / NAME).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    files.take_mode(saved, of=folder / NAME)
+
+
+def require_intact(folder: Path, where: str) -> bool:
+    """Compare a folder's files with their checksums.
+
+    Parameters
+    ----------
+    where : str
+        Opens messages.
+
+    Returns
+    -------
+    bool
+        Whether there are checksums.
+
+    Raises
+    ------
+    EncoderError
+        A file is gone or was changed, or the checksums themselves were.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return False
+    for name, digest in _read(path, where).items():
+        there = (folder / name).is_file()
+        if not there or files.sha256(folder / name) != digest:
+            what = "changed since the model was saved" if there else "is gone"
+            raise EncoderError(
+                f"{where}: {name}: {what}; accepted: the file whose checksum is in {NAME}, or no {NAME} if "
+                "the change is yours"
+            )
+    return True
+
+
+def say_unchecked(where: str) -> None:
+    """Log that a model has no checksums: one that an earlier version saved, or another project."""
+    log.info("%s: no %s there, so its files are not checked", where, NAME)
+
+
+def _read(path: Path, where: str) -> dict[str, str]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        named: dict[str, str] = record["files"]
+        intact = record["digest"] == _digest(named) and all(_is_inside(name) for name in named)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        intact = False
+    if not intact:
+        raise EncoderError(f"{where}: {NAME}: damaged; remove it to load the model unchecked")
+    return named
+
+
+def _is_inside(name: str) -> bool:
+    return not Path(name).is_absolute() and ".." not in Path(name).parts
+
+
+def _digest(named: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,134 @@
+"""The config of MC-BERT: which layers feed the head, how they are pooled, how the head decides.
+
+python -m pytest tests/finetune/test_model.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+from transformers import AutoConfig, PreTrainedConfig
+
+from features.encoder.pooling import POOLINGS
+
+Decision = Literal["linear", "pairwise"]
+
+
+class MCBertConfig(PreTrainedConfig):
+    """Config of `MCBertForSequenceClassification`.
+
+    Parameters
+    ----------
+    encoder_config : PreTrainedConfig or dict
+        The encoder's own config, its depth already the deepest layer used.
+    layers : sequence of int
+        Layers that feed the head, 0 (embeddings) to the encoder's depth.
+    pooling : str
+        A key of `POOLINGS`, or one for each of `layers`, joined by + ("max+mean").
+    dropout : float
+        On the concatenated pooled states.
+    decision : {"linear", "pairwise"}
+        ``linear``: the head has a score for each label, which are the logits. ``pairwise``: it has a machine
+        for each pair of labels, (0, 1), (0, 2), ..., and the logits are their votes, as an SVM decides.
+    standardised : bool
+        Whether the head reads (states - feature_mean) / feature_scale: two buffers, fixed, saved with the
+        weights.
+    head_layers : int
+        Hidden layers before the linear one, each as wide as the encoder, with GELU and dropout.
+    probability_temperature : float
+        What the head's scores, or votes, are divided by: softmax(logits) are then the probabilities.
+    cut : bool
+        Whether blocks of the encoder were dropped; its norm after the last block goes with them.
+
+    Raises
+    ------
+    ValueError
+        A value of another kind, or layers that the encoder lacks.
+    """
+
+    model_type = "mcbert"
+    sub_configs: ClassVar[dict[str, Any]] = {"encoder_config": AutoConfig}
+
+    def __init__(
+        self,
+        encoder_config: PreTrainedConfig | Mapping[str, Any] | None = None,
+        *,
+        layers: Sequence[int] = (1,),
+        pooling: str = "max",
+        dropout: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
+        if encoder_config is None:  # the library builds a config without arguments to find what differs
+            encoder_config = AutoConfig.for_model("bert", num_hidden_layers=1)
+        elif isinstance(encoder_config, Mapping):
+            encoder_config = AutoConfig.for_model(**encoder_config)
+        self.encoder_config = encoder_config
+        depth = getattr(encoder_config, "num_hidden_layers", None)
+        accepted = f"a list of layers, 0 (embeddings) to {depth}"
+        _require(_are_layers(layers), "layers", layers, accepted)
+        self.layers = list(layers)
+        self.pooling = pooling
+        blocks_of(self.layers, pooling)
+        _require(not _whole(depth) or max(layers) <= depth, "layers", layers, accepted)
+        self.dropout = dropout
+        self.decision: Decision = kwargs.pop("decision", "linear")
+        self.standardised: bool = kwargs.pop("standardised", False)
+        self.head_layers: int = kwargs.pop("head_layers", 0)
+        self.cut: bool = kwargs.pop("cut", False)
+        self.probability_temperature: float = kwargs.pop("probability_temperature", 1.0)
+        for name, (holds, accepted) in CONFIG_CHECKS.items():
+            _require(holds(getattr(self, name)), name, getattr(self, name), accepted)
+        super().__init__(**kwargs)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _are_layers(value: Any) -> bool:
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) > 0
+        and all(_whole(layer) and layer >= 0 for layer in value)
+    )
+
+
+def _require(holds: bool, name: str, given: Any, accepted: str) -> None:
+    if not holds:
+        raise ValueError(f"{name}: got {given!r}, accepted: {accepted}")
+
+
+CONFIG_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "dropout": (lambda value: _number(value) and 0 <= value < 1, "a number from 0 to below 1"),
+    "decision": (lambda value: value in ("linear", "pairwise"), "linear, pairwise"),
+    "standardised": (lambda value: isinstance(value, bool), "true, false"),
+    "cut": (lambda value: isinstance(value, bool), "true, false"),
+    "head_layers": (lambda value: _whole(value) and value >= 0, "a whole number from 0"),
+    "probability_temperature": (
+        lambda value: _number(value) and 1e-6 <= value <= 1e6,
+        "a number above 0, 1e-6 to 1e6",
+    ),
+}
+"""What a config may hold, and how that is said: a folder's config.json is input."""
+
+
+def blocks_of(layers: Sequence[int], pooling: str) -> list[tuple[int, str]]:
+    """Return the (layer, pooling) of each part of the head's input, in its order.
+
+    Raises
+    ------
+    ValueError
+        A pooling that there is not, or not as many as layers.
+    """
+    several = str(pooling).split("+") if "+" in str(pooling) else [str(pooling)] * len(layers)
+    if len(several) != len(layers) or not set(several) <= set(POOLINGS):
+        raise ValueError(
+            f"pooling: got {pooling!r} for {len(layers)} layers, accepted: {', '.join(POOLINGS)}, "
+            "or one of them for each layer, joined by +"
+        )
+    return list(zip(layers, several, strict=True))

@@ -1,0 +1,57 @@
+"""deploy.json: which of a run's models to deploy, chosen on dev; made anew after each stage that makes any.
+
+python -m pytest tests/pipeline/stages/test_deploy.py
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from pipeline.run import read_json, sha256
+from results import deploy
+from results.deploy import PROBE, Scored
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+
+def name_model(workspace: Workspace) -> None:
+    """Write deploy.json from what the run measured so far, and log what it names."""
+    folder = workspace.run.folder
+    protocol: str = workspace.config.finetune.protocol
+    if workspace.winner.is_file():
+        protocol = str(read_json(workspace.winner, ("protocol",))["protocol"])
+    accuracies = deploy.dev_accuracies(folder, protocol, workspace.config.corpus.source_language)
+    scored = deploy.order([_scored(workspace, system, score) for system, score in accuracies.items()])
+    deploy.write(folder, scored, protocol, workspace.stamp)
+    if scored:
+        best, looked = scored[0], deploy.looks_at(protocol)
+        others = ", ".join(f"{one.system} {one.accuracy:.3f}" for one in scored[1:]) or "no other"
+        log.info("deploy: %s, %.3f on dev by %s (%s)%s", folder / best.model, best.accuracy, looked, others,
+                 "" if best.there else ": not there yet, the command export writes it")  # fmt: skip
+
+
+def _scored(workspace: Workspace, system: str, accuracy: float) -> Scored:
+    folder, model = workspace.run.folder, f"models/{system}"
+    if system == PROBE:
+        is_head = _is_head(workspace.winner)
+        model = "models/probe" if is_head else "models/probe-skops"
+    there = (folder / model / "config.json").is_file()
+    if system == PROBE:  # a search that went on may have another winner than was exported
+        there = there and workspace.run.inputs("export").get("winner") == sha256(workspace.winner)
+    return Scored(system=system, model=model, accuracy=accuracy, there=there)
+
+
+def _is_head(winner: Path) -> bool:
+    from search.arrays import read_arrays
+
+    name = read_json(winner, ("candidate_id",)).get("probe", "probe.npz")
+    if name is None:
+        return False
+    kind = read_arrays(winner.with_name(str(name)), ("kind",), "a probe of gridsearch")["kind"]
+    return str(kind) != "neighbours"

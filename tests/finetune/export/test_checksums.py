@@ -1,0 +1,111 @@
+"""A byte of a saved model that changed is told by its file, before anything of it is used."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import stat
+
+import pytest
+
+from features.encoder.files import EncoderError
+from features.encoder.tokens import load_tokenizer
+from finetune.embeddings.encode import open_sentence_encoder
+from finetune.embeddings.sentence_transformer import save_sentence_transformer
+from finetune.export.checksums import NAME, require_intact
+from finetune.export.saved import load_model, save_model
+from finetune.model import MCBertForSequenceClassification, MCBertModel
+
+
+@pytest.fixture(scope="module")
+def saved(encoder_folder, tmp_path_factory):
+    """A folder of each kind: a classifier, sentence embeddings of ours, those of the library."""
+    root = tmp_path_factory.mktemp("saved")
+    given = {"pooling": "mean", "dropout": 0.0, "labels": ["no", "yes"]}
+    model = MCBertForSequenceClassification.from_encoder(encoder_folder, (1, 3), **given)
+    tokenizer = load_tokenizer(encoder_folder)
+    vectors = MCBertModel.from_encoder(encoder_folder, (3,), **given)
+    before = os.umask(0o027)
+    try:
+        save_model(model, tokenizer, root / "model", max_length=12, extra={"README.md": b"# It"})
+        save_model(vectors, tokenizer, root / "embeddings", max_length=12)
+        save_sentence_transformer(vectors, tokenizer, root / "embeddings-st", max_length=12, card="A card.")
+    finally:
+        os.umask(before)
+    return root
+
+
+@pytest.fixture(params=["model", "embeddings", "embeddings-st"])
+def folder(request, saved, tmp_path):
+    return shutil.copytree(saved / request.param, tmp_path / request.param)
+
+
+def load(folder):
+    return load_model(folder) if folder.name == "model" else open_sentence_encoder(folder)
+
+
+def flip(path, at):
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
+def test_all_files_have_the_mode_that_the_umask_gives(folder, saved):
+    files = [path for path in (saved / folder.name).rglob("*") if path.is_file()]
+    assert len(files) > 4
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o640}
+
+
+def test_a_flipped_byte_of_any_file_is_told_by_the_file(folder):
+    load(folder)
+    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".md"]
+    for path in files:
+        for at in (0, path.stat().st_size // 2, -1):
+            flip(path, at)
+            with pytest.raises(EncoderError, match=rf"{folder}: {path.relative_to(folder)}: ") as caught:
+                load(folder)
+            assert "\n" not in str(caught.value)
+            flip(path, at)
+    load(folder)
+
+
+def test_a_file_that_is_gone_is_told(folder):
+    (folder / "tokenizer_config.json").unlink()
+    with pytest.raises(EncoderError, match="tokenizer_config.json: is gone; accepted: the file whose"):
+        load(folder)
+
+
+def test_a_card_may_be_edited_and_files_may_be_added(folder):
+    (folder / "README.md").write_text("mine")
+    (folder / "notes.txt").write_text("mine")
+    load(folder)
+
+
+def test_without_checksums_it_is_loaded_with_a_line_in_the_log(folder, caplog):
+    caplog.set_level(logging.INFO)
+    load(folder)
+    assert "not checked" not in caplog.text
+    (folder / NAME).unlink()
+    load(folder)
+    assert f"no {NAME} there, so its files are not checked" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", '{"files": 3, "digest": ""}', '{"files": {"../x": ""}, "digest": ""}', "[" * 100_000],
+)
+def test_checksums_that_are_none_are_refused(content, tmp_path):
+    (tmp_path / NAME).write_text(content)
+    with pytest.raises(EncoderError, match=f"M: {NAME}: damaged; remove it"):
+        require_intact(tmp_path, "M")
+
+
+def test_checksums_name_no_file_outside(tmp_path):
+    from finetune.export.checksums import _digest
+
+    named = {"../x": "0" * 64}
+    (tmp_path / NAME).write_text(json.dumps({"files": named, "digest": _digest(named)}))
+    with pytest.raises(EncoderError, match="damaged"):
+        require_intact(tmp_path, "M")

@@ -1,0 +1,134 @@
+"""A run names the model to deploy after every stage that makes models, and tells a training that failed."""
+
+from __future__ import annotations
+
+import shutil
+
+import pandas as pd
+import pytest
+
+from finetune.export.saved import load_model
+from pipeline.cli import main
+from results import deploy, overall
+from results.report.report import build
+from results.schema import TABLE1
+
+SETTINGS = """
+[corpus]
+path = "texts.csv"
+[encoder]
+path = "encoder"
+max_length = 16
+[extract]
+storage_dtype = "float32"
+[gridsearch]
+layers = [1, 3]
+poolings = ["max"]
+classifiers = ["ridge"]
+protocol = "source-dev"
+[finetune]
+systems = ["mcbert"]
+seeds = [0]
+epochs = 1
+learning_rate = 1e-9
+start = "random"
+[cluster]
+backend = "serial"
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, encoder_folder, texts_table):
+    folder = tmp_path_factory.mktemp("project")
+    shutil.copytree(encoder_folder, folder / "encoder")
+    texts_table.drop(columns="text_pair").to_csv(folder / "texts.csv", index=False)
+    (folder / "mine.toml").write_text(SETTINGS)
+    return folder
+
+
+@pytest.fixture
+def run(project, monkeypatch):
+    """Run a stage: (stage, name, overrides) -> the run's folder."""
+    monkeypatch.chdir(project)
+
+    def run(stage, name, *overrides):
+        assert main([stage, "--config", "mine.toml", "--run", name, *overrides]) == 0
+        return project / "results/runs" / name
+
+    return run
+
+
+def test_the_name_follows_what_was_run(run, capsys):
+    folder = run("gridsearch", "all")
+    found = deploy.read(folder)
+    assert (found["model"], found["there"], found["protocol"]) == ("models/probe", False, "source-dev")
+    grid = pd.read_csv(folder / "gridsearch.csv")
+    assert found["accuracy"] == pytest.approx(grid.iloc[0]["dev_f1_en"])
+    assert "models/probe" in capsys.readouterr().err
+    run("export", "all")
+    assert deploy.read(folder)["there"]
+    assert load_model(folder / deploy.read(folder)["model"]).labels == ("cancel", "refund")
+    (folder / "deploy.json").unlink()
+    run("gridsearch", "all")
+    assert deploy.read(folder)["there"]
+    shutil.rmtree(folder / "models")
+    run("gridsearch", "all")
+    assert not deploy.read(folder)["there"]
+
+
+def test_a_search_that_went_on_to_another_winner_has_no_exported_one(run):
+    folder = run("export", "more", "gridsearch.layers=[1,2,3]", "gridsearch.budget=1")
+    first = (folder / "winner.json").read_text()
+    assert deploy.read(folder)["there"]
+    run("gridsearch", "more", "gridsearch.layers=[1,2,3]", "gridsearch.budget=0")
+    assert deploy.read(folder)["there"] == ((folder / "winner.json").read_text() == first)
+
+
+def test_a_training_that_is_worse_is_said_everywhere_and_another_model_is_named(run, capsys):
+    folder = run("finetune", "failed")
+    err = capsys.readouterr().err
+    assert "finetune: mcbert is below the search's classifier on dev by source-dev, " in err
+    found = deploy.read(folder)
+    assert (found["system"], found["model"]) == ("probe", "models/probe")
+    scores = {one["system"]: one["accuracy"] for one in found["compared"]}
+    assert list(scores) == ["probe", "mcbert"]
+    assert scores["mcbert"] < scores["probe"]
+    table = overall.read(TABLE1, folder / "table1.csv")
+    rows = table[table["system"] == "mcbert"].set_index("language")
+    assert set(rows["below_probe"]) == {"yes"}
+    assert rows.loc["en", "dev_versus_probe"] == pytest.approx(scores["mcbert"] - scores["probe"])
+    assert rows["dev_versus_probe"].notna().all()
+    assert set(table.loc[table["system"] == "probe", "below_probe"]) == {""}
+    card = (folder / "models/mcbert/README.md").read_text()
+    assert f"**On dev by source-dev these weights score {scores['mcbert']:.3f}, the classifier of the" in card
+    assert "Training made it worse" in card
+    build(folder)
+    page = (folder / "report.html").read_text()
+    assert "To deploy: <strong>models/probe</strong>" in page
+    assert "MC-BERT is below the search's classifier." in page.replace("&#39;", "'")
+    assert "It is not written yet" in page
+    capsys.readouterr()
+    assert main(["runs", "failed"]) == 0
+    assert "models/probe" in capsys.readouterr().out
+    assert main(["validate", "failed"]) == 0
+
+
+def test_a_training_that_is_as_good_is_not_called_worse_and_the_simpler_is_named(run, capsys):
+    folder = run("finetune", "kept", "finetune.start=probe")
+    assert "is below the search's classifier" not in capsys.readouterr().err
+    found = deploy.read(folder)
+    scores = {one["system"]: one["accuracy"] for one in found["compared"]}
+    assert scores["mcbert"] == scores["probe"]
+    assert found["system"] == "probe"
+    assert "Training made it worse" not in (folder / "models/mcbert/README.md").read_text()
+    table = overall.read(TABLE1, folder / "table1.csv")
+    assert set(table.loc[table["system"] == "mcbert", "below_probe"]) == {"no"}
+
+
+def test_without_a_search_the_trained_model_is_named(run):
+    folder = run("finetune", "alone", "finetune.layers=[2]", "finetune.pooling=max")
+    found = deploy.read(folder)
+    assert (found["model"], found["there"]) == ("models/mcbert", True)
+    table = overall.read(TABLE1, folder / "table1.csv")
+    assert set(table["below_probe"]) == {""}
+    assert table["dev_versus_probe"].isna().all()
