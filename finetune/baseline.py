@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
+from features.encoder import hardware
 from features.encoder.trust import trusts
 from finetune.model import label_names
 
@@ -48,6 +49,7 @@ def build_baseline(
         use_safetensors=True,
         output_loading_info=True,
     )
+    hardware.align(model)
     _drop(model, dropout)
     fresh = frozenset(report["missing_keys"])
     inner = sorted(name for name in fresh if name.startswith(f"{model.base_model_prefix}."))

@@ -15,6 +15,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 from transformers.utils import logging as hf_logging
 
+from features.encoder import hardware
 from features.encoder.files import EncoderError, first_sentence
 from features.encoder.trust import trusts
 
@@ -91,6 +92,7 @@ def load_encoder(folder: str | os.PathLike[str], deepest_layer: int | None = Non
         model.pooler = None
     if deepest_layer is not None:
         cut(model, deepest_layer)
+    hardware.align(model)
     encoder: PreTrainedModel = model
     return encoder
 

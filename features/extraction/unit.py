@@ -82,9 +82,10 @@ class UnitEncoder:
             check()
             if done % BATCHES_KEPT == 0:
                 hardware.release_buffers()
-            pooled.encode_into(
-                states, [unit.tokens[r] for r in rows], torch.from_numpy(rows).to(pooled.device)
-            )
+            tokens = [unit.tokens[r] for r in rows]
+            longest = max(len(row["input_ids"]) for row in tokens)
+            with hardware.steady_threads(len(tokens) * longest):
+                pooled.encode_into(states, tokens, torch.from_numpy(rows).to(pooled.device))
         hardware.release_buffers()
         return states.permute(2, 0, 1, 3)
 

@@ -234,6 +234,7 @@ def load_weights(
             f"{where}: {len(missing)} weights are missing, first {missing[0]}: "
             f"not a trained {what}; accepted: {accepted}"
         )
+    hardware.align(model)
     loaded: PreTrainedModel = model
     return loaded
 

@@ -181,7 +181,7 @@ def test_streaming_gives_the_same_in_windows(plain, window):
     opened = open_sentence_encoder(str(plain), layers=(1, 3), pooling="mean")
     blocks = list(opened.stream(iter(TEXTS), window=window))
     assert [len(block) for block in blocks[:-1]] == [window] * (len(blocks) - 1)
-    np.testing.assert_allclose(np.concatenate(blocks), opened.encode(TEXTS), atol=1e-6)
+    np.testing.assert_allclose(np.concatenate(blocks), opened.encode(TEXTS), atol=1e-5)
 
 
 def test_streaming_reads_no_further_than_its_window(plain):
@@ -201,7 +201,7 @@ def test_the_order_of_texts_and_the_budget_change_nothing(plain):
     ]
     expected = encoders[0].encode(TEXTS)
     for opened in encoders:
-        np.testing.assert_allclose(opened.encode(TEXTS[::-1])[::-1], expected, atol=1e-6)
+        np.testing.assert_allclose(opened.encode(TEXTS[::-1])[::-1], expected, atol=1e-5)
 
 
 def test_bfloat16_is_near(plain):
