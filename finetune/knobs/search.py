@@ -21,7 +21,7 @@ import transformers
 
 from features.corpus import Corpus
 from features.encoder import hardware
-from features.encoder.blocks import n_layers
+from features.encoder.blocks import hidden_size, n_layers
 from features.encoder.trust import encoder_identity
 from features.store.ledger import Ledger
 from finetune.finetune import Inputs, JobError, Track, require_length, require_protocol
@@ -39,7 +39,7 @@ from results import files
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # of a training's record: raise it when a change alters them
+VERSION = 2  # of a training's record: raise it when a change alters them
 LEDGER = "knobs.jsonl"
 
 Row = dict[str, Any]
@@ -176,6 +176,9 @@ def key_of(job: Job) -> str:
         "system": job.system,
         "seed": job.seed,
         "settings": relevant(job.settings),
+        "precision": hardware.compute_dtype(
+            job.settings.precision, hidden_size(job.encoder), hardware.device().type
+        ),  # what `auto` chooses here: a search that goes on elsewhere mixes no two
         "freeze": {str(epoch): list(layers) for epoch, layers in job.freeze.items()},
         "architecture": described(job.architecture),
     }

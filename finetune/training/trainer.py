@@ -102,8 +102,9 @@ def fit(
     TrainingError
         A loss that is not finite; no memory.
     """
+    precision = precision_of(settings, model)
     arguments = {
-        "settings": relevant(settings), "seed": seed, "torch": torch.__version__,
+        "settings": relevant(settings), "seed": seed, "torch": torch.__version__, "precision": precision,
         "device": hardware.device().type, "processes": ranks.count(), **out.arguments,
     }  # fmt: skip
     folder = out.checkpoints
@@ -112,7 +113,6 @@ def fit(
     if resumed is not None:
         log.info("%s: resumed at step %d, from %s", settings.section, checkpoints.step_of(resumed), resumed)
     writer = curves.open_log(out.log, after=after) if out.log and ranks.rank() == 0 else None
-    precision = precision_of(settings, model)
     callback = EpochCallback(model, task.evaluate, watch=watch, settings=settings, writer=writer)
     batches = EpochBatches(
         task.lengths,
@@ -150,7 +150,7 @@ def fit(
             vars(model).pop(name, None)
         if writer:
             writer.close()
-    return callback.finish()
+    return callback.finish(precision)
 
 
 def relevant(settings: TrainingSettings) -> dict[str, Any]:

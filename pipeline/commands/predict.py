@@ -16,6 +16,7 @@ from pipeline.commands.inputs import FORMS, TextTable, add_options, require_new,
 log = logging.getLogger(__name__)
 
 BLOCK = 2048
+DECIMALS = 6  # of a probability: the rest of its digits differs between CPUs
 """Texts held at once."""
 
 PROBABILITIES = (
@@ -61,6 +62,7 @@ def _predict(args: argparse.Namespace, *_: object) -> int:
     with writing(LABELS, args.output) as write:
         for rows in track(table.blocks(BLOCK), -(-n_texts // BLOCK), "predict (blocks)"):
             labels, cut = label_texts(saved, list(zip(rows["text"], rows["text_pair"], strict=True)))
+            labels = labels.round(DECIMALS)
             write(labels.assign(row=rows["_row"].to_numpy(), id=rows["given_id"].to_numpy(dtype=object)))
             n_cut += cut
     if n_cut:

@@ -42,6 +42,11 @@ PROTOCOL = text(
     "(layers, pooling, epoch), the one that looked at most",
     PROTOCOLS,
 )
+PRECISION = text(
+    "precision",
+    "of the products in training, whatever was asked for: what auto chose depends on the CPU or GPU",
+    ("float32", "bfloat16", "float16"),
+)
 EPOCH = count("epoch", "epochs trained when the row was made; 0 = before training")
 STEP = count("step", "optimiser steps made by then")
 CANDIDATE = text(
