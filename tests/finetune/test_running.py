@@ -35,6 +35,7 @@ def test_two_runs_are_equal(make_job, tmp_path):
     first = make_job("mcbert_wf", freeze={1: (3,)}, out=tmp_path / "a")
     second = make_job("mcbert_wf", freeze={1: (3,)}, out=tmp_path / "b")
     torch.manual_seed(99)  # whatever the process drew before
+    # to the bit on any CPU: the same machine, code, batches and number of threads (finetune.threads) twice
     assert scores(first).equals(scores(second))
     assert result(first)["predictions"] == result(second)["predictions"]
 

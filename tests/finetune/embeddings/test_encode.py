@@ -68,6 +68,7 @@ def test_a_folder_is_named_by_path_or_text(tmp_path, plain):
     export(tmp_path, str(plain))
     of_path, of_text = (open_sentence_encoder(name) for name in (tmp_path / "ours", str(tmp_path / "ours")))
     assert of_path.name == of_text.name
+    # to the bit: the same weights, aligned when they are loaded, and the same batches
     np.testing.assert_array_equal(of_path.encode(TEXTS[:3]), of_text.encode(TEXTS[:3]))
     assert encoder_identity(str(plain)) == encoder_identity(plain)
 
@@ -167,7 +168,7 @@ def test_a_model_of_the_hub_is_fetched_with_all_its_modules(theirs, tmp_path, mo
     (theirs / "pytorch_model.bin").write_text("a pickle")
     opened = open_sentence_encoder("some/model", settings=EncodeSettings(revision="main"))
     assert (asked, opened.name) == ({"name": "some/model", "revision": "main"}, "some/model")
-    np.testing.assert_array_equal(opened.encode(TEXTS), expected)
+    np.testing.assert_array_equal(opened.encode(TEXTS), expected)  # of copied files, loaded alike
     assert not (tmp_path / "hub/pytorch_model.bin").exists()
 
 
@@ -227,6 +228,7 @@ def test_texts_are_cut_where_positions_end(tmp_path):
     tokenizer.save_pretrained(folder)
     opened = open_sentence_encoder(str(folder), layers=(1,), pooling="mean")
     long = " ".join(["money"] * 300)
+    # the same tokens, so the same bits
     np.testing.assert_array_equal(opened.encode([long]), opened.encode([" ".join(["money"] * 63)]))
     with pytest.raises(ValueError, match="max_length: got 66, accepted: at most 65"):
         open_sentence_encoder(
