@@ -9,13 +9,22 @@ RUN         ?= $(basename $(notdir $(CONFIG)))
 ARGS        ?=
 AT_ONCE     ?= 2
 
+# tests that compare computed figures, and the CPUs they are run as: less of torch, oneDNN, OpenBLAS and faiss
+NUMERIC := $(addprefix tests/, \
+  features/encoder/test_encoder.py features/encoder/test_hardware.py features/encoder/test_pooling.py \
+  features/extraction/test_unit.py finetune/embeddings/test_encode.py finetune/freezing/test_mechanism.py \
+  finetune/test_baseline.py finetune/test_model.py finetune/test_predict.py pipeline/commands/test_nearest.py \
+  $(addprefix search/, fitting/test_kernels.py fitting/test_mixture.py fitting/test_probe.py sentences))
+AVX2    := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell FAISS_OPT_LEVEL=avx2
+SSE41   := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OPENBLAS_CORETYPE=Nehalem FAISS_OPT_LEVEL=generic
+
 PACKAGES := pipeline features search finetune results files
 BIN      := $(VENV)/bin
 MCBERT    = $(BIN)/python -m pipeline
 STAGE     = $(MCBERT) $(1) --config $(CONFIG) --run $(RUN) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo prepare extract gridsearch knobs finetune report export embeddings retrieval test stress lint types validate bench bench-extract bench-gridsearch bench-finetune bench-embeddings clean
+.PHONY: help setup demo prepare extract gridsearch knobs finetune report export embeddings retrieval test numeric stress lint types validate bench bench-extract bench-gridsearch bench-finetune bench-embeddings clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +74,10 @@ validate: setup ## check the run's CSVs against the schema
 
 test: setup ## run the tests, AT_ONCE=2 modules at a time
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+numeric: setup ## the tests of computed figures as on a CPU with AVX2 alone, and as on an older one with 2 threads
+	$(AVX2) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(AT_ONCE) --dist loadfile -m "not slow" $(NUMERIC)
+	$(SSE41) OMP_NUM_THREADS=2 $(BIN)/python -m pytest -q -n $(AT_ONCE) --dist loadfile -m "not slow" $(NUMERIC)
 
 stress: setup ## 500 kills of the cache writer, the extraction and the fine-tuning instead of a few
 	MCBERT_KILLS=500 $(BIN)/python -m pytest tests/features/store tests/features/extraction/test_kill.py tests/finetune/test_kill.py -k kill

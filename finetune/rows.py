@@ -17,6 +17,7 @@ from finetune.job import AnyJob, Job
 from finetune.settings import WATCHING
 from finetune.training.callback import Training
 
+DECIMALS = 6  # of a loss: the rest of its digits differs between CPUs and numbers of threads
 SEES = ("last", "source-dev", "target-dev")  # protocols by what they look at, the least first
 
 
@@ -37,7 +38,8 @@ def score_rows(job: AnyJob, training: Training, test: Mapping[str, Score]) -> li
     chosen = training.history[training.chosen]
     scored = [("dev", evaluation) for evaluation in training.history]
     scored.append(("test", dataclasses.replace(chosen, scores=test)))
-    return [_score_row(job, e, split, language) | {"chosen": e.step == chosen.step}
+    fixed = {"precision": training.precision}
+    return [_score_row(job, e, split, language) | fixed | {"chosen": e.step == chosen.step}
             for split, e in scored for language in e.scores]  # fmt: skip
 
 
@@ -50,15 +52,20 @@ def _score_row(job: AnyJob, evaluation: Evaluation, split: str, language: str) -
         "step": evaluation.step,
         "language": language,
         "split": split,
-        **dataclasses.asdict(evaluation.scores[language]),
+        **measured(evaluation.scores[language]),
         "layers": "" if is_baseline else layers_text(job.architecture.layers),
         "pooling": "" if is_baseline else job.architecture.pooling,
         "start": "" if is_baseline else job.architecture.start,
         "frozen_layers": layers_text(evaluation.frozen),
         "protocol": protocol_of(job),
-        "seconds": evaluation.seconds,
-        "train_loss": evaluation.train_loss,
+        "seconds": round(evaluation.seconds, 3),
+        "train_loss": None if evaluation.train_loss is None else round(evaluation.train_loss, DECIMALS),
     }
+
+
+def measured(score: Score) -> dict[str, Any]:
+    """Return the cells of a score; its loss with the digits that mean something."""
+    return dataclasses.asdict(score) | {"loss": round(score.loss, DECIMALS)}
 
 
 def freeze_rows(job: AnyJob, training: Training) -> list[dict[str, Any]]:

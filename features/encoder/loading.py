@@ -21,6 +21,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING, MODEL_MAPPING
 from transformers.utils import logging as hf_logging
 
+from features.encoder import hardware
 from features.encoder.files import EncoderError, first_sentence, reason_of
 from features.encoder.stack import cut, find_blocks
 from features.encoder.trust import trusts
@@ -254,6 +255,7 @@ def load_weights(
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
+    hardware.align(model)
     fresh = set(report["missing_keys"])
     for name, found, wanted in sorted(report["mismatched_keys"]):
         if new_head and not name.startswith(f"{model.base_model_prefix}."):

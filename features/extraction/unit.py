@@ -112,8 +112,10 @@ class UnitEncoder:
         """Encode rows of a unit; where the encoder fails, alone once more, to tell which of them it is."""
 
         def run(some: np.ndarray) -> None:
-            places = torch.from_numpy(some).to(self.pooled.device)
-            self.pooled.encode_into(states, [unit.tokens[r] for r in some], places)
+            tokens = [unit.tokens[r] for r in some]
+            longest = max(len(row["input_ids"]) for row in tokens)
+            with hardware.steady_threads(len(tokens) * longest):
+                self.pooled.encode_into(states, tokens, torch.from_numpy(some).to(self.pooled.device))
 
         try:
             run(rows)

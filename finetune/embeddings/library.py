@@ -51,6 +51,7 @@ class LibraryEncoder(SentenceEncoder):
         width = int(getattr(self._model.config, "hidden_size", None) or 0)
         dtype = hardware.compute_dtype(settings.precision, width, device.type)
         module: nn.Module = self._model
+        hardware.align(module)
         module.eval().to(dtype=getattr(torch, dtype))
         if settings.max_length:
             self._model.max_seq_length = settings.max_length

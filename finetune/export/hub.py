@@ -2,8 +2,9 @@
 
     AutoModelForSequenceClassification.from_pretrained("models/mcbert", trust_remote_code=True)
 
-The file is `finetune.model` and its config with pooling and stack of `features.encoder` in it, without what only training needs. With this project imported the library takes the project's own classes
-instead, and runs no code of a folder.
+The file is `finetune.model` and its config with pooling and stack of `features.encoder` in it, without what
+only training needs. With this project imported the library takes the project's own classes instead, and runs
+no code of a folder.
 """
 
 from __future__ import annotations

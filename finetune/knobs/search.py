@@ -23,7 +23,7 @@ import transformers
 import files
 from features.corpus import Corpus
 from features.encoder import hardware
-from features.encoder.blocks import n_layers
+from features.encoder.blocks import hidden_size, n_layers
 from features.encoder.identity import encoder_identity
 from features.store.ledger import Ledger
 from finetune.finetune import Inputs, JobError, Track, require_protocol, require_readable
@@ -40,7 +40,7 @@ from finetune.winner import Architecture, read_architecture
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # of a training's record: raise it when a change alters them
+VERSION = 2  # of a training's record: raise it when a change alters them
 LEDGER = "knobs.jsonl"
 
 Row = dict[str, Any]
@@ -179,6 +179,9 @@ def key_of(job: Job) -> str:
         "system": job.system,
         "seed": job.seed,
         "settings": relevant(job.settings),
+        "precision": hardware.compute_dtype(
+            job.settings.precision, hidden_size(job.encoder), hardware.device().type
+        ),  # what `auto` chooses here: a search that goes on elsewhere mixes no two
         "freeze": {str(epoch): list(layers) for epoch, layers in job.freeze.items()},
         "architecture": described(job.architecture),
     }

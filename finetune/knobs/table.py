@@ -111,6 +111,7 @@ def _fixed(outcome: Outcome, knobs: KnobsSettings) -> dict[str, Any]:
         "knobs": json.dumps(dict(searched.trial.knobs), ensure_ascii=False),
         "layers": layers_text(built.layers) if built else "",
         "pooling": built.pooling if built else "",
+        "precision": "+".join(sorted({row["precision"] for row in outcome.rows if "precision" in row})),
         "status": outcome.status,
         "message": outcome.message,
         "seconds": float(np.mean([row["seconds"] for row in outcome.rows])) if outcome.rows else 0.0,

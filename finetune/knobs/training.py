@@ -48,7 +48,7 @@ def run_training(job: Job) -> dict[str, Any]:
     -------
     dict
         status, message, accuracy (of each language, unrounded), right (of each dev text in the corpus's
-        order, 1 or 0), epoch and step of the chosen evaluation, seconds.
+        order, 1 or 0), epoch and step of the chosen evaluation, precision, seconds.
     """
     began = time.monotonic()
     with quiet(), torch_threads(job.settings.threads):
@@ -63,5 +63,6 @@ def run_training(job: Job) -> dict[str, Any]:
         "right": "".join("01"[int(one)] for one in right),
         "epoch": chosen.epoch,
         "step": chosen.step,
+        "precision": training.precision,
         "seconds": time.monotonic() - began,
     }

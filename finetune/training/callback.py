@@ -60,6 +60,9 @@ class Training:
     dev_predicted: np.ndarray
     """What `Evaluate` predicted at the chosen evaluation, int64 (n_dev,): of texts their label codes."""
 
+    precision: str
+    """Of its products: float32, bfloat16 or float16, what ``auto`` chose included."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Watch:
@@ -251,8 +254,8 @@ class EpochCallback(TrainerCallback):
         if self.norms:
             self.norms.restore(plain["norms"])
 
-    def finish(self) -> Training:
-        """Put the weights of the chosen evaluation into the model."""
+    def finish(self, precision: str) -> Training:
+        """Put the weights of the chosen evaluation into the model; `precision` is what it was trained in."""
         for evaluation in self.history[1:]:
             if evaluation.train_loss is None or not math.isfinite(evaluation.train_loss):
                 raise ValueError(
@@ -263,5 +266,9 @@ class EpochCallback(TrainerCallback):
         if self._best:
             self.model.load_state_dict(self._best)
         return Training(
-            history=self.history, events=self.events, chosen=chosen, dev_predicted=self._predicted
+            history=self.history,
+            events=self.events,
+            chosen=chosen,
+            dev_predicted=self._predicted,
+            precision=precision,
         )

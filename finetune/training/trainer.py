@@ -108,8 +108,9 @@ def fit(
         raise ValueError(
             f"{settings.section}: before any step {bad}; accepted: an encoder whose weights are all numbers"
         )
+    precision = precision_of(settings, model)
     arguments = {
-        "settings": relevant(settings), "seed": seed, "torch": torch.__version__,
+        "settings": relevant(settings), "seed": seed, "torch": torch.__version__, "precision": precision,
         "device": hardware.device().type, "processes": ranks.count(), **out.arguments,
     }  # fmt: skip
     folder = out.checkpoints
@@ -118,7 +119,6 @@ def fit(
     if resumed is not None:
         log.info("%s: resumed at step %d, from %s", settings.section, checkpoints.step_of(resumed), resumed)
     writer = curves.open_log(out.log, after=after) if out.log and ranks.rank() == 0 else None
-    precision = precision_of(settings, model)
     callback = EpochCallback(model, task.evaluate, watch=watch, settings=settings, writer=writer)
     batches = EpochBatches(
         task.lengths,
@@ -156,7 +156,7 @@ def fit(
             vars(model).pop(name, None)
         if writer:
             writer.close()
-    return callback.finish()
+    return callback.finish(precision)
 
 
 def relevant(settings: TrainingSettings) -> dict[str, Any]:

@@ -33,6 +33,9 @@ BLOCK = 4096
 HELD = 1 << 23
 """Numbers of the corpus that are read at once where `embed` wrote them: 32 MB."""
 
+DECIMALS = 6
+"""Of a cosine: vectors are float32, and the digits after these differ between CPUs."""
+
 Side = StoredVectors | TextVectors
 Named = Callable[["np.ndarray"], Sequence[Name]]
 
@@ -183,7 +186,7 @@ def _frame(asked: Sequence[Name], named: Named, places: np.ndarray, cosines: np.
             "rank": np.tile(np.arange(1, k + 1), len(asked))[kept],
             "row": found["row"],
             "id": found["id"],
-            "cosine": cosines.ravel()[kept],
+            "cosine": cosines.ravel()[kept].round(DECIMALS),
         }
     )
 

@@ -16,6 +16,7 @@ from pipeline.commands.inputs import FORMS, TextTable, add_options, require_new,
 log = logging.getLogger(__name__)
 
 BLOCK = 2048
+DECIMALS = 6  # of a probability: the rest of its digits differs between CPUs
 """Texts held at once."""
 
 PROBABILITIES = (
@@ -78,6 +79,7 @@ def _predict(args: argparse.Namespace, *_: object) -> int:
             labels, cut = label_texts(saved, list(zip(rows["text"], rows["text_pair"], strict=True)))
             unsure = labels["probability"] < args.abstain
             labels["label"] = labels["label"].mask(unsure, "")
+            labels = labels.round(DECIMALS)
             write(labels.assign(row=rows["_row"].to_numpy(), id=rows["given_id"].to_numpy(dtype=object)))
             n_cut, n_empty = n_cut + cut, n_empty + int(unsure.sum())
     if n_cut:

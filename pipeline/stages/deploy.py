@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from pipeline.run import read_json, sha256
+from files import sha256
+from files.objects import read_object
 from results import deploy
 from results.deploy import PROBE, Scored
 
@@ -25,7 +26,7 @@ def name_model(workspace: Workspace) -> None:
     folder = workspace.run.folder
     protocol: str = workspace.config.finetune.protocol
     if workspace.winner.is_file():
-        protocol = str(read_json(workspace.winner, ("protocol",))["protocol"])
+        protocol = str(read_object(workspace.winner, {"protocol": str})["protocol"])
     accuracies = deploy.dev_accuracies(folder, protocol, workspace.config.corpus.source_language)
     scored = deploy.order([_scored(workspace, system, score) for system, score in accuracies.items()])
     deploy.write(folder, scored, protocol, workspace.stamp)
@@ -48,10 +49,10 @@ def _scored(workspace: Workspace, system: str, accuracy: float) -> Scored:
 
 
 def _is_head(winner: Path) -> bool:
-    from search.arrays import read_arrays
+    from files.arrays import read_arrays
 
-    name = read_json(winner, ("candidate_id",)).get("probe", "probe.npz")
+    name = read_object(winner, {"candidate_id": str}).get("probe", "probe.npz")
     if name is None:
         return False
-    kind = read_arrays(winner.with_name(str(name)), ("kind",), "a probe of gridsearch")["kind"]
+    kind = read_arrays(winner.with_name(str(name)), ("kind",))["kind"]
     return str(kind) != "neighbours"

@@ -13,8 +13,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from files.objects import read_object
 from finetune.settings import FinetuneSettings
-from pipeline.run import read_json, write_json
+from pipeline.run import write_json
 from pipeline.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,9 @@ def why_random(workspace: Workspace, settings: FinetuneSettings) -> str:
     """Say why a head cannot start as the winner; nothing where it can."""
     from search.refit import score_per_label
 
-    winner = read_json(workspace.winner, ("classifier", "labels", "layers", "pooling"))
+    winner = read_object(
+        workspace.winner, {"classifier": str, "labels": list, "layers": list, "pooling": str}
+    )
     if workspace.config.extract.special_tokens != "include":
         return "the search left out special tokens, which a model pools too"
     if settings.head_layers:

@@ -39,6 +39,12 @@ KNOBS = Table(
             ("source-dev", "target-dev"),
         ),
         PROTOCOL,
+        text(
+            "precision",
+            "of the products in training, whatever was asked for; several, joined by +, where the trainings "
+            "ran on unlike machines; empty where none went through",
+            nullable=True,
+        ),
         text("status", "whether every training went through", ("ok", "error")),
         text("message", "what went wrong first; empty for ok", nullable=True),
         number("seconds", "mean time of a training", "seconds", least=0),

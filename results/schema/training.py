@@ -11,6 +11,7 @@ from results.schema.words import (
     EPOCH,
     LANGUAGE,
     NOT_STATED,
+    PRECISION,
     PROTOCOL,
     PROTOCOLS,
     SCORED_SPLIT,
@@ -23,6 +24,7 @@ from results.schema.words import (
 _MOMENT = (
     layers("frozen_layers", "layers frozen at that moment; empty for none", nullable=True),
     PROTOCOL,
+    PRECISION,
     Column(name="chosen", dtype="bool", meaning="whether the protocol takes the weights of this moment"),
     number("seconds", "time since the start of this training", "seconds", least=0),
     number(

@@ -56,6 +56,11 @@ METRIC = text(
     "score of the dev texts that the search chose by; accuracy equals micro-F1 where a text has one label",
     METRICS,
 )
+PRECISION = text(
+    "precision",
+    "of the products in training, whatever was asked for: what auto chose depends on the CPU or GPU",
+    ("float32", "bfloat16", "float16"),
+)
 EPOCH = count("epoch", "epochs trained when the row was made; 0 = before training")
 STEP = count("step", "optimiser steps made by then")
 CANDIDATE = text(

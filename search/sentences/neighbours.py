@@ -6,7 +6,8 @@
 Exact goes through the corpus block by block, so that one larger than memory can be searched. faiss says in
 float32 which rows of a block may be the nearest; their cosines are then summed exactly
 (`search.sentences.retrieval`), so that the answer is the same however the corpus is cut, and equal ones come
-in the corpus's order. ``hnsw`` is a graph, held in memory, and may miss some.
+in the corpus's order. ``hnsw`` is a graph, held in memory, and may miss some; which ones may differ from one
+CPU to the next, the cosines of those it finds do not.
 """
 
 from __future__ import annotations
@@ -109,9 +110,15 @@ class Graph:
 
     def search(self, queries: np.ndarray, k: int) -> Found:
         """Find most of the nearest vectors of each query."""
-        cosines, rows = self._index.search(queries, min(k, int(self._index.ntotal)))
-        rows, cosines = _first(rows, cosines.astype(np.float64), rows.shape[1])
+        _, rows = self._index.search(queries, min(k, int(self._index.ntotal)))
+        cosines = np.where(rows < 0, -np.inf, self._exact(queries, rows.clip(0)))
+        rows, cosines = _first(rows, cosines, rows.shape[1])
         return rows, cosines.clip(-1, 1)
+
+    def _exact(self, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Return the cosines that `Exact` gives; the graph's own are float32, summed as the CPU likes."""
+        wanted, at = np.unique(rows, return_inverse=True)
+        return exact_cosines(queries, self._index.reconstruct_batch(wanted), at.reshape(rows.shape))
 
 
 KINDS: dict[str, Callable[[Blocks, int], Neighbours]] = {"exact": Exact, "hnsw": Graph}

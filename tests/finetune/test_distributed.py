@@ -117,6 +117,7 @@ def test_two_processes_train_as_one_does(still_job, train_job, tmp_path, options
     shared.mkdir()
     assert together([Shared((job, other), shared)], tmp_path) == ([0, 0], [(2, None)])
     first, second = (found["weights"] for found in kept(shared))
+    # to the bit on any CPU: both add the same gathered gradients to the same weights
     assert all(torch.equal(first[name], second[name]) for name in first)
     one, training, _, _ = train_job(job, alone)
     for name, tensor in one.state_dict().items():

@@ -53,7 +53,10 @@ def expected(job_in, tmp_path_factory):
 
 
 def left(job):
-    """Weights, result and logged losses of a finished training, without seconds."""
+    """Weights, result and logged losses of a finished training, without seconds.
+
+    They are compared to the bit: the same machine, batches and number of threads, whatever the CPU.
+    """
     result = json.loads(job.result.read_text(encoding="utf-8"))
     for row in result["finetune"]:
         del row["seconds"]

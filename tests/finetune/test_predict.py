@@ -35,6 +35,7 @@ def test_every_label_has_its_probability_and_the_largest_is_taken(saved):
 def test_a_model_is_named_by_path_or_text(saved, tmp_path):
     save_model(saved.model, saved.tokenizer, tmp_path / "again", max_length=6)
     for name in (tmp_path / "again", str(tmp_path / "again")):
+        # to the bit: loading aligns the weights, in whichever folder they are
         assert label_texts(load_model(name), TEXTS)[0].equals(label_texts(saved, TEXTS)[0])
 
 

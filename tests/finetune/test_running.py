@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from features.corpus import Corpus
+from features.encoder import hardware
 from finetune.model import MCBertForSequenceClassification
 from finetune.rows import layers_text, protocol_of
 from finetune.running import run_job, torch_threads
@@ -34,6 +35,7 @@ def test_two_runs_are_equal(make_job, tmp_path):
     first = make_job("mcbert_wf", freeze={1: (3,)}, out=tmp_path / "a")
     second = make_job("mcbert_wf", freeze={1: (3,)}, out=tmp_path / "b")
     torch.manual_seed(99)  # whatever the process drew before
+    # to the bit on any CPU: the same machine, code, batches and number of threads (finetune.threads) twice
     assert scores(first).equals(scores(second))
     assert result(first)["predictions"] == result(second)["predictions"]
 
@@ -67,6 +69,18 @@ def test_rows_are_dev_of_every_epoch_and_test_of_the_chosen_one(make_job, system
     assert list(test["language"]) == ["en", "de", "zh"]
     assert set(rows["layers"]) == {"" if system == "baseline" else "1+3"}
     assert rows.loc[rows["epoch"] == 0, "train_loss"].isna().all()
+
+
+@pytest.mark.parametrize("chosen", ["float32", "bfloat16"])
+def test_rows_say_what_auto_chose(make_job, monkeypatch, chosen):
+    monkeypatch.setattr(hardware, "compute_dtype", lambda wanted, *_: {"auto": chosen}[wanted])
+    assert set(scores(make_job(epochs=1))["precision"]) == {chosen}
+
+
+def test_losses_are_written_with_the_digits_that_mean_something(make_job):
+    rows = scores(make_job(epochs=1))
+    for name in ("loss", "train_loss"):
+        assert rows[name].round(6).equals(rows[name])
 
 
 def test_it_learns_what_the_words_say(make_job):

@@ -180,6 +180,7 @@ def finetune(epochs=5, seeds=(0, 1, 2)) -> tuple[pd.DataFrame, pd.DataFrame]:
                     "start": "",
                     "frozen_layers": "9+11" if system == "mcbert_wf" and epoch > 2 else "",
                     "protocol": "last",
+                    "precision": "float32",
                     "chosen": epoch == epochs,
                     "seconds": epoch * 12.5,
                     "train_loss": float("nan") if epoch == 0 else float(np.exp(-0.6 * epoch)),
@@ -235,6 +236,7 @@ def knobs() -> pd.DataFrame:
             interval = (gain, gain - 0.03, gain + 0.03) if gain else (None, None, None)
             row |= dict(zip(("versus_default", "low", "high"), interval, strict=True))
             row |= {"sd": None, "system": "mcbert", "layers": "6+8+11", "pooling": "max", "seconds": 1.5}
+            row["precision"] = "float32" if status == "ok" else ""
             row |= {"ranked_by": "target-dev", "protocol": "target-dev"}
             rows.append(row | {"message": "" if status == "ok" else "RuntimeError: out of memory"})
     return stamped(rows).astype({"rank": "Int64", "n_seeds": "Int64"})

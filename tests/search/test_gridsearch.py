@@ -175,6 +175,7 @@ def test_killed_at_any_task_and_any_byte_it_ends_the_same(search, serial, tmp_pa
         pd.testing.assert_frame_equal(timeless(out), expected)
 
 
+# scores are shares of texts, and a task computes alone: its place in the order reaches no sum of floats
 def test_tasks_in_any_order_and_twice_give_the_same_table(search, serial, tmp_path):
     def shuffled(function, tasks):
         twice = [*tasks] * 2

@@ -120,6 +120,7 @@ def test_special_tokens_can_be_left_out_of_max_and_mean(encoder_folder):
 
 def test_the_encoder_is_frozen_and_deterministic(encoder_folder):
     encoder = PooledEncoder(encoder_folder, layers=(4,), poolings=("mean",))
+    # the same code over the same numbers, with the same threads
     assert torch.equal(encoder(tokens_of(encoder)), encoder(tokens_of(encoder)))
 
 

@@ -1,8 +1,11 @@
+import os
+import platform
 import subprocess
 import sys
 
 import pytest
 import torch
+from torch import nn
 
 from features.encoder import hardware
 
@@ -11,6 +14,10 @@ from features.encoder import hardware
 def capabilities(monkeypatch):
     flags = {}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: flags)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    for name in hardware.LIMITS:
+        monkeypatch.delenv(name, raising=False)
     hardware.has_bfloat16.cache_clear()
     yield flags
     hardware.has_bfloat16.cache_clear()
@@ -26,6 +33,83 @@ def test_auto_takes_bfloat16_where_the_processor_multiplies_it_and_layers_are_wi
 def test_auto_takes_float32_elsewhere(capabilities):
     capabilities["avx512_bf16"] = False
     assert hardware.compute_dtype("auto", 768, "cpu") == "float32"
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "expected"),
+    [
+        ("ONEDNN_MAX_CPU_ISA", "AVX2", "float32"),
+        ("ONEDNN_MAX_CPU_ISA", "avx512_core", "float32"),  # bfloat16 is emulated there
+        ("DNNL_MAX_CPU_ISA", "SSE41", "float32"),
+        ("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16", "bfloat16"),
+        ("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_AMX", "bfloat16"),
+        ("ONEDNN_MAX_CPU_ISA", "ALL", "bfloat16"),
+    ],
+)
+def test_auto_follows_the_instructions_that_onednn_may_use(capabilities, monkeypatch, name, limit, expected):
+    capabilities["avx512_bf16"] = True
+    monkeypatch.setenv(name, limit)
+    assert hardware.compute_dtype("auto", 768, "cpu") == expected
+
+
+@pytest.mark.parametrize("capability", ["AVX2", "DEFAULT"])
+def test_auto_follows_the_instructions_that_torch_may_use(capabilities, monkeypatch, capability):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    capabilities["avx512_bf16"] = True
+    assert hardware.compute_dtype("auto", 768, "cpu") == "float32"
+    hardware.has_bfloat16.cache_clear()
+    capabilities["bf16"] = True  # Arm's, where the limits of x86 say nothing
+    assert hardware.compute_dtype("auto", 768, "cpu") == "bfloat16"
+
+
+def test_auto_takes_float32_where_torch_has_no_onednn(capabilities, monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    capabilities["amx_bf16"] = True
+    assert hardware.compute_dtype("auto", 768, "cpu") == "float32"
+
+
+@pytest.mark.parametrize("limit", ["AVX2", "SSE41"])
+def test_a_process_under_a_limit_takes_float32(limit):
+    """Whatever this machine has: the variables are those that a real process reads."""
+    code = "from features.encoder import hardware; print(hardware.compute_dtype('auto', 768, 'cpu'))"
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": limit, "ATEN_CPU_CAPABILITY": "avx2"}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
+    )
+    if platform.machine() in ("x86_64", "AMD64"):
+        assert run.stdout.strip() == "float32"
+
+
+def unaligned(tensor, by):
+    """Return a copy that begins `by` numbers after an address of the allocator's."""
+    return torch.cat([torch.zeros(by), tensor.flatten()])[by:].view(tensor.shape)
+
+
+def test_weights_are_moved_to_where_torch_would_have_put_them():
+    layer = nn.Linear(7, 5)
+    layer.register_buffer("mean", unaligned(torch.ones(5), 1))
+    kept, bias = layer.weight.detach().clone(), layer.bias.data_ptr()
+    layer.weight.data = unaligned(kept, 3)
+    assert layer.weight.data_ptr() % hardware.ALIGNMENT
+    hardware.align(layer)
+    assert not any(t.data_ptr() % hardware.ALIGNMENT for t in (layer.weight, layer.mean))
+    assert torch.equal(layer.weight, kept)  # moved, not computed
+    assert layer.bias.data_ptr() == bias  # what lies well stays
+
+
+def test_a_batch_of_few_tokens_is_computed_by_one_thread():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        with hardware.steady_threads(hardware.FEW_TOKENS - 1):
+            assert torch.get_num_threads() == 1
+        with hardware.steady_threads(hardware.FEW_TOKENS):
+            assert torch.get_num_threads() == 3
+        with pytest.raises(KeyError), hardware.steady_threads(1):
+            raise KeyError
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_what_is_asked_for_is_what_one_gets(capabilities):

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from features.corpus import Corpus
+from features.encoder import hardware
 from features.encoder.pooled import PooledEncoder
 from features.encoder.tokens import tokenise
 from features.extraction import Means, extract
@@ -37,7 +38,7 @@ def run(corpus, folder, cache, settings=SMALL, *, max_length=64, **means):
 
 
 def contents(target):
-    """Every dataset's bytes."""
+    """Every dataset's bytes, compared to the bit: one machine, the same batches, few tokens in each."""
     out = {}
     for path in sorted(target.glob("*.h5")):
         with h5py.File(path) as file:
@@ -121,6 +122,26 @@ def test_every_setting_is_part_of_the_identity(corpus, encoder_folder, tmp_path,
     assert first != second
     with pytest.raises(StoreError, match=next(iter(change))):
         FeatureStore.open(first).require(FeatureStore.open(second).fingerprint)
+
+
+def test_a_cache_of_a_machine_with_bfloat16_is_not_mixed_with_float32(
+    corpus, encoder_folder, tmp_path, monkeypatch
+):
+    """What `auto` chose is a field of the identity, so that elsewhere another cache is made, by name."""
+    monkeypatch.setattr(hardware, "NARROWEST_BFLOAT16", 16)
+    monkeypatch.setattr(hardware, "has_bfloat16", lambda _: True)
+    with pytest.raises(Stop):
+        run(corpus, encoder_folder, tmp_path, check=stopping_after(4))
+    (begun,) = (folder for folder in tmp_path.iterdir() if folder.is_dir())
+    monkeypatch.setattr(hardware, "has_bfloat16", lambda _: False)
+    elsewhere = run(corpus, encoder_folder, tmp_path)
+    monkeypatch.setattr(hardware, "has_bfloat16", lambda _: True)
+    target = run(corpus, encoder_folder, tmp_path)
+    assert target == begun != elsewhere
+    stores = [FeatureStore.open(folder) for folder in (target, elsewhere)]
+    assert [store.fingerprint["dtype"] for store in stores] == ["bfloat16", "float32"]
+    with pytest.raises(StoreError, match="dtype: 'bfloat16' -> 'float32'"):
+        stores[0].require(stores[1].fingerprint)
 
 
 def test_max_length_is_part_of_the_identity(corpus, encoder_folder, tmp_path):

@@ -1,10 +1,15 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from transformers import BertConfig, BertModel
 
 from features.encoder.pooled import PooledEncoder
 from features.encoder.tokens import tokenise
 from features.extraction.unit import UnencodableTextError, UnitEncoder, first_bad_layers
+from tests.conftest import make_tokenizer
 
 SETTINGS = {
     "layers": [0, 2, 4],
@@ -36,6 +41,60 @@ def test_a_unit_is_the_texts_in_their_order(encoder_folder, special_tokens):
 def test_states_are_of_the_storage_dtype(encoder_folder):
     encoder = UnitEncoder(encoder_folder, SETTINGS | {"storage_dtype": "float16"})
     assert encoder.encode(encoder.prepare(TEXTS), lambda: None).dtype == torch.float16
+
+
+@pytest.fixture(scope="module")
+def wide_folder(tmp_path_factory):
+    """An encoder as wide as it takes for a library to split its products."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("wide")
+    BertModel(
+        BertConfig(vocab_size=32, hidden_size=64, num_hidden_layers=4, num_attention_heads=1)
+    ).save_pretrained(folder)
+    make_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def states_of(folder, texts, tokens_per_batch):
+    encoder = UnitEncoder(folder, SETTINGS | {"tokens_per_batch": tokens_per_batch})
+    return encoder.encode(encoder.prepare(texts), lambda: None)
+
+
+def with_threads(threads, function, *args):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return function(*args)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_threads_change_no_bit_of_batches_of_few_tokens(wide_folder):
+    """Equal to the bit on any CPU, since one thread computes such batches however many there are."""
+    texts = [(" ".join(["money"] * n), "") for n in range(1, 10)]  # batches of 5 to 11 tokens
+    alone = with_threads(1, states_of, wide_folder, texts, 11)
+    for threads in (2, 3, 4):
+        assert torch.equal(with_threads(threads, states_of, wide_folder, texts, 11), alone)
+
+
+def test_threads_change_no_digit_that_is_stored_of_any_batch(wide_folder):
+    """Close, not equal: how a CPU's library splits a product among threads is its own affair."""
+    texts = [(" ".join(["money", "late"] * n), "") for n in range(1, 30)]
+    alone = with_threads(1, states_of, wide_folder, texts, 600)
+    for threads in (2, 3):
+        found = with_threads(threads, states_of, wide_folder, texts, 600)
+        torch.testing.assert_close(found, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_states_do_not_depend_on_where_the_file_has_the_weights(wide_folder, tmp_path):
+    """Equal to the bit on any CPU: the same numbers at addresses of the same kind, by the same code."""
+    expected = states_of(wide_folder, TEXTS, 12)
+    weights = load_file(wide_folder / "model.safetensors")
+    for length in range(0, 64, 8):  # of the header, which moves what comes after it
+        folder = shutil.copytree(wide_folder, tmp_path / str(length))
+        metadata = {"format": "pt", "filler": "x" * length}
+        save_file(weights, folder / "model.safetensors", metadata=metadata)
+        assert torch.equal(states_of(folder, TEXTS, 12), expected)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])

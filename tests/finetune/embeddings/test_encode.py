@@ -70,6 +70,7 @@ def test_a_folder_is_named_by_path_or_text(tmp_path, plain):
     export(tmp_path, str(plain))
     of_path, of_text = (open_sentence_encoder(name) for name in (tmp_path / "ours", str(tmp_path / "ours")))
     assert of_path.name == of_text.name
+    # to the bit: the same weights, aligned when they are loaded, and the same batches
     np.testing.assert_array_equal(of_path.encode(TEXTS[:3]), of_text.encode(TEXTS[:3]))
     assert encoder_identity(str(plain)) == encoder_identity(plain)
 
@@ -170,7 +171,7 @@ def test_a_model_of_the_hub_is_fetched_with_all_its_modules(theirs, tmp_path, mo
     (theirs / "pytorch_model.bin").write_text("a pickle")
     opened = open_sentence_encoder("some/model", settings=EncodeSettings(revision="main"))
     assert (asked, opened.name) == ({"name": "some/model", "revision": "main"}, "some/model")
-    np.testing.assert_array_equal(opened.encode(TEXTS), expected)
+    np.testing.assert_array_equal(opened.encode(TEXTS), expected)  # of copied files, loaded alike
     assert not (tmp_path / "hub/pytorch_model.bin").exists()
 
 
@@ -184,7 +185,7 @@ def test_streaming_gives_the_same_in_windows(plain, window):
     opened = open_sentence_encoder(str(plain), layers=(1, 3), pooling="mean")
     blocks = list(opened.stream(iter(TEXTS), window=window))
     assert [len(block) for block in blocks[:-1]] == [window] * (len(blocks) - 1)
-    np.testing.assert_allclose(np.concatenate(blocks), opened.encode(TEXTS), atol=1e-6)
+    np.testing.assert_allclose(np.concatenate(blocks), opened.encode(TEXTS), atol=1e-5)
 
 
 def test_streaming_reads_no_further_than_its_window(plain):
@@ -204,7 +205,7 @@ def test_the_order_of_texts_and_the_budget_change_nothing(plain):
     ]
     expected = encoders[0].encode(TEXTS)
     for opened in encoders:
-        np.testing.assert_allclose(opened.encode(TEXTS[::-1])[::-1], expected, atol=1e-6)
+        np.testing.assert_allclose(opened.encode(TEXTS[::-1])[::-1], expected, atol=1e-5)
 
 
 def test_bfloat16_is_near(plain):
@@ -230,6 +231,7 @@ def test_texts_are_cut_where_positions_end(tmp_path):
     tokenizer.save_pretrained(folder)
     opened = open_sentence_encoder(str(folder), layers=(1,), pooling="mean")
     long = " ".join(["money"] * 300)
+    # the same tokens, so the same bits
     np.testing.assert_array_equal(opened.encode([long]), opened.encode([" ".join(["money"] * 63)]))
     with pytest.raises(ValueError, match="max_length: got 66, accepted: at most 65"):
         open_sentence_encoder(

@@ -82,7 +82,9 @@ def test_a_folder_loads_where_the_project_is_not(encoder, tmp_path, pooling, hea
     texts = ["stop w1 w2", "money back w3"]
     logits = run_elsewhere(tmp_path / "model", tmp_path / "elsewhere", texts=texts)
     with torch.no_grad():
-        assert np.array_equal(logits, model(input_ids=IDS, attention_mask=MASK).logits.numpy())
+        expected = model(input_ids=IDS, attention_mask=MASK).logits.numpy()
+    # close: transformers leaves the weights at other addresses there, which the last bits depend on
+    np.testing.assert_allclose(logits, expected, atol=1e-5, rtol=1e-5)
     max_length, answers = json.loads((tmp_path / "elsewhere/answers.json").read_text())
     assert max_length == 12
     frame, _ = label_texts(load_model(str(tmp_path / "model")), [(text, "") for text in texts])
@@ -96,7 +98,8 @@ def test_a_folder_without_a_head_loads_there_too(encoder, tmp_path):
     save_model(model, load_tokenizer(encoder), tmp_path / "model", max_length=12)
     states = run_elsewhere(tmp_path / "model", tmp_path / "elsewhere", kind="AutoModel")
     with torch.no_grad():
-        assert np.array_equal(states, model(input_ids=IDS, attention_mask=MASK).pooler_output.numpy())
+        expected = model(input_ids=IDS, attention_mask=MASK).pooler_output.numpy()
+    np.testing.assert_allclose(states, expected, atol=1e-5, rtol=1e-5)  # close, as above
 
 
 def test_here_no_code_of_a_folder_runs(encoder, tmp_path):

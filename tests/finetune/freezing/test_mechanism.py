@@ -127,7 +127,7 @@ def test_a_frozen_layer_keeps_its_dropout(encoder):
     assert not torch.equal(first, second)
     model.eval()
     first, second = (model(input_ids=ids).logits for _ in range(2))
-    assert torch.equal(first, second)
+    assert torch.equal(first, second)  # the same code over the same numbers
 
 
 def test_layers_are_disjoint_and_cover_the_encoder(encoder):

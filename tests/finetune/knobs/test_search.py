@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from features.encoder import hardware
 from finetune.finetune import Inputs, JobError
 from finetune.knobs.search import key_of, search_knobs
 from finetune.knobs.settings import KnobsSettings
@@ -106,9 +107,21 @@ def test_the_figures_are_those_of_the_trainings(run, make_job):
     rows = table[table["trial"] == 0].set_index("language")
     assert rows.loc["en", "accuracy"] == found["accuracy"]["en"]
     assert rows.loc["zh", "accuracy"] == found["accuracy"]["zh"]
+    assert set(table["precision"]) == {found["precision"]} == {"float32"}
     assert len(found["right"]) == 3 * 6
     share = np.mean([int(one) for one in found["right"]])
     assert share == pytest.approx(np.mean(list(found["accuracy"].values())))
+
+
+def test_a_training_in_another_precision_is_another_training(make_job, monkeypatch):
+    """So that a search that goes on where `auto` chooses otherwise mixes no two."""
+    job = make_job()
+    with monkeypatch.context() as patched:
+        patched.setattr(hardware, "NARROWEST_BFLOAT16", 1)
+        patched.setattr(hardware, "has_bfloat16", lambda _: True)
+        wide = key_of(job)
+    monkeypatch.setattr(hardware, "has_bfloat16", lambda _: False)
+    assert key_of(job) != wide
 
 
 def without_seconds(table):

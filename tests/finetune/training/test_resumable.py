@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from features.encoder import hardware
 from finetune.training.resumable import ResumableTrainer, TrainingError
 from finetune.training.trainer import within_memory
 
@@ -102,6 +103,18 @@ def test_a_finished_training_is_not_trained_again(make_job, train_job, tmp_path,
     first = train_job(make_job(), tmp_path)[1]
     stopping(monkeypatch, 1)
     assert train_job(make_job(), tmp_path)[1].history == first.history
+
+
+def test_a_checkpoint_of_a_machine_with_bfloat16_is_refused_by_name(
+    make_job, train_job, tmp_path, monkeypatch
+):
+    """The settings say auto on both machines; what it chose differs."""
+    with monkeypatch.context() as patched:
+        patched.setattr(hardware, "compute_dtype", lambda *_: "bfloat16")
+        training = train_job(make_job(), tmp_path)[1]
+    assert training.precision == "bfloat16"
+    with pytest.raises(ValueError, match="precision: got 'float32', accepted: 'bfloat16'"):
+        train_job(make_job(), tmp_path)
 
 
 def test_other_settings_are_refused(make_job, train_job, tmp_path):

@@ -43,6 +43,7 @@ def test_any_task_is_trained_as_texts_are(start):
     expected = train(model, tokenizer, texts=texts, **common)
     other, tokenizer, texts = make()
     training = fit(other, classification(tokenizer, *texts), **common)
+    # to the bit on any CPU: the same steps by the same code, one after the other in one process
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
     np.testing.assert_array_equal(training.dev_predicted, expected.dev_predicted)
     assert [e.scores for e in training.history] == [e.scores for e in expected.history]

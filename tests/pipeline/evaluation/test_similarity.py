@@ -119,6 +119,7 @@ def trained(path):
         "transfer": "zero-shot", "objective": "ranking", "epoch": 1, "step": 4, "language": "en",
         "split": "dev", "accuracy": 0.5, "loss": 0.7, "n_pairs": 9, "layers": "2+3", "pooling": "mean",
         "seconds": 1.0, "protocol": "target-dev", "chosen": True, "frozen_layers": "", "train_loss": 0.6,
+        "precision": "float32",
     }  # fmt: skip
     path.parent.mkdir(parents=True)
     write(EMBEDDINGS, pd.DataFrame([row | {"seed": seed} for seed in (3, 1)]), path)
