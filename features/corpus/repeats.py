@@ -183,7 +183,7 @@ def tell_conflicts(table: pd.DataFrame, own: np.ndarray, conflicts: Conflicts, n
     rows, numbers = conflicting(table, own)
     if not len(rows):
         return False
-    named = []
+    named: list[str] = []
     for number in dict.fromkeys(numbers.tolist()):
         if len(named) == MOST_NAMED:
             break

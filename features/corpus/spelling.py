@@ -100,8 +100,8 @@ def _toml(mapping: Mapping[str, str]) -> str:
 def merged_labels(table: pd.DataFrame, name: str, *, merge: bool) -> pd.DataFrame:
     """Take labels that look alike for one, in the commonest spelling, or warn of them.
 
-    Labels look alike that are the same but for Unicode form, case and blanks. The spelling is put into NFC, its
-    blanks made single.
+    Labels look alike that are the same but for Unicode form, case and blanks. The spelling is put into NFC,
+    its blanks are made single.
     """
     counts = table["label"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
     groups = twins([str(label) for label in counts.index])

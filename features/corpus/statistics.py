@@ -206,6 +206,9 @@ def _log_marks(counted: pd.DataFrame) -> None:
             "corpus: the tokenizer drops combining marks (accents, vowel signs) of %s: words that differ in "
             "them alone become one; an encoder.path whose tokenizer keeps them (a cased one) may do better",
             ", ".join(
-                f"{n} {language} texts ({100 * shares[language]:.0f}%)" for language, n in concerned.items()
+                f"{n} {language} texts ({100 * share:.0f}%)"
+                for language, n, share in zip(
+                    concerned.index, concerned, shares[concerned.index], strict=True
+                )
             ),
         )
