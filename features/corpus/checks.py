@@ -212,12 +212,3 @@ def require_source(table: pd.DataFrame, source_language: str, name: str) -> None
             f"{name}: column language: the source language {source_language!r} has no dev rows; "
             f"languages present: {listed(sorted(set(table['language'])))}"
         )
-
-
-def count_leaks(table: pd.DataFrame) -> dict[str, int]:
-    """Count, per held-out split, the rows whose text (and pair) is a train row's too."""
-    keys = list(zip(_values(table["text"]), _values(table["text_pair"]), strict=True))
-    train = {keys[k] for k in np.flatnonzero(table["split"] == "train")}
-    held_out = ((s, np.flatnonzero(table["split"] == s)) for s in SPLITS[1:])
-    leaked = {split: sum(keys[k] in train for k in rows) for split, rows in held_out}
-    return {split: n for split, n in leaked.items() if n}

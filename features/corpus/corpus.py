@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from features.corpus.checks import count_leaks, require_source, require_train, usable_rows
-from features.corpus.formats.bad_rows import BadRows, CorpusError, listed
+from features.corpus.checks import require_source, require_train, usable_rows
+from features.corpus.formats.bad_rows import BadRows, CorpusError, listed, printable
 from features.corpus.formats.readers import TableForm, read_table
 from features.corpus.formats.releases import RELEASES, read_release, release_files
+from features.corpus.repeats import Repeats
 from features.corpus.settings import COLUMNS, CorpusSettings
+from features.corpus.spelling import spelt
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,7 @@ class Corpus:
         *,
         bad: BadRows | None = None,
         many_labels: bool = True,
+        repeats: Repeats | None = None,
     ) -> Corpus:
         """Check a DataFrame.
 
@@ -68,6 +71,8 @@ class Corpus:
             What becomes of rows that cannot be used; by default they are refused.
         many_labels : bool
             Whether to accept labels by the thousand or by the text.
+        repeats : Repeats, optional
+            What becomes of texts that occur again; by default they stay.
 
         Raises
         ------
@@ -77,6 +82,10 @@ class Corpus:
         if "text_pair" not in table.columns:
             table = table.assign(text_pair="")
         table = usable_rows(table, name, bad)
+        settled = table if repeats is None else repeats.settled(table, name, source_language)
+        if settled is not table:
+            table = usable_rows(settled, name, bad)  # a label may have lost its train rows
+            name = f"{name}, without the texts left out"
         require_train(table, name, many_labels=many_labels)
         require_source(table, source_language, name)
         return cls(table[list(COLUMNS)].astype("str").reset_index(drop=True), source_language)
@@ -135,35 +144,53 @@ def read_corpus(settings: CorpusSettings, bad: BadRows | None = None) -> pd.Data
     table = FORMATS[settings.format](settings, bad)
     if settings.format == "table" or "split" in settings.columns:
         table = table.replace({"split": {theirs: ours for ours, theirs in settings.splits.items()}})
+    if settings.format not in RELEASES:
+        table = spelt(table, settings, settings.path, bad)
     absent = sorted(set(settings.languages) - set(table["language"]))
     if absent:
         present = listed(sorted(set(table["language"])), 20)
         raise CorpusError(
             f"{settings.path}: column language: no rows for {', '.join(absent)}; present: {present}"
         )
-    if settings.languages:
-        table = table[table["language"].isin(settings.languages)].reset_index(drop=True)
-    return table
+    return _of_languages(table, settings) if settings.languages else table
+
+
+def _of_languages(table: pd.DataFrame, settings: CorpusSettings) -> pd.DataFrame:
+    """Keep the languages asked for; a warning where train rows are in others."""
+    keep = table["language"].isin(settings.languages)
+    if keep.all():
+        return table
+    left = table[~keep]
+    n_train = int((left["split"] == "train").sum())
+    log.log(
+        logging.WARNING if n_train else logging.INFO,
+        "corpus: %d of %d rows, %d of them train rows, are left out: corpus.languages does not name their "
+        "languages: %s",
+        len(left),
+        len(table),
+        n_train,
+        printable(listed(sorted(set(left["language"])), 20)),
+    )
+    return table[keep].reset_index(drop=True)
 
 
 def checked_corpus(table: pd.DataFrame, settings: CorpusSettings, name: str, bad: BadRows) -> Corpus:
-    """Check a table that was read or prepared, log what was left out and which texts are in two splits.
+    """Check a table that was read or prepared, log what was left out and settle texts that occur again.
 
     Raises
     ------
     CorpusError
         Naming file, row and column.
     """
-    corpus = Corpus.of(table, settings.source_language, name, bad=bad, many_labels=settings.many_labels)
+    corpus = Corpus.of(
+        table,
+        settings.source_language,
+        name,
+        bad=bad,
+        many_labels=settings.many_labels,
+        repeats=Repeats(settings.leaks, settings.on_conflict),
+    )
     bad.log_counts()
-    for split, n in count_leaks(corpus.table).items():
-        log.warning(
-            "corpus: %d of %d %s texts are train texts too: %s scores count them as if they were new",
-            n,
-            len(corpus.rows(split)),
-            split,
-            split,
-        )
     return corpus
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Literal
 
 FORMATS = ("table", "huggingface", "xnli", "xnli-mt", "multinli", "snli", "allnli", "nli")
 TRANSFERS = ("zero-shot", "translate-train", "translate-test")
 SEVERAL_LANGUAGES = ("xnli", "xnli-mt")  # formats whose languages must be named
+Leaks = Literal["drop", "keep", "error"]
+Conflicts = Literal["error", "majority", "keep"]
 COLUMNS = ("id", "text", "text_pair", "label", "language", "split")
 """Columns of a corpus, in order."""
 
@@ -67,14 +70,42 @@ class CorpusSettings:
     many_labels: bool = False
     """Accept more than 1,000 labels, or more than half as many as train rows."""
 
+    leaks: Leaks = "drop"
+    """Dev and test texts that occur in train up to Unicode form, case, blanks and punctuation at the end, and
+    translations of such texts: ``drop`` leaves them out, ``keep`` scores them (as figures to compare with
+    published ones need), ``error`` stops; named in each case. `prepare` splits so that there are none."""
+
+    conflicts: Literal["auto", "error", "majority", "keep"] = "auto"
+    """Texts that occur with different labels: ``error`` stops, ``majority`` gives all rows of a text the
+    label that most have and leaves out texts without a majority, ``keep`` takes them as they are; named in
+    each case. ``auto``: error for a table, also for `prepare.raw`; keep for what is published as it is,
+    releases and datasets of the hub."""
+
+    merge_labels: bool = False
+    """Take labels that differ in Unicode form, case or blanks alone for one, the most frequent spelling;
+    otherwise they are named. Also for `prepare.raw`."""
+
+    language_codes: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Code in the column language -> code to take it for, best BCP 47's: ``{ "zh_Hans" = "zh" }``. Codes that
+    mean the same are named. Also for `prepare.raw`."""
+
     def __post_init__(self) -> None:
         """Refuse values that cannot work, naming the key."""
         _one_of(self, "format", FORMATS)
+        _one_of(self, "leaks", ("drop", "keep", "error"))
+        _one_of(self, "conflicts", ("auto", "error", "majority", "keep"))
         _one_of(self, "quoting", ("auto", "csv", "none"))
         _one_of(self, "on_bad", ("error", "skip"))
         self._check_meaning()
         self._check_names()
         self._check_languages()
+
+    @property
+    def on_conflict(self) -> Conflicts:
+        """What becomes of texts with different labels: `conflicts`, ``auto`` decided."""
+        if self.conflicts != "auto":
+            return self.conflicts
+        return "error" if self.format == "table" else "keep"
 
     def _check_meaning(self) -> None:
         """Refuse a setting that would do nothing."""
@@ -104,6 +135,11 @@ class CorpusSettings:
             ) from error
 
     def _check_languages(self) -> None:
+        for code, to in self.language_codes.items():
+            if not _CODE.fullmatch(to):
+                raise ValueError(
+                    f"corpus.language_codes: got {to!r} for {code!r}, accepted: a BCP 47 code, as de or zh-TW"
+                )
         if self.languages and self.source_language not in self.languages:
             raise ValueError(
                 f"corpus.languages: the source language {self.source_language!r} is not among them"
@@ -112,9 +148,10 @@ class CorpusSettings:
             raise ValueError("corpus.languages: name the XNLI languages to keep, for example ['en', 'de']")
 
 
+_CODE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _MEANT_FOR = (
     (("encoding", "delimiter", "quoting"), ("table",)),
-    (("columns", "splits"), ("table", "huggingface")),
+    (("columns", "splits", "merge_labels", "language_codes"), ("table", "huggingface")),
     (("config", "configs", "revision"), ("huggingface",)),
 )
 """Settings, and the formats for which they mean something."""
@@ -142,8 +179,8 @@ class PrepareSettings:
     language: str = "en"
     """Language of the raw texts, the source language."""
 
-    top_labels: int = 4
-    """Keep this many labels, the most frequent ones (ties by name); 0 keeps all."""
+    top_labels: int = 0
+    """Keep this many labels, the most frequent ones (ties by name); 0 keeps all. What is left out is said."""
 
     dev_fraction: float = 0.135
     """Share of each label's texts for dev."""

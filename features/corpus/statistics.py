@@ -31,7 +31,8 @@ Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
 NEVER_CUT = 1_000_000_000  # tokens
 BLOCK = 4096  # texts whose tokens are held at once
 UNKNOWN_ALARM = 0.05  # share of unknown tokens above which a language is named in the log
-MARKS_ALARM = 0.01  # the same for the share of marks lost, where so many of the texts lose one
+MARKS_ALARM = 0.01  # share of texts that lose a combining mark above which a language is named
+MARKS_TEXTS = 10  # and so many of its texts at least
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +92,7 @@ def corpus_statistics(
         **columns, distinct=index, cut=counts.tokens[index] > max_length
     )
     _log_per_language(counted)
+    _log_marks(counted)
     seconds = time.monotonic() - began
     log.info("corpus: %d distinct of %d texts counted in %.1f s", len(numbers), len(table), seconds)
     grouped = counted.groupby(["language", "split", "label"], sort=True)
@@ -191,24 +193,21 @@ def _log_per_language(counted: pd.DataFrame) -> None:
             100 * share,
             100 * rows["cut"].mean(),
         )
-        _log_marks(str(language), rows)
 
 
-def _log_marks(language: str, rows: pd.DataFrame) -> None:
-    """Say that marks are lost; as a warning only where it concerns more than the odd borrowed word."""
-    marks, lost = int(rows["marks"].sum()), int(rows["marks_lost"].sum())
-    if not lost:
-        return
-    texts = int((rows["marks_lost"] > 0).sum())
-    serious = lost > MARKS_ALARM * marks and texts > MARKS_ALARM * len(rows)
-    log.log(
-        logging.WARNING if serious else logging.INFO,
-        "corpus: %s: the tokenizer drops %.1f%% of the combining marks (%d of %d, in %d of %d texts): "
-        "words that differ in accents or vowel signs become one; an encoder that keeps them may do better",
-        language,
-        100 * lost / marks,
-        lost,
-        marks,
-        texts,
-        len(rows),
-    )
+def _log_marks(counted: pd.DataFrame) -> None:
+    """Warn once, of the languages of which more than the odd borrowed word loses its marks."""
+    by_language = counted["marks_lost"].gt(0).groupby(counted["language"], sort=True)
+    texts, shares = by_language.sum(), by_language.mean()
+    concerned = texts[(texts >= MARKS_TEXTS) & (shares > MARKS_ALARM)]
+    if len(concerned):
+        log.warning(
+            "corpus: the tokenizer drops combining marks (accents, vowel signs) of %s: words that differ in "
+            "them alone become one; an encoder.path whose tokenizer keeps them (a cased one) may do better",
+            ", ".join(
+                f"{n} {language} texts ({100 * share:.0f}%)"
+                for language, n, share in zip(
+                    concerned.index, concerned, shares[concerned.index], strict=True
+                )
+            ),
+        )

@@ -89,7 +89,7 @@ def corpus_of(
         raise ValueError("corpus.path: got nothing, accepted: a table of labelled texts (or set prepare.raw)")
     bad = BadRows(config.corpus.on_bad, config.corpus.columns)
     if config.prepare.raw:
-        table = prepare(config.prepare, table_form(config.corpus), bad, machine=machine)
+        table = prepare(config.prepare, table_form(config.corpus), bad, machine=machine, corpus=config.corpus)
     else:
         table = read_corpus(config.corpus, bad)
     corpus = transferred(checked_corpus(table, config.corpus, name, bad), config.prepare, machine)

@@ -121,7 +121,10 @@ def test_a_changed_file_of_a_release_is_noticed(project, capsys):
     row = {"gold_label": "neutral", "sentence1": "a", "sentence2": "b", "pairID": "1"}
     for split in ("train", "dev", "test"):
         other = {**row, "gold_label": "entailment"}
-        lines = [json.dumps({**r, "pairID": f"{k}"}) for k, r in enumerate([row, other] * 2)]
+        lines = [
+            json.dumps({**r, "sentence1": f"{split} {k}", "pairID": f"{k}"})
+            for k, r in enumerate([row, other] * 2)
+        ]
         (project / f"snli_1.0_{split}.jsonl").write_text("\n".join(lines))
     form = ["corpus.format=snli", f"corpus.path={project}"]
     assert prepare(*form) == 0

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from features.corpus.formats.bad_rows import BadRow, BadRows, CorpusError, Place, shown
+from features.corpus.formats.bad_rows import ONE_LABEL, BadRow, BadRows, CorpusError, Place, shown
 from features.corpus.formats.lines import RATIO, UNPACKED, reading
 from features.corpus.formats.rows import NUMBERED, RowBuffer, Wanted
 from files import opened
@@ -128,6 +128,8 @@ def _require_texts(kind: Any, name: str, wanted: Wanted, file: str) -> None:
     if is_text or types.is_null(kind) or (name in NUMBERED and types.is_integer(kind)):
         return
     accepted = "text or whole numbers" if name in NUMBERED else "text"
+    if name == "label" and types.is_nested(kind):
+        accepted = f"text or whole numbers: {ONE_LABEL}"
     raise CorpusError(f"{file}: column {wanted.theirs(name)}: its type is {kind}, accepted: {accepted}")
 
 

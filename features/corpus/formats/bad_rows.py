@@ -21,6 +21,9 @@ MOST_CASES = 5
 OnBad = Literal["error", "skip"]
 
 
+ONE_LABEL = "several labels of one text (multi-label classification) are not offered; accepted: one label"
+
+
 class CorpusError(ValueError):
     """Input that cannot be used; the message names file, row or line, column, what was given."""
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import csv
 import logging
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from features.corpus.formats.lines import Lines
@@ -14,16 +16,27 @@ from features.corpus.formats.lines import Lines
 log = logging.getLogger(__name__)
 
 DELIMITERS = ",;\t|"
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+
+
+def is_separator_line(cells: Sequence[str], delimiter: str) -> bool:
+    """Tell whether a first line, split into cells, is Excel's ``sep=;`` and no header."""
+    return bool(_SEPARATOR_LINE.fullmatch(delimiter.join(cells)))
 
 
 def header_delimiter(path: Path, encoding: str) -> str:
-    """Return the comma, unless the header is one field for it and several for one of the others.
+    """Return what a first line ``sep=`` names, as Excel writes and reads it, or what the header shows.
+
+    That is the comma, unless the header is one field for it and several for one of the others.
 
     Raises
     ------
     CorpusError
         The file cannot be read.
     """
+    named = _SEPARATOR_LINE.fullmatch(next(iter(Lines(path, encoding)), "").rstrip("\r\n"))
+    if named:
+        return named[1]
     counts = {delimiter: _fields(path, encoding, delimiter) for delimiter in DELIMITERS}
     if counts[","] > 1 or max(counts.values()) < 2:
         return ","

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from features.corpus.formats.bad_rows import BadRow, BadRows, CorpusError, Place, shown
+from features.corpus.formats.bad_rows import ONE_LABEL, BadRow, BadRows, CorpusError, Place, shown
 from features.corpus.formats.lines import Lines, is_encodable
 from features.corpus.formats.rows import NUMBERED, PLACE, Record, RowBuffer, Wanted
 
@@ -124,6 +124,8 @@ def _cell(record: dict[str, Any], name: str, wanted: Wanted) -> str:
         return ""
     if value is _ABSENT:
         raise _RefusedError("the key is missing", wanted.theirs(name))
+    if name == "label" and isinstance(value, list):
+        raise _RefusedError(f"got a list of {len(value)}: {ONE_LABEL}", wanted.theirs(name))
     given = type(value).__name__ if isinstance(value, list | dict) else shown(value)
     raise _RefusedError(f"got {given}, accepted: text", wanted.theirs(name))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import gzip
 import io
@@ -35,7 +36,8 @@ class Lines:
     path : Path
         The file; ``.gz`` is unpacked on the way.
     encoding : str
-        Any of Python's text encodings. A byte-order mark is taken off.
+        Any of Python's text encodings. A byte-order mark is taken off; one of UTF-16 is believed where the
+        encoding is UTF-8, as which such a file cannot be read.
 
     Attributes
     ----------
@@ -46,9 +48,10 @@ class Lines:
 
     def __init__(self, path: Path, encoding: str = "utf-8") -> None:
         self.path, self.encoding = path, encoding
+        self.encoding = self._marked_encoding()
         self.undecodable: set[int] = set()
         # in UTF-16 and its like one bad byte leaves no line to point at
-        self._by_line = "\n".encode(encoding) == b"\n"
+        self._by_line = "\n".encode(self.encoding) == b"\n"
         self._bytes: dict[int, str] = {}
 
     def __iter__(self) -> Iterator[str]:
@@ -70,6 +73,18 @@ class Lines:
                 raise CorpusError(f"{self.path}: {error}") from error
             except UnicodeError as error:
                 raise self._broken(error) from error
+
+    def _marked_encoding(self) -> str:
+        if codecs.lookup(self.encoding).name not in ("utf-8", "utf-8-sig"):
+            return self.encoding
+        try:
+            with self._open() as file:
+                start = file.read(4)
+        except (OSError, EOFError, zlib.error):
+            return self.encoding  # reading says what is wrong
+        if start in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE):
+            return "utf-32"
+        return "utf-16" if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else self.encoding
 
     def _marked(self, text: Iterable[str]) -> Iterator[str]:
         for number, line in enumerate(text, start=1):

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from features.corpus.formats.bad_rows import BadRow, BadRows, CorpusError, Place
-from features.corpus.formats.delimiter import DELIMITERS, header_delimiter
+from features.corpus.formats.delimiter import DELIMITERS, header_delimiter, is_separator_line
 from features.corpus.formats.jsonl import read_jsonl
 from features.corpus.formats.jsonl import records as jsonl_records
 from features.corpus.formats.lines import Lines, RowLines
@@ -208,6 +208,8 @@ def _records(reader: Any, rows: RowLines) -> Iterable[tuple[int, int, list[str]]
 
 def _header(records: Iterable[tuple[int, int, list[str]]], lines: Lines, form: TableForm) -> list[str]:
     first, last, names = next(iter(records), (0, 0, []))
+    if first == 1 and is_separator_line(names, form.delimiter):
+        first, last, names = next(iter(records), (0, 0, []))
     if not names:
         raise CorpusError(f"{lines.path}: the file is empty")
     wrong = lines.undecodable_in(first, last)

@@ -5,6 +5,8 @@ python -m pipeline prepare --config demo
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import logging
 from collections.abc import Collection
 from pathlib import Path
@@ -14,10 +16,13 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from features.corpus.checks import usable_rows
-from features.corpus.formats.bad_rows import BadRows, CorpusError, listed, shown
+from features.corpus.formats.bad_rows import BadRows, CorpusError, listed, printable, shown
 from features.corpus.formats.readers import TableForm, read_table
 from features.corpus.preparation.transfer import Machine, in_language
-from features.corpus.settings import COLUMNS, PrepareSettings
+from features.corpus.repeats import without_conflicts
+from features.corpus.sameness import same_texts
+from features.corpus.settings import COLUMNS, CorpusSettings, PrepareSettings
+from features.corpus.spelling import log_left_out, spelt
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +33,7 @@ def prepare(
     bad: BadRows | None = None,
     *,
     machine: Machine | None = None,
+    corpus: CorpusSettings | None = None,
 ) -> pd.DataFrame:
     """Run the stage.
 
@@ -39,6 +45,8 @@ def prepare(
         What becomes of raw texts that cannot be used; by default they are refused.
     machine : Machine, optional
         Translates dev and test texts into the languages for which `settings` names a model and no table.
+    corpus : CorpusSettings, optional
+        How labels and language codes are spelt, and what becomes of texts with several labels.
 
     Returns
     -------
@@ -53,7 +61,10 @@ def prepare(
         A missing column, an empty text, a duplicate id, a text of another language, a label too rare to
         split, a missing translation.
     """
-    raw = _read(settings, settings.raw, settings.language, form=form, bad=bad)
+    read = functools.partial(
+        _read, settings, form=form, bad=bad or BadRows(), corpus=corpus or CorpusSettings()
+    )
+    raw = read(settings.raw, settings.language)
     kept = keep_top_labels(raw, settings.top_labels)
     log.info(
         "prepare: %d texts, %d labels; kept %d of %d",
@@ -83,13 +94,19 @@ def prepare(
         parts.append(made.assign(id=made["id"] + f"-{language}", language=language))
     labels = set(train["label"])
     for language, file in settings.labelled.items():
-        own = _read(settings, file, language, form=form, bad=bad)
+        own = read(file, language)
         parts.append(held_out_rows(own, labels, language, settings, file=file))
     return pd.concat(parts, ignore_index=True)[list(COLUMNS)]
 
 
 def _read(
-    settings: PrepareSettings, file: str, language: str, *, form: TableForm | None, bad: BadRows | None
+    settings: PrepareSettings,
+    file: str,
+    language: str,
+    *,
+    form: TableForm | None,
+    bad: BadRows,
+    corpus: CorpusSettings,
 ) -> pd.DataFrame:
     """Return the texts that can be used, in one language, with ids and a second text that may be empty."""
     path, optional = Path(file), ("id", "text_pair", "split", "language")
@@ -97,7 +114,10 @@ def _read(
     if "id" not in table.columns:
         log.info("prepare: %s: no column id; the numbers of the rows are the ids", path)
         table = table.assign(id=table["_row"].astype(str).astype("str"))
-    raw = usable_rows(table, file, bad)
+    here = dataclasses.replace(corpus, source_language=language, languages=(), language_codes={})
+    if "language" in table.columns:
+        table = table.assign(language=table["language"].replace(corpus.language_codes))
+    raw = usable_rows(spelt(table, here, file, bad), file, bad)
     if "language" in raw.columns:
         others = (raw["language"] != language).to_numpy().nonzero()[0]
         if len(others):
@@ -107,7 +127,23 @@ def _read(
                 f"accepted: {language!r} ({_named(settings, language)}); a table of several languages is a "
                 "corpus: set corpus.path instead of prepare.raw"
             )
-    return raw if "text_pair" in raw.columns else raw.assign(text_pair="")
+    raw = raw if "text_pair" in raw.columns else raw.assign(text_pair="")
+    if "split" not in raw.columns:
+        _log_again(raw, file)
+    return without_conflicts(raw, corpus.on_conflict, file)
+
+
+def _log_again(table: pd.DataFrame, file: str) -> None:
+    _, first = _same_texts(table)
+    again = table["id"].drop(table.index[first])
+    if len(again):
+        log.info(
+            "prepare: %s: %d texts occur again (up to Unicode form, case, blanks and punctuation at the end),"
+            " the first: %s; each is in one split only",
+            printable(file),
+            len(again),
+            printable(listed([shown(row_id) for row_id in again[:5]])),
+        )
 
 
 def _named(settings: PrepareSettings, language: str) -> str:
@@ -131,12 +167,14 @@ def held_out_rows(
     CorpusError
         None of the labels is trained on; a split other than dev and test.
     """
-    known = own[own["label"].isin(list(labels))].reset_index(drop=True)
+    trained = own["label"].isin(list(labels))
+    known = own[trained].reset_index(drop=True)
     if known.empty:
         given, accepted = listed(sorted(set(own["label"])), 5), listed(sorted(labels))
         raise CorpusError(
             f"{file}: column label: got {given}; accepted: labels that are trained on, {accepted}"
         )
+    log_left_out(own, trained, f"{file}: none of these labels is trained on")
     if "split" not in known.columns:
         group, first = _same_texts(known)
         known = known.assign(split=_dev_or_test(known["label"].iloc[first], settings)[group])
@@ -148,11 +186,10 @@ def held_out_rows(
         )
     counts = known["split"].value_counts()
     log.info(
-        "prepare: %s: %d dev, %d test texts with labels of their own; %d of other labels left out",
+        "prepare: %s: %d dev, %d test texts with labels of their own",
         language,
         counts.get("dev", 0),
         counts.get("test", 0),
-        len(own) - len(known),
     )
     return known.assign(id=f"{language}-" + known["id"], language=language)
 
@@ -172,7 +209,9 @@ def keep_top_labels(table: pd.DataFrame, top: int) -> pd.DataFrame:
     """Keep the rows of the `top` most frequent labels, ties broken by name; 0 keeps all."""
     counts = table["label"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
     names = counts.index if top == 0 else counts.index[:top]
-    return table[table["label"].isin(names)].reset_index(drop=True)
+    keep = table["label"].isin(names)
+    log_left_out(table, keep, f"prepare.top_labels keeps the {top} most frequent labels, 0 all")
+    return table[keep].reset_index(drop=True)
 
 
 def split(table: pd.DataFrame, settings: PrepareSettings) -> pd.DataFrame:
@@ -185,15 +224,17 @@ def split(table: pd.DataFrame, settings: PrepareSettings) -> pd.DataFrame:
         log.info("prepare: the splits of %s are kept", settings.raw)
         return table.assign(language=settings.language)
     group, first = _same_texts(table)
-    if len(first) < len(table):
-        log.info("prepare: %d texts occur again; each is in one split only", len(table) - len(first))
     names = _stratified(table["label"].iloc[first].reset_index(drop=True), settings)
     return table.assign(split=names[group], language=settings.language)
 
 
 def _same_texts(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Return each row's group of equal texts (and second texts), and the first row of each group."""
-    group = table.groupby(["text", "text_pair"], sort=False).ngroup().to_numpy()
+    """Return each row's group of the same texts (and second texts), and the first row of each group.
+
+    Texts are the same up to Unicode form, case, blanks and punctuation at the end: one of them in train would
+    tell a classifier the other's label.
+    """
+    group = same_texts(table, ending=False)
     _, first = np.unique(group, return_index=True)  # groups are numbered by first appearance
     return group, first
 
@@ -205,7 +246,8 @@ def _stratified(labels: pd.Series, settings: PrepareSettings) -> np.ndarray:
     if len(rare):
         raise CorpusError(
             f"{settings.raw}: column label: {rare.index[0]!r} has {rare.iloc[0]} text(s); "
-            "a label needs at least 3, one each for train, dev and test"
+            "a label needs at least 3, one each for train, dev and test; prepare.top_labels leaves out "
+            "the rare ones"
         )
     rows = np.arange(len(labels))
     try:

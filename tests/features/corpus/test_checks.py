@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.corpus.checks import MEAN, count_leaks, invisible, require_source, require_train, usable_rows
+from features.corpus.checks import MEAN, invisible, require_source, require_train, usable_rows
 from features.corpus.formats.bad_rows import BadRows, CorpusError
 from features.corpus.formats.rows import placed
 from results import schema
@@ -156,10 +156,3 @@ def test_the_source_language_needs_dev_and_may_train_on_translations():
         require_source(table(), "zh", "t")
     with pytest.raises(CorpusError, match="the source language 'en' has no dev rows"):
         require_source(table(language=(4, "de")), "en", "t")
-
-
-def test_leaks_are_of_text_and_pair_together():
-    assert count_leaks(table()) == {}
-    assert count_leaks(table(text=(6, "one"))) == {"test": 1}
-    assert count_leaks(table(text=(6, "one"), text_pair=(6, "p"))) == {}
-    assert count_leaks(table(text=(1, "one"))) == {}

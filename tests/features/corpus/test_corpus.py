@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -67,18 +68,50 @@ def test_bad_rows_are_left_out_when_asked_and_ids_stay():
     assert [(r.id, r.column) for r in bad.rows] == [("c", "text")]
 
 
-def test_leaks_are_counted_in_the_log(caplog):
-    frame = table(text=(4, "one"))
+def test_leaks_are_left_out_named_kept_or_refused(caplog):
+    frame = table(text=(5, "ONE "))
     frame.loc[6, "text"] = "one"
-    checked_corpus(frame, CorpusSettings(), "t", BadRows())
+    corpus = checked_corpus(frame, CorpusSettings(), "t", BadRows())
+    assert corpus.table["id"].tolist() == ["a", "b", "c", "d", "e"]
     said = [record.getMessage() for record in caplog.records]
-    assert said == [
-        "corpus: 1 of 2 dev texts are train texts too: dev scores count them as if they were new",
-        "corpus: 1 of 1 test texts are train texts too: test scores count them as if they were new",
+    assert [line.split(" (up to")[0] for line in said] == [
+        "corpus: t: 1 of 2 dev texts occur in train",
+        "corpus: t: 1 of 1 test texts occur in train",
     ]
+    assert "de 1; of 1 label: x 1; the first: 'f'; they are left out; corpus.leaks" in said[0]
+    caplog.clear()
+    corpus = checked_corpus(frame, CorpusSettings(leaks="keep"), "t", BadRows())
+    assert len(corpus.table) == 7
+    assert "test scores count them as if they were new (corpus.leaks)" in caplog.text
+    with pytest.raises(CorpusError, match='t: column text: 1 of 2 dev texts occur in train .*"drop" leaves'):
+        checked_corpus(frame, CorpusSettings(leaks="error"), "t", BadRows())
     caplog.clear()
     checked_corpus(table(), CorpusSettings(), "t", BadRows())
     assert not caplog.records
+
+
+def test_leaks_that_are_all_of_dev_are_told_as_what_they_are():
+    with pytest.raises(CorpusError, match="t, without the texts left out: .* 'en' has no dev rows"):
+        checked_corpus(table(text=(4, "one")), CorpusSettings(), "t", BadRows())
+
+
+def test_train_rows_of_languages_that_are_not_asked_for_are_a_warning(tmp_path, caplog):
+    rows = table().assign(language=["en", "EN", "en", "en", "en", "de", "zh"])
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    settings = CorpusSettings(path=str(tmp_path / "t.csv"), languages=("en", "de"))
+    read_corpus(settings)
+    said = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert "'en' (4 rows), 'EN' (1 rows)" in said[0]
+    assert 'corpus.language_codes = { "EN" = "en" } makes them one' in said[0]
+    assert "2 of 7 rows, 1 of them train rows, are left out" in said[1]
+    caplog.clear()
+    merged = read_corpus(dataclasses.replace(settings, language_codes={"EN": "en"}))
+    assert merged["language"].value_counts().to_dict() == {"en": 5, "de": 1}
+    assert not [r for r in caplog.records if r.levelname == "WARNING"]
+    with pytest.raises(
+        CorpusError, match=r"corpus.language_codes: 'e' is in no row; present: EN, de, en, zh"
+    ):
+        read_corpus(dataclasses.replace(settings, language_codes={"e": "en"}))
 
 
 def test_rows_left_out_are_counted_in_the_log(caplog):

@@ -79,6 +79,42 @@ def test_encoding_can_be_said(tmp_path, encoding, name):
     assert cells(frame) == {"id": ["1"], "text": [text]}
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.csv.gz"])
+def test_a_byte_order_mark_tells_the_encoding(tmp_path, encoding, name):
+    d = "\t" if name == "a.tsv" else ","
+    lines = '{"id": "1", "text": "über"}\n' if name == "a.jsonl" else f"id{d}text\r\n1{d}über\r\n"
+    data = lines.encode(encoding)
+    path = written(tmp_path, name, gzip.compress(data) if name.endswith(".gz") else data)
+    assert cells(read_table(path, ("id", "text"))) == {"id": ["1"], "text": ["über"]}
+
+
+def test_a_big_endian_mark_is_read_and_an_encoding_that_is_said_is_kept(tmp_path):
+    path = written(tmp_path, "a.csv", "\ufeffid,text\n1,a\n".encode("utf-16-be"))
+    assert cells(read_table(path, ("id", "text"))) == {"id": ["1"], "text": ["a"]}
+    with pytest.raises(CorpusError, match="the names hold NUL: is it UTF-16"):
+        read_table(path, ("id", "text"), form=TableForm(encoding="cp1252"))
+
+
+@pytest.mark.parametrize("separator", [";", ",", "\t", "|", "^"])
+@pytest.mark.parametrize("line", ["sep={}\r\n", '"sep={}"\r\n', "\ufeffSEP={}\n"])
+def test_the_line_that_excel_puts_before_the_header(tmp_path, separator, line):
+    body = separator.join(["id", "text"]) + "\r\n" + separator.join(["1", '"a, b; c"']) + "\r\n"
+    path = written(tmp_path, "a.csv", line.format(separator) + body)
+    frame = read_table(path, ("id", "text"))
+    assert cells(frame) == {"id": ["1"], "text": ["a, b; c"]}
+    assert frame["_line"].tolist() == [3]
+    frame = read_table(path, ("id", "text"), form=TableForm(delimiter=separator))
+    assert cells(frame)["text"] == ["a, b; c"]
+
+
+def test_a_list_of_labels_is_told_as_what_it_is(tmp_path):
+    path = written(tmp_path, "a.jsonl", '{"text": "x", "label": ["a", "b"]}\n')
+    said = r"column label: got a list of 2: several labels of one text \(multi-label classification\) are not"
+    with pytest.raises(CorpusError, match=said):
+        read_table(path, ("text", "label"))
+
+
 @pytest.mark.parametrize("name", ["a.csv.gz", "a.tsv.gz", "a.jsonl.gz"])
 def test_gzipped_tables(tmp_path, name):
     plain = {
@@ -138,11 +174,8 @@ def test_text_of_a_million_characters_and_nul(tmp_path):
         ("a.csv", b"id,text\n1,caf\xe9\n", "row 1 (line 2): byte 0xe9 at offset 13 is not utf-8; corpus.enc"),
         ("a.csv", b'id,text\n1,"x\n\xc3\xa9\n\xff"\n', "row 1 (line 2): byte 0xff at offset 16 is not utf-8"),
         ("a.csv", b"id,text\xe9\n1,a\n", "line 1: byte 0xe9 at offset 7 is not utf-8"),
-        (
-            "a.csv",
-            "id,text\n1,a\n".encode("utf-16"),
-            "line 1: byte 0xff at offset 0 is not utf-8; corpus.encoding may name another (it begins like ",
-        ),
+        ("a.csv", "sep=;\nid;text\n1;a\n2\n", "row 2 (line 4): 1 fields, accepted: 2 as in the header"),
+        ("a.csv", "sep=;\n", "the file is empty"),
         ("a.csv", "id,text\n1,a\n".encode("utf-16-le"), "the names hold NUL: is it UTF-16?"),
         ("a.tsv", "id\ttext\n1\ta\tb\n", "row 1 (line 2): 3 fields"),
         ("a.jsonl", '{"id": 1, "text": NaN}\n', "row 1 (line 1): column text: got nan, accepted: text"),

@@ -1,0 +1,75 @@
+import time
+import unicodedata
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.corpus.sameness import normal_form, same_texts, twins, without_ending
+
+
+def numbers(texts, pairs=None, *, ending=False):
+    table = pd.DataFrame({"text": texts} if pairs is None else {"text": texts, "text_pair": pairs})
+    return same_texts(table, ending=ending).tolist()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "Où est mon café ?",
+        unicodedata.normalize("NFD", "Où est mon café?"),
+        "OÙ EST\tMON CAFÉ",
+        " où  est mon\u00a0café \n",
+        "où est mon café\u200b.",
+        "où est mon café...!",
+        "où est mon café\u3002",
+    ],
+)
+def test_form_case_blanks_and_the_ending_tell_no_texts_apart(other):
+    assert numbers(["où est mon café?", other]) == [0, 0]
+
+
+@pytest.mark.parametrize("other", ["ou est mon cafe?", "où est mon café 2?", "où, est mon café?", ""])
+def test_what_else_differs_does(other):
+    assert numbers(["où est mon café?", other]) == [0, 1]
+
+
+def test_full_width_and_sharp_s():
+    assert numbers(["ＡＢＣ　１", "abc 1", "STRASSE", "straße"]) == [0, 0, 1, 1]
+
+
+def test_texts_of_punctuation_alone_are_not_all_one():
+    assert numbers(["?", "!", "?!", "? "]) == [0, 1, 2, 0]
+
+
+def test_the_ending_counts_where_it_is_asked_for():
+    assert numbers(["Really?", "really.", "REALLY?"], ending=True) == [0, 1, 0]
+
+
+def test_a_pair_is_the_same_where_both_texts_are():
+    assert numbers(["a", "A.", "a", "a b"], ["b", "b!", "c", ""]) == [0, 0, 1, 2]
+
+
+@given(st.text())
+def test_a_normal_form_is_its_own(text):
+    form = normal_form(text)
+    assert normal_form(form) == form
+    assert without_ending(without_ending(form)) == without_ending(form)
+
+
+def test_many_texts_take_a_second_or_two():
+    texts = [
+        f"Sentence {k} of a corpus, about as long as those of a benchmark are in the mean."
+        for k in range(100_000)
+    ]
+    began = time.process_time()
+    found = same_texts(pd.DataFrame({"text": texts, "text_pair": texts}), ending=False)
+    assert time.process_time() - began < 10  # 0.4 s were measured
+    assert np.array_equal(found, np.arange(len(texts)))
+
+
+def test_twins_of_labels():
+    assert twins(["b", "a", "B ", "\u00e9", "e\u0301"]) == [["b", "B "], ["\u00e9", "e\u0301"]]
+    assert twins(["a-b", "a_b", "a"]) == []
