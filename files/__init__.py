@@ -4,7 +4,7 @@ python -m pytest tests/files
 """
 
 from files.opening import RefusedFileError, open_file, opened, read_bytes, require_own
-from files.whole import sha256, write_bytes, write_text, writing_beside
+from files.whole import sha256, take_mode, write_bytes, write_text, writing_beside
 
 __all__ = [
     "RefusedFileError",
@@ -13,6 +13,7 @@ __all__ = [
     "read_bytes",
     "require_own",
     "sha256",
+    "take_mode",
     "write_bytes",
     "write_text",
     "writing_beside",

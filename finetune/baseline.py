@@ -14,7 +14,8 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
-from features.encoder.loading import load_weights, read_config, told
+from features.encoder.files import told
+from features.encoder.loading import load_weights, read_config
 from features.encoder.tokens import load_tokenizer
 from features.encoder.trust import trusts
 from finetune.model import label_names

@@ -70,7 +70,7 @@ class MCBertConfig(PreTrainedConfig):
         self.layers = list(layers)
         self.pooling = pooling
         blocks_of(self.layers, pooling)
-        _require(not _whole(depth) or max(layers) <= depth, "layers", layers, accepted)
+        _require(not _whole(depth) or max(layers) <= int(depth or 0), "layers", layers, accepted)
         self.dropout = dropout
         self.decision: Decision = kwargs.pop("decision", "linear")
         self.standardised: bool = kwargs.pop("standardised", False)

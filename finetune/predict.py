@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from features.encoder.loading import told
+from features.encoder.files import told
 from features.encoder.tokens import tokenise
 from finetune.export.saved import SavedModel
 

@@ -137,6 +137,7 @@ class Run:
         from features.store.lock import NAME as LOCK
         from features.store.lock import locked
 
+        made = [one for one in (self.folder, *self.folder.parents) if not one.exists()]
         self.folder.mkdir(parents=True, exist_ok=True)
         in_use = "another command is writing this run; wait for it (--wait), or give another --run"
         with locked(self.folder, wait, in_use=in_use, doing=stage):
@@ -146,7 +147,8 @@ class Run:
                 with contextlib.suppress(OSError):
                     if [path.name for path in self.folder.iterdir()] == [LOCK]:  # nothing came of it
                         (self.folder / LOCK).unlink()
-                        self.folder.rmdir()
+                        for one in made or [self.folder]:
+                            one.rmdir()
 
     def inputs(self, stage: str) -> dict[str, Any]:
         """Return the inputs that a stage has run with; none where it has not."""

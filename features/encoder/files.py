@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,17 @@ def first_sentence(error: Exception) -> str:
 def reason_of(error: Exception) -> str:
     """Return an error's kind and first sentence."""
     return f"{type(error).__name__}: {first_sentence(error)}".removesuffix(": ")
+
+
+@contextmanager
+def told(where: str, problem: str) -> Iterator[None]:
+    """Turn any error of a library into an `EncoderError` of one line: where, the problem, what it said."""
+    try:
+        yield
+    except (EncoderError, MemoryError):
+        raise
+    except Exception as error:
+        raise EncoderError(f"{where}: {problem} ({reason_of(error)})") from error
 
 
 def resolve(

@@ -22,7 +22,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPI
 from transformers.utils import logging as hf_logging
 
 from features.encoder import hardware
-from features.encoder.files import EncoderError, first_sentence, reason_of
+from features.encoder.files import EncoderError, first_sentence, told
 from features.encoder.stack import cut, find_blocks
 from features.encoder.trust import trusts
 
@@ -57,17 +57,6 @@ def quiet() -> Iterator[None]:
         hf_logging.set_verbosity(level)
         if bars:
             hf_logging.enable_progress_bar()
-
-
-@contextmanager
-def told(where: str, problem: str) -> Iterator[None]:
-    """Turn any error of a library into an `EncoderError` of one line: where, the problem, what it said."""
-    try:
-        yield
-    except (EncoderError, MemoryError):
-        raise
-    except Exception as error:
-        raise EncoderError(f"{where}: {problem} ({reason_of(error)})") from error
 
 
 def read_config(folder: str | os.PathLike[str], where: str = "", *, trust: bool | None = None) -> Any:

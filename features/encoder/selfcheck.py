@@ -19,9 +19,9 @@ import torch
 import transformers
 from transformers import PreTrainedModel
 
-from features.encoder.files import EncoderError
+from features.encoder.files import EncoderError, told
 from features.encoder.identity import encoder_identity
-from features.encoder.loading import load_encoder, told
+from features.encoder.loading import load_encoder
 from features.encoder.pooled import PooledEncoder
 from features.encoder.pooling import POOLINGS, pool
 from features.encoder.tokens import most_tokens, tokenise

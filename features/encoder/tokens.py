@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from features.encoder.files import EncoderError
-from features.encoder.loading import quiet, told
+from features.encoder.files import EncoderError, told
+from features.encoder.loading import quiet
 from features.encoder.trust import trusts
 
 TOKENISE_AT_ONCE = 1024  # texts: enough to keep the tokenizer's threads busy, little memory

@@ -23,8 +23,8 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from features.encoder import hardware
 from features.encoder.blocks import require_layers
-from features.encoder.files import EncoderError, resolve
-from features.encoder.loading import read_config, told
+from features.encoder.files import EncoderError, resolve, told
+from features.encoder.loading import read_config
 from features.encoder.opening import chosen_prompt
 from features.encoder.pooled import PooledEncoder
 from features.encoder.selfcheck import verdict

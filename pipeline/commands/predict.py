@@ -77,9 +77,9 @@ def _predict(args: argparse.Namespace, *_: object) -> int:
     with writing(LABELS, args.output) as write:
         for rows in track(table.blocks(BLOCK), -(-n_texts // BLOCK), "predict (blocks)"):
             labels, cut = label_texts(saved, list(zip(rows["text"], rows["text_pair"], strict=True)))
+            labels = labels.round(DECIMALS)  # first, so that what the file says decides
             unsure = labels["probability"] < args.abstain
             labels["label"] = labels["label"].mask(unsure, "")
-            labels = labels.round(DECIMALS)
             write(labels.assign(row=rows["_row"].to_numpy(), id=rows["given_id"].to_numpy(dtype=object)))
             n_cut, n_empty = n_cut + cut, n_empty + int(unsure.sum())
     if n_cut:

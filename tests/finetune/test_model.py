@@ -238,6 +238,7 @@ def test_a_loaded_model_does_not_depend_on_where_its_file_has_the_weights(encode
     ).eval()
     save_model(model, load_tokenizer(encoder), tmp_path, max_length=12)
     weights = load_file(tmp_path / "model.safetensors")
+    (tmp_path / "checksums.json").unlink()
     for length in range(0, 64, 8):  # of the header, which moves what comes after it
         metadata = {"format": "pt", "filler": "x" * length}
         save_file(weights, tmp_path / "model.safetensors", metadata=metadata)
@@ -272,8 +273,14 @@ def test_a_head_over_standardised_states_is_the_folded_one_over_raw_states(encod
     [
         ({"kind": np.asarray("pairwise")}, "it decides by votes, which have no gradient to train"),
         ({"kind": np.asarray("neighbours")}, "it decides by votes"),
-        ({"weights": np.ones((63, 3))}, r"weights: got shape \(63, 3\), accepted: \(64, 3\)"),
-        ({"weights": np.ones((64, 2))}, r"weights: got shape \(64, 2\), accepted: \(64, 3\)"),
+        (
+            {"weights": np.ones((63, 3))},
+            r"weights: got .* \(63, 3\), accepted: .* \(64, 3\)",
+        ),
+        (
+            {"weights": np.ones((64, 2))},
+            r"weights: got .* \(64, 2\), accepted: .* \(64, 3\)",
+        ),
     ],
 )
 def test_a_probe_that_is_no_start_is_refused(encoder, tmp_path, change, said):

@@ -228,7 +228,7 @@ def test_another_model_is_another_configuration(project, models, capsys):
         (save_nllb(project / "third", seed=6) / "model.safetensors").read_bytes()
     )
     assert run("prepare", "other") == 2
-    assert "translators.en-fr.encoder_weights" in capsys.readouterr().err
+    assert "translators.en-fr.weights" in capsys.readouterr().err
 
 
 def test_a_language_without_translations_is_named(project, capsys):

@@ -18,6 +18,7 @@ from features.corpus import (
 )
 from features.corpus.corpus import FORMATS
 from features.corpus.statistics import corpus_statistics
+from features.encoder.tokens import load_tokenizer
 
 
 def table(**changes):
@@ -171,7 +172,9 @@ def test_labels_are_words_verbatim(tmp_path):
 def test_a_text_of_a_million_characters_is_counted_as_cut(tmp_path, encoder_folder):
     path = tmp_path / "t.csv"
     table(text=(0, "money " * 166_667)).to_csv(path, index=False)
-    rows = corpus_statistics(Corpus.read(path), encoder_folder, 16).set_index(["split", "label", "language"])
+    rows = corpus_statistics(Corpus.read(path), load_tokenizer(encoder_folder), 16).set_index(
+        ["split", "label", "language"]
+    )
     assert rows.loc[("train", "x", "en"), "truncated_share"] == 0.5
     assert rows.loc[("train", "x", "en"), "tokens_max"] == 166_669
 

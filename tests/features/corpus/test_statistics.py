@@ -11,8 +11,13 @@ from transformers import CanineTokenizer, PreTrainedTokenizerFast
 
 from features.corpus import Corpus, statistics
 from features.corpus.statistics import corpus_statistics, count, count_marks, n_marks
+from features.encoder.tokens import load_tokenizer
 
 WORDS = ["cafe", "café", "हिन्दी", "कर", "शुक्रिया", "plain", "words"]
+
+
+def counted(corpus, folder):
+    return corpus_statistics(corpus, load_tokenizer(folder), max_length=6)
 
 
 def tokenizer(normalizer=None):
@@ -52,7 +57,7 @@ def test_counts_against_a_count_by_hand(encoder_folder, texts_table):
     table = texts_table.copy()
     table.loc[0, "text"] = "money zebra giraffe"
     corpus = Corpus.of(table, "en", "t")
-    rows = corpus_statistics(corpus, encoder_folder, max_length=6).set_index(["language", "split", "label"])
+    rows = counted(corpus, encoder_folder).set_index(["language", "split", "label"])
     train = table[(table["split"] == "train") & (table["label"] == "refund")]
     lengths = [len(t.split()) + 2 for t in train["text"]]
     row = rows.loc[("en", "train", "refund")]
@@ -69,9 +74,9 @@ def test_counts_against_a_count_by_hand(encoder_folder, texts_table):
 
 def test_blocks_do_not_show(encoder_folder, texts_table, monkeypatch):
     corpus = Corpus.of(texts_table, "en", "t")
-    whole = corpus_statistics(corpus, encoder_folder, max_length=6)
+    whole = counted(corpus, encoder_folder)
     monkeypatch.setattr(statistics, "BLOCK", 3)
-    pd.testing.assert_frame_equal(corpus_statistics(corpus, encoder_folder, max_length=6), whole)
+    pd.testing.assert_frame_equal(counted(corpus, encoder_folder), whole)
 
 
 def test_every_distinct_text_is_tokenised_once(corpus, tmp_path, monkeypatch):
@@ -83,14 +88,14 @@ def test_every_distinct_text_is_tokenised_once(corpus, tmp_path, monkeypatch):
         return real(tok, texts, max_length)
 
     monkeypatch.setattr(statistics, "tokenise", spy)
-    rows = corpus_statistics(corpus, saved(tmp_path, None), max_length=6).set_index(["language", "split"])
+    rows = counted(corpus, saved(tmp_path, None)).set_index(["language", "split"])
     assert len(seen) == len(set(seen)) == 6
     assert rows.loc[("en", "train"), "n_distinct"].tolist() == [1, 2]
 
 
 def test_a_tokenizer_that_strips_marks_is_named_with_the_share(corpus, tmp_path, caplog):
     caplog.set_level(logging.WARNING)
-    rows = corpus_statistics(corpus, saved(tmp_path, UNCASED), max_length=6).set_index("language")
+    rows = counted(corpus, saved(tmp_path, UNCASED)).set_index("language")
     assert rows.loc["fr", "marks_lost_share"] == 1.0
     assert rows.loc["hi", "marks_lost_share"] == 1.0
     assert rows["n_marks"].loc["fr"] == 1
@@ -108,7 +113,7 @@ def test_lost_marks_are_told_once_where_they_concern_ten_texts_and_a_hundredth(
     ]
     table = pd.DataFrame(rows, columns=["id", "text", "label", "language"])
     table = table.assign(split=["train", "train", "dev", "dev"] * (n_texts // 2))
-    corpus_statistics(Corpus.of(table, "en", "t"), saved(tmp_path, UNCASED), max_length=6)
+    counted(Corpus.of(table, "en", "t"), saved(tmp_path, UNCASED))
     said = [r.getMessage() for r in caplog.records if "combining marks" in r.getMessage()]
     assert len(said) == warned
     for message in said:
@@ -118,7 +123,7 @@ def test_lost_marks_are_told_once_where_they_concern_ten_texts_and_a_hundredth(
 
 @pytest.mark.parametrize("normalizer", [None, COMPOSING, normalizers.NFD()])
 def test_a_tokenizer_that_keeps_marks_is_not_accused(corpus, tmp_path, caplog, normalizer):
-    rows = corpus_statistics(corpus, saved(tmp_path, normalizer), max_length=6)
+    rows = counted(corpus, saved(tmp_path, normalizer))
     assert rows["marks_lost_share"].eq(0).all()
     assert "combining marks" not in caplog.text
 

@@ -107,8 +107,8 @@ def test_sentences_that_all_look_alike_are_found_once(project):
 
 
 def test_both_directions_are_measured(project):
-    """`wo` is nearest to its translation, which is nearer to `mein`."""
-    for end, text in (("deu", "mein\nwo\n"), ("eng", "mein\nmein wo\n")):
+    """`the` is nearest to its translation, which is nearer to `is`."""
+    for end, text in (("deu", "is\nthe\n"), ("eng", "is\nis the\n")):
         (project / f"sets/tatoeba.deu-eng.{end}").write_text(text)
     assert run("retrieval.languages=['deu']", "extract.layers=[0]", "extract.poolings=['mean']") == 0
     frame = table(project).set_index(["direction", "score"])["n_right"]
