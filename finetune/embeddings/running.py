@@ -29,6 +29,7 @@ from finetune.embeddings.pairs import (
 )
 from finetune.embeddings.sentence_transformer import save_sentence_transformer
 from finetune.evaluation import Score
+from finetune.export.markdown import with_prompt
 from finetune.export.saved import save_model
 from finetune.rows import freeze_rows, score_rows
 from finetune.running import finish, output_of, read_texts, torch_threads, watch_of
@@ -133,7 +134,8 @@ def save(job: EmbeddingsJob, model: SiameseEncoder, tokenizer: PreTrainedTokeniz
     alone, length = model.alone(), job.settings.max_length
     models = job.out / "models"
     save_sentence_transformer(alone, tokenizer, models / LIBRARY_MODEL, max_length=length, card=card)
-    save_model(alone, tokenizer, models / MODEL, max_length=length, extra={"README.md": card.encode()})
+    own = {"README.md": with_prompt(card, job.prompt).encode()}
+    save_model(alone, tokenizer, models / MODEL, max_length=length, extra=own)
 
 
 def as_embeddings(row: Mapping[str, object], job: EmbeddingsJob) -> dict[str, object]:

@@ -27,6 +27,7 @@ from features.encoder.tokens import prompt_of
 from finetune.embeddings import layer_pooling
 from finetune.embeddings.encoder_card import describe_encoder
 from finetune.export import hub
+from finetune.export.markdown import with_prompt
 from finetune.export.saved import save_tokenizer, whole_folder
 from finetune.model import MCBertModel
 from finetune.model_config import blocks_of
@@ -83,7 +84,7 @@ def save_sentence_transformer(
         if not is_stock:
             (partial / CODE).write_text(pooling_source(), encoding="utf-8")
         text = describe_encoder(card, layers, poolings, dimension=model.width, max_length=max_length)
-        (partial / "README.md").write_text(text, encoding="utf-8")
+        (partial / "README.md").write_text(with_prompt(text, prompt_of(tokenizer)), encoding="utf-8")
 
 
 def modules(is_stock: bool) -> list[dict[str, Any]]:

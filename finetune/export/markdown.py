@@ -24,6 +24,20 @@ def escaped(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", " ".join(text.split()))
 
 
+def with_prompt(card: str, prompt: str) -> str:
+    """Return a card that ends with the model's prompt, where it has one."""
+    if not prompt:
+        return card
+    return f"""{card.rstrip()}
+
+## Prompt
+
+Each text was read after `{json.dumps(prompt, ensure_ascii=False)}`. mcbert's `predict` and `embed` put it
+there, and sentence-transformers does where the folder names it; other code has to before it tokenises.
+`tokenizer_config.json` holds it under `mcbert_prompt`.
+"""
+
+
 def front_matter(fields: Mapping[str, object]) -> str:
     """Return metadata as YAML between its lines; what is empty is left out.
 

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from features.encoder.tokens import prompt_of
 from finetune.export.saved import SavedModel, load_model, save_tokenizer, whole_folder
 
 log = logging.getLogger(__name__)
@@ -153,6 +154,7 @@ def _metadata(saved: SavedModel) -> dict[str, str]:
     return {
         "labels": json.dumps(saved.labels, ensure_ascii=False),
         "max_length": str(saved.max_length),
+        "prompt": prompt_of(saved.tokenizer),
     }
 
 

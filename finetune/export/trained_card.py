@@ -15,7 +15,16 @@ import pandas as pd
 import files
 from features.corpus import Corpus
 from finetune.calibration import Calibration
-from finetune.export.markdown import PROTOCOLS, escaped, front_matter, is_of_hub, licence, measured, table
+from finetune.export.markdown import (
+    PROTOCOLS,
+    escaped,
+    front_matter,
+    is_of_hub,
+    licence,
+    measured,
+    table,
+    with_prompt,
+)
 from finetune.export.probabilities import describe_probabilities
 from finetune.job import Job
 from finetune.settings import FinetuneSettings
@@ -123,7 +132,7 @@ def write_cards(jobs: Sequence[Job], corpus: Corpus, beside: Mapping[str, str]) 
             calibration=Calibration.of(calibration) if calibration else None,
             beside=beside.get(job.system, ""),
         )
-        files.write_text(folder / "README.md", describe_training(trained))
+        files.write_text(folder / "README.md", with_prompt(describe_training(trained), job.prompt))
 
 
 def describe_training(trained: Trained) -> str:

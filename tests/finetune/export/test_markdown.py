@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard, metadata_load
 
-from finetune.export.markdown import front_matter, is_of_hub, licence, measured, table
+from finetune.export.markdown import front_matter, is_of_hub, licence, measured, table, with_prompt
 
 HUB = Path("hub/models--who--what/snapshots/0")
 
@@ -53,3 +53,10 @@ def test_an_encoder_of_the_hub_is_linked():
     assert is_of_hub(HUB)
     assert not is_of_hub(Path("samples/encoder"))
     assert "https://huggingface.co/who/what." in licence("who/what", HUB)
+
+
+def test_a_card_tells_of_the_prompt_that_whoever_gives_ids_must_put_there():
+    assert with_prompt("# A model\n", "") == "# A model\n"
+    card = with_prompt("# A model\n", "query: ")
+    assert card.startswith("# A model\n\n## Prompt\n")
+    assert '`"query: "`' in card
