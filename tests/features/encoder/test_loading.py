@@ -13,6 +13,7 @@ from features.encoder.files import EncoderError
 from features.encoder.loading import CODE_KEYS, load_encoder, read_config
 from features.encoder.selfcheck import verdict
 from features.encoder.tokens import load_tokenizer
+from finetune.model import MCBertConfig
 
 HOSTILE = ("kernels-community/flash-attn", "../../evil", "flash_attention_2", {"a": "b/c"}, True)
 
@@ -105,6 +106,7 @@ def test_a_saved_model_hides_nothing_in_its_encoders_configuration(folder, tmp_p
     outer = {"model_type": "mcbert", "encoder_config": inner, "layers": [1], "pooling": "max"}
     (tmp_path / "config.json").write_text(json.dumps(outer))
     found = read_config(tmp_path, "--model")
+    assert isinstance(found, MCBertConfig)
     assert not hasattr(found.encoder_config, "attn_implementation")
     assert found.encoder_config._attn_implementation is None
 
