@@ -15,16 +15,8 @@ import pandas as pd
 import files
 from features.corpus import Corpus
 from finetune.calibration import Calibration
-from finetune.export.markdown import (
-    PROTOCOLS,
-    escaped,
-    front_matter,
-    is_of_hub,
-    licence,
-    measured,
-    table,
-    with_prompt,
-)
+from finetune.export import markdown
+from finetune.export.markdown import PROTOCOLS, escaped, front_matter, is_of_hub, licence, measured, table
 from finetune.export.probabilities import describe_probabilities
 from finetune.job import Job
 from finetune.settings import FinetuneSettings
@@ -132,7 +124,7 @@ def write_cards(jobs: Sequence[Job], corpus: Corpus, beside: Mapping[str, str]) 
             calibration=Calibration.of(calibration) if calibration else None,
             beside=beside.get(job.system, ""),
         )
-        files.write_text(folder / "README.md", with_prompt(describe_training(trained), job.prompt))
+        files.write_text(folder / "README.md", markdown.with_prompt(describe_training(trained), job.prompt))
 
 
 def describe_training(trained: Trained) -> str:
@@ -281,10 +273,8 @@ def _events(events: pd.DataFrame) -> str:
 
 
 def _limitations(trained: Trained) -> str:
-    said = [
-        f"Texts are cut after {trained.settings.max_length} tokens.",
-        "Languages that are not in the table above were not measured.",
-    ]
+    said = [f"Texts are cut after {trained.settings.max_length} tokens."]
+    said.append("Languages that are not in the table above were not measured.")
     test = _chosen(trained, "test")
     if test.empty:
         said.append("Not scored on test texts.")

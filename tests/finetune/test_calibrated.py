@@ -16,7 +16,7 @@ from finetune.export.saved import load_model, save_model
 from finetune.model import MCBertForSequenceClassification
 from finetune.predict import label_texts
 from finetune.training.tasks import Texts
-from tests.finetune.families import FAMILIES, save_family
+from tests.families import FAMILIES, save_family
 
 LABELS = ("cancel", "human", "refund")
 TEXTS = ["where is my money", "cancel it now please", "wo ist mein geld", "late", "the order", "parcel human"]
