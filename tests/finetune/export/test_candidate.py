@@ -33,7 +33,7 @@ from search.examples import Examples
 from search.fitting.probe import Probe, decide_pairwise
 
 LABELS = ("cancel", "human", "refund")
-SMALL = {"knn": "knn={n_neighbors=3}", "mlp": "mlp={hidden_layer_sizes=4}"}
+SMALL = {"knn": "knn={n_neighbors=3}", "mlp": "mlp={hidden_layer_sizes=8}"}
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,7 @@ def test_what_is_no_head_of_weights_is_kept_by_skops_and_decides_as_the_cache_di
     frame, _ = label_texts(saved, list(zip(texts.table["text"], texts.table["text_pair"], strict=True)))
     winners = pd.read_csv(folder / "predictions_gridsearch.csv").set_index("id")["predicted"]
     mine = pd.Series(frame["label"].to_numpy(), index=texts.table["id"])
-    assert len(set(winners)) > 1
+    assert len(set(winners)) == len(texts.labels)
     assert (mine[winners.index] == winners).all()
     shares = frame[[f"probability_{label}" for label in texts.labels]].to_numpy()
     np.testing.assert_allclose(shares.sum(axis=1), 1)
