@@ -28,7 +28,9 @@ ONLY_IN = {
 
 
 def modules():
-    return [p for package in PACKAGES for p in sorted((ROOT / package).rglob("*.py"))]
+    """The project's own: runs hold copies that exported models run from."""
+    found = [p for package in PACKAGES for p in sorted((ROOT / package).rglob("*.py"))]
+    return [p for p in found if ROOT / "results" / "runs" not in p.parents]
 
 
 def imported(path):
