@@ -68,6 +68,22 @@ class Config:
     base: str = dataclasses.field(default="", metadata={"setting": False})
     """Folder that the file's relative paths count from; not a setting, and results do not depend on it."""
 
+    def __post_init__(self) -> None:
+        """Refuse a corpus beside the raw texts: it would go unread, and the scores be of other texts."""
+        for name in ("path", "languages"):
+            if self.prepare.raw and getattr(self.corpus, name):
+                raise ValueError(
+                    f"corpus.{name}: means nothing beside prepare.raw, which is read instead "
+                    f"({self.prepare.raw}); leave one of them out (prepare.raw=)"
+                )
+        for name in ("translations", "top_labels"):
+            if not self.prepare.raw and getattr(self.prepare, name):
+                empty = "0" if name == "top_labels" else "{}"
+                raise ValueError(
+                    f"prepare.{name}: means nothing without prepare.raw; leave it out "
+                    f"(prepare.{name}={empty})"
+                )
+
     @property
     def settings(self) -> dict[str, Any]:
         """Every setting by section and name, paths absolute."""

@@ -187,3 +187,28 @@ def test_paths_of_pairs_count_from_the_file(tmp_path):
         load(path, ["embeddings.corpus=3"])
     with pytest.raises(ValueError, match=r"unknown key embeddings\.corpus\.pth \(did you mean path\?\)"):
         load(path, ["embeddings.corpus.pth=x"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["corpus.path=mine.csv"], r"corpus\.path: means nothing beside prepare\.raw, which is read"),
+        (['corpus.languages=["en"]'], r"corpus\.languages: means nothing beside prepare\.raw"),
+        (
+            ["prepare.raw=", "corpus.path=mine.csv"],
+            r"prepare\.translations: means nothing without",
+        ),
+        (
+            ["prepare.raw=", "corpus.path=mine.csv", "prepare.translations={}"],
+            r"prepare\.top_labels: means nothing without prepare\.raw; .*\(prepare\.top_labels=0\)",
+        ),
+    ],
+)
+def test_a_corpus_and_raw_texts_are_not_both_read(overrides, told):
+    with pytest.raises(ValueError, match=told):
+        load("demo", overrides)
+
+
+def test_a_preset_takes_another_corpus_once_its_raw_texts_are_left_out():
+    overrides = ["prepare.raw=", "corpus.path=mine.csv", "prepare.translations={}", "prepare.top_labels=0"]
+    assert load("demo", overrides).corpus.path.endswith("mine.csv")

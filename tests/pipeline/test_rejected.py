@@ -80,6 +80,7 @@ def test_raw_texts_obey_the_same_settings(project, capsys):
     rows[3] = "a3; ;a"
     (project / "raw.csv").write_bytes("\n".join(["key;caf\u00e9;topic", *rows]).encode("cp1252") + b"\n")
     form = [
+        "corpus.path=",
         "prepare.raw=raw.csv",
         "corpus.encoding=cp1252",
         "corpus.delimiter=;",
@@ -138,7 +139,7 @@ def test_files_of_one_name_are_told_apart(project):
     for language in ("de", "fr"):
         (project / language).mkdir()
         shutil.copy("texts.csv", project / language / "texts.csv")
-    overrides = [f"prepare.raw={project}/texts.csv"]
+    overrides = ["corpus.path=", f"prepare.raw={project}/texts.csv"]
     overrides += [f"prepare.translations.{x}={project}/{x}/texts.csv" for x in ("de", "fr")]
     config = load("mine.toml", overrides)
     assert set(checksums(config)) == {"texts.csv", "de/texts.csv", "fr/texts.csv"}
