@@ -52,12 +52,18 @@ class Fitted:
 Route = Callable[[Representation, Any], Fitted]
 
 
+def _codes(predicted: Any) -> Ints:
+    """Take what an estimator predicts for label codes; a regressor's numbers in between are none."""
+    codes = np.asarray(predicted).astype(np.int64)
+    if not np.array_equal(codes, predicted):
+        raise ValueError("predict gave numbers between the label codes, accepted: a classifier, no regressor")
+    return codes
+
+
 def predict(representation: Representation, fitted: Fitted) -> Ints:
     """Return the label codes of the distinct evaluation texts, int64 of shape (n_eval_texts,)."""
     if fitted.kind == "plain":
-        return np.asarray(
-            fitted.estimator.predict(representation.eval_columns.astype(np.float64)), dtype=np.int64
-        )
+        return _codes(fitted.estimator.predict(representation.eval_columns.astype(np.float64)))
     if fitted.kind == "neighbours":
         return _predict_neighbours(representation, fitted.n_neighbors)
     scores = representation.scores(fitted.weights, dual=fitted.dual) + fitted.intercept

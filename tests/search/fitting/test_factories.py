@@ -18,6 +18,7 @@ from search.task import run
 CODE = """
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.svm import LinearSVC
@@ -27,6 +28,9 @@ def machine(C, loss="hinge"):
 
 def forest(n_estimators=5):
     return make_pipeline(MinMaxScaler(), RandomForestClassifier(n_estimators=n_estimators))
+
+def line():
+    return LinearRegression()
 
 def anything(**parameters):
     return LinearSVC(**parameters)
@@ -129,6 +133,14 @@ def test_a_label_that_there_is_not_is_an_error_row(settings, searched):
         "ValueError: predict: got label codes from 4 to 4 of shape (90,), accepted: 0 to 2, (90,)"
     }
     assert set(frame.loc[frame["classifier"] == "ridge", "status"]) == {"ok"}
+
+
+def test_a_regressor_is_an_error_row_and_its_numbers_are_not_cut_to_labels(settings, searched):
+    out, _ = searched(settings("line"))
+    frame = tables.read(schema.GRIDSEARCH, out / "gridsearch.csv")
+    of = frame[frame["classifier"] == "line"]
+    assert set(of["status"]) == {"error"}
+    assert of["message"].str.contains("numbers between the label codes, accepted: a classifier").all()
 
 
 def test_workers_find_it_by_name_and_no_code_travels(settings, make_search, source_of):
