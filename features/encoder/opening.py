@@ -10,6 +10,7 @@ from typing import Protocol
 from features.encoder.adapters import merged
 from features.encoder.files import ADAPTER, WEIGHT_FILES, EncoderError, resolve
 from features.encoder.selfcheck import Verdict, verdict
+from features.encoder.tokens import load_tokenizer, require_room
 from features.encoder.trust import allow, converted, require_commit
 from features.settings import EncoderSettings
 
@@ -51,7 +52,9 @@ def open_encoder(settings: EncoderSettings, cache: Path) -> Path:
     if settings.remote_code:
         allow(folder)
     examined(folder, cache).require_length(settings.max_length, "encoder.max_length")
-    if not chosen_prompt(folder, settings) and (named := named_prompts(folder)):
+    prompt = chosen_prompt(folder, settings)
+    require_room(load_tokenizer(folder), prompt, settings.max_length, "encoder.prompt")
+    if not prompt and (named := named_prompts(folder)):
         log.warning("encoder: %s names prompts (%s), and none is used: encoder.prompt_name takes one",
                     settings.path, ", ".join(named))  # fmt: skip
     return folder

@@ -70,6 +70,16 @@ def prompt_of(tokenizer: PreTrainedTokenizerBase) -> str:
     return str(tokenizer.init_kwargs.get(PROMPT) or "")
 
 
+def require_room(tokenizer: PreTrainedTokenizerBase, prompt: str, max_length: int, where: str) -> None:
+    """Refuse a prompt that leaves no token to the text: all texts would be the same."""
+    taken = len(tokenizer(prompt)["input_ids"]) if prompt else 0
+    if taken >= max_length > 0:
+        raise ValueError(
+            f"{where}: {prompt!r} is {taken} tokens, special ones included, and max_length {max_length}, "
+            f"which leaves none to the text; accepted: a shorter prompt, or max_length from {taken + 1}"
+        )
+
+
 def tokenizer_identity(folder: str | os.PathLike[str]) -> str:
     """Return the checksum of what decides the ids of a text, whatever files it was read from.
 

@@ -28,7 +28,7 @@ from features.encoder.loading import read_config
 from features.encoder.opening import chosen_prompt
 from features.encoder.pooled import PooledEncoder
 from features.encoder.selfcheck import verdict
-from features.encoder.tokens import most_tokens, prompt_of
+from features.encoder.tokens import most_tokens, prompt_of, require_room
 from features.encoder.trust import allow, require_commit, trusts
 from features.extraction.unit import UnencodableTextError, UnitEncoder
 from finetune.embeddings.library import LibraryEncoder
@@ -192,6 +192,7 @@ def _pooled(
         unit = UnitEncoder(folder, fields, model)
     require_finite_weights(unit.pooled.model, where)
     unit.max_length = _max_length(unit.pooled, settings.max_length, where)
+    require_room(unit.pooled.tokenizer, fields["prompt"], unit.max_length, f"{where}: --prompt")
     return PooledSentenceEncoder(name, folder, unit, blocks)
 
 

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from features.encoder.opening import open_encoder
 from features.encoder.tokens import load_tokenizer, prompt_of
+from features.settings import EncoderSettings
 from finetune.embeddings.encode import EncodeSettings, open_sentence_encoder
 from finetune.export.saved import load_model
 from finetune.predict import label_texts
@@ -59,3 +61,12 @@ def test_vectors_of_a_prompt_are_those_of_texts_that_begin_with_it(encoder_folde
     prompted = open_sentence_encoder(encoder_folder, layers=(4,), pooling="last", settings=settings)
     np.testing.assert_allclose(prompted.encode(texts), plain.encode([f"human {t}" for t in texts]), atol=1e-6)
     assert prompted.identity() != plain.identity()
+
+
+def test_a_prompt_that_leaves_no_token_to_the_text_is_refused(encoder_folder, tmp_path):
+    long = "where is my money and my parcel now "
+    settings = EncodeSettings(prompt=long, max_length=5)
+    with pytest.raises(ValueError, match=r"--prompt: '.*' is \d+ tokens.*max_length 5, which leaves none"):
+        open_sentence_encoder(encoder_folder, layers=(4,), pooling="mean", settings=settings)
+    with pytest.raises(ValueError, match=r"encoder\.prompt: '.*' is \d+ tokens, special ones included"):
+        open_encoder(EncoderSettings(path=str(encoder_folder), prompt=long, max_length=5), tmp_path)
