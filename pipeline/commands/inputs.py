@@ -154,10 +154,10 @@ def require_output(
             raise ValueError(f"--output: {output}: it is the input")
 
 
-def require_new(output: Path, *, replace: bool) -> None:
-    """Refuse to write over a file unless told to."""
+def require_new(output: Path, *, replace: bool, key: str = "--output") -> None:
+    """Refuse to write over a file unless told to; `key` names the option."""
     if output.exists() and not replace:
-        raise ValueError(f"--output: {output}: it is there already; accepted: a new file, or --replace")
+        raise ValueError(f"{key}: {output}: it is there already; accepted: a new file, or --replace")
 
 
 def _require_form(encoding: str, delimiter: str) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.commands.inputs import require_output
+from pipeline.commands.inputs import require_new, require_output
 from pipeline.run import read_record
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def add_command(add: Callable[..., argparse.ArgumentParser]) -> None:
     command.add_argument("--runs", type=Path, default=Path("results/runs"), help="folder of all runs")
     command.add_argument("--csv", type=Path, metavar="FILE", help="write them as a table (runs*.csv) too")
     command.add_argument("--html", type=Path, metavar="FILE", help="write them side by side as a page")
+    command.add_argument("--replace", action="store_true", help="replace an output that is there")
     command.add_argument("--debug", action="store_true", help="show tracebacks")
     command.set_defaults(command=_runs)
 
@@ -52,6 +53,7 @@ def _runs(args: argparse.Namespace, *_: object) -> int:
     for key, path in (("csv", args.csv), ("html", args.html)):
         if path is not None:
             require_output(path, (f".{key}",), (), key=f"--{key}")
+            require_new(path, replace=args.replace, key=f"--{key}")
     frame = listed(folders)
     if args.csv is not None:
         write(RUNS, frame, args.csv)

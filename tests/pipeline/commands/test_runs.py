@@ -50,6 +50,19 @@ def test_some_are_put_side_by_side_in_a_page(runs, tmp_path):
     assert "Unlike: how the choice was made." in path.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("option", ["--csv", "--html"])
+def test_a_file_that_is_there_is_replaced_only_when_told(runs, tmp_path, option, capsys):
+    path = tmp_path / f"runs-notes.{option[2:]}"
+    path.write_text("notes of mine\n")
+    arguments = ["runs", "one", "two", "--runs", str(runs), option, str(path)]
+    assert main(arguments) == 2
+    told = f"{option}: {path}: it is there already; accepted: a new file, or --replace"
+    assert told in capsys.readouterr().err
+    assert path.read_text() == "notes of mine\n"
+    assert main([*arguments, "--replace"]) == 0
+    assert "notes of mine" not in path.read_text(encoding="utf-8")
+
+
 def test_a_table_that_cannot_be_read_is_told_below(runs, capsys):
     (runs / "two" / "gridsearch.csv").write_text("rank\n1\n")
     assert main(["runs", "--runs", str(runs)]) == 0
