@@ -63,7 +63,7 @@ FLAGS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status: 0 done, 1 failed, 2 unusable input, 130 or 143 interrupted."""
     parser = build_parser()
-    args = parser.parse_args(argv)
+    args = _parsed(parser, argv)
     logging.basicConfig(
         level=logging.DEBUG if args.debug else logging.INFO,
         format="%(asctime)s %(message)s",
@@ -90,6 +90,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Interrupted as signalled:
         _say("interrupted; run the same command again to go on")
         return signalled.status
+
+
+def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse a command; argparse takes settings in one place only, here they may stand between options."""
+    args, rest = parser.parse_known_args(argv)
+    if unknown := [one for one in rest if one.startswith("-") or "=" not in one or "overrides" not in args]:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if rest:
+        args.overrides = [*args.overrides, *rest]
+    return args
 
 
 def _told(error: Exception) -> str:
