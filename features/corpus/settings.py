@@ -242,6 +242,8 @@ class PrepareSettings:
         """Refuse values that cannot work, naming the key."""
         if self.top_labels < 0:
             raise ValueError(f"prepare.top_labels: got {self.top_labels}, accepted: 0 (all) or more")
+        if not 0 <= self.seed < 1 << 32:
+            raise ValueError(f"prepare.seed: got {self.seed}, accepted: 0 to {(1 << 32) - 1}")
         for name in ("dev_fraction", "test_fraction"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"prepare.{name}: got {getattr(self, name)}, accepted: between 0 and 1")

@@ -283,6 +283,7 @@ def test_fractions_that_leave_a_split_without_labels():
     ("changes", "said"),
     [
         ({"top_labels": -1}, "prepare.top_labels: got -1"),
+        ({"seed": -1}, "prepare.seed: got -1, accepted: 0 to 4294967295"),
         ({"dev_fraction": 0.0}, "prepare.dev_fraction: got 0.0"),
         ({"dev_fraction": 0.5, "test_fraction": 0.5}, "leaves nothing to train on"),
         ({"translations": {"en": "x"}}, "prepare.translations: 'en' is the language of the raw texts"),
