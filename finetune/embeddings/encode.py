@@ -192,7 +192,9 @@ def _pooled(
         unit = UnitEncoder(folder, fields, model)
     require_finite_weights(unit.pooled.model, where)
     unit.max_length = _max_length(unit.pooled, settings.max_length, where)
-    require_room(unit.pooled.tokenizer, fields["prompt"], unit.max_length, f"{where}: --prompt")
+    require_room(
+        unit.pooled.tokenizer, prompt_of(unit.pooled.tokenizer), unit.max_length, f"{where}: --prompt"
+    )
     return PooledSentenceEncoder(name, folder, unit, blocks)
 
 
