@@ -188,10 +188,15 @@ def checked_corpus(table: pd.DataFrame, settings: CorpusSettings, name: str, bad
         name,
         bad=bad,
         many_labels=settings.many_labels,
-        repeats=Repeats(settings.leaks, settings.on_conflict),
+        repeats=repeats_of(settings),
     )
     bad.log_counts()
     return corpus
+
+
+def repeats_of(settings: CorpusSettings) -> Repeats:
+    """Return what the settings say of texts that occur again."""
+    return Repeats(settings.leaks, settings.on_conflict)
 
 
 def table_form(settings: CorpusSettings) -> TableForm:

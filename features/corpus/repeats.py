@@ -50,12 +50,28 @@ class Repeats:
         """
         items = items_of(table)
         own = own_rows(table, items, source_language)
+        stay = self._told_stay(table, items, name)
+        differ = tell_conflicts(table, own, self.conflicts, name)
+        if not stay.all():
+            table, items, own = table[stay].reset_index(drop=True), items[stay], own[stay]
+        return by_majority(table, items, own, name) if differ and self.conflicts == "majority" else table
+
+    def without_leaks(self, table: pd.DataFrame, name: str) -> pd.DataFrame:
+        """Return the table without the leaks alone, as `settled` does, where train has got more texts.
+
+        Raises
+        ------
+        CorpusError
+            There are leaks, and they are to be errors.
+        """
+        stay = self._told_stay(table, items_of(table), name)
+        return table if stay.all() else table[stay].reset_index(drop=True)
+
+    def _told_stay(self, table: pd.DataFrame, items: np.ndarray, name: str) -> np.ndarray:
+        """Name the leaks and tell which rows stay, bool (n_rows,)."""
         leaked = leaks(table, items)
         self._tell_leaks(table, leaked, name)
-        differ = tell_conflicts(table, own, self.conflicts, name)
-        if self.leaks == "drop" and leaked.any():
-            table, items, own = table[~leaked].reset_index(drop=True), items[~leaked], own[~leaked]
-        return by_majority(table, items, own, name) if differ and self.conflicts == "majority" else table
+        return ~leaked if self.leaks == "drop" else np.ones(len(table), dtype=bool)
 
     def _tell_leaks(self, table: pd.DataFrame, leaked: np.ndarray, name: str) -> None:
         for split in ("dev", "test"):

@@ -19,6 +19,7 @@ import pandas as pd
 from features.corpus.corpus import Corpus
 from features.corpus.formats.bad_rows import CorpusError, listed, shown
 from features.corpus.preparation.supplied import supplied_texts
+from features.corpus.repeats import Repeats
 from features.corpus.settings import PrepareSettings
 
 log = logging.getLogger(__name__)
@@ -34,8 +35,19 @@ class Machine(Protocol):
         """Return the setting that names a pair's model, and the model, empty where none is named."""
 
 
-def transferred(corpus: Corpus, settings: PrepareSettings, machine: Machine | None = None) -> Corpus:
+def transferred(
+    corpus: Corpus,
+    settings: PrepareSettings,
+    machine: Machine | None = None,
+    *,
+    repeats: Repeats | None = None,
+) -> Corpus:
     """Apply the protocol `settings.transfer` to a corpus.
+
+    Parameters
+    ----------
+    repeats : Repeats, optional
+        What becomes of dev and test texts that occur in train once it is translated; by default they stay.
 
     Returns
     -------
@@ -46,10 +58,15 @@ def transferred(corpus: Corpus, settings: PrepareSettings, machine: Machine | No
     Raises
     ------
     CorpusError
-        Translations that are needed and not there, or that cannot be used; nothing left to train on.
+        Translations that are needed and not there, or that cannot be used; nothing left to train on; leaks
+        that are to be errors.
     """
     table = TRANSFERS[settings.transfer](corpus, settings, machine)
-    out = Corpus.of(table, corpus.source_language, f"prepare.transfer {settings.transfer}")
+    name = f"prepare.transfer {settings.transfer}"
+    if repeats is not None and settings.transfer == "translate-train":
+        before, table = len(table), repeats.without_leaks(table, name)
+        name += ", without the texts left out" if len(table) < before else ""
+    out = Corpus.of(table, corpus.source_language, name)
     for split in ("train", "dev", "test"):
         counts = [(language, len(out.rows(split, language))) for language in out.languages]
         shown_counts = ", ".join(f"{n} {language}" for language, n in counts if n)
