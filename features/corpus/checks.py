@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features.corpus.formats.bad_rows import BadRow, BadRows, CorpusError, listed, shown
+from features.corpus.formats.bad_rows import BadRows, CorpusError, listed, shown
 from features.corpus.formats.lines import is_encodable
-from features.corpus.formats.rows import places_of
+from features.corpus.formats.rows import places_of, rows_left_out
 
 SPLITS = ("train", "dev", "test")
 MEAN = "mean"
@@ -155,15 +155,10 @@ def _without(
     """Hand the rows at the positions `wrong`, each with its reason, to `bad` and return the others."""
     if not wrong:
         return table
-    column, name = where
-    positions = np.fromiter(wrong, dtype=np.int64)
-    ids = table["id"].to_numpy()[positions].tolist() if "id" in table.columns else [""] * len(wrong)
-    for place, reason, known in zip(places_of(table, positions, name), wrong.values(), ids, strict=True):
-        bad.add(
-            BadRow(place, bad.columns.get(column, column), reason, known if isinstance(known, str) else "")
-        )
+    for row in rows_left_out(table, wrong, where, bad):
+        bad.add(row)
     keep = np.ones(len(table), dtype=bool)
-    keep[positions] = False
+    keep[list(wrong)] = False
     return table[keep].reset_index(drop=True)
 
 

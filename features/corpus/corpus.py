@@ -82,7 +82,7 @@ class Corpus:
         if "text_pair" not in table.columns:
             table = table.assign(text_pair="")
         table = usable_rows(table, name, bad)
-        settled = table if repeats is None else repeats.settled(table, name, source_language)
+        settled = table if repeats is None else repeats.settled(table, name, source_language, bad)
         if settled is not table:
             table = usable_rows(settled, name, bad)  # a label may have lost its train rows
             name = f"{name}, without the texts left out"

@@ -14,7 +14,8 @@ import logging
 import numpy as np
 import pandas as pd
 
-from features.corpus.formats.bad_rows import CorpusError, listed, printable, shown
+from features.corpus.formats.bad_rows import BadRows, CorpusError, listed, printable, shown
+from features.corpus.formats.rows import rows_left_out
 from features.corpus.sameness import same_texts
 from features.corpus.settings import Conflicts, Leaks
 from features.corpus.spelling import counted
@@ -33,7 +34,9 @@ class Repeats:
     leaks: Leaks = "drop"
     conflicts: Conflicts = "error"
 
-    def settled(self, table: pd.DataFrame, name: str, source_language: str) -> pd.DataFrame:
+    def settled(
+        self, table: pd.DataFrame, name: str, source_language: str, bad: BadRows | None = None
+    ) -> pd.DataFrame:
         """Return the table without what the settings leave out; the table itself where there is nothing.
 
         Parameters
@@ -42,6 +45,8 @@ class Repeats:
             Columns of a corpus.
         name : str
             Stands for the file in messages.
+        bad : BadRows, optional
+            Takes down what is left out.
 
         Raises
         ------
@@ -50,13 +55,15 @@ class Repeats:
         """
         items = items_of(table)
         own = own_rows(table, items, source_language)
-        stay = self._told_stay(table, items, name)
+        stay = self._told_stay(table, items, name, bad or BadRows())
         differ = tell_conflicts(table, own, self.conflicts, name)
         if not stay.all():
             table, items, own = table[stay].reset_index(drop=True), items[stay], own[stay]
-        return by_majority(table, items, own, name) if differ and self.conflicts == "majority" else table
+        if differ and self.conflicts == "majority":
+            return by_majority(table, items, own, name, bad)
+        return table
 
-    def without_leaks(self, table: pd.DataFrame, name: str) -> pd.DataFrame:
+    def without_leaks(self, table: pd.DataFrame, name: str, bad: BadRows | None = None) -> pd.DataFrame:
         """Return the table without the leaks alone, as `settled` does, where train has got more texts.
 
         Raises
@@ -64,14 +71,17 @@ class Repeats:
         CorpusError
             There are leaks, and they are to be errors.
         """
-        stay = self._told_stay(table, items_of(table), name)
+        stay = self._told_stay(table, items_of(table), name, bad or BadRows())
         return table if stay.all() else table[stay].reset_index(drop=True)
 
-    def _told_stay(self, table: pd.DataFrame, items: np.ndarray, name: str) -> np.ndarray:
+    def _told_stay(self, table: pd.DataFrame, items: np.ndarray, name: str, bad: BadRows) -> np.ndarray:
         """Name the leaks and tell which rows stay, bool (n_rows,)."""
         leaked = leaks(table, items)
         self._tell_leaks(table, leaked, name)
-        return ~leaked if self.leaks == "drop" else np.ones(len(table), dtype=bool)
+        if self.leaks != "drop":
+            return np.ones(len(table), dtype=bool)
+        bad.left_out += rows_left_out(table, _why_leaks(table, leaked), ("text", name), bad)
+        return ~leaked
 
     def _tell_leaks(self, table: pd.DataFrame, leaked: np.ndarray, name: str) -> None:
         for split in ("dev", "test"):
@@ -130,6 +140,22 @@ def leaks(table: pd.DataFrame, items: np.ndarray) -> np.ndarray:
     return ~train & (found | known)
 
 
+def _why_leaks(table: pd.DataFrame, leaked: np.ndarray) -> dict[int, str]:
+    """Return position -> reason of leaks: the train text that reads the same, or that it is translated."""
+    if not leaked.any():
+        return {}
+    keys, train = same_texts(table, ending=False), (table["split"] == "train").to_numpy()
+    ids = pd.Series(table["id"].to_numpy()[train], index=keys[train])
+    ids = ids[~ids.index.duplicated()]
+    first = dict(zip(ids.index.tolist(), ids.tolist(), strict=True))
+    splits, reasons = table["split"].to_numpy(), {}
+    for k in np.flatnonzero(leaked).tolist():
+        same = f"occurs in train as {shown(first[keys[k]])}, {_SAME}" if keys[k] in first else ""
+        said = same or "translates one that occurs in train"
+        reasons[k] = f'this {splits[k]} text {said}; corpus.leaks = "keep" keeps it'
+    return reasons
+
+
 def own_rows(table: pd.DataFrame, items: np.ndarray, source_language: str) -> np.ndarray:
     """Tell which rows are no translation of a row of the source language, bool (n_rows,)."""
     source = (table["language"] == source_language).to_numpy()
@@ -151,7 +177,9 @@ def conflicting(table: pd.DataFrame, own: np.ndarray) -> tuple[np.ndarray, np.nd
     return np.flatnonzero(own)[several], group.ngroup().to_numpy()[several]
 
 
-def by_majority(table: pd.DataFrame, items: np.ndarray, own: np.ndarray, name: str) -> pd.DataFrame:
+def by_majority(
+    table: pd.DataFrame, items: np.ndarray, own: np.ndarray, name: str, bad: BadRows | None = None
+) -> pd.DataFrame:
     """Give all rows of a text the label that most of them have; leave out those of a text without a majority.
 
     Labels of train, dev and test are counted apart: none of test changes one of train. What becomes of a row
@@ -176,15 +204,21 @@ def by_majority(table: pd.DataFrame, items: np.ndarray, own: np.ndarray, name: s
         int((~left).sum()),
         f", {counted(table['label'][~left])}" if not left.all() else "",
     )
+    if bad is not None:
+        reason = "no majority: as many rows of the text have another label; corpus.conflicts"
+        without = dict.fromkeys(np.flatnonzero(~left).tolist(), reason)
+        bad.left_out += rows_left_out(table, without, ("label", name), bad)
     out = table[left].reset_index(drop=True)
     return out.assign(label=pd.array(new[left].tolist(), dtype="str"))
 
 
-def without_conflicts(table: pd.DataFrame, conflicts: Conflicts, name: str) -> pd.DataFrame:
+def without_conflicts(
+    table: pd.DataFrame, conflicts: Conflicts, name: str, bad: BadRows | None = None
+) -> pd.DataFrame:
     """Return a table of one language with one label for a text, or refuse it, as `Repeats.settled` does."""
     items, own = np.arange(len(table)), np.ones(len(table), dtype=bool)
     if tell_conflicts(table, own, conflicts, name) and conflicts == "majority":
-        return by_majority(table, items, own, name)
+        return by_majority(table, items, own, name, bad)
     return table
 
 

@@ -72,8 +72,9 @@ class CorpusSettings:
 
     leaks: Leaks = "drop"
     """Dev and test texts that occur in train up to Unicode form, case, blanks and punctuation at the end, and
-    translations of such texts: ``drop`` leaves them out, ``keep`` scores them (as figures to compare with
-    published ones need), ``error`` stops; named in each case. `prepare` splits so that there are none."""
+    translations of such texts: ``drop`` leaves them out and lists them in rejected.csv, ``keep`` scores them
+    (as figures to compare with published ones need), ``error`` stops; named in each case. `prepare` splits so
+    that there are none; train texts that `prepare.transfer` translates count, too."""
 
     conflicts: Literal["auto", "error", "majority", "keep"] = "auto"
     """Texts that occur with different labels: ``error`` stops, ``majority`` gives all rows of a text the

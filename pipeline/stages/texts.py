@@ -20,6 +20,7 @@ from features.corpus import (
     source_files,
     table_form,
 )
+from features.corpus.formats.rows import PLACE
 from features.corpus.preparation.translation import MachineTranslation
 from pipeline.config import CHECKOUT, Config
 from pipeline.run import sha256
@@ -82,7 +83,7 @@ def corpus_of(
     Corpus
         The texts, checked.
     DataFrame
-        Rows that cannot be used and were left out: the columns of `results.schema.REJECTED`.
+        Rows that cannot be used, or occur again, and were left out: the columns of `results.schema.REJECTED`.
 
     Raises
     ------
@@ -105,6 +106,8 @@ def corpus_of(
         config.prepare,
         machine,
         repeats=repeats_of(config.corpus),
+        bad=bad,
+        places=table.drop_duplicates("id").set_index("id")[list(PLACE)],
     )
     rejected = bad.frame()
     return corpus, rejected.assign(file=rejected["file"].map(short_names(list(rejected["file"])))).assign(

@@ -18,6 +18,7 @@ from sklearn.model_selection import train_test_split
 from features.corpus.checks import usable_rows
 from features.corpus.formats.bad_rows import BadRows, CorpusError, listed, printable, shown
 from features.corpus.formats.readers import TableForm, read_table
+from features.corpus.formats.rows import PLACE
 from features.corpus.preparation.transfer import Machine, in_language
 from features.corpus.repeats import without_conflicts
 from features.corpus.sameness import same_texts
@@ -51,7 +52,8 @@ def prepare(
     Returns
     -------
     DataFrame
-        Columns of `features.corpus.COLUMNS`: balanced train rows, dev and test rows of the source language,
+        Columns of `features.corpus.COLUMNS` and `rows.PLACE` (of a translation its original's): balanced
+        train rows, dev and test rows of the source language,
         then dev and test rows of each translated language under ids ``<id>-<language>``, and those of each
         language with labels of its own under ids ``<language>-<id>``.
 
@@ -96,7 +98,7 @@ def prepare(
     for language, file in settings.labelled.items():
         own = read(file, language)
         parts.append(held_out_rows(own, labels, language, settings, file=file))
-    return pd.concat(parts, ignore_index=True)[list(COLUMNS)]
+    return pd.concat(parts, ignore_index=True)[[*COLUMNS, *PLACE]]
 
 
 def _read(
@@ -130,7 +132,7 @@ def _read(
     raw = raw if "text_pair" in raw.columns else raw.assign(text_pair="")
     if "split" not in raw.columns:
         _log_again(raw, file)
-    return without_conflicts(raw, corpus.on_conflict, file)
+    return without_conflicts(raw, corpus.on_conflict, file, bad)
 
 
 def _log_again(table: pd.DataFrame, file: str) -> None:

@@ -17,7 +17,7 @@ from typing import Protocol
 import pandas as pd
 
 from features.corpus.corpus import Corpus
-from features.corpus.formats.bad_rows import CorpusError, listed, shown
+from features.corpus.formats.bad_rows import BadRows, CorpusError, listed, shown
 from features.corpus.preparation.supplied import supplied_texts
 from features.corpus.repeats import Repeats
 from features.corpus.settings import PrepareSettings
@@ -41,6 +41,8 @@ def transferred(
     machine: Machine | None = None,
     *,
     repeats: Repeats | None = None,
+    bad: BadRows | None = None,
+    places: pd.DataFrame | None = None,
 ) -> Corpus:
     """Apply the protocol `settings.transfer` to a corpus.
 
@@ -48,6 +50,10 @@ def transferred(
     ----------
     repeats : Repeats, optional
         What becomes of dev and test texts that occur in train once it is translated; by default they stay.
+    bad : BadRows, optional
+        Takes down what is left out.
+    places : DataFrame, optional
+        Columns `rows.PLACE` by id: where texts of the corpus were read.
 
     Returns
     -------
@@ -64,7 +70,7 @@ def transferred(
     table = TRANSFERS[settings.transfer](corpus, settings, machine)
     name = f"prepare.transfer {settings.transfer}"
     if repeats is not None and settings.transfer == "translate-train":
-        before, table = len(table), repeats.without_leaks(table, name)
+        before, table = len(table), repeats.without_leaks(_placed(table, places), name, bad)
         name += ", without the texts left out" if len(table) < before else ""
     out = Corpus.of(table, corpus.source_language, name)
     for split in ("train", "dev", "test"):
@@ -72,6 +78,16 @@ def transferred(
         shown_counts = ", ".join(f"{n} {language}" for language, n in counts if n)
         log.info("prepare: %s: %s texts: %s", settings.transfer_name, split, shown_counts or "none")
     return out
+
+
+def _placed(table: pd.DataFrame, places: pd.DataFrame | None) -> pd.DataFrame:
+    """Add where each text was read; translations made here have no place, and nobody asks for theirs."""
+    if places is None:
+        return table
+    found = places.reindex(table["id"]).reset_index(drop=True)
+    return table.assign(
+        _file=found["_file"], **{name: found[name].fillna(0).astype("int64") for name in ("_row", "_line")}
+    )
 
 
 def in_language(

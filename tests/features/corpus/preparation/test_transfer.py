@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from features.corpus import Corpus, CorpusError, PrepareSettings
+from features.corpus import BadRows, Corpus, CorpusError, PrepareSettings
 from features.corpus.preparation.transfer import TRANSFERS, transferred
 from features.corpus.repeats import Repeats
 from tests.features.corpus.preparation.test_prepare import Upper
@@ -98,6 +98,14 @@ def test_texts_that_read_like_translated_train_texts_are_leaks(caplog):
         "case, blanks and punctuation at the end) or translate one that does: de 1, en 1; of 1 label: x 2; "
         "the first: 'h', 'h-de'; they are left out; corpus.leaks = \"keep\" keeps them"
     ]
+    places = start.table[["id"]].assign(_file="t.csv", _row=range(2, 2 + len(start.table)), _line=0)
+    bad = BadRows()
+    transferred(start, settings, Same(), repeats=Repeats(), bad=bad, places=places.set_index("id"))
+    assert bad.frame()[["file", "row", "id"]].to_numpy().tolist() == [
+        ["t.csv", 12, "h"],
+        ["t.csv", 13, "h-de"],
+    ]
+    assert "occurs in train as 'a-de'" in bad.frame()["reason"][1]
     kept = transferred(start, settings, Same(), repeats=Repeats(leaks="keep")).table
     assert {"h", "h-de"} <= set(kept["id"])
     with pytest.raises(CorpusError, match="prepare.transfer translate-train: column text: 2 of 5 test texts"):
