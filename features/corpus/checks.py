@@ -14,6 +14,7 @@ import pandas as pd
 from features.corpus.formats.bad_rows import BadRows, CorpusError, listed, shown
 from features.corpus.formats.lines import is_encodable
 from features.corpus.formats.rows import places_of, rows_left_out
+from features.corpus.keys import key
 
 SPLITS = ("train", "dev", "test")
 MEAN = "mean"
@@ -191,7 +192,7 @@ def require_train(table: pd.DataFrame, name: str, *, many_labels: bool = True) -
     if not many_labels and (len(train) > MOST_LABELS or 2 * len(train) > train.sum()):
         raise CorpusError(
             f"{name}: column label: {len(train)} labels in {train.sum()} train rows; accepted: at most "
-            f"{MOST_LABELS} and half the rows, unless corpus.many_labels is true"
+            f"{MOST_LABELS} and half the rows, unless {key('many_labels')} is true"
         )
     single = sorted(train[train == 1].index)
     if single:

@@ -16,6 +16,7 @@ from features.corpus.checks import require_source, require_train, usable_rows
 from features.corpus.formats.bad_rows import BadRows, CorpusError, listed, printable
 from features.corpus.formats.readers import TableForm, read_table
 from features.corpus.formats.releases import RELEASES, read_release, release_files
+from features.corpus.keys import key
 from features.corpus.repeats import Repeats
 from features.corpus.settings import COLUMNS, CorpusSettings
 from features.corpus.spelling import spelt
@@ -164,11 +165,11 @@ def _of_languages(table: pd.DataFrame, settings: CorpusSettings) -> pd.DataFrame
     n_train = int((left["split"] == "train").sum())
     log.log(
         logging.WARNING if n_train else logging.INFO,
-        "corpus: %d of %d rows, %d of them train rows, are left out: corpus.languages does not name their "
-        "languages: %s",
+        "corpus: %d of %d rows, %d of them train rows, are left out: %s does not name their languages: %s",
         len(left),
         len(table),
         n_train,
+        key("languages"),
         printable(listed(sorted(set(left["language"])), 20)),
     )
     return table[keep].reset_index(drop=True)

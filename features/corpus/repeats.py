@@ -16,6 +16,7 @@ import pandas as pd
 
 from features.corpus.formats.bad_rows import BadRows, CorpusError, listed, printable, shown
 from features.corpus.formats.rows import rows_left_out
+from features.corpus.keys import key
 from features.corpus.sameness import same_texts
 from features.corpus.settings import Conflicts, Leaks
 from features.corpus.spelling import counted
@@ -97,10 +98,10 @@ class Repeats:
                 f"{counted(rows['label'])}; the first: {listed([shown(i) for i in rows['id'][:MOST_NAMED]])}"
             )
             if self.leaks == "error":
-                raise CorpusError(f'{name}: column text: {said}; corpus.leaks = "drop" leaves them out')
+                raise CorpusError(f'{name}: column text: {said}; {key("leaks")} = "drop" leaves them out')
             end = {
-                "drop": 'they are left out; corpus.leaks = "keep" keeps them',
-                "keep": f"{split} scores count them as if they were new (corpus.leaks)",
+                "drop": f'they are left out; {key("leaks")} = "keep" keeps them',
+                "keep": f"{split} scores count them as if they were new ({key('leaks')})",
             }[self.leaks]
             log.warning("corpus: %s: %s; %s", printable(name), printable(said), end)
 
@@ -152,7 +153,7 @@ def _why_leaks(table: pd.DataFrame, leaked: np.ndarray) -> dict[int, str]:
     for k in np.flatnonzero(leaked).tolist():
         same = f"occurs in train as {shown(first[keys[k]])}, {_SAME}" if keys[k] in first else ""
         said = same or "translates one that occurs in train"
-        reasons[k] = f'this {splits[k]} text {said}; corpus.leaks = "keep" keeps it'
+        reasons[k] = f'this {splits[k]} text {said}; {key("leaks")} = "keep" keeps it'
     return reasons
 
 
@@ -205,7 +206,7 @@ def by_majority(
         f", {counted(table['label'][~left])}" if not left.all() else "",
     )
     if bad is not None:
-        reason = "no majority: as many rows of the text have another label; corpus.conflicts"
+        reason = f"no majority: as many rows of the text have another label; {key('conflicts')}"
         without = dict.fromkeys(np.flatnonzero(~left).tolist(), reason)
         bad.left_out += rows_left_out(table, without, ("label", name), bad)
     out = table[left].reset_index(drop=True)
@@ -248,7 +249,7 @@ def tell_conflicts(table: pd.DataFrame, own: np.ndarray, conflicts: Conflicts, n
     )
     if conflicts == "error":
         raise CorpusError(
-            f'{name}: column label: {said}; mend them, or corpus.conflicts = "majority" takes the label '
+            f'{name}: column label: {said}; mend them, or {key("conflicts")} = "majority" takes the label '
             'that most rows of a text have and leaves out the texts without one; "keep" keeps all'
         )
     log.warning("corpus: %s: column label: %s", printable(name), printable(said))

@@ -17,6 +17,7 @@ import pandas as pd
 
 from features.corpus.formats.bad_rows import ONE_LABEL, BadRow, BadRows, CorpusError, listed, printable, shown
 from features.corpus.formats.rows import places_of
+from features.corpus.keys import key
 from features.corpus.language_codes import language_twins
 from features.corpus.sameness import normal_form, twins
 from features.corpus.settings import CorpusSettings
@@ -57,7 +58,7 @@ def _with_codes(table: pd.DataFrame, settings: CorpusSettings, name: str) -> pd.
     absent = sorted(set(settings.language_codes) - present)
     if absent:
         raise CorpusError(
-            f"{name}: corpus.language_codes: {shown(absent[0])} is in no row; present: "
+            f"{name}: {key('language_codes')}: {shown(absent[0])} is in no row; present: "
             f"{listed(sorted(present), 20)}"
         )
     if settings.language_codes:
@@ -85,9 +86,10 @@ def warn_of_codes(counts: pd.Series, configured: Collection[str], name: str) -> 
         rows = ", ".join(f"{shown(code)} ({counts.get(code, 0)} rows)" for code in alike)
         log.warning(
             "corpus: %s: column language: codes that mean the same are taken for different languages: %s; "
-            "corpus.language_codes = { %s } makes them one",
+            "%s = { %s } makes them one",
             printable(name),
             printable(rows),
+            key("language_codes"),
             _toml(codes),
         )
 
@@ -112,9 +114,10 @@ def merged_labels(table: pd.DataFrame, name: str, *, merge: bool) -> pd.DataFram
     if not merge:
         log.warning(
             "corpus: %s: column label: labels that look alike (up to Unicode form, case, blanks) are taken "
-            "for different ones: %s; corpus.merge_labels = true makes %d labels of these %d",
+            "for different ones: %s; %s = true makes %d labels of these %d",
             printable(name),
             said,
+            key("merge_labels"),
             after,
             before,
         )

@@ -13,6 +13,8 @@ from typing import Literal, NamedTuple
 
 import pandas as pd
 
+from features.corpus.keys import key
+
 log = logging.getLogger(__name__)
 
 MOST_CASES = 5
@@ -99,7 +101,7 @@ class BadRows:
             file = row.place.file
         if self.count > len(parts):
             parts.append(f"... and {self.count - len(parts)} more")
-        hint = f' ({self.count} rows; corpus.on_bad = "skip" leaves them out)' if self.count > 1 else ""
+        hint = f' ({self.count} rows; {key("on_bad")} = "skip" leaves them out)' if self.count > 1 else ""
         raise CorpusError(f"{self.rows[0].place.file}: {'; '.join(parts)}{hint}")
 
     def frame(self) -> pd.DataFrame:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from features.corpus.formats.bad_rows import BadRow, BadRows, CorpusError, Place, listed
+from features.corpus.keys import key
 
 PLACE = ("_file", "_row", "_line")
 """Columns that say where a row came from; line 0 where the form has no lines."""
@@ -80,7 +81,7 @@ class Wanted:
             nul = "; the names hold NUL: is it UTF-16?" if any("\0" in name for name in present) else ""
             raise CorpusError(
                 f"{file}: column {their!r} is missing{hint}; present: {listed(list(present))}{nul}; "
-                "corpus.columns maps names"
+                f"{key('columns')} maps names"
             )
 
 
