@@ -90,7 +90,7 @@ class CorpusSettings:
 
     language_codes: dict[str, str] = dataclasses.field(default_factory=dict)
     """Code in the column language -> code to take it for, best BCP 47's: ``{ "zh_Hans" = "zh" }``. Codes that
-    mean the same are named. Also for `prepare.raw`."""
+    mean the same are named; a code in no row is an error. Also for `prepare.raw` and `prepare.labelled`."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, naming the key."""

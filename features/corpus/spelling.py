@@ -54,18 +54,31 @@ def spelt(table: pd.DataFrame, settings: CorpusSettings, name: str, bad: BadRows
 
 
 def _with_codes(table: pd.DataFrame, settings: CorpusSettings, name: str) -> pd.DataFrame:
-    present = set(table["language"].dropna().unique())
-    absent = sorted(set(settings.language_codes) - present)
-    if absent:
-        raise CorpusError(
-            f"{name}: {key('language_codes')}: {shown(absent[0])} is in no row; present: "
-            f"{listed(sorted(present), 20)}"
-        )
+    require_codes(settings.language_codes, [table], name)
     if settings.language_codes:
         table = table.assign(language=table["language"].replace(settings.language_codes))
     counts = table["language"].value_counts()
     warn_of_codes(counts, (settings.source_language, *settings.languages), name)
     return table
+
+
+def require_codes(codes: Collection[str], tables: Iterable[pd.DataFrame], name: str) -> None:
+    """Raise where one of the codes is in no row of the tables, of which some may have no column language.
+
+    Raises
+    ------
+    CorpusError
+        Naming the code and those that are there.
+    """
+    present = {
+        code for table in tables if "language" in table for code in table["language"].dropna().unique()
+    }
+    absent = sorted(set(codes) - present)
+    if absent:
+        there = listed(sorted(present), 20) or "no code, for want of a column language"
+        raise CorpusError(
+            f"{name}: {key('language_codes')}: {shown(absent[0])} is in no row; present: {there}"
+        )
 
 
 def warn_of_codes(counts: pd.Series, configured: Collection[str], name: str) -> None:
