@@ -52,6 +52,7 @@ def embeddings(workspace: Workspace) -> None:
         settings = dataclasses.replace(settings, max_length=workspace.config.encoder.max_length)
     read(workspace, settings)
     if settings.searches:
+        require_trainable(workspace, settings)
         search(workspace, settings)
     inputs = {
         "embeddings": dataclasses.asdict(settings),
@@ -96,6 +97,19 @@ def _read(workspace: Workspace, settings: EmbeddingsSettings) -> list[str]:
     names = rejected["file"].map(short_names(list(rejected["file"])))
     write(REJECTED, rejected.assign(file=names, **workspace.stamp), path)
     return [PAIRS, f"{FOLDER}/{REJECTED.file_name}"]
+
+
+def require_trainable(workspace: Workspace, settings: EmbeddingsSettings) -> None:
+    """Raise where the pairs do not suit the objective or the protocol, before anything is encoded."""
+    from finetune.embeddings.train import require_pairs
+    from finetune.protocol import DevTexts, require_protocol
+    from finetune.running import read_texts
+
+    path = workspace.run.folder / PAIRS
+    corpus = read_texts(path, settings.corpus.source_language)
+    require_pairs(corpus, str(path), ranks=settings.objective == "ranking")
+    freezes = bool(settings.freeze or settings.freeze_groups)
+    require_protocol(settings, DevTexts.of_corpus(corpus), freezes=freezes)
 
 
 def search(workspace: Workspace, settings: EmbeddingsSettings) -> None:

@@ -110,6 +110,12 @@ def test_the_search_keeps_to_the_pooling_that_is_named(project):
     assert best["pooling"] == "cls"
 
 
+def test_pairs_that_do_not_suit_are_refused_before_the_layers_are_searched(project, capsys):
+    assert run("embeddings.protocol=target-dev") == 2
+    assert "embeddings.protocol: got target-dev, but the corpus has the source language only" in error(capsys)
+    assert not (project / "results/runs/mine/embeddings/tatoeba.csv").exists()
+
+
 def test_rows_that_are_left_out_are_listed(project):
     with (project / "nli/train.csv").open("a") as file:
         file.write("9-9,,nothing,neutral\n")
