@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from features.corpus import Corpus
 from features.encoder.blocks import n_layers
 from features.encoder.selfcheck import verdict
 from features.encoder.tokens import load_tokenizer
@@ -26,8 +25,9 @@ from finetune.export.trained_card import write_cards
 from finetune.freezing.rules import Schedule, plan_freezing
 from finetune.gathered import beside_probe, gather
 from finetune.job import AnyJob, Job
+from finetune.protocol import DevTexts, require_protocol
 from finetune.running import read_texts, run_job
-from finetune.settings import WATCHING, FinetuneSettings, TrainingSettings
+from finetune.settings import FinetuneSettings, TrainingSettings
 from finetune.winner import Architecture, read_architecture
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ def finetune(
         encoder=str(stamp["encoder"]),
         n_layers=n_layers(inputs.encoder),
     )
-    require_protocol(settings, texts, freezes="mcbert_wf" in settings.systems)
+    require_protocol(settings, DevTexts.of_corpus(texts), freezes="mcbert_wf" in settings.systems)
     require_readable(settings, inputs.encoder, architecture.pooling)
     jobs = plan(settings, architecture, inputs, stamp=stamp)
     n_trained = run_jobs(jobs, run_job, execute=execute, track=track)
@@ -175,27 +175,6 @@ def plan(
         for seed in settings.seeds
         for system in settings.systems
     ]
-
-
-def require_protocol(settings: TrainingSettings, corpus: Corpus, *, freezes: bool) -> None:
-    """Raise when the protocol, or the rule that freezes, looks at dev rows that are not there."""
-    watches = freezes and settings.freeze_rule in WATCHING
-    if settings.protocol == "target-dev":
-        field, accepted = "protocol", "last, source-dev"
-    elif watches and settings.freeze_watch == "target-dev":
-        field, accepted = "freeze_watch", "source-dev"
-    else:
-        return
-    if not corpus.target_languages:
-        raise ValueError(
-            f"{settings.section}.{field}: got target-dev, but the corpus has the source language only"
-        )
-    for language in corpus.target_languages:
-        if not len(corpus.rows(split="dev", language=language)):
-            raise ValueError(
-                f"{settings.section}.{field}: got target-dev, but the corpus has no dev rows of "
-                f"{language!r}; accepted: {accepted}"
-            )
 
 
 def require_readable(settings: TrainingSettings, encoder: Path, pooling: str) -> None:

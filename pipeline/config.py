@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from features.corpus import CorpusSettings, PrepareSettings
+from features.corpus.keys import of_section
 from features.settings import EncoderSettings, ExtractSettings
 from files import read_bytes
 from finetune.embeddings.settings import EmbeddingsSettings
@@ -240,7 +241,8 @@ def _build(kind: type, tree: Mapping[str, Any], where: str, source: str) -> Any:
     for name in required:
         if name not in values:
             raise ValueError(f"{source}: key {where}{name} is missing")
-    return kind(**values)
+    with of_section(where.removesuffix(".")):
+        return kind(**values)
 
 
 def _convert(hint: Any, value: Any, key: str, source: str) -> Any:

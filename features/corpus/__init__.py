@@ -1,6 +1,13 @@
 """Labelled texts in, one checked table out: readers, releases, checks, preparation, statistics."""
 
-from features.corpus.corpus import Corpus, checked_corpus, read_corpus, source_files, table_form
+from features.corpus.corpus import (
+    Corpus,
+    checked_corpus,
+    read_corpus,
+    repeats_of,
+    source_files,
+    table_form,
+)
 from features.corpus.formats.bad_rows import BadRows, CorpusError
 from features.corpus.settings import COLUMNS, CorpusSettings, PrepareSettings
 
@@ -13,6 +20,7 @@ __all__ = [
     "PrepareSettings",
     "checked_corpus",
     "read_corpus",
+    "repeats_of",
     "source_files",
     "table_form",
 ]

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features.corpus.formats.bad_rows import BadRow, BadRows, CorpusError, listed, shown
+from features.corpus.formats.bad_rows import BadRows, CorpusError, listed, shown
 from features.corpus.formats.lines import is_encodable
-from features.corpus.formats.rows import places_of
+from features.corpus.formats.rows import places_of, rows_left_out
+from features.corpus.keys import key
 
 SPLITS = ("train", "dev", "test")
 MEAN = "mean"
@@ -155,15 +156,10 @@ def _without(
     """Hand the rows at the positions `wrong`, each with its reason, to `bad` and return the others."""
     if not wrong:
         return table
-    column, name = where
-    positions = np.fromiter(wrong, dtype=np.int64)
-    ids = table["id"].to_numpy()[positions].tolist() if "id" in table.columns else [""] * len(wrong)
-    for place, reason, known in zip(places_of(table, positions, name), wrong.values(), ids, strict=True):
-        bad.add(
-            BadRow(place, bad.columns.get(column, column), reason, known if isinstance(known, str) else "")
-        )
+    for row in rows_left_out(table, wrong, where, bad):
+        bad.add(row)
     keep = np.ones(len(table), dtype=bool)
-    keep[positions] = False
+    keep[list(wrong)] = False
     return table[keep].reset_index(drop=True)
 
 
@@ -196,7 +192,7 @@ def require_train(table: pd.DataFrame, name: str, *, many_labels: bool = True) -
     if not many_labels and (len(train) > MOST_LABELS or 2 * len(train) > train.sum()):
         raise CorpusError(
             f"{name}: column label: {len(train)} labels in {train.sum()} train rows; accepted: at most "
-            f"{MOST_LABELS} and half the rows, unless corpus.many_labels is true"
+            f"{MOST_LABELS} and half the rows, unless {key('many_labels')} is true"
         )
     single = sorted(train[train == 1].index)
     if single:

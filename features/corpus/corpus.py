@@ -16,6 +16,7 @@ from features.corpus.checks import require_source, require_train, usable_rows
 from features.corpus.formats.bad_rows import BadRows, CorpusError, listed, printable
 from features.corpus.formats.readers import TableForm, read_table
 from features.corpus.formats.releases import RELEASES, read_release, release_files
+from features.corpus.keys import key
 from features.corpus.repeats import Repeats
 from features.corpus.settings import COLUMNS, CorpusSettings
 from features.corpus.spelling import spelt
@@ -82,7 +83,7 @@ class Corpus:
         if "text_pair" not in table.columns:
             table = table.assign(text_pair="")
         table = usable_rows(table, name, bad)
-        settled = table if repeats is None else repeats.settled(table, name, source_language)
+        settled = table if repeats is None else repeats.settled(table, name, source_language, bad)
         if settled is not table:
             table = usable_rows(settled, name, bad)  # a label may have lost its train rows
             name = f"{name}, without the texts left out"
@@ -164,11 +165,11 @@ def _of_languages(table: pd.DataFrame, settings: CorpusSettings) -> pd.DataFrame
     n_train = int((left["split"] == "train").sum())
     log.log(
         logging.WARNING if n_train else logging.INFO,
-        "corpus: %d of %d rows, %d of them train rows, are left out: corpus.languages does not name their "
-        "languages: %s",
+        "corpus: %d of %d rows, %d of them train rows, are left out: %s does not name their languages: %s",
         len(left),
         len(table),
         n_train,
+        key("languages"),
         printable(listed(sorted(set(left["language"])), 20)),
     )
     return table[keep].reset_index(drop=True)
@@ -188,10 +189,15 @@ def checked_corpus(table: pd.DataFrame, settings: CorpusSettings, name: str, bad
         name,
         bad=bad,
         many_labels=settings.many_labels,
-        repeats=Repeats(settings.leaks, settings.on_conflict),
+        repeats=repeats_of(settings),
     )
     bad.log_counts()
     return corpus
+
+
+def repeats_of(settings: CorpusSettings) -> Repeats:
+    """Return what the settings say of texts that occur again."""
+    return Repeats(settings.leaks, settings.on_conflict)
 
 
 def table_form(settings: CorpusSettings) -> TableForm:

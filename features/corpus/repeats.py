@@ -14,7 +14,9 @@ import logging
 import numpy as np
 import pandas as pd
 
-from features.corpus.formats.bad_rows import CorpusError, listed, printable, shown
+from features.corpus.formats.bad_rows import BadRows, CorpusError, listed, printable, shown
+from features.corpus.formats.rows import rows_left_out
+from features.corpus.keys import key
 from features.corpus.sameness import same_texts
 from features.corpus.settings import Conflicts, Leaks
 from features.corpus.spelling import counted
@@ -33,7 +35,9 @@ class Repeats:
     leaks: Leaks = "drop"
     conflicts: Conflicts = "error"
 
-    def settled(self, table: pd.DataFrame, name: str, source_language: str) -> pd.DataFrame:
+    def settled(
+        self, table: pd.DataFrame, name: str, source_language: str, bad: BadRows | None = None
+    ) -> pd.DataFrame:
         """Return the table without what the settings leave out; the table itself where there is nothing.
 
         Parameters
@@ -42,6 +46,8 @@ class Repeats:
             Columns of a corpus.
         name : str
             Stands for the file in messages.
+        bad : BadRows, optional
+            Takes down what is left out.
 
         Raises
         ------
@@ -50,12 +56,33 @@ class Repeats:
         """
         items = items_of(table)
         own = own_rows(table, items, source_language)
+        stay = self._told_stay(table, items, name, bad or BadRows())
+        differ = tell_conflicts(table, own, self.conflicts, name)
+        if not stay.all():
+            table, items, own = table[stay].reset_index(drop=True), items[stay], own[stay]
+        if differ and self.conflicts == "majority":
+            return by_majority(table, items, own, name, bad)
+        return table
+
+    def without_leaks(self, table: pd.DataFrame, name: str, bad: BadRows | None = None) -> pd.DataFrame:
+        """Return the table without the leaks alone, as `settled` does, where train has got more texts.
+
+        Raises
+        ------
+        CorpusError
+            There are leaks, and they are to be errors.
+        """
+        stay = self._told_stay(table, items_of(table), name, bad or BadRows())
+        return table if stay.all() else table[stay].reset_index(drop=True)
+
+    def _told_stay(self, table: pd.DataFrame, items: np.ndarray, name: str, bad: BadRows) -> np.ndarray:
+        """Name the leaks and tell which rows stay, bool (n_rows,)."""
         leaked = leaks(table, items)
         self._tell_leaks(table, leaked, name)
-        differ = tell_conflicts(table, own, self.conflicts, name)
-        if self.leaks == "drop" and leaked.any():
-            table, items, own = table[~leaked].reset_index(drop=True), items[~leaked], own[~leaked]
-        return by_majority(table, items, own, name) if differ and self.conflicts == "majority" else table
+        if self.leaks != "drop":
+            return np.ones(len(table), dtype=bool)
+        bad.left_out += rows_left_out(table, _why_leaks(table, leaked), ("text", name), bad)
+        return ~leaked
 
     def _tell_leaks(self, table: pd.DataFrame, leaked: np.ndarray, name: str) -> None:
         for split in ("dev", "test"):
@@ -71,10 +98,10 @@ class Repeats:
                 f"{counted(rows['label'])}; the first: {listed([shown(i) for i in rows['id'][:MOST_NAMED]])}"
             )
             if self.leaks == "error":
-                raise CorpusError(f'{name}: column text: {said}; corpus.leaks = "drop" leaves them out')
+                raise CorpusError(f'{name}: column text: {said}; {key("leaks")} = "drop" leaves them out')
             end = {
-                "drop": 'they are left out; corpus.leaks = "keep" keeps them',
-                "keep": f"{split} scores count them as if they were new (corpus.leaks)",
+                "drop": f'they are left out; {key("leaks")} = "keep" keeps them',
+                "keep": f"{split} scores count them as if they were new ({key('leaks')})",
             }[self.leaks]
             log.warning("corpus: %s: %s; %s", printable(name), printable(said), end)
 
@@ -114,6 +141,22 @@ def leaks(table: pd.DataFrame, items: np.ndarray) -> np.ndarray:
     return ~train & (found | known)
 
 
+def _why_leaks(table: pd.DataFrame, leaked: np.ndarray) -> dict[int, str]:
+    """Return position -> reason of leaks: the train text that reads the same, or that it is translated."""
+    if not leaked.any():
+        return {}
+    keys, train = same_texts(table, ending=False), (table["split"] == "train").to_numpy()
+    ids = pd.Series(table["id"].to_numpy()[train], index=keys[train])
+    ids = ids[~ids.index.duplicated()]
+    first = dict(zip(ids.index.tolist(), ids.tolist(), strict=True))
+    splits, reasons = table["split"].to_numpy(), {}
+    for k in np.flatnonzero(leaked).tolist():
+        same = f"occurs in train as {shown(first[keys[k]])}, {_SAME}" if keys[k] in first else ""
+        said = same or "translates one that occurs in train"
+        reasons[k] = f'this {splits[k]} text {said}; {key("leaks")} = "keep" keeps it'
+    return reasons
+
+
 def own_rows(table: pd.DataFrame, items: np.ndarray, source_language: str) -> np.ndarray:
     """Tell which rows are no translation of a row of the source language, bool (n_rows,)."""
     source = (table["language"] == source_language).to_numpy()
@@ -135,7 +178,9 @@ def conflicting(table: pd.DataFrame, own: np.ndarray) -> tuple[np.ndarray, np.nd
     return np.flatnonzero(own)[several], group.ngroup().to_numpy()[several]
 
 
-def by_majority(table: pd.DataFrame, items: np.ndarray, own: np.ndarray, name: str) -> pd.DataFrame:
+def by_majority(
+    table: pd.DataFrame, items: np.ndarray, own: np.ndarray, name: str, bad: BadRows | None = None
+) -> pd.DataFrame:
     """Give all rows of a text the label that most of them have; leave out those of a text without a majority.
 
     Labels of train, dev and test are counted apart: none of test changes one of train. What becomes of a row
@@ -160,15 +205,21 @@ def by_majority(table: pd.DataFrame, items: np.ndarray, own: np.ndarray, name: s
         int((~left).sum()),
         f", {counted(table['label'][~left])}" if not left.all() else "",
     )
+    if bad is not None:
+        reason = f"no majority: as many rows of the text have another label; {key('conflicts')}"
+        without = dict.fromkeys(np.flatnonzero(~left).tolist(), reason)
+        bad.left_out += rows_left_out(table, without, ("label", name), bad)
     out = table[left].reset_index(drop=True)
     return out.assign(label=pd.array(new[left].tolist(), dtype="str"))
 
 
-def without_conflicts(table: pd.DataFrame, conflicts: Conflicts, name: str) -> pd.DataFrame:
+def without_conflicts(
+    table: pd.DataFrame, conflicts: Conflicts, name: str, bad: BadRows | None = None
+) -> pd.DataFrame:
     """Return a table of one language with one label for a text, or refuse it, as `Repeats.settled` does."""
     items, own = np.arange(len(table)), np.ones(len(table), dtype=bool)
     if tell_conflicts(table, own, conflicts, name) and conflicts == "majority":
-        return by_majority(table, items, own, name)
+        return by_majority(table, items, own, name, bad)
     return table
 
 
@@ -198,7 +249,7 @@ def tell_conflicts(table: pd.DataFrame, own: np.ndarray, conflicts: Conflicts, n
     )
     if conflicts == "error":
         raise CorpusError(
-            f'{name}: column label: {said}; mend them, or corpus.conflicts = "majority" takes the label '
+            f'{name}: column label: {said}; mend them, or {key("conflicts")} = "majority" takes the label '
             'that most rows of a text have and leaves out the texts without one; "keep" keeps all'
         )
     log.warning("corpus: %s: column label: %s", printable(name), printable(said))

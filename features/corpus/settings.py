@@ -6,6 +6,8 @@ import dataclasses
 import re
 from typing import Literal
 
+from features.corpus.keys import key
+
 FORMATS = ("table", "huggingface", "xnli", "xnli-mt", "multinli", "snli", "allnli", "nli")
 TRANSFERS = ("zero-shot", "translate-train", "translate-test")
 SEVERAL_LANGUAGES = ("xnli", "xnli-mt")  # formats whose languages must be named
@@ -72,8 +74,9 @@ class CorpusSettings:
 
     leaks: Leaks = "drop"
     """Dev and test texts that occur in train up to Unicode form, case, blanks and punctuation at the end, and
-    translations of such texts: ``drop`` leaves them out, ``keep`` scores them (as figures to compare with
-    published ones need), ``error`` stops; named in each case. `prepare` splits so that there are none."""
+    translations of such texts: ``drop`` leaves them out and lists them in rejected.csv, ``keep`` scores them
+    (as figures to compare with published ones need), ``error`` stops; named in each case. `prepare` splits so
+    that there are none; train texts that `prepare.transfer` translates count, too."""
 
     conflicts: Literal["auto", "error", "majority", "keep"] = "auto"
     """Texts that occur with different labels: ``error`` stops, ``majority`` gives all rows of a text the
@@ -87,7 +90,7 @@ class CorpusSettings:
 
     language_codes: dict[str, str] = dataclasses.field(default_factory=dict)
     """Code in the column language -> code to take it for, best BCP 47's: ``{ "zh_Hans" = "zh" }``. Codes that
-    mean the same are named. Also for `prepare.raw`."""
+    mean the same are named; a code in no row is an error. Also for `prepare.raw` and `prepare.labelled`."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, naming the key."""
@@ -113,24 +116,24 @@ class CorpusSettings:
             for name in names:
                 if getattr(self, name) != _default(name) and self.format not in formats:
                     raise ValueError(
-                        f"corpus.{name}: means nothing for format {self.format!r}; leave it out, or set "
-                        f"corpus.format to {' or '.join(formats)}"
+                        f"{key(name)}: means nothing for format {self.format!r}; leave it out, or set "
+                        f"{key('format')} to {' or '.join(formats)}"
                     )
         if self.config and self.configs:
-            raise ValueError("corpus.config: got it and corpus.configs; accepted: one of them")
+            raise ValueError(f"{key('config')}: got it and {key('configs')}; accepted: one of them")
 
     def _check_names(self) -> None:
-        for key, accepted in (("columns", COLUMNS), ("splits", ("train", "dev", "test"))):
-            for name in getattr(self, key):
+        for setting, accepted in (("columns", COLUMNS), ("splits", ("train", "dev", "test"))):
+            for name in getattr(self, setting):
                 if name not in accepted:
-                    raise ValueError(f"corpus.{key}: got the key {name!r}, accepted: {', '.join(accepted)}")
+                    raise ValueError(f"{key(setting)}: got the key {name!r}, accepted: {', '.join(accepted)}")
         if len(self.delimiter) > 1 or self.delimiter in ('"', "\r", "\n"):
-            raise ValueError(f"corpus.delimiter: got {self.delimiter!r}, accepted: one character, no quote")
+            raise ValueError(f"{key('delimiter')}: got {self.delimiter!r}, accepted: one character, no quote")
         try:
             "a\n".encode(self.encoding)
         except (LookupError, UnicodeError) as error:
             raise ValueError(
-                f"corpus.encoding: got {self.encoding!r}, accepted: a text encoding such as utf-8, utf-16, "
+                f"{key('encoding')}: got {self.encoding!r}, accepted: a text encoding such as utf-8, utf-16, "
                 "cp1252, gb18030"
             ) from error
 
@@ -138,14 +141,14 @@ class CorpusSettings:
         for code, to in self.language_codes.items():
             if not _CODE.fullmatch(to):
                 raise ValueError(
-                    f"corpus.language_codes: got {to!r} for {code!r}, accepted: a BCP 47 code, as de or zh-TW"
+                    f"{key('language_codes')}: got {to!r} for {code!r}, accepted: a BCP 47 code, as zh-TW"
                 )
         if self.languages and self.source_language not in self.languages:
             raise ValueError(
-                f"corpus.languages: the source language {self.source_language!r} is not among them"
+                f"{key('languages')}: the source language {self.source_language!r} is not among them"
             )
         if self.format in SEVERAL_LANGUAGES and not self.languages:
-            raise ValueError("corpus.languages: name the XNLI languages to keep, for example ['en', 'de']")
+            raise ValueError(f"{key('languages')}: name the XNLI languages to keep, for example ['en', 'de']")
 
 
 _CODE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
@@ -165,7 +168,7 @@ def _default(name: str) -> object:
 def _one_of(settings: CorpusSettings, name: str, accepted: tuple[str, ...]) -> None:
     if getattr(settings, name) not in accepted:
         got = getattr(settings, name)
-        raise ValueError(f"corpus.{name}: got {got!r}, accepted: {', '.join(accepted)}")
+        raise ValueError(f"{key(name)}: got {got!r}, accepted: {', '.join(accepted)}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

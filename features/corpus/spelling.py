@@ -17,6 +17,7 @@ import pandas as pd
 
 from features.corpus.formats.bad_rows import ONE_LABEL, BadRow, BadRows, CorpusError, listed, printable, shown
 from features.corpus.formats.rows import places_of
+from features.corpus.keys import key
 from features.corpus.language_codes import language_twins
 from features.corpus.sameness import normal_form, twins
 from features.corpus.settings import CorpusSettings
@@ -53,18 +54,31 @@ def spelt(table: pd.DataFrame, settings: CorpusSettings, name: str, bad: BadRows
 
 
 def _with_codes(table: pd.DataFrame, settings: CorpusSettings, name: str) -> pd.DataFrame:
-    present = set(table["language"].dropna().unique())
-    absent = sorted(set(settings.language_codes) - present)
-    if absent:
-        raise CorpusError(
-            f"{name}: corpus.language_codes: {shown(absent[0])} is in no row; present: "
-            f"{listed(sorted(present), 20)}"
-        )
+    require_codes(settings.language_codes, [table], name)
     if settings.language_codes:
         table = table.assign(language=table["language"].replace(settings.language_codes))
     counts = table["language"].value_counts()
     warn_of_codes(counts, (settings.source_language, *settings.languages), name)
     return table
+
+
+def require_codes(codes: Collection[str], tables: Iterable[pd.DataFrame], name: str) -> None:
+    """Raise where one of the codes is in no row of the tables, of which some may have no column language.
+
+    Raises
+    ------
+    CorpusError
+        Naming the code and those that are there.
+    """
+    present = {
+        code for table in tables if "language" in table for code in table["language"].dropna().unique()
+    }
+    absent = sorted(set(codes) - present)
+    if absent:
+        there = listed(sorted(present), 20) or "no code, for want of a column language"
+        raise CorpusError(
+            f"{name}: {key('language_codes')}: {shown(absent[0])} is in no row; present: {there}"
+        )
 
 
 def warn_of_codes(counts: pd.Series, configured: Collection[str], name: str) -> None:
@@ -85,9 +99,10 @@ def warn_of_codes(counts: pd.Series, configured: Collection[str], name: str) -> 
         rows = ", ".join(f"{shown(code)} ({counts.get(code, 0)} rows)" for code in alike)
         log.warning(
             "corpus: %s: column language: codes that mean the same are taken for different languages: %s; "
-            "corpus.language_codes = { %s } makes them one",
+            "%s = { %s } makes them one",
             printable(name),
             printable(rows),
+            key("language_codes"),
             _toml(codes),
         )
 
@@ -112,9 +127,10 @@ def merged_labels(table: pd.DataFrame, name: str, *, merge: bool) -> pd.DataFram
     if not merge:
         log.warning(
             "corpus: %s: column label: labels that look alike (up to Unicode form, case, blanks) are taken "
-            "for different ones: %s; corpus.merge_labels = true makes %d labels of these %d",
+            "for different ones: %s; %s = true makes %d labels of these %d",
             printable(name),
             said,
+            key("merge_labels"),
             after,
             before,
         )

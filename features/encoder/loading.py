@@ -6,6 +6,7 @@ its model type; the weights come from safetensors files in the folder. Whatever 
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -34,12 +35,11 @@ CODE_KEYS = frozenset(
 )  # fmt: skip
 """Keys of a configuration that could choose code, kernels or other files; those that begin with _ as well."""
 
-COUNTS = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
 MOST = {
-    "num_hidden_layers": 1000,
     "hidden_size": 1 << 20,
-    "vocab_size": 1 << 27,
+    "num_hidden_layers": 1000,
     "num_attention_heads": 1 << 16,
+    "vocab_size": 1 << 27,
 }
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 NOT_NEEDED = ("pooler", "decoder.", "position_ids")  # weights that no state depends on
@@ -145,10 +145,10 @@ def _cleaned(node: Any) -> Any:
 
 
 def _require_counts(config: Any, where: str) -> None:
-    for name in COUNTS:
+    for name, most in MOST.items():
         value = getattr(config, name, 1)
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST[name]:
-            raise EncoderError(f"{where}: config.json: {name}: got {value!r}, accepted: 1 to {MOST[name]}")
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+            raise EncoderError(f"{where}: config.json: {name}: got {value!r}, accepted: 1 to {most}")
 
 
 def read_tensors(folder: Path, where: str) -> dict[str, torch.Tensor]:
@@ -165,8 +165,7 @@ def read_tensors(folder: Path, where: str) -> dict[str, torch.Tensor]:
             tensors |= load_file(path)
     narrow = sorted({str(t.dtype) for t in tensors.values() if t.is_floating_point() and t.itemsize < 4})
     if narrow:
-        kinds = ", ".join(kind.removeprefix("torch.") for kind in narrow)
-        log.info("encoder: %s: its weights are %s; widened to float32", folder, kinds)
+        _say_widened(folder, ", ".join(kind.removeprefix("torch.") for kind in narrow))
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             n_bad = int((~torch.isfinite(tensor)).sum())
@@ -175,6 +174,11 @@ def read_tensors(folder: Path, where: str) -> dict[str, torch.Tensor]:
                 "whose weights are all numbers"
             )
     return tensors
+
+
+@functools.cache
+def _say_widened(folder: Path, kinds: str) -> None:
+    log.info("encoder: %s: its weights are %s; widened to float32", folder, kinds)  # once, not a line a load
 
 
 def weight_files(folder: Path, where: str) -> list[Path]:

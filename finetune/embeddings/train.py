@@ -23,12 +23,12 @@ from finetune.finetune import (
     Execute,
     Inputs,
     Track,
-    require_protocol,
     require_readable,
     run_jobs,
 )
 from finetune.freezing.rules import Schedule, plan_freezing
 from finetune.gathered import measured, to_frame
+from finetune.protocol import DevTexts, require_protocol
 from finetune.running import read_texts
 from finetune.winner import Architecture
 from results import tables
@@ -60,7 +60,7 @@ def train_embeddings(
     require_layers(architecture.layers, n_layers(inputs.encoder), "embeddings.layers")
     freeze = plan_embeddings_freezing(settings, max(architecture.layers))
     require_pairs(corpus, str(inputs.corpus), ranks=settings.objective == "ranking")
-    require_protocol(settings, corpus, freezes=bool(freeze))
+    require_protocol(settings, DevTexts.of_corpus(corpus), freezes=bool(freeze))
     require_readable(settings, inputs.encoder, architecture.pooling)
     jobs = [
         EmbeddingsJob(

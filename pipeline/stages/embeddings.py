@@ -8,18 +8,16 @@ pooling searches dev sentences for their translations (embeddings/tatoeba.csv). 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import logging
-import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from features.corpus import BadRows, CorpusError, CorpusSettings, checked_corpus, read_corpus, source_files
+from features.corpus import BadRows, checked_corpus, read_corpus, source_files
 from features.corpus.formats.parallel import is_table, languages_in, pair_files, read_pairs
+from features.corpus.keys import of_section
 from features.store import FeatureStore
 from files.objects import AGAIN, read_object, short
 from finetune.embeddings.settings import EmbeddingsSettings
@@ -54,6 +52,7 @@ def embeddings(workspace: Workspace) -> None:
         settings = dataclasses.replace(settings, max_length=workspace.config.encoder.max_length)
     read(workspace, settings)
     if settings.searches:
+        require_trainable(workspace, settings)
         search(workspace, settings)
     inputs = {
         "embeddings": dataclasses.asdict(settings),
@@ -75,7 +74,7 @@ def read(workspace: Workspace, settings: EmbeddingsSettings) -> None:
         raise ValueError(
             "embeddings.corpus.path: got nothing, accepted: labelled pairs of sentences, such as samples/nli"
         )
-    with _own_keys():
+    with of_section("embeddings.corpus"):
         files = [str(path) for path in source_files(corpus) if path.is_file()]
     inputs = {
         "corpus": dataclasses.asdict(corpus),
@@ -87,7 +86,7 @@ def read(workspace: Workspace, settings: EmbeddingsSettings) -> None:
 def _read(workspace: Workspace, settings: EmbeddingsSettings) -> list[str]:
     corpus, folder = settings.corpus, workspace.run.folder
     bad = BadRows(corpus.on_bad, corpus.columns)
-    with _own_keys():
+    with of_section("embeddings.corpus"):
         found = checked_corpus(read_corpus(corpus, bad), corpus, corpus.path, bad)
     (folder / FOLDER).mkdir(exist_ok=True)
     write(TEXTS, found.table, folder / PAIRS)
@@ -100,16 +99,17 @@ def _read(workspace: Workspace, settings: EmbeddingsSettings) -> list[str]:
     return [PAIRS, f"{FOLDER}/{REJECTED.file_name}"]
 
 
-@contextlib.contextmanager
-def _own_keys() -> Iterator[None]:
-    """Have messages about settings of `corpus` say which corpus."""
-    names = "|".join(field.name for field in dataclasses.fields(CorpusSettings))
-    try:
-        yield
-    except CorpusError as error:
-        raise CorpusError(
-            re.sub(rf"(?<!\S)corpus\.({names})\b", r"embeddings.corpus.\1", str(error))
-        ) from error
+def require_trainable(workspace: Workspace, settings: EmbeddingsSettings) -> None:
+    """Raise where the pairs do not suit the objective or the protocol, before anything is encoded."""
+    from finetune.embeddings.train import require_pairs
+    from finetune.protocol import DevTexts, require_protocol
+    from finetune.running import read_texts
+
+    path = workspace.run.folder / PAIRS
+    corpus = read_texts(path, settings.corpus.source_language)
+    require_pairs(corpus, str(path), ranks=settings.objective == "ranking")
+    freezes = bool(settings.freeze or settings.freeze_groups)
+    require_protocol(settings, DevTexts.of_corpus(corpus), freezes=freezes)
 
 
 def search(workspace: Workspace, settings: EmbeddingsSettings) -> None:

@@ -13,6 +13,7 @@ import logging
 import shlex
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from finetune.settings import FinetuneSettings
 from pipeline.cluster import executor
 from pipeline.progress import track
 from pipeline.run import sha256
+from pipeline.stages.forecast import require_knobs
 from pipeline.stages.start import beginning
 from results.schema import KNOBS
 
@@ -38,7 +40,7 @@ def knobs(pipeline: Pipeline) -> None:
     tried = [trial.settings for trial in plan_trials(settings, base) if trial.settings is not None]
     phase_one: list[Path] = []
     if any(one.searches for one in tried):
-        pipeline.searched()
+        pipeline.searched(partial(require_knobs, pipeline))
         phase_one = [pipeline.winner, pipeline.run.folder / "gridsearch.csv"]
     else:
         pipeline.prepare()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -125,9 +125,16 @@ class Pipeline(Workspace):
         write_json(self.run.folder / "cache.json", {"digest": target.name})
         return ["corpus.csv", "cache.json"]
 
-    def gridsearch(self) -> None:
-        """Search layer subset x pooling x classifier over the cache."""
+    def gridsearch(self, require: Callable[[], None] = lambda: None) -> None:
+        """Search layer subset x pooling x classifier over the cache.
+
+        Parameters
+        ----------
+        require : callable
+            Raises where the stage that asks for the search could not go on after it.
+        """
         self.prepare()
+        require()
         searched = self._settled()
         self._extracted()
         settings = dataclasses.asdict(searched)
@@ -156,7 +163,7 @@ class Pipeline(Workspace):
             settings, languages, {name for split, name in found if split == "dev"}, str(self.texts)
         )
 
-    def searched(self) -> None:
+    def searched(self, require: Callable[[], None] = lambda: None) -> None:
         """Make sure of a search for the stages after it: the run's own, as far as its budget took it."""
         given = dataclasses.asdict(self.config.gridsearch)
         kept = self.run.inputs("gridsearch").get("budget", {})
@@ -168,7 +175,7 @@ class Pipeline(Workspace):
             )
             settings = dataclasses.replace(self.config.gridsearch, **kept)
             self.config = dataclasses.replace(self.config, gridsearch=settings)
-        self.gridsearch()
+        self.gridsearch(require)
 
     def _gridsearch(self, settings: GridsearchSettings) -> list[str]:
         from features.store.ledger import retry_errors
@@ -209,8 +216,10 @@ class Pipeline(Workspace):
 
     def finetune(self) -> None:
         """Fine-tune the winner, with and without freezing, beside the [CLS] baseline."""
+        from pipeline.stages.forecast import require_finetune
+
         if self.searches:
-            self.searched()
+            self.searched(partial(require_finetune, self, self.config.finetune))
         else:
             self.prepare()
         inputs = {

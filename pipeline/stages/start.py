@@ -15,6 +15,7 @@ from pathlib import Path
 
 from files.objects import read_object
 from finetune.settings import FinetuneSettings
+from pipeline.config import Config
 from pipeline.run import write_json
 from pipeline.workspace import Workspace
 
@@ -75,11 +76,7 @@ def starting_point(workspace: Workspace, settings: FinetuneSettings, into: Path)
     from finetune.probe import fit_calibration, fold
     from search.refit import find_linear, refit
 
-    if workspace.config.extract.special_tokens != "include":
-        raise ValueError(
-            'finetune.start: got "probe" with extract.special_tokens = "exclude", but a model pools over the '
-            'special tokens too; accepted: "include", or finetune.start = "random"'
-        )
+    require_special_tokens(workspace.config)
     out, corpus = workspace.run.folder, workspace.corpus()
     row = find_linear(out, n_labels=len(corpus.labels), layers=settings.layers, pooling=settings.pooling)
     store = workspace.cache_folder()
@@ -100,3 +97,12 @@ def starting_point(workspace: Workspace, settings: FinetuneSettings, into: Path)
     write_json(into / FILES[0], found.record | {"probe": FILES[1], "temperature": temperature})
     log.info("finetune: the head starts from %s, rank %d", row["candidate_id"], row["rank"])
     return into / FILES[0]
+
+
+def require_special_tokens(config: Config) -> None:
+    """Raise where the search's states are not those that a model computes."""
+    if config.extract.special_tokens != "include":
+        raise ValueError(
+            'finetune.start: got "probe" with extract.special_tokens = "exclude", but a model pools over the '
+            'special tokens too; accepted: "include", or finetune.start = "random"'
+        )

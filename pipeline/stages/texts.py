@@ -11,7 +11,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from features.corpus import BadRows, Corpus, checked_corpus, read_corpus, source_files, table_form
+from features.corpus import (
+    BadRows,
+    Corpus,
+    checked_corpus,
+    read_corpus,
+    repeats_of,
+    source_files,
+    table_form,
+)
+from features.corpus.formats.rows import PLACE
 from features.corpus.preparation.translation import MachineTranslation
 from pipeline.config import CHECKOUT, Config
 from pipeline.run import sha256
@@ -74,7 +83,7 @@ def corpus_of(
     Corpus
         The texts, checked.
     DataFrame
-        Rows that cannot be used and were left out: the columns of `results.schema.REJECTED`.
+        Rows that cannot be used, or occur again, and were left out: the columns of `results.schema.REJECTED`.
 
     Raises
     ------
@@ -92,7 +101,14 @@ def corpus_of(
         table = prepare(config.prepare, table_form(config.corpus), bad, machine=machine, corpus=config.corpus)
     else:
         table = read_corpus(config.corpus, bad)
-    corpus = transferred(checked_corpus(table, config.corpus, name, bad), config.prepare, machine)
+    corpus = transferred(
+        checked_corpus(table, config.corpus, name, bad),
+        config.prepare,
+        machine,
+        repeats=repeats_of(config.corpus),
+        bad=bad,
+        places=table.drop_duplicates("id").set_index("id")[list(PLACE)],
+    )
     rejected = bad.frame()
     return corpus, rejected.assign(file=rejected["file"].map(short_names(list(rejected["file"])))).assign(
         **stamp

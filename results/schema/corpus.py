@@ -26,11 +26,13 @@ TEXTS = Table(
 
 REJECTED = Table(
     file_name="rejected.csv",
-    meaning='Rows of the input that could not be used and were left out, with `corpus.on_bad = "skip"`.',
-    row="a row of an input file",
-    key=("run", "file", "row"),
+    meaning='Rows of the input that were left out: with `corpus.on_bad = "skip"` those that could not be '
+    "used, dev and test texts that occur in train (`corpus.leaks`), texts without a majority of one label "
+    "(`corpus.conflicts`).",
+    row="a text of an input file",
+    key=("run", "file", "row", "id"),
     columns=(
-        text("file", "the file, as far as it tells the input files apart"),
+        text("file", "the file, as far as it tells the input files apart; of a translation its original's"),
         count("row", "data row in it, from 1", least=1),
         count("line", "its first physical line; empty where the form has no lines", least=1, nullable=True),
         text("column", "column at fault; empty where it is the whole row", nullable=True),

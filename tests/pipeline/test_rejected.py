@@ -75,6 +75,42 @@ def test_rejected_rows_are_part_of_the_stage(project):
     assert set(done["outputs"]) == {"texts.csv", "rejected.csv"}
 
 
+def test_leaks_are_listed_with_the_rows_they_stood_in(project, capsys):
+    frame = pd.read_csv("texts.csv")
+    train = int((frame["split"] == "train").to_numpy().argmax())
+    test = int(((frame["split"] == "test") & (frame["language"] == "de")).to_numpy().argmax())
+    frame.loc[test, "text"] = frame["text"].iloc[train].upper() + "!"
+    frame.to_csv("texts.csv", index=False)
+    assert prepare() == 0
+    folder = project / "results/runs/mine"
+    rejected = tables.read(REJECTED, folder / "rejected.csv")
+    assert rejected[["file", "row", "line", "column", "id"]].to_numpy().tolist() == [
+        ["texts.csv", test + 1, test + 2, "text", frame["id"].iloc[test]]
+    ]
+    assert f"occurs in train as {frame['id'].iloc[train]!r}" in rejected["reason"].iloc[0]
+    assert frame["id"].iloc[test] not in set(texts(project)["id"])
+    assert main(["validate", str(folder)]) == 0
+    assert prepare("corpus.leaks=keep", run="kept") == 0
+    assert not (project / "results/runs/kept/rejected.csv").exists()
+
+
+def test_leaks_of_prepared_texts_stand_in_the_raw_table(project):
+    raw = [
+        ("ab"[k % 2], f"text {k}", ("train", "train", "train", "dev", "test")[k // 2 % 5]) for k in range(40)
+    ]
+    raw[9] = ("b", "TEXT 1.", "test")
+    frame = pd.DataFrame(raw, columns=["label", "text", "split"])
+    frame.insert(0, "id", [f"u{k}" for k in range(40)])
+    frame.to_csv("raw.csv", index=False)
+    frame.assign(text="de " + frame["text"])[["id", "text"]].to_csv("de.csv", index=False)
+    assert prepare("prepare.raw=raw.csv", "prepare.translations.de=de.csv") == 0
+    rejected = tables.read(REJECTED, project / "results/runs/mine/rejected.csv")
+    assert rejected[["file", "row", "line", "id"]].to_numpy().tolist() == [
+        ["raw.csv", 10, 11, "u9"],
+        ["raw.csv", 10, 11, "u9-de"],
+    ]
+
+
 def test_raw_texts_obey_the_same_settings(project, capsys):
     rows = [f"{label}{k};text {label} {k};{label}" for label in "ab" for k in range(10)]
     rows[3] = "a3; ;a"

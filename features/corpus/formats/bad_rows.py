@@ -13,6 +13,8 @@ from typing import Literal, NamedTuple
 
 import pandas as pd
 
+from features.corpus.keys import key
+
 log = logging.getLogger(__name__)
 
 MOST_CASES = 5
@@ -73,6 +75,9 @@ class BadRows:
     rows: list[BadRow] = dataclasses.field(default_factory=list, init=False)
     """The rows; when they are refused, only the first `MOST_CASES`."""
 
+    left_out: list[BadRow] = dataclasses.field(default_factory=list, init=False)
+    """Rows that a setting other than `on_bad` leaves out; never refused, and listed by `frame`."""
+
     def add(self, row: BadRow) -> None:
         """Take one row out of use."""
         self.count += 1
@@ -96,19 +101,20 @@ class BadRows:
             file = row.place.file
         if self.count > len(parts):
             parts.append(f"... and {self.count - len(parts)} more")
-        hint = f' ({self.count} rows; corpus.on_bad = "skip" leaves them out)' if self.count > 1 else ""
+        hint = f' ({self.count} rows; {key("on_bad")} = "skip" leaves them out)' if self.count > 1 else ""
         raise CorpusError(f"{self.rows[0].place.file}: {'; '.join(parts)}{hint}")
 
     def frame(self) -> pd.DataFrame:
-        """Return a row per bad row: file, row, line (missing where there are none), column, id, reason."""
+        """Return a row per row left out: file, row, line (missing where none are), column, id, reason."""
+        rows = [*self.rows, *self.left_out]
         return pd.DataFrame(
             {
-                "file": [printable(r.place.file) for r in self.rows],
-                "row": [r.place.row for r in self.rows],
-                "line": pd.array([r.place.line or None for r in self.rows], dtype="Int64"),
-                "column": [r.column for r in self.rows],
-                "id": [printable(r.id) for r in self.rows],
-                "reason": [printable(r.reason) for r in self.rows],
+                "file": [printable(r.place.file) for r in rows],
+                "row": [r.place.row for r in rows],
+                "line": pd.array([r.place.line or None for r in rows], dtype="Int64"),
+                "column": [r.column for r in rows],
+                "id": [printable(r.id) for r in rows],
+                "reason": [printable(r.reason) for r in rows],
             }
         )
 

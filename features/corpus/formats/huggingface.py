@@ -21,6 +21,7 @@ from features.corpus.formats.arrow import frame_of
 from features.corpus.formats.bad_rows import BadRow, BadRows, CorpusError, listed, printable, shown
 from features.corpus.formats.readers import TableForm, read_delimited
 from features.corpus.formats.rows import Wanted, places_of
+from features.corpus.keys import key
 from features.corpus.settings import CorpusSettings
 
 log = logging.getLogger(__name__)
@@ -159,7 +160,7 @@ def _built(settings: CorpusSettings, config: str) -> dict[str, _Loaded | _Delimi
     if special:
         raise CorpusError(
             f"{settings.path}: its card asks for the CSV options {listed(special)}, which are not read here; "
-            "load it with datasets, save it with save_to_disk and set corpus.path to that folder"
+            f"load it with datasets, save it with save_to_disk and set {key('path')} to that folder"
         )
     files = datasets.DownloadManager().download_and_extract(dict(given.data_files))
     form = TableForm(delimiter=given.sep, quoting="csv", encoding=given.encoding or "utf-8")
@@ -182,7 +183,7 @@ def _splits(present: list[str], settings: CorpusSettings) -> dict[str, str]:
             close = get_close_matches(theirs, present, n=1)
             hint = f" (did you mean {close[0]!r}?)" if close else ""
             raise CorpusError(
-                f"{settings.path}: corpus.splits.{ours}: no split {theirs!r}{hint}; "
+                f"{settings.path}: {key('splits')}.{ours}: no split {theirs!r}{hint}; "
                 f"present: {listed(present)}"
             )
     chosen = {theirs: ours for ours, theirs in settings.splits.items()}
@@ -190,7 +191,7 @@ def _splits(present: list[str], settings: CorpusSettings) -> dict[str, str]:
     if not chosen:
         raise CorpusError(
             f"{settings.path}: no split is called train, validation or test; present: {listed(present)}; "
-            "corpus.splits names them"
+            f"{key('splits')} names them"
         )
     left = [name for name in present if name not in chosen]
     if left:
@@ -203,7 +204,7 @@ def _library() -> Any:
         return importlib.import_module("datasets")
     except ImportError as error:
         raise CorpusError(
-            "corpus.format: huggingface needs the library datasets: pip install mcbert[datasets]"
+            f"{key('format')}: huggingface needs the library datasets: pip install mcbert[datasets]"
         ) from error
 
 
@@ -215,5 +216,5 @@ def _unloadable(settings: CorpusSettings, config: str, error: Exception) -> Corp
     said = " ".join(str(cause).split())[:300] or "no message"
     return CorpusError(
         f"{name}: the library datasets cannot load it: {type(cause).__name__}: {said}; where there is no "
-        "network, save it elsewhere with save_to_disk and set corpus.path to that folder"
+        f"network, save it elsewhere with save_to_disk and set {key('path')} to that folder"
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from features.corpus.formats.bad_rows import CorpusError
+from features.corpus.keys import key
 from files import RefusedFileError, open_file
 from files.lines import LONGEST, LongLineError, lines
 
@@ -130,7 +131,7 @@ class Lines:
         with self._open() as file:
             start = file.read(2)
         looks = _BEGINNINGS.get(start, "") if self._by_line else ""
-        return f"corpus.encoding may name another{looks}"
+        return f"{key('encoding')} may name another{looks}"
 
     def _open(self) -> BinaryIO:
         file = os.fdopen(open_file(self.path, links=True), "rb")

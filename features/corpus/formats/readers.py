@@ -22,6 +22,7 @@ from features.corpus.formats.jsonl import read_jsonl
 from features.corpus.formats.jsonl import records as jsonl_records
 from features.corpus.formats.lines import Lines, RowLines
 from features.corpus.formats.rows import Record, RowBuffer, Wanted, frames
+from features.corpus.keys import key
 from files.lines import LONGEST
 
 Quoting = Literal["auto", "csv", "none"]
@@ -220,7 +221,7 @@ def _header(records: Iterable[tuple[int, int, list[str]]], lines: Lines, form: T
         if other is not None:
             raise CorpusError(
                 f"{lines.path}: line {first}: the header is one field, but holds {other!r}; "
-                "corpus.delimiter names the character between fields"
+                f"{key('delimiter')} names the character between fields"
             )
     return names
 

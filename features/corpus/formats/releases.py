@@ -18,6 +18,7 @@ from features.corpus.formats.bad_rows import BadRow, BadRows, CorpusError, liste
 from features.corpus.formats.jsonl import read_jsonl
 from features.corpus.formats.readers import TableForm, read_delimited
 from features.corpus.formats.rows import Wanted, places_of
+from features.corpus.keys import key
 from features.corpus.settings import CorpusSettings
 
 log = logging.getLogger(__name__)
@@ -155,7 +156,7 @@ def _found(settings: CorpusSettings) -> list[tuple[Part, Path]]:
         if found is None:
             raise CorpusError(
                 f"{folder / files[0]}: no such file; unpack {release.where} into one folder and set "
-                "corpus.path to it"
+                f"{key('path')} to it"
             )
         out.append((part, found))
     return out

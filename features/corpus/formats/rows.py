@@ -13,7 +13,8 @@ from difflib import get_close_matches
 import numpy as np
 import pandas as pd
 
-from features.corpus.formats.bad_rows import CorpusError, Place, listed
+from features.corpus.formats.bad_rows import BadRow, BadRows, CorpusError, Place, listed
+from features.corpus.keys import key
 
 PLACE = ("_file", "_row", "_line")
 """Columns that say where a row came from; line 0 where the form has no lines."""
@@ -80,7 +81,7 @@ class Wanted:
             nul = "; the names hold NUL: is it UTF-16?" if any("\0" in name for name in present) else ""
             raise CorpusError(
                 f"{file}: column {their!r} is missing{hint}; present: {listed(list(present))}{nul}; "
-                "corpus.columns maps names"
+                f"{key('columns')} maps names"
             )
 
 
@@ -152,3 +153,22 @@ def places_of(table: pd.DataFrame, positions: np.ndarray, name: str) -> Iterator
         return (Place(name, int(k) + 1) for k in positions)
     columns = (table[column].to_numpy()[positions].tolist() for column in PLACE)
     return itertools.starmap(Place, zip(*columns, strict=True))
+
+
+def rows_left_out(
+    table: pd.DataFrame, reasons: Mapping[int, str], where: tuple[str, str], bad: BadRows
+) -> Iterator[BadRow]:
+    """Yield the rows at the positions `reasons`, each with its place, its id and its reason.
+
+    Parameters
+    ----------
+    where : (str, str)
+        Our name of the column at fault; what stands for the file where rows do not say theirs.
+    bad : BadRows
+        Knows the file's name of the column.
+    """
+    column, name = where
+    positions = np.fromiter(reasons, dtype=np.int64, count=len(reasons))
+    ids = table["id"].to_numpy()[positions].tolist() if "id" in table.columns else [""] * len(reasons)
+    for place, reason, known in zip(places_of(table, positions, name), reasons.values(), ids, strict=True):
+        yield BadRow(place, bad.columns.get(column, column), reason, known if isinstance(known, str) else "")

@@ -18,11 +18,12 @@ from sklearn.model_selection import train_test_split
 from features.corpus.checks import usable_rows
 from features.corpus.formats.bad_rows import BadRows, CorpusError, listed, printable, shown
 from features.corpus.formats.readers import TableForm, read_table
+from features.corpus.formats.rows import PLACE
 from features.corpus.preparation.transfer import Machine, in_language
 from features.corpus.repeats import without_conflicts
 from features.corpus.sameness import same_texts
 from features.corpus.settings import COLUMNS, CorpusSettings, PrepareSettings
-from features.corpus.spelling import log_left_out, spelt
+from features.corpus.spelling import log_left_out, require_codes, spelt
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,8 @@ def prepare(
     Returns
     -------
     DataFrame
-        Columns of `features.corpus.COLUMNS`: balanced train rows, dev and test rows of the source language,
+        Columns of `features.corpus.COLUMNS` and `rows.PLACE` (of a translation its original's): balanced
+        train rows, dev and test rows of the source language,
         then dev and test rows of each translated language under ids ``<id>-<language>``, and those of each
         language with labels of its own under ids ``<language>-<id>``.
 
@@ -61,10 +63,11 @@ def prepare(
         A missing column, an empty text, a duplicate id, a text of another language, a label too rare to
         split, a missing translation.
     """
-    read = functools.partial(
-        _read, settings, form=form, bad=bad or BadRows(), corpus=corpus or CorpusSettings()
-    )
-    raw = read(settings.raw, settings.language)
+    bad, corpus = bad or BadRows(), corpus or CorpusSettings()
+    tables = {file: _read(file, form, bad) for file in (settings.raw, *settings.labelled.values())}
+    require_codes(corpus.language_codes, tables.values(), ", ".join(tables))
+    use = functools.partial(_usable, settings, bad=bad, corpus=corpus)
+    raw = use(tables[settings.raw], settings.raw, settings.language)
     kept = keep_top_labels(raw, settings.top_labels)
     log.info(
         "prepare: %d texts, %d labels; kept %d of %d",
@@ -94,26 +97,31 @@ def prepare(
         parts.append(made.assign(id=made["id"] + f"-{language}", language=language))
     labels = set(train["label"])
     for language, file in settings.labelled.items():
-        own = read(file, language)
+        own = use(tables[file], file, language)
         parts.append(held_out_rows(own, labels, language, settings, file=file))
-    return pd.concat(parts, ignore_index=True)[list(COLUMNS)]
+    return pd.concat(parts, ignore_index=True)[[*COLUMNS, *PLACE]]
 
 
-def _read(
+def _read(file: str, form: TableForm | None, bad: BadRows) -> pd.DataFrame:
+    """Return the texts of a file, with ids."""
+    optional = ("id", "text_pair", "split", "language")
+    table = read_table(Path(file), ("text", "label"), optional, form=form, bad=bad)
+    if "id" not in table.columns:
+        log.info("prepare: %s: no column id; the numbers of the rows are the ids", file)
+        table = table.assign(id=table["_row"].astype(str).astype("str"))
+    return table
+
+
+def _usable(
     settings: PrepareSettings,
+    table: pd.DataFrame,
     file: str,
     language: str,
     *,
-    form: TableForm | None,
     bad: BadRows,
     corpus: CorpusSettings,
 ) -> pd.DataFrame:
-    """Return the texts that can be used, in one language, with ids and a second text that may be empty."""
-    path, optional = Path(file), ("id", "text_pair", "split", "language")
-    table = read_table(path, ("text", "label"), optional, form=form, bad=bad)
-    if "id" not in table.columns:
-        log.info("prepare: %s: no column id; the numbers of the rows are the ids", path)
-        table = table.assign(id=table["_row"].astype(str).astype("str"))
+    """Return the texts that can be used, in one language, with a second text that may be empty."""
     here = dataclasses.replace(corpus, source_language=language, languages=(), language_codes={})
     if "language" in table.columns:
         table = table.assign(language=table["language"].replace(corpus.language_codes))
@@ -122,7 +130,7 @@ def _read(
         others = (raw["language"] != language).to_numpy().nonzero()[0]
         if len(others):
             raise CorpusError(
-                f"{path}: column language: {len(others)} rows of other languages, first "
+                f"{file}: column language: {len(others)} rows of other languages, first "
                 f"{shown(raw['language'].iloc[int(others[0])])} of {raw['id'].iloc[int(others[0])]!r}; "
                 f"accepted: {language!r} ({_named(settings, language)}); a table of several languages is a "
                 "corpus: set corpus.path instead of prepare.raw"
@@ -130,7 +138,7 @@ def _read(
     raw = raw if "text_pair" in raw.columns else raw.assign(text_pair="")
     if "split" not in raw.columns:
         _log_again(raw, file)
-    return without_conflicts(raw, corpus.on_conflict, file)
+    return without_conflicts(raw, corpus.on_conflict, file, bad)
 
 
 def _log_again(table: pd.DataFrame, file: str) -> None:

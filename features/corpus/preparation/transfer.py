@@ -17,8 +17,9 @@ from typing import Protocol
 import pandas as pd
 
 from features.corpus.corpus import Corpus
-from features.corpus.formats.bad_rows import CorpusError, listed, shown
+from features.corpus.formats.bad_rows import BadRows, CorpusError, listed, shown
 from features.corpus.preparation.supplied import supplied_texts
+from features.corpus.repeats import Repeats
 from features.corpus.settings import PrepareSettings
 
 log = logging.getLogger(__name__)
@@ -34,8 +35,25 @@ class Machine(Protocol):
         """Return the setting that names a pair's model, and the model, empty where none is named."""
 
 
-def transferred(corpus: Corpus, settings: PrepareSettings, machine: Machine | None = None) -> Corpus:
+def transferred(
+    corpus: Corpus,
+    settings: PrepareSettings,
+    machine: Machine | None = None,
+    *,
+    repeats: Repeats | None = None,
+    bad: BadRows | None = None,
+    places: pd.DataFrame | None = None,
+) -> Corpus:
     """Apply the protocol `settings.transfer` to a corpus.
+
+    Parameters
+    ----------
+    repeats : Repeats, optional
+        What becomes of dev and test texts that occur in train once it is translated; by default they stay.
+    bad : BadRows, optional
+        Takes down what is left out.
+    places : DataFrame, optional
+        Columns `rows.PLACE` by id: where texts of the corpus were read.
 
     Returns
     -------
@@ -46,15 +64,30 @@ def transferred(corpus: Corpus, settings: PrepareSettings, machine: Machine | No
     Raises
     ------
     CorpusError
-        Translations that are needed and not there, or that cannot be used; nothing left to train on.
+        Translations that are needed and not there, or that cannot be used; nothing left to train on; leaks
+        that are to be errors.
     """
     table = TRANSFERS[settings.transfer](corpus, settings, machine)
-    out = Corpus.of(table, corpus.source_language, f"prepare.transfer {settings.transfer}")
+    name = f"prepare.transfer {settings.transfer}"
+    if repeats is not None and settings.transfer == "translate-train":
+        before, table = len(table), repeats.without_leaks(_placed(table, places), name, bad)
+        name += ", without the texts left out" if len(table) < before else ""
+    out = Corpus.of(table, corpus.source_language, name)
     for split in ("train", "dev", "test"):
         counts = [(language, len(out.rows(split, language))) for language in out.languages]
         shown_counts = ", ".join(f"{n} {language}" for language, n in counts if n)
         log.info("prepare: %s: %s texts: %s", settings.transfer_name, split, shown_counts or "none")
     return out
+
+
+def _placed(table: pd.DataFrame, places: pd.DataFrame | None) -> pd.DataFrame:
+    """Add where each text was read; translations made here have no place, and nobody asks for theirs."""
+    if places is None:
+        return table
+    found = places.reindex(table["id"]).reset_index(drop=True)
+    return table.assign(
+        _file=found["_file"], **{name: found[name].fillna(0).astype("int64") for name in ("_row", "_line")}
+    )
 
 
 def in_language(

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from features.corpus.formats.bad_rows import CorpusError
+from features.corpus.formats.bad_rows import BadRows, CorpusError
 from features.corpus.repeats import Repeats, items_of, leaks, without_conflicts
 
 COLUMNS = ["id", "text", "label", "language", "split"]
@@ -57,6 +57,32 @@ def test_what_is_left_out_is_counted_and_named(caplog):
     (record,) = caplog.records
     assert "2 of 4 test texts occur in train" in record.getMessage()
     assert "de 1, en 1; of 1 label: x 2; the first: '3', '3-de'; they are left out" in record.getMessage()
+
+
+def test_what_is_left_out_is_taken_down():
+    bad, placed = BadRows(), PARALLEL.assign(_file="a.csv", _row=range(1, 7), _line=range(2, 8))
+    Repeats().settled(placed, "t", "en", bad)
+    assert bad.frame()[["file", "row", "line", "column", "id"]].to_numpy().tolist() == [
+        ["a.csv", 3, 4, "text", "3"],
+        ["a.csv", 4, 5, "text", "3-de"],
+    ]
+    assert [reason.split(";")[0] for reason in bad.frame()["reason"]] == [
+        "this test text occurs in train as '1', up to Unicode form, case, blanks and punctuation at the end",
+        "this test text translates one that occurs in train",
+    ]
+    kept = BadRows()
+    Repeats(leaks="keep").settled(PARALLEL, "t", "en", kept)
+    assert kept.frame().empty
+
+
+def test_texts_without_a_majority_are_taken_down():
+    bad = BadRows()
+    Repeats(conflicts="majority").settled(CONFLICT, "t", "en", bad)
+    assert bad.frame()[["file", "row", "column", "id"]].to_numpy().tolist() == [
+        ["t", 4, "label", "4"],
+        ["t", 5, "label", "5"],
+    ]
+    assert bad.frame()["reason"].str.startswith("no majority").all()
 
 
 def test_a_table_without_repeats_comes_back_itself(caplog):

@@ -38,12 +38,8 @@ backend = "serial"
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory, encoder_folder, texts_table):
-    folder = tmp_path_factory.mktemp("project")
-    shutil.copytree(encoder_folder, folder / "encoder")
-    texts_table.drop(columns="text_pair").to_csv(folder / "texts.csv", index=False)
-    (folder / "mine.toml").write_text(SETTINGS)
-    return folder
+def project(make_project):
+    return make_project(SETTINGS)
 
 
 @pytest.fixture

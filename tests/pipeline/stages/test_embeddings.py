@@ -110,6 +110,12 @@ def test_the_search_keeps_to_the_pooling_that_is_named(project):
     assert best["pooling"] == "cls"
 
 
+def test_pairs_that_do_not_suit_are_refused_before_the_layers_are_searched(project, capsys):
+    assert run("embeddings.protocol=target-dev") == 2
+    assert "embeddings.protocol: got target-dev, but the corpus has the source language only" in error(capsys)
+    assert not (project / "results/runs/mine/embeddings/tatoeba.csv").exists()
+
+
 def test_rows_that_are_left_out_are_listed(project):
     with (project / "nli/train.csv").open("a") as file:
         file.write("9-9,,nothing,neutral\n")
@@ -118,6 +124,24 @@ def test_rows_that_are_left_out_are_listed(project):
     assert run(*named, "embeddings.corpus.on_bad=skip") == 0
     rejected = (project / "results/runs/mine/embeddings/rejected.csv").read_text()
     assert "9-9" in rejected
+
+
+def test_messages_about_the_pairs_name_their_own_settings(project, capsys):
+    train = (project / "nli/train.csv").read_text()
+    (project / "nli/dev.csv").write_text(pairs_of(3, 8) + train.split("\n")[1].replace("0-0", "x-0") + "\n")
+    named = ["embeddings.layers=[1]", "embeddings.pooling=max", 'retrieval.tatoeba=""']
+    assert run(*named) == 0
+    assert 'left out; embeddings.corpus.leaks = "keep" keeps them' in capsys.readouterr().err
+    rejected = (project / "results/runs/mine/embeddings/rejected.csv").read_text()
+    assert "x-0" in rejected
+    assert "embeddings.corpus.leaks" in rejected
+    again = train.split("\n")[1].replace("0-0", "y-0").replace("entailment", "neutral")
+    (project / "nli/train.csv").write_text(train + again + "\n")
+    other = ["embeddings", "--config", "mine.toml", "--run", "other"]
+    assert main([*other, *named, "embeddings.corpus.conflicts=error"]) == 2
+    said = capsys.readouterr().err
+    assert 'embeddings.corpus.conflicts = "majority" takes' in said
+    assert " corpus.conflicts" not in said
 
 
 def laser(project):
@@ -153,6 +177,8 @@ def test_other_translations_to_choose_by_are_all_dev(project):
             r"embeddings\.layers: got \[9\] and pooling '', of which the cache has none",
         ),
         (["embeddings.section=x"], r"unknown key embeddings\.section"),
+        (["embeddings.corpus.leaks=x"], r"error: embeddings\.corpus\.leaks: got 'x', accepted: drop, keep"),
+        (["embeddings.corpus.revision=x"], r"set embeddings\.corpus\.format to huggingface"),
         (
             ["embeddings.corpus.format=allnli"],
             r"AllNLI\.tsv\.gz: no such file; .* set embeddings\.corpus\.path to it",

@@ -1,7 +1,6 @@
 """The stage `knobs`: from a configuration to knobs.csv and to words that `finetune` takes."""
 
 import shlex
-import shutil
 
 import pandas as pd
 import pytest
@@ -40,12 +39,8 @@ backend = "serial"
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory, encoder_folder, texts_table):
-    folder = tmp_path_factory.mktemp("project")
-    shutil.copytree(encoder_folder, folder / "encoder")
-    texts_table.drop(columns="text_pair").to_csv(folder / "texts.csv", index=False)
-    (folder / "mine.toml").write_text(SETTINGS)
-    return folder
+def project(make_project):
+    return make_project(SETTINGS)
 
 
 def test_the_best_settings_are_printed_as_finetune_takes_them(project, monkeypatch, capsys):

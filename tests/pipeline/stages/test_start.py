@@ -1,7 +1,6 @@
 """Training starts where the search ended: at step 0 the model labels texts as the candidate did."""
 
 import json
-import shutil
 import zlib
 
 import numpy as np
@@ -20,6 +19,7 @@ from finetune.settings import FinetuneSettings
 from finetune.winner import read_architecture
 from pipeline.cli import main
 from search.fitting.probe import Probe
+from search.refit import find_linear
 
 SETTINGS = """
 [corpus]
@@ -45,15 +45,11 @@ backend = "serial"
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory, encoder_folder, texts_table):
+def project(make_project, texts_table):
     """A corpus of three labels, of which the third is not easily told."""
-    folder = tmp_path_factory.mktemp("project")
-    shutil.copytree(encoder_folder, folder / "encoder")
     more = texts_table[texts_table["label"] == "refund"].assign(label="human")
     more = more.assign(id="h" + more["id"], text=more["text"].str.replace("money", "late"))
-    pd.concat([texts_table, more]).drop(columns="text_pair").to_csv(folder / "texts.csv", index=False)
-    (folder / "mine.toml").write_text(SETTINGS)
-    return folder
+    return make_project(SETTINGS, pd.concat([texts_table, more]))
 
 
 @pytest.fixture
@@ -238,6 +234,8 @@ def test_named_layers_start_from_the_best_classifier_of_theirs(run):
     curves = pd.read_csv(folder / "finetune.csv")
     assert set(curves["layers"].astype(str)) == {"1"}
     assert set(curves["protocol"]) == {start["protocol"]}  # the classifier was chosen by it, if no layer was
+    with pytest.raises(ValueError, match="no candidate with a score for each label, layers 2; acc"):
+        find_linear(folder, n_labels=3, layers=[2])
 
 
 @pytest.mark.parametrize(
@@ -245,12 +243,12 @@ def test_named_layers_start_from_the_best_classifier_of_theirs(run):
     [
         (
             ["gridsearch.classifiers=['linear_svm']"],
-            "got no candidate with a score for each label; accepted: gridsearch.classifiers with one of "
-            "logistic_regression, ridge, lda",
+            "none of gridsearch.classifiers has a linear score for each of 3 labels; accepted: "
+            "logistic_regression, ridge, lda among them",
         ),
         (
             ["gridsearch.classifiers=['ridge']", "finetune.layers=[2]"],
-            "got no candidate with a score for each label, layers 2; accepted",
+            'finetune.layers: got 2 with finetune.start = "probe", accepted: those of gridsearch.layers',
         ),
         (["extract.special_tokens=exclude"], 'finetune.start: got "probe" with extract.special_tokens'),
         (["finetune.head_layers=1"], "finetune.head_layers: got 1, accepted: 0 with finetune.start"),
@@ -261,7 +259,7 @@ def test_a_start_that_cannot_be_is_refused_in_a_line(run, capsys, overrides, sai
     status, folder = run(f"bad-{abs(hash(said)) % 9999}", *few, *overrides)
     assert status == 2
     assert said in capsys.readouterr().err.splitlines()[-1]
-    assert not (folder / "finetune.csv").exists()
+    assert not (folder / "gridsearch.csv").exists()  # before anything is encoded
 
 
 def test_a_binary_svm_is_a_score_for_each_label(run, project):

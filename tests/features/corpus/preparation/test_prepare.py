@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from features.corpus import CorpusError, PrepareSettings
+from features.corpus import CorpusError, CorpusSettings, PrepareSettings
 from features.corpus.preparation.prepare import balance, keep_top_labels, prepare, split
 
 
@@ -120,6 +120,25 @@ def test_splits_share_no_text_and_balance_copies_train_texts_alone(tmp_path, row
         assert row.split != "train"
         assert row.text == f"de {original['text'].upper()}"
         assert row.text_pair == (f"de {original['text_pair'].upper()}" if original["text_pair"] else "")
+
+
+def test_a_code_that_is_in_no_row_of_raw_or_labelled_texts_is_refused(raw):
+    codes = CorpusSettings(language_codes={"eng": "en", "deu": "de"})
+    own = raw / "own.csv"
+    pd.read_csv(raw / "raw.csv").assign(language="deu").to_csv(own, index=False)
+    wanted = settings(raw, translations={}, labelled={"de": str(own)})
+    with pytest.raises(CorpusError, match="raw.csv, .*own.csv: corpus.language_codes: 'eng' is in no row"):
+        prepare(wanted, corpus=codes)
+    rewritten(raw, language="eng")
+    assert set(prepare(wanted, corpus=codes)["language"]) == {"en", "de"}
+    with pytest.raises(CorpusError, match="raw.csv: corpus.language_codes: 'deu' is in no row; present: eng"):
+        prepare(settings(raw), corpus=codes)
+
+
+def test_a_code_without_a_column_language_is_refused(raw):
+    said = "corpus.language_codes: 'eng' is in no row; present: no code, for want of a column language"
+    with pytest.raises(CorpusError, match=said):
+        prepare(settings(raw), corpus=CorpusSettings(language_codes={"eng": "en"}))
 
 
 def test_translations_follow_their_ids(raw):

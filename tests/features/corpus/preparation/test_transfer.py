@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from features.corpus import Corpus, CorpusError, PrepareSettings
+from features.corpus import BadRows, Corpus, CorpusError, PrepareSettings
 from features.corpus.preparation.transfer import TRANSFERS, transferred
+from features.corpus.repeats import Repeats
 from tests.features.corpus.preparation.test_prepare import Upper
 
 
@@ -76,6 +77,48 @@ def test_translate_train_takes_the_train_texts_that_a_language_has():
     assert train[train["language"] == "de"].index.tolist() == ["h"]
     assert set(train["language"]) == {"en", "de", "fr"}
     assert [target for _, _, target in machine.asked] == ["fr"]
+
+
+class Same(Upper):
+    """Says of "one" what the German test text says, but for its end and case."""
+
+    def __call__(self, sentences, source, target):
+        made = super().__call__(sentences, source, target)
+        return ["NEUN ." if said == "de ONE" else said for said in made]
+
+
+def test_texts_that_read_like_translated_train_texts_are_leaks(caplog):
+    start = corpus([("h", "nine", "", "x", "en", "test"), ("h-de", "neun", "", "x", "de", "test")])
+    settings = PrepareSettings(transfer="translate-train")
+    table = transferred(start, settings, Same(), repeats=Repeats()).table
+    assert set(start.table["id"]) - set(table["id"]) == {"h", "h-de"}
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said == [
+        "corpus: prepare.transfer translate-train: 2 of 5 test texts occur in train (up to Unicode form, "
+        "case, blanks and punctuation at the end) or translate one that does: de 1, en 1; of 1 label: x 2; "
+        "the first: 'h', 'h-de'; they are left out; corpus.leaks = \"keep\" keeps them"
+    ]
+    places = start.table[["id"]].assign(_file="t.csv", _row=range(2, 2 + len(start.table)), _line=0)
+    bad = BadRows()
+    transferred(start, settings, Same(), repeats=Repeats(), bad=bad, places=places.set_index("id"))
+    assert bad.frame()[["file", "row", "id"]].to_numpy().tolist() == [
+        ["t.csv", 12, "h"],
+        ["t.csv", 13, "h-de"],
+    ]
+    assert "occurs in train as 'a-de'" in bad.frame()["reason"][1]
+    kept = transferred(start, settings, Same(), repeats=Repeats(leaks="keep")).table
+    assert {"h", "h-de"} <= set(kept["id"])
+    with pytest.raises(CorpusError, match="prepare.transfer translate-train: column text: 2 of 5 test texts"):
+        transferred(start, settings, Same(), repeats=Repeats(leaks="error"))
+
+
+def test_translated_texts_that_leave_no_dev_text_are_told_as_what_they_are():
+    class Dev(Upper):
+        def __call__(self, sentences, source, target):
+            return ["fuenf" for _ in sentences]
+
+    with pytest.raises(CorpusError, match="without the texts left out: .* 'en' has no dev rows"):
+        transferred(corpus(), PrepareSettings(transfer="translate-train"), Dev(), repeats=Repeats())
 
 
 def test_translate_test_reads_the_targets_in_the_source_language():

@@ -1,0 +1,62 @@
+"""Whether the dev texts that a protocol chooses by are there, told from languages alone: before any training.
+
+python -m pytest tests/finetune/test_protocol.py
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+from features.corpus import Corpus
+from finetune.settings import WATCHING, TrainingSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class DevTexts:
+    """The target languages of a corpus, and which languages have dev texts; every text has a label."""
+
+    targets: tuple[str, ...]
+    languages: frozenset[str]
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[str, str]], source_language: str) -> DevTexts:
+        """Read them off the split and the language of each text."""
+        found = set(rows)
+        targets = sorted({language for _, language in found} - {source_language})
+        return cls(tuple(targets), frozenset(language for split, language in found if split == "dev"))
+
+    @classmethod
+    def of_corpus(cls, corpus: Corpus) -> DevTexts:
+        """Read them off a corpus."""
+        rows = zip(corpus.table["split"], corpus.table["language"], strict=True)
+        return cls.of(rows, corpus.source_language)
+
+    def require(self, key: str, accepted: str) -> None:
+        """Raise where a target language has no dev texts, or there is none.
+
+        Parameters
+        ----------
+        key : str
+            The setting that says target-dev.
+        accepted : str
+            What it may say instead.
+        """
+        if not self.targets:
+            raise ValueError(
+                f"{key}: got target-dev, but the corpus has the source language only; accepted: {accepted}"
+            )
+        for language in self.targets:
+            if language not in self.languages:
+                raise ValueError(
+                    f"{key}: got target-dev, but the corpus has no dev rows of {language!r}; accepted: "
+                    f"{accepted}"
+                )
+
+
+def require_protocol(settings: TrainingSettings, dev: DevTexts, *, freezes: bool) -> None:
+    """Raise when the protocol, or the rule that freezes, looks at dev rows that are not there."""
+    if settings.protocol == "target-dev":
+        dev.require(f"{settings.section}.protocol", "last, source-dev")
+    elif freezes and settings.freeze_rule in WATCHING and settings.freeze_watch == "target-dev":
+        dev.require(f"{settings.section}.freeze_watch", "source-dev")
