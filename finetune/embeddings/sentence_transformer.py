@@ -24,6 +24,8 @@ from features.encoder import pooling
 from features.encoder.loading import quiet
 from features.encoder.stack import bare_encoder, cut_config, final_norms
 from features.encoder.tokens import prompt_of
+from files import read_bytes
+from files.objects import parse
 from finetune.embeddings import layer_pooling
 from finetune.embeddings.encoder_card import describe_encoder
 from finetune.export import hub
@@ -105,11 +107,9 @@ def recorded_blocks(folder: Path) -> list[tuple[int, str]] | None:
     A folder that anyone changed the modules of since is none of this module's.
     """
     try:
-        recorded = json.loads((folder / "config_sentence_transformers.json").read_text(encoding="utf-8"))[
-            MARK
-        ]
+        recorded = parse(read_bytes(folder / "config_sentence_transformers.json", links=True))[MARK]
         blocks = list(zip(recorded["layers"], recorded["poolings"], strict=True))
-        written = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+        written = parse(read_bytes(folder / "modules.json", links=True))
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return blocks if written == modules(len(blocks) == 1) else None
