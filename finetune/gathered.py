@@ -19,6 +19,7 @@ from results import deploy, overall, table1, tables
 from results.columns import Table
 from results.deploy import PROBE
 from results.schema import FINETUNE, FREEZING, PREDICTIONS, TABLE1
+from results.schema.words import metric_words
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +60,9 @@ def gather(jobs: Sequence[Job], architecture: Architecture, *, casing: str) -> N
 
 
 def on_dev(jobs: Sequence[Job]) -> dict[str, float]:
-    """Return what the search's classifier and the models kept score on dev, by the run's protocol."""
+    """Return what the search's classifier and the models kept score on dev; by the run's metric, protocol."""
     protocol = jobs[0].architecture.probe_protocol or jobs[0].settings.protocol
-    return deploy.dev_accuracies(jobs[0].out, protocol, jobs[0].source_language)
+    return deploy.dev_scores(jobs[0].out, protocol, jobs[0].source_language)
 
 
 def beside_probe(jobs: Sequence[Job]) -> dict[str, str]:
@@ -73,20 +74,21 @@ def beside_probe(jobs: Sequence[Job]) -> dict[str, str]:
         A line by system, Markdown; empty where there was no search.
     """
     scores, protocol = on_dev(jobs), jobs[0].architecture.probe_protocol
-    said = {}
+    said, metric = {}, metric_words(deploy.metric_of(jobs[0].out))
     for system, is_below in deploy.below_probe(scores).items():
         own, searched, looked = scores[system], scores[PROBE], deploy.looks_at(str(protocol))
         said[system] = (
-            f"On dev by {looked} these weights score {own:.3f}, the classifier of the search {searched:.3f}."
+            f"On dev by {looked} these weights score {own:.3f} ({metric}), the classifier of the search "
+            f"{searched:.3f}."
         )
         if is_below:
             said[system] = (
                 f"**{said[system]} Training made it worse: take what deploy.json of the run names.**"
             )
             log.warning(
-                "finetune: %s is below the search's classifier on dev by %s, %.3f against %.3f: deploy the "
-                "classifier, or train otherwise (finetune.start, more epochs, knobs)",
-                *(system, looked, own, searched),
+                "finetune: %s is below the search's classifier on dev by %s, %s %.3f against %.3f: deploy "
+                "the classifier, or train otherwise (finetune.start, more epochs, knobs)",
+                *(system, looked, metric, own, searched),
             )
     return said
 

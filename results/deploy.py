@@ -1,27 +1,33 @@
 """The model of a run to deploy: the search's classifier or a trained one, whichever scores best on dev.
 
-    deploy.json: {"model": "models/probe", "system": "probe", "there": true, "protocol": "source-dev", ...}
+    deploy.json: {"model": "models/probe", "system": "probe", "there": true, "metric": "micro_f1", ...}
 
-Dev texts of the run's protocol alone choose, never test; of equals the simpler one is taken, the search's
-classifier first.
+Dev texts of the run's protocol alone choose, by the metric that the search chose by, never test; of equals
+the simpler one is taken, the search's classifier first.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import files
+from files.objects import parse, read_object
 from results.schema import PREDICTIONS, SYSTEMS
+from results.schema.words import METRICS
 from results.stream import Rows
 
 NAME = "deploy.json"
 PROBE = "probe"
 _SEARCHED, _TRAINED = "predictions_gridsearch.csv", "predictions_finetune.csv"
+_WINNER = "winner.json"
+
+Pairs = Counter[tuple[str, str]]  # (label, predicted) -> texts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,11 +40,14 @@ class Scored:
     model: str
     """Its folder, from the run's."""
 
-    accuracy: float
-    """Dev accuracy in the languages that the protocol looks at, their mean."""
+    score: float
+    """On dev by the run's metric, the mean over the languages that the protocol looks at."""
 
     there: bool
     """Whether the folder holds it."""
+
+    made_by: str = ""
+    """The command that makes it; empty where it is there."""
 
 
 def looks_at(protocol: str) -> str:
@@ -46,14 +55,37 @@ def looks_at(protocol: str) -> str:
     return protocol if protocol == "target-dev" else "source-dev"
 
 
-def dev_accuracies(folder: Path, protocol: str, source_language: str) -> dict[str, float]:
-    """Return the dev accuracy of each system's model in a run's folder, by what the protocol looks at.
+def metric_of(folder: Path) -> str:
+    """Return the metric that a run compares its models by: the search's; micro-F1 where none was made.
+
+    Raises
+    ------
+    ValueError
+        winner.json is damaged.
+    """
+    return _criterion(folder)[0]
+
+
+def _criterion(folder: Path) -> tuple[str, tuple[str, ...]]:
+    """Return the metric and the labels of the search; no labels where none was made."""
+    path = folder / _WINNER
+    if not path.is_file():
+        return METRICS[0], ()
+    found = read_object(path, {"labels": list}, optional={"metric": str})
+    metric = str(found.get("metric", METRICS[0]))
+    if metric not in METRICS:
+        raise ValueError(f"{path}: metric: got {metric!r}, accepted: {', '.join(METRICS)}")
+    return metric, tuple(map(str, found["labels"]))
+
+
+def dev_scores(folder: Path, protocol: str, source_language: str) -> dict[str, float]:
+    """Return the dev score of each system's model in a run's folder, by the run's metric and protocol.
 
     Parameters
     ----------
     folder : Path
-        With predictions_gridsearch.csv, predictions_finetune.csv or both. Of several seeds the first counts:
-        its weights are the ones kept.
+        With predictions_gridsearch.csv, predictions_finetune.csv or both; winner.json names the metric. Of
+        several seeds the first counts: its weights are the ones kept.
     protocol : str
         ``target-dev``: the mean over the target languages; any other: the source language.
 
@@ -63,7 +95,22 @@ def dev_accuracies(folder: Path, protocol: str, source_language: str) -> dict[st
         By system; on the texts that the search's classifier labelled, where there is one. Empty where such
         texts are missing.
     """
-    right: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    metric, labels = _criterion(folder)
+    found = {}
+    for system, languages in _counted(folder).items():
+        watched = [
+            _score(pairs, metric, labels)
+            for language, pairs in languages.items()
+            if (language == source_language) == (looks_at(protocol) == "source-dev")
+        ]
+        if watched:
+            found[system] = math.fsum(watched) / len(watched)  # rounded once, in whatever order they come
+    return found
+
+
+def _counted(folder: Path) -> dict[str, dict[str, Pairs]]:
+    """Count the dev texts of each system and language by their label and the predicted one."""
+    counted: dict[str, dict[str, Pairs]] = defaultdict(lambda: defaultdict(Counter))
     known, kept = set[str](), dict[str, str]()
     for name in (_SEARCHED, _TRAINED):
         columns = ("system", "seed", "id", "language", "split", "label", "predicted")
@@ -74,33 +121,39 @@ def dev_accuracies(folder: Path, protocol: str, source_language: str) -> dict[st
             if name == _SEARCHED:
                 known.add(text)
             if not known or text in known:
-                right[system][language].append(label == predicted)
-    found = {}
-    for system, languages in right.items():
-        watched = [
-            sum(answers) / len(answers)
-            for language, answers in languages.items()
-            if (language == source_language) == (looks_at(protocol) == "source-dev")
-        ]
-        if watched:
-            found[system] = sum(watched) / len(watched)
-    return found
+                counted[system][language][label, predicted] += 1
+    return counted
 
 
-def below_probe(accuracies: Mapping[str, float]) -> dict[str, bool]:
+def _score(pairs: Pairs, metric: str, labels: Sequence[str]) -> float:
+    """Return the share labelled rightly, which micro-F1 is, too; or the mean of the labels' F1.
+
+    A label of the search that is neither given nor predicted counts 0, as there.
+    """
+    if metric != "macro_f1":
+        return sum(n for (label, predicted), n in pairs.items() if label == predicted) / pairs.total()
+    either = Counter[str]()
+    for (label, predicted), n in pairs.items():
+        either[label] += n
+        either[predicted] += n
+    f1 = [2 * pairs[label, label] / n for label, n in either.items()]
+    return math.fsum(f1) / len(labels or either)
+
+
+def below_probe(scores: Mapping[str, float]) -> dict[str, bool]:
     """Tell of each trained system whether it is below the search's classifier; empty where there is none."""
-    if PROBE not in accuracies:
+    if PROBE not in scores:
         return {}
-    return {system: score < accuracies[PROBE] for system, score in accuracies.items() if system != PROBE}
+    return {system: score < scores[PROBE] for system, score in scores.items() if system != PROBE}
 
 
 def order(scored: Sequence[Scored]) -> list[Scored]:
     """Return models best first, of equals the simpler, as `SYSTEMS` has them."""
-    return sorted(scored, key=lambda one: (-one.accuracy, SYSTEMS.index(one.system)))
+    return sorted(scored, key=lambda one: (-one.score, SYSTEMS.index(one.system)))
 
 
 def write(folder: Path, scored: Sequence[Scored], protocol: str, stamp: Mapping[str, object]) -> None:
-    """Write deploy.json, or remove it where there is no model to name."""
+    """Write deploy.json, or remove it where there is no model to name; winner.json names the metric."""
     if not scored:
         (folder / NAME).unlink(missing_ok=True)
         return
@@ -109,6 +162,7 @@ def write(folder: Path, scored: Sequence[Scored], protocol: str, stamp: Mapping[
         **dataclasses.asdict(ranked[0]),
         "protocol": looks_at(protocol),
         "split": "dev",
+        "metric": metric_of(folder),
         "compared": [dataclasses.asdict(one) for one in ranked],
         **stamp,
     }
@@ -127,9 +181,22 @@ def read(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        _ = str(record["model"]), bool(record["there"]), str(record["protocol"]), float(record["accuracy"])
-        _ = [Scored(**one) for one in record["compared"]]
-    except (ValueError, TypeError, KeyError) as error:
+        record: dict[str, Any] = parse(files.read_bytes(path))
+        if "metric" not in record:  # as it was when accuracy was the only one
+            record["metric"] = METRICS[-1]
+            for one in (record, *record["compared"]):
+                one["score"] = one.pop("accuracy")
+        _ = str(record["model"]), bool(record["there"]), str(record["protocol"]), float(record["score"])
+        _ = METRICS.index(record["metric"])
+        _ = [(float(one["score"]), SYSTEMS.index(Scored(**one).system)) for one in record["compared"]]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path}: damaged ({error}); remove it to have it made again") from error
     return record
+
+
+def told(record: Mapping[str, Any]) -> str:
+    """Name the model of a deploy.json, and where it is not there yet the command that makes it."""
+    if not record:
+        return ""
+    model = str(record["model"])
+    return model if record["there"] else f"{model} ({record.get('made_by') or 'make export'} makes it)"

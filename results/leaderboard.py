@@ -51,7 +51,7 @@ def summarise(folder: Path) -> dict[str, Any]:
     found, problems = _tables(folder)
     source = source_language(found, {})
     try:
-        model = str(deploy.read(folder).get("model", ""))
+        model = deploy.told(deploy.read(folder))
     except ValueError as error:
         model, problems = "", [*problems, " ".join(str(error).split())]
     row = {"test_texts": digest_of_test(folder), "problem": "; ".join(problems), "deploy": model}

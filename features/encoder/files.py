@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from files import opening
+
 log = logging.getLogger(__name__)
 
 WEIGHT_FILES = "*.safetensors"
@@ -122,6 +124,19 @@ def _fetch(name: str, key: str, files: Sequence[str], revision: str) -> Path:
             f"{key}: {name!r} is no folder and cannot be fetched ({type(error).__name__}); "
             f"download {at} where there is a network and set {key} to the folder"
         ) from error
+
+
+def require_own(folder: Path) -> None:
+    """Make sure that a received model's folder holds files only; in the hub's cache, links to its files too.
+
+    Raises
+    ------
+    RefusedFileError
+        Names the first link, named pipe, device or socket.
+    """
+    whole = folder.absolute()
+    shares = whole.parent.name == "snapshots" and (whole.parents[1] / "blobs").is_dir()
+    opening.require_own(folder, within=whole.parents[1] if shares else folder)
 
 
 def text_files(folder: Path) -> list[Path]:

@@ -279,7 +279,7 @@ def load_encoder(folder: str | os.PathLike[str], deepest_layer: int | None = Non
             )  # fmt: skip
         missing: frozenset[str] = frozenset()
     else:
-        stack_only = config.is_encoder_decoder and type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING
+        stack_only = type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING  # T5: cut, it claims to have no decoder
         kinds = MODEL_FOR_TEXT_ENCODING_MAPPING if stack_only else MODEL_MAPPING
         model, missing = load_weights(kinds, folder, config, where)
         if config.is_encoder_decoder and not stack_only:

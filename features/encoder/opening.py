@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +12,8 @@ from features.encoder.selfcheck import Verdict, verdict
 from features.encoder.tokens import load_tokenizer, require_room
 from features.encoder.trust import allow, converted, require_commit
 from features.settings import EncoderSettings
+from files import read_bytes
+from files.objects import parse
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ def chosen_prompt(folder: Path, settings: Prompted, key: str = "encoder.prompt_n
 def named_prompts(folder: Path) -> dict[str, str]:
     """Return the prompts that a folder of sentence-transformers names, but empty ones."""
     try:
-        found = json.loads((folder / LIBRARY).read_text(encoding="utf-8"))["prompts"]
+        found = parse(read_bytes(folder / LIBRARY, links=True))["prompts"]
         return {str(name): text for name, text in found.items() if isinstance(text, str) and text}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}

@@ -27,10 +27,10 @@ FINAL_NORMS = ("final_norm", "final_layer_norm", "final_layernorm", "layer_norm"
 def bare_encoder(config: PreTrainedConfig) -> PreTrainedModel:
     """Build the encoder of a configuration, its weights random, without a decoder."""
     encoder: PreTrainedModel
-    if not getattr(config, "is_encoder_decoder", False):
-        encoder = AutoModel.from_config(config)
-    elif type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING:
+    if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING:  # T5's says that it has no decoder, once it was cut
         encoder = AutoModelForTextEncoding.from_config(config)
+    elif not getattr(config, "is_encoder_decoder", False):
+        encoder = AutoModel.from_config(config)
     else:
         encoder = AutoModel.from_config(config).get_encoder()
     if getattr(encoder, "pooler", None) is not None:

@@ -58,6 +58,7 @@ class Translator:
             raise EncoderError(
                 f"prepare.translation_length: got {max_length}, accepted: at most {longest} ({folder})"
             )
+        hardware.align(self.model)
         self.model.eval().to(self.device)
         self.prefix, forced = _set_languages(self.tokenizer, codes, folder)
         self.generation = copy.deepcopy(self.model.generation_config)

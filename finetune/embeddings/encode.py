@@ -23,7 +23,7 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from features.encoder import hardware
 from features.encoder.blocks import require_layers
-from features.encoder.files import EncoderError, resolve, told
+from features.encoder.files import EncoderError, require_own, told
 from features.encoder.loading import read_config
 from features.encoder.opening import chosen_prompt
 from features.encoder.pooled import PooledEncoder
@@ -80,8 +80,7 @@ def open_sentence_encoder(
     """
     name, settings = str(name), settings or EncodeSettings()
     where = f"{key}: {name}"
-    folder = _folder(name, settings, key)
-    is_checked = checksums.require_intact(folder, where)
+    folder, is_checked = _folder(name, settings, key)
     if (layers is None) != (pooling is None):
         raise ValueError(f"{where}: layers and pooling belong together; got only one of them")
     if layers is None and (folder / "modules.json").is_file():
@@ -94,6 +93,7 @@ def open_sentence_encoder(
     config = read_config(folder, where, trust=trusts(folder))
     model, own = None, None
     if config.model_type == MCBertModel.config_class.model_type:
+        require_own(folder)
         if not is_checked:
             checksums.say_unchecked(where)
         accepted = "a folder that embeddings or finetune wrote"
@@ -156,15 +156,22 @@ class PooledSentenceEncoder(SentenceEncoder):
         return found
 
 
-def _folder(name: str, settings: EncodeSettings, key: str) -> Path:
+def _folder(name: str, settings: EncodeSettings, key: str) -> tuple[Path, bool]:
+    """Return a model's local folder, and whether its files were compared with checksums."""
     if settings.remote_code:
         require_commit(name, settings.revision, ("--revision", "--remote-code"))
     folder = Path(name)
-    if not (folder / "modules.json").is_file():  # a folder of the library may have its encoder further down
-        folder = resolve(name, key=key, revision=settings.revision, code=settings.remote_code)
+    if (folder / "modules.json").is_file():  # a folder of the library may have its encoder further down
+        is_checked = checksums.require_intact(folder, f"{key}: {name}")
+    else:
+        folder, is_checked = checksums.resolve_intact(
+            name, key=key, revision=settings.revision, code=settings.remote_code
+        )
+    if (folder / "modules.json").is_file():
+        require_own(folder)
     if settings.remote_code:
         allow(folder)
-    return folder
+    return folder, is_checked
 
 
 def _pooled(

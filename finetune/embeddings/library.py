@@ -5,7 +5,6 @@ python -m pytest tests/finetune/embeddings/test_encode.py
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +18,8 @@ from features.encoder.files import EncoderError, first_sentence
 from features.encoder.loading import quiet
 from features.encoder.opening import chosen_prompt
 from features.encoder.trust import trusts
+from files import read_bytes
+from files.objects import parse
 from finetune.embeddings.sentence_encoder import EncodeSettings, SentenceEncoder
 from finetune.weights import require_finite_weights
 
@@ -85,10 +86,10 @@ def foreign_modules(folder: Path, where: str) -> list[str]:
         A modules.json that is none.
     """
     try:
-        listed = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+        listed = parse(read_bytes(folder / "modules.json", links=True))
         kinds = [one["type"] for one in listed]
         foreign = [kind for kind in kinds if not kind.startswith("sentence_transformers.")]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise EncoderError(f"{where}: modules.json: not a list of modules ({error!r})") from error
     if not kinds:
         raise EncoderError(f"{where}: modules.json: not a list of modules (it is empty)")

@@ -6,6 +6,7 @@ python -m pytest tests/finetune/embeddings/test_running.py
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable, Mapping
 
@@ -13,6 +14,7 @@ import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from features.corpus import Corpus
+from features.encoder.files import EncoderError
 from features.encoder.loading import quiet
 from features.encoder.tokens import load_tokenizer
 from finetune.embeddings.card import describe_embeddings
@@ -36,6 +38,8 @@ from finetune.running import finish, output_of, read_texts, torch_threads, watch
 from finetune.training import ranks
 from finetune.training.tasks import Task
 from finetune.training.trainer import fit, within_memory
+
+log = logging.getLogger(__name__)
 
 MODEL = "embeddings"
 LIBRARY_MODEL = "embeddings-st"
@@ -133,7 +137,10 @@ def save(job: EmbeddingsJob, model: SiameseEncoder, tokenizer: PreTrainedTokeniz
     """Save the encoder as a model of this project, and as a folder of sentence-transformers."""
     alone, length = model.alone(), job.settings.max_length
     models = job.out / "models"
-    save_sentence_transformer(alone, tokenizer, models / LIBRARY_MODEL, max_length=length, card=card)
+    try:
+        save_sentence_transformer(alone, tokenizer, models / LIBRARY_MODEL, max_length=length, card=card)
+    except EncoderError as error:  # the other folder needs no library
+        log.warning("embeddings: %s is not written: %s", models / LIBRARY_MODEL, error)
     own = {"README.md": with_prompt(card, job.prompt).encode()}
     save_model(alone, tokenizer, models / MODEL, max_length=length, extra=own)
 

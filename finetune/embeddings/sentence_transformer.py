@@ -19,11 +19,15 @@ from typing import Any
 import torch
 import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING, MODEL_MAPPING
 
 from features.encoder import pooling
+from features.encoder.files import EncoderError
 from features.encoder.loading import quiet
 from features.encoder.stack import bare_encoder, cut_config, final_norms
 from features.encoder.tokens import prompt_of
+from files import read_bytes
+from files.objects import parse
 from finetune.embeddings import layer_pooling
 from finetune.embeddings.encoder_card import describe_encoder
 from finetune.export import hub
@@ -60,7 +64,13 @@ def save_sentence_transformer(
     card : str
         Markdown for README.md: what the model is, its training and scores, without a section on use. It may
         open with front matter between lines ``---``, such as languages and data sets.
+
+    Raises
+    ------
+    EncoderError
+        The library would not load the encoder that the model has.
     """
+    require_loadable(model)
     layers, config = list(model.config.layers), model.config.encoder_config
     encoder = _with_norm(model)
     poolings = [one for _, one in blocks_of(layers, model.config.pooling)]
@@ -87,6 +97,23 @@ def save_sentence_transformer(
         (partial / "README.md").write_text(with_prompt(text, prompt_of(tokenizer)), encoding="utf-8")
 
 
+def require_loadable(model: MCBertModel) -> None:
+    """Refuse an encoder that sentence-transformers would load with the decoder of its family.
+
+    Its folder would hold the encoder's weights under the names that they have there, none of which the whole
+    model finds: the vectors would be those of random weights.
+    """
+    config = model.config.encoder_config
+    whole: Any = MODEL_MAPPING[type(config)]
+    alone: Any = MODEL_FOR_TEXT_ENCODING_MAPPING.get(type(config), whole)
+    if not isinstance(model.encoder, whole | alone):
+        raise EncoderError(
+            f"sentence-transformers: model type {config.model_type!r}: it loads {whole.__name__}, decoder "
+            "and all, where the vectors are of the encoder alone; accepted: models/embeddings, which mcbert "
+            "embed reads, or an encoder without a decoder"
+        )
+
+
 def modules(is_stock: bool) -> list[dict[str, Any]]:
     """Return modules.json of the folders that this module writes."""
     # names that the library has had since its first versions, and maps to where the classes are now
@@ -105,11 +132,9 @@ def recorded_blocks(folder: Path) -> list[tuple[int, str]] | None:
     A folder that anyone changed the modules of since is none of this module's.
     """
     try:
-        recorded = json.loads((folder / "config_sentence_transformers.json").read_text(encoding="utf-8"))[
-            MARK
-        ]
+        recorded = parse(read_bytes(folder / "config_sentence_transformers.json", links=True))[MARK]
         blocks = list(zip(recorded["layers"], recorded["poolings"], strict=True))
-        written = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+        written = parse(read_bytes(folder / "modules.json", links=True))
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return blocks if written == modules(len(blocks) == 1) else None

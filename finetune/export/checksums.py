@@ -3,11 +3,13 @@
     checksums.json: {"digest": ..., "files": {"config.json": ..., "model.safetensors": ...}}
 
 Every file that was saved counts, but those that only tell of the model (README.md): they may be edited. So
-may the others, by who removes checksums.json: a folder without it is loaded unchecked, with a log line.
+may the others, by who removes checksums.json: a folder without it is loaded unchecked, with a log line. Of a
+model on the hub all files that its checksums name are fetched and compared.
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import logging
@@ -15,7 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import files
-from features.encoder.files import EncoderError
+from features.encoder.files import EncoderError, resolve
+from files.objects import parse
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +41,35 @@ def seal(folder: Path) -> None:
     record = {"digest": _digest(named), "files": named}
     (folder / NAME).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     files.take_mode(saved, of=folder / NAME)
+
+
+def resolve_intact(name: str, *, key: str, revision: str = "", code: bool = False) -> tuple[Path, bool]:
+    """Find a saved model, or fetch it with every file that its checksums name; compare them.
+
+    Parameters
+    ----------
+    name : str
+        A folder, or a name on the hub.
+    key, revision, code
+        As `features.encoder.files.resolve` takes them.
+
+    Returns
+    -------
+    folder : Path
+    is_checked : bool
+        Whether there are checksums.
+
+    Raises
+    ------
+    EncoderError
+        No such model, or not as it was saved.
+    """
+    where, folder = f"{key}: {name}", resolve(name, key=key, revision=revision, code=code)
+    if not Path(name).is_dir() and (folder / NAME).is_file():
+        rest = [glob.escape(one) for one in _read(folder / NAME, where) if not (folder / one).is_file()]
+        if rest:
+            folder = resolve(name, key=key, files=rest, revision=revision, code=code)
+    return folder, require_intact(folder, where)
 
 
 def require_intact(folder: Path, where: str) -> bool:
@@ -79,10 +111,10 @@ def say_unchecked(where: str) -> None:
 
 def _read(path: Path, where: str) -> dict[str, str]:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = parse(files.read_bytes(path, links=True))  # the hub's cache consists of links
         named: dict[str, str] = record["files"]
         intact = record["digest"] == _digest(named) and all(_is_inside(name) for name in named)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         intact = False
     if not intact:
         raise EncoderError(f"{where}: {NAME}: damaged; remove it to load the model unchecked")

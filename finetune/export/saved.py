@@ -28,9 +28,8 @@ from transformers.models.auto.modeling_auto import (
     MODEL_MAPPING,
 )
 
-import files
 from features.encoder import hardware, loading
-from features.encoder.files import EncoderError, resolve
+from features.encoder.files import EncoderError, require_own
 from features.encoder.loading import quiet, read_config
 from features.encoder.tokens import load_tokenizer, most_tokens, require_vocabulary
 from finetune.calibration import softmax
@@ -149,14 +148,14 @@ def load_model(name: str | os.PathLike[str], *, key: str = "--model") -> SavedMo
         No such model; one without a trained classification head.
     """
     name = str(name)
-    folder = resolve(name, key=key)
     where = f"{key}: {name}"
-    if not checksums.require_intact(folder, where):
+    folder, is_checked = checksums.resolve_intact(name, key=key)
+    if not is_checked:
         checksums.say_unchecked(where)
     config = read_config(folder, where, trust=False)
     estimating = (folder / FILE).is_file()
     if estimating or isinstance(config, MCBertConfig):
-        files.require_own(folder, within=_home(folder))
+        require_own(folder)
     kind = MODEL_MAPPING if estimating else MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
     model = load_weights(kind, folder, config, where)
     module: nn.Module = model
@@ -170,14 +169,6 @@ def load_model(name: str | os.PathLike[str], *, key: str = "--model") -> SavedMo
         max_length=longest_text(tokenizer, model, where),
         estimator=_estimator(folder, config) if estimating else None,
     )
-
-
-def _home(folder: Path) -> Path:
-    """Return where the links of a model's folder may lead: in the hub's cache to the files that it shares."""
-    shared = (
-        folder.absolute().parent.name == "snapshots" and (folder.absolute().parents[1] / "blobs").is_dir()
-    )
-    return folder.absolute().parents[1] if shared else folder
 
 
 def _estimator(folder: Path, config: Any) -> Estimator:

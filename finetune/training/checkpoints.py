@@ -8,17 +8,22 @@ file, comes last, and then the folder is renamed. A kill at any moment leaves th
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors import SafetensorError
+
 import files
+from files.objects import Types, parse, read_object
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +31,8 @@ MANIFEST = "manifest.json"
 KEPT = 2
 _NAME = re.compile(r"step-(\d+)")
 _UNFINISHED = ".unfinished-*"
+_STATE: Types = {"callback": dict, "schedule": dict, "groups": list, "random": list}
+_STATE_TOO: Types = {"scaler": (dict, type(None))}
 
 
 def write(folder: Path, step: int, arguments: Mapping[str, Any], fill: Callable[[Path], None]) -> Path:
@@ -90,19 +97,69 @@ def newest(folder: Path, arguments: Mapping[str, Any]) -> Path | None:
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:
     """Return why a checkpoint is damaged, or nothing, and its manifest."""
+    if path.is_symlink():
+        return "a link, which is not followed", {}
     try:
-        record = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        files.require_own(path)
+        record = parse(files.read_bytes(path / MANIFEST))
         digest = record.pop("digest")
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except OSError as error:
+        reason = str(error.strerror).partition("; accepted")[0]
+        return f"{Path(error.filename or path).name}: {reason}", {}
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         return f"{MANIFEST}: {type(error).__name__}", {}
     if digest != _digest(record):
         return f"{MANIFEST}: changed", {}
+    if not _is_manifest(record):
+        return f"{MANIFEST}: not of a checkpoint", {}
     for name, expected in record["files"].items():
         if not (path / name).is_file():
             return f"{name}: missing", {}
         if files.sha256(path / name) != expected:
             return f"{name}: changed", {}
     return "", record
+
+
+def _is_manifest(record: Mapping[str, Any]) -> bool:
+    named, arguments = record.get("files"), record.get("arguments")
+    return (
+        isinstance(named, dict)
+        and all(isinstance(digest, str) and Path(name).name == name for name, digest in named.items())
+        and isinstance(arguments, dict)
+    )
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint holds beside tensors.
+
+    Raises
+    ------
+    ValueError
+        It is damaged, or of another version.
+    OSError
+        It cannot be opened; a link is not followed.
+    """
+    return read_object(path, _STATE, optional=_STATE_TOO, remedy=_remedy(path.parent))
+
+
+@contextlib.contextmanager
+def restoring(folder: Path) -> Iterator[None]:
+    """Turn what a checkpoint of another make does to a training that goes on from it into one line."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
+        if str(error).startswith(str(folder)):
+            raise
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise ValueError(
+            f"{folder}: not a checkpoint of this training ({said}); {_remedy(folder)}"
+        ) from error
+
+
+def _remedy(folder: Path) -> str:
+    return f"remove {folder} to go on from the one before, or to begin anew"
 
 
 def _require_same(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

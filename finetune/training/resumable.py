@@ -184,16 +184,21 @@ class ResumableTrainer(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         """Restore weights and callback."""
         folder = Path(resume_from_checkpoint)
-        self._net.load_state_dict(load_file(folder / MODEL))
-        self.resumption.callback.restore(_content(folder)["callback"], load_file(folder / BEST))
+        with checkpoints.restoring(folder):
+            self._net.load_state_dict(load_file(folder / MODEL))
+            content = checkpoints.read_state(folder / STATE)
+            self.resumption.callback.restore(content["callback"], load_file(folder / BEST))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         """Restore what the optimizer remembers of each parameter, its rates, and the schedule."""
-        if checkpoint is None:
-            return
-        content, optimizer = _content(Path(checkpoint)), _bare(self.optimizer)
+        if checkpoint is not None:
+            with checkpoints.restoring(Path(checkpoint)):
+                self._restore_optimizer(Path(checkpoint))
+
+    def _restore_optimizer(self, checkpoint: Path) -> None:
+        content, optimizer = checkpoints.read_state(checkpoint / STATE), _bare(self.optimizer)
         parameters = dict(self._net.named_parameters())
-        for key, tensor in load_file(Path(checkpoint) / OPTIMIZER).items():
+        for key, tensor in load_file(checkpoint / OPTIMIZER).items():
             kind, _, name = key.partition(" ")
             place = tensor.device if kind == "step" and not _on_device(optimizer) else parameters[name].device
             optimizer.state[parameters[name]][kind] = tensor.to(place)
@@ -204,23 +209,27 @@ class ResumableTrainer(Trainer):
     def _load_scaler(self, checkpoint: str | None) -> None:
         """Restore the loss scale of float16."""
         if checkpoint is not None and self.accelerator.scaler is not None:
-            self.accelerator.scaler.load_state_dict(_content(Path(checkpoint))["scaler"])
+            with checkpoints.restoring(Path(checkpoint)):
+                scale = checkpoints.read_state(Path(checkpoint) / STATE)["scaler"]
+                self.accelerator.scaler.load_state_dict(scale)
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         """Restore the random numbers that this process would have drawn next."""
-        if checkpoint is None:
-            return
-        rank = self.args.process_index
-        version, numbers, gauss = _content(Path(checkpoint))["random"][rank]["python"]
+        if checkpoint is not None:
+            with checkpoints.restoring(Path(checkpoint)):
+                self._restore_random(Path(checkpoint), self.args.process_index)
+
+    def _restore_random(self, checkpoint: Path, rank: int) -> None:
+        state = checkpoints.read_state(checkpoint / STATE)["random"][rank]
+        version, numbers, gauss = state["python"]
         random.setstate((version, tuple(numbers), gauss))
         mine = {
             key.partition(" ")[2]: tensor
-            for key, tensor in load_file(Path(checkpoint) / RANDOM).items()
+            for key, tensor in load_file(checkpoint / RANDOM).items()
             if key.partition(" ")[0] == str(rank)
         }
         torch.set_rng_state(mine["torch"])
-        keys = mine["numpy"].numpy().view(np.uint32)
-        rest = _content(Path(checkpoint))["random"][rank]["numpy"]
+        keys, rest = mine["numpy"].numpy().view(np.uint32), state["numpy"]
         np.random.set_state(("MT19937", keys, *rest))  # noqa: NPY002  libraries draw from it
         if "cuda" in mine:
             torch.cuda.set_rng_state(mine["cuda"])
@@ -288,8 +297,3 @@ def _save(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
         plain = tensor.detach()
         separate[name] = plain.clone() if shares else plain.contiguous()
     save_file(separate, path)
-
-
-def _content(folder: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    return content

@@ -144,10 +144,10 @@ class StoredVectors:
         return array
 
     def _batches(self, size: int, *columns: str) -> Iterator[Any]:
-        from features.corpus.formats.arrow import opened_parquet
+        from features.corpus.formats.arrow import batches_of, opened_parquet
 
         with opened_parquet(self.path) as (file, _):
-            yield from file.iter_batches(batch_size=size, columns=list(columns))
+            yield from batches_of(self.path, file, columns, size)
 
 
 @dataclasses.dataclass(frozen=True)

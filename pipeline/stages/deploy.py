@@ -12,6 +12,7 @@ from files import sha256
 from files.objects import read_object
 from results import deploy
 from results.deploy import PROBE, Scored
+from results.schema.words import metric_words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,17 +28,18 @@ def name_model(workspace: Workspace) -> None:
     protocol: str = workspace.config.finetune.protocol
     if workspace.winner.is_file():
         protocol = str(read_object(workspace.winner, {"protocol": str})["protocol"])
-    accuracies = deploy.dev_accuracies(folder, protocol, workspace.config.corpus.source_language)
-    scored = deploy.order([_scored(workspace, system, score) for system, score in accuracies.items()])
+    scores = deploy.dev_scores(folder, protocol, workspace.config.corpus.source_language)
+    scored = deploy.order([_scored(workspace, system, score) for system, score in scores.items()])
     deploy.write(folder, scored, protocol, workspace.stamp)
     if scored:
         best, looked = scored[0], deploy.looks_at(protocol)
-        others = ", ".join(f"{one.system} {one.accuracy:.3f}" for one in scored[1:]) or "no other"
-        log.info("deploy: %s, %.3f on dev by %s (%s)%s", folder / best.model, best.accuracy, looked, others,
-                 "" if best.there else ": not there yet, the command export writes it")  # fmt: skip
+        others = ", ".join(f"{one.system} {one.score:.3f}" for one in scored[1:]) or "no other"
+        log.info("deploy: %s, %s %.3f on dev by %s (%s)%s", folder / best.model,
+                 metric_words(deploy.metric_of(folder)), best.score, looked, others,
+                 "" if best.there else f": not there yet, {best.made_by} makes it")  # fmt: skip
 
 
-def _scored(workspace: Workspace, system: str, accuracy: float) -> Scored:
+def _scored(workspace: Workspace, system: str, score: float) -> Scored:
     folder, model = workspace.run.folder, f"models/{system}"
     if system == PROBE:
         is_head = _is_head(workspace.winner)
@@ -45,7 +47,8 @@ def _scored(workspace: Workspace, system: str, accuracy: float) -> Scored:
     there = (folder / model / "config.json").is_file()
     if system == PROBE:  # a search that went on may have another winner than was exported
         there = there and workspace.run.inputs("export").get("winner") == sha256(workspace.winner)
-    return Scored(system=system, model=model, accuracy=accuracy, there=there)
+    made_by = "" if there else "make export" if system == PROBE else "make finetune"
+    return Scored(system=system, model=model, score=score, there=there, made_by=made_by)
 
 
 def _is_head(winner: Path) -> bool:

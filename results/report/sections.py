@@ -19,6 +19,7 @@ from results.report import charts, numbers, side_by_side, tiles
 from results.report.charts import SYSTEM_NAMES
 from results.report.wording import spoken
 from results.schema import MEAN, SYSTEMS
+from results.schema.words import metric_words
 from results.table1 import BASELINE, ordered_languages
 
 
@@ -87,10 +88,11 @@ def _deploy(run: Run) -> dict[str, Any] | None:
     if not run.deploy:
         return None
     compared = [row | {"name": SYSTEM_NAMES[row["system"]]} for row in run.deploy["compared"]]
-    scores = {row["system"]: row["accuracy"] for row in compared}
+    scores = {row["system"]: row["score"] for row in compared}
     below = below_probe(scores)
     worse = [row for row in compared if below.get(row["system"])]
-    return {**run.deploy, "compared": compared, "below": worse, "probe": scores.get(PROBE)}
+    metric = metric_words(run.deploy["metric"])
+    return {**run.deploy, "metric": metric, "compared": compared, "below": worse, "probe": scores.get(PROBE)}
 
 
 def confusion(run: Run, add: Add) -> dict[str, Any] | None:

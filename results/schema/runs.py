@@ -39,7 +39,8 @@ RUNS = Table(
         difference("mcbert_versus_baseline_high", "upper end of it"),
         text(
             "deploy",
-            "folder of the model to deploy, by the run's deploy.json: best on dev; empty where none is named",
+            "folder of the model to deploy, by the run's deploy.json: best on dev; followed by the command "
+            "that makes it where it is not there yet; empty where none is named",
             nullable=True,
         ),
         text("stages", "stages that are finished, in their order, separated by blanks", nullable=True),

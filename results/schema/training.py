@@ -159,7 +159,8 @@ TABLE1 = Table(
         text(
             "below_probe",
             "whether the model that the run kept of a trained system is below the probe on dev, by the run's "
-            "protocol: then the probe is the one to deploy; empty for the probe, and where there is none",
+            "metric and protocol: then the probe is the one to deploy; empty for the probe, and where there "
+            "is none",
             ("yes", "no"),
             nullable=True,
         ),

@@ -6,9 +6,10 @@ import json
 
 import pandas as pd
 import pytest
+from sklearn.metrics import accuracy_score, f1_score
 
 from results import deploy, tables
-from results.deploy import Scored, below_probe, dev_accuracies, order
+from results.deploy import Scored, below_probe, dev_scores, order
 from results.schema import PREDICTIONS, STAMP
 
 
@@ -36,31 +37,87 @@ def folder(tmp_path):
 
 
 def test_dev_of_the_protocol_s_languages_counts_of_the_seed_whose_weights_are_kept(folder):
-    assert dev_accuracies(folder, "source-dev", "en") == {"probe": 0.7, "mcbert": 0.6, "baseline": 0.7}
-    found = dev_accuracies(folder, "target-dev", "en")
+    assert dev_scores(folder, "source-dev", "en") == {"probe": 0.7, "mcbert": 0.6, "baseline": 0.7}
+    found = dev_scores(folder, "target-dev", "en")
     assert found == pytest.approx({"probe": 0.5, "mcbert": 0.55, "baseline": 0.0})
-    assert dev_accuracies(folder, "last", "en") == dev_accuracies(folder, "source-dev", "en")
-    assert dev_accuracies(folder, "source-dev", "xx") == {}
+    assert dev_scores(folder, "last", "en") == dev_scores(folder, "source-dev", "en")
+    assert dev_scores(folder, "source-dev", "xx") == {}
 
 
 def test_models_are_compared_on_the_texts_that_the_classifier_labelled(folder):
     path = folder / "predictions_gridsearch.csv"
     rows = tables.read(PREDICTIONS, path)
     tables.write(PREDICTIONS, rows[~rows["id"].isin(["dev0-en", "dev1-en"])], path)
-    found = dev_accuracies(folder, "source-dev", "en")
+    found = dev_scores(folder, "source-dev", "en")
     assert found == pytest.approx({"probe": 5 / 8, "mcbert": 4 / 8, "baseline": 5 / 8})
+
+
+def answers(system, given):
+    """Dev rows of `system` in English: (label, predicted) each."""
+    rows = predictions(system, {("dev", "en"): len(given)}).iloc[: len(given)]
+    return rows.assign(label=[label for label, _ in given], predicted=[answer for _, answer in given])
+
+
+@pytest.fixture
+def rare(tmp_path):
+    """Hold a run in which accuracy prefers what never gives the rare label, and macro-F1 what finds it."""
+    common = [("a", "a")] * 7
+    always = answers("probe", [*common, ("a", "a"), ("b", "a"), ("b", "a")])
+    finds = answers("mcbert", [*common[1:], ("a", "b"), ("a", "b"), ("b", "b"), ("b", "a")])
+    tables.write(PREDICTIONS, always, tmp_path / "predictions_gridsearch.csv")
+    tables.write(PREDICTIONS, finds, tmp_path / "predictions_finetune.csv")
+    return tmp_path
+
+
+@pytest.mark.parametrize("metric", ["micro_f1", "macro_f1", "accuracy", None])
+def test_models_are_compared_by_the_metric_that_the_search_chose_by(rare, metric):
+    labels = ["a", "b", "c"]
+    if metric:
+        (rare / "winner.json").write_text(json.dumps({"labels": labels, "metric": metric}))
+    found = dev_scores(rare, "source-dev", "en")
+    for system, name in (("probe", "gridsearch"), ("mcbert", "finetune")):
+        rows = tables.read(PREDICTIONS, rare / f"predictions_{name}.csv")
+        given = list(rows["label"]), list(rows["predicted"])
+        if metric == "macro_f1":
+            expected = f1_score(*given, labels=labels, average="macro", zero_division=0)
+        else:
+            expected = accuracy_score(*given)
+        assert found[system] == pytest.approx(expected)
+    best = "mcbert" if metric == "macro_f1" else "probe"
+    assert max(found, key=found.get) == best
+    deploy.write(rare, scored(**found), "source-dev", {})
+    assert (deploy.read(rare)["system"], deploy.read(rare)["metric"]) == (best, metric or "micro_f1")
+
+
+def test_a_winner_chosen_by_what_is_no_metric_is_refused(rare):
+    (rare / "winner.json").write_text('{"labels": [], "metric": "auc"}')
+    with pytest.raises(
+        ValueError, match=r"winner.json: metric: got 'auc', accepted: micro_f1, macro_f1, acc"
+    ):
+        dev_scores(rare, "source-dev", "en")
+
+
+def test_a_file_from_when_accuracy_was_the_only_measure_is_still_read(tmp_path):
+    one = {"system": "probe", "model": "models/probe", "accuracy": 0.7, "there": False}
+    old = {**one, "protocol": "source-dev", "split": "dev", "compared": [one]}
+    (tmp_path / "deploy.json").write_text(json.dumps(old))
+    found = deploy.read(tmp_path)
+    assert (found["score"], found["metric"], found["compared"][0]["score"]) == (0.7, "accuracy", 0.7)
+    assert deploy.told(found) == "models/probe (make export makes it)"
+    assert deploy.told(found | {"there": True}) == "models/probe"
+    assert deploy.told({}) == ""
 
 
 def test_one_of_the_two_tables_is_enough(folder):
     (folder / "predictions_finetune.csv").unlink()
-    assert dev_accuracies(folder, "source-dev", "en") == {"probe": 0.7}
+    assert dev_scores(folder, "source-dev", "en") == {"probe": 0.7}
     (folder / "predictions_gridsearch.csv").unlink()
-    assert dev_accuracies(folder, "source-dev", "en") == {}
+    assert dev_scores(folder, "source-dev", "en") == {}
 
 
 def scored(**accuracies):
     return [
-        Scored(system=system, model=f"models/{system}", accuracy=score, there=True)
+        Scored(system=system, model=f"models/{system}", score=score, there=True)
         for system, score in accuracies.items()
     ]
 
@@ -79,15 +136,26 @@ def test_the_file_names_the_model_and_what_it_was_compared_with(tmp_path):
     deploy.write(tmp_path, scored(mcbert=0.6, probe=0.7), "last", {"run": "r"})
     record = deploy.read(tmp_path)
     assert record == json.loads((tmp_path / "deploy.json").read_text())
-    assert (record["model"], record["accuracy"], record["protocol"]) == ("models/probe", 0.7, "source-dev")
+    assert (record["model"], record["score"], record["protocol"]) == ("models/probe", 0.7, "source-dev")
     assert [one["system"] for one in record["compared"]] == ["probe", "mcbert"]
-    assert record["run"] == "r"
+    assert (record["run"], record["metric"]) == ("r", "micro_f1")
     deploy.write(tmp_path, [], "last", {})
     assert deploy.read(tmp_path) == {}
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"model": 1, "there": 1, "protocol": 1}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"model": 1, "there": 1, "protocol": 1}',
+        '{"model": 1, "there": 1, "protocol": "", "accuracy": 1, "compared": [3]}',
+        '{"model": 1, "there": 1, "protocol": "", "score": 1, "metric": "auc", "compared": []}',
+        "[" * 100_000,
+    ],
+)
 def test_a_damaged_file_is_named(tmp_path, content):
     (tmp_path / "deploy.json").write_text(content)
     with pytest.raises(ValueError, match=r"deploy.json: damaged"):

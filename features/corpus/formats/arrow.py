@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from features.corpus.formats.rows import NUMBERED, RowBuffer, Wanted
 from files import opened
 
 ROWS = 1_000_000  # that a file may always have
+BATCH = 65_536  # rows read at once
+SHARED = 1 << 28  # bytes that the texts of a column may always take, however many rows share one
 
 
 def read_parquet(path: Path, wanted: Wanted, bad: BadRows) -> pd.DataFrame:
@@ -28,7 +31,7 @@ def read_parquet(path: Path, wanted: Wanted, bad: BadRows) -> pd.DataFrame:
     """
     with opened_parquet(path) as (file, schema):
         theirs = [wanted.theirs(name) for name in wanted.places(schema.names, str(path))]
-        return frame_of(file.iter_batches(columns=theirs), schema, wanted, bad, file=str(path))
+        return frame_of(batches_of(path, file, theirs), schema, wanted, bad, file=str(path))
 
 
 def stream_parquet(path: Path, wanted: Wanted, bad: BadRows, size: int) -> Iterator[pd.DataFrame]:
@@ -36,7 +39,7 @@ def stream_parquet(path: Path, wanted: Wanted, bad: BadRows, size: int) -> Itera
     first = 0
     with opened_parquet(path) as (file, schema):
         theirs = [wanted.theirs(name) for name in wanted.places(schema.names, str(path))]
-        for batch in file.iter_batches(batch_size=size, columns=theirs):
+        for batch in batches_of(path, file, theirs, size):
             yield frame_of([batch], schema, wanted, bad, file=str(path), first=first)
             first += batch.num_rows
 
@@ -55,7 +58,10 @@ def opened_parquet(path: Path) -> Iterator[tuple[Any, Any]]:
                 n_bytes = os.fstat(kind.fileno()).st_size
             with pq.ParquetFile(path) as file:
                 _require_bounded(path, file.metadata, n_bytes)
-                yield file, file.schema_arrow
+                schema = file.schema_arrow
+            texts = [field.name for field in schema if _is_text(field.type)]
+            with pq.ParquetFile(path, read_dictionary=texts) as file:
+                yield file, schema
         except (pa.ArrowException, UnicodeDecodeError) as error:  # the latter of names in the schema
             raise CorpusError(f"{path}: it cannot be read as Parquet: {error}") from error
 
@@ -69,6 +75,45 @@ def _require_bounded(path: Path, metadata: Any, n_bytes: int) -> None:
             f"{path}: {n_rows:,} rows of {unpacked:,} bytes in a file of {n_bytes:,}; accepted: no more rows "
             f"than bytes, and {RATIO} times its size"
         )
+
+
+def batches_of(path: Path, file: Any, columns: Sequence[str], size: int = BATCH) -> Iterator[Any]:
+    """Read columns of a file that `opened_parquet` gave, at most `size` rows at a time.
+
+    A text that many rows share is held once in the file, however large: what the rows take is measured before
+    each has its own.
+
+    Raises
+    ------
+    CorpusError
+        A column takes far more than the size of the file.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    n_bytes = path.stat().st_size
+    most, taken = max(SHARED, RATIO * n_bytes), Counter[str]()
+    for batch in file.iter_batches(batch_size=size, columns=list(columns)):
+        dense = []
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            if pa.types.is_dictionary(column.type) and _is_text(column.type.value_type):
+                lengths = pc.binary_length(column.dictionary).take(column.indices)
+                taken[name] += pc.sum(lengths).as_py() or 0
+                if taken[name] > most:
+                    raise CorpusError(
+                        f"{path}: column {name}: {taken[name]:,} bytes of text in a file of {n_bytes:,}, its "
+                        f"rows share large texts; accepted: at most {most:,} bytes"
+                    )
+                dense.append(column.dictionary_decode())
+            else:
+                dense.append(column)
+        yield pa.RecordBatch.from_arrays(dense, batch.schema.names)
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow.types as types
+
+    return bool(types.is_string(kind) or types.is_large_string(kind))
 
 
 def frame_of(
@@ -124,8 +169,12 @@ def _require_texts(kind: Any, name: str, wanted: Wanted, file: str) -> None:
     import pyarrow.types as types
 
     kind = kind.value_type if types.is_dictionary(kind) else kind
-    is_text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
-    if is_text or types.is_null(kind) or (name in NUMBERED and types.is_integer(kind)):
+    if (
+        _is_text(kind)
+        or types.is_string_view(kind)
+        or types.is_null(kind)
+        or (name in NUMBERED and types.is_integer(kind))
+    ):
         return
     accepted = "text or whole numbers" if name in NUMBERED else "text"
     if name == "label" and types.is_nested(kind):

@@ -15,11 +15,12 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from features.corpus.settings import PrepareSettings
+from files.objects import short
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +80,7 @@ class MachineTranslation:
         with Journal(self._cache / "translations" / f"{scope[:16]}.jsonl") as journal:
             if not journal.records:
                 journal.append({"identity": identity})
-            known: dict[str, str] = {}
-            for record in journal.records:
-                for key, text in record.get("texts", {}).items():
-                    known.setdefault(key, text)
+            known = _translations(journal.records, journal.path)
             fresh = sum(keys[s] not in known for s in distinct)
             log.info("translate %s-%s: %d sentences, %d to do", source, target, len(distinct), fresh)
             if fresh:
@@ -175,3 +173,26 @@ class MachineTranslation:
             "device": hardware.device().type,
             "versions": versions,
         }
+
+
+def _translations(records: Iterable[Mapping[str, Any]], path: Path) -> dict[str, str]:
+    """Return what was translated before, by the keys of the sentences; of two records the first counts.
+
+    Raises
+    ------
+    ValueError
+        A record is none of a journal of translations.
+    """
+    known: dict[str, str] = {}
+    for number, record in enumerate(records, start=1):
+        if isinstance(record.get("identity"), dict):
+            continue
+        texts = record.get("texts")
+        if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
+            raise ValueError(
+                f"{path}: record {number}: got {short(record)}, accepted: an identity, or texts by keys of "
+                "their sentences; move the file away"
+            )
+        for key, text in texts.items():
+            known.setdefault(key, text)
+    return known

@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
+from features.encoder import hardware
 from features.encoder.files import EncoderError, identity, resolve
 from features.encoder.translator import Translator
 from pipeline.config import CHECKOUT
@@ -44,6 +45,18 @@ def test_a_sentence_alone_and_in_a_batch_is_translated_the_same(kind, beams, req
     assert together == [translate([sentence])[0] for sentence in SENTENCES]
     assert all(together)
     assert len(set(together)) == len(SENTENCES)
+
+
+@pytest.mark.parametrize("kind", ["marian", "nllb"])
+def test_weights_lie_where_memory_of_torch_begins(kind, request):
+    """Wherever they are in their file: the last bits of a product depend on the addresses."""
+    model = translator(
+        request.getfixturevalue(kind), ("eng_Latn", "deu_Latn") if kind == "nllb" else None
+    ).model
+    tensors = [*model.parameters(), *model.buffers()]
+    assert not [tensor for tensor in tensors if tensor.data_ptr() % hardware.ALIGNMENT]
+    embeddings = model.get_input_embeddings().weight
+    assert model.get_output_embeddings().weight is embeddings  # what is shared stays so
 
 
 def test_greedy_decoding_against_a_loop_by_hand(marian):

@@ -15,6 +15,7 @@ from features.encoder.files import EncoderError
 from features.encoder.identity import encoder_identity
 from features.encoder.pooled import PooledEncoder
 from features.encoder.tokens import load_tokenizer
+from files import RefusedFileError
 from finetune.embeddings.encode import EncodeSettings, VectorError, open_sentence_encoder
 from finetune.embeddings.library import LibraryEncoder
 from finetune.embeddings.sentence_transformer import save_sentence_transformer
@@ -339,3 +340,19 @@ def test_weights_that_are_not_numbers_are_named(tmp_path, theirs, kind):
     (folder / "checksums.json").unlink(missing_ok=True)
     with pytest.raises(EncoderError, match=rf"--model: {folder}: .*word_embeddings.weight: 1 of \d+ values"):
         open_sentence_encoder(str(folder))
+
+
+@pytest.mark.parametrize("name", ["modules.json", "1_Pooling/config.json", "model.safetensors"])
+def test_a_link_in_a_model_of_the_library_is_not_followed(theirs, tmp_path, name):
+    (theirs / name).rename(tmp_path / "mine")
+    (theirs / name).symlink_to(tmp_path / "mine")
+    with pytest.raises(RefusedFileError, match="a link, which is not followed") as refused:
+        open_sentence_encoder(theirs)
+    assert refused.value.filename == str(theirs / name)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "{}", '[{"type": 3}]'])
+def test_modules_that_are_none_are_refused(theirs, content):
+    (theirs / "modules.json").write_text(content)
+    with pytest.raises(EncoderError, match="modules.json: not a list of modules"):
+        open_sentence_encoder(theirs)

@@ -12,7 +12,9 @@ import pytest
 import torch
 from huggingface_hub import metadata_load
 
+from features.encoder.files import EncoderError
 from features.encoder.tokens import load_tokenizer
+from finetune.embeddings.encode import open_sentence_encoder
 from finetune.embeddings.encoder_card import describe_encoder
 from finetune.embeddings.sentence_transformer import (
     pooling_source,
@@ -20,6 +22,7 @@ from finetune.embeddings.sentence_transformer import (
     save_sentence_transformer,
 )
 from finetune.export.markdown import front_matter
+from finetune.export.saved import save_model
 from finetune.model import MCBertModel
 from tests.families import save_family
 
@@ -98,6 +101,32 @@ def test_several_layers_come_with_a_module(export, family, layers, pooling):
     found = encode_there(folder, trust_remote_code=True)
     assert found.shape == (len(TEXTS), 16 * len(layers))
     np.testing.assert_allclose(found, vectors_here(model, encoder), atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["t5", "mt5"])
+@pytest.mark.parametrize(("layers", "pooling"), [((3,), "mean"), ((2,), "max"), ((1, 3), "mean")])
+def test_the_encoder_of_t5_is_loaded_without_a_decoder(export, family, layers, pooling):
+    model, encoder, folder = export(family, layers, pooling)
+    found = encode_there(folder, trust_remote_code=True)
+    np.testing.assert_allclose(found, vectors_here(model, encoder), atol=1e-5)
+    np.testing.assert_allclose(open_sentence_encoder(folder).encode(TEXTS), found, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["bart", "mbart", "m2m_100"])
+def test_an_encoder_that_the_library_would_load_with_its_decoder_is_refused(family, tmp_path, export):
+    kind = family.partition("_")[0]
+    with pytest.raises(
+        EncoderError, match=rf"model type '{kind}\w*': it loads \w+Model, decoder and"
+    ) as told:
+        export(family, (2,), "mean")
+    assert "\n" not in str(told.value)
+    assert not (tmp_path / "st").exists()
+    model = MCBertModel.from_encoder(
+        tmp_path / "encoder", (2,), pooling="mean", dropout=0.1, labels=()
+    ).eval()
+    save_model(model, load_tokenizer(tmp_path / "encoder"), tmp_path / "own", max_length=12)
+    found = open_sentence_encoder(tmp_path / "own").encode(TEXTS)
+    np.testing.assert_allclose(found, vectors_here(model, tmp_path / "encoder"), atol=1e-5)
 
 
 def test_the_module_is_refused_unless_trusted(export):

@@ -9,9 +9,11 @@ import shutil
 import stat
 
 import pytest
+from huggingface_hub.utils import filter_repo_objects
 
 from features.encoder.files import EncoderError
 from features.encoder.tokens import load_tokenizer
+from files import RefusedFileError
 from finetune.embeddings.encode import open_sentence_encoder
 from finetune.embeddings.sentence_transformer import save_sentence_transformer
 from finetune.export.checksums import NAME, require_intact
@@ -50,6 +52,84 @@ def flip(path, at):
     content = bytearray(path.read_bytes())
     content[at] ^= 1
     path.write_bytes(content)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """Stand in for the hub, laid out as its cache; holds a folder as some/model: folder -> blobs."""
+    asked = []
+
+    def hold(folder):
+        cache = tmp_path / "cache/models--some--model"
+        blobs, snapshot = cache / "blobs", cache / "snapshots/0"
+        blobs.mkdir(parents=True)
+
+        def fetched(name, *, revision, allow_patterns):
+            assert (name, revision) == ("some/model", None)
+            asked.append(allow_patterns)
+            names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+            for one in filter_repo_objects(names, allow_patterns=allow_patterns):
+                blob, link = blobs / one.replace("/", "-"), snapshot / one
+                link.parent.mkdir(parents=True, exist_ok=True)
+                if not blob.exists():
+                    shutil.copyfile(folder / one, blob)
+                    link.symlink_to(blob)
+            return str(snapshot)
+
+        monkeypatch.setattr("huggingface_hub.snapshot_download", fetched)
+        return blobs
+
+    hold.asked = asked
+    return hold
+
+
+def load_by_name(folder):
+    return load_model("some/model") if folder.name == "model" else open_sentence_encoder("some/model")
+
+
+def test_a_model_of_the_hub_is_fetched_whole_and_checked(folder, hub):
+    (folder / "notes.bin").write_bytes(b"of somebody else")
+    blobs = hub(folder)
+    load_by_name(folder)
+    named = json.loads((folder / NAME).read_text())["files"]
+    assert {name.replace("/", "-") for name in named} | {NAME} == {path.name for path in blobs.iterdir()}
+    assert any(name.endswith(".py") for name in named) == (len(hub.asked) == 2)
+    for name in named:
+        flip(blobs / name.replace("/", "-"), 0)
+        with pytest.raises(EncoderError, match=rf"--model: some/model: {name}: changed since the model was"):
+            load_by_name(folder)
+        flip(blobs / name.replace("/", "-"), 0)
+    load_by_name(folder)
+
+
+def test_a_file_that_the_hub_lacks_is_told(folder, hub):
+    (folder / "tokenizer_config.json").unlink()
+    hub(folder)
+    with pytest.raises(EncoderError, match="--model: some/model: tokenizer_config.json: is gone"):
+        load_by_name(folder)
+
+
+def test_a_model_of_the_hub_without_checksums_is_loaded_unchecked(folder, hub, caplog):
+    caplog.set_level(logging.INFO)
+    (folder / NAME).unlink()
+    hub(folder)
+    load_by_name(folder)
+    assert f"some/model: no {NAME} there, so its files are not checked" in caplog.text
+    assert len(hub.asked) == 1
+
+
+def test_a_link_in_a_folder_is_not_followed(folder, tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (folder / "notes").symlink_to(tmp_path / "mine")
+    with pytest.raises(RefusedFileError, match="a link, which is not followed") as refused:
+        load(folder)
+    assert refused.value.filename == str(folder / "notes")
+
+
+def test_a_pipe_in_a_folder_is_not_waited_for(folder):
+    os.mkfifo(folder / "added_tokens.json")
+    with pytest.raises(RefusedFileError, match="a named pipe"):
+        load(folder)
 
 
 def test_all_files_have_the_mode_that_the_umask_gives(folder, saved):

@@ -1,13 +1,18 @@
 """What goes wrong in a training is said in one line; what is resumed is not done again."""
 
+import hashlib
+import json
 import logging
 import re
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
+import files
 from features.encoder import hardware
+from finetune.training import checkpoints
 from finetune.training.resumable import ResumableTrainer, TrainingError
 from finetune.training.trainer import within_memory
 
@@ -115,6 +120,34 @@ def test_a_checkpoint_of_a_machine_with_bfloat16_is_refused_by_name(
     assert training.precision == "bfloat16"
     with pytest.raises(ValueError, match="precision: got 'float32', accepted: 'bfloat16'"):
         train_job(make_job(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"callback": []}, "state.json: damaged .'callback' is "),
+        ({"callback": {}}, "not a checkpoint of this training"),
+        ({"groups": [3]}, "not a checkpoint of this training"),
+        ({"schedule": {"last_epoch": "x"}}, "not a checkpoint of this training"),
+        ({"random": []}, "not a checkpoint of this training"),
+        ({"random": [{"python": 3}]}, "not a checkpoint of this training"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_one_line(make_job, train_job, tmp_path, values, said):
+    train_job(make_job(), tmp_path)
+    shutil.rmtree(checkpoints.numbered(tmp_path / "scratch")[0])  # so that there are steps left
+    for path in checkpoints.numbered(tmp_path / "scratch"):
+        state = json.loads((path / "state.json").read_text()) | values
+        (path / "state.json").write_text(json.dumps(state))
+        record = json.loads((path / checkpoints.MANIFEST).read_text())
+        del record["digest"]
+        record["files"]["state.json"] = files.sha256(path / "state.json")
+        digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+        (path / checkpoints.MANIFEST).write_text(json.dumps(record | {"digest": digest}))
+    with pytest.raises(ValueError, match=said) as caught:
+        train_job(make_job(), tmp_path)
+    assert "\n" not in str(caught.value)
+    assert "remove" in str(caught.value)
 
 
 def test_other_settings_are_refused(make_job, train_job, tmp_path):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pandas as pd
 import pytest
+from sklearn.metrics import f1_score
 
 from finetune.export.saved import load_model
 from pipeline.cli import main
@@ -59,10 +61,16 @@ def test_the_name_follows_what_was_run(run, capsys):
     found = deploy.read(folder)
     assert (found["model"], found["there"], found["protocol"]) == ("models/probe", False, "source-dev")
     grid = pd.read_csv(folder / "gridsearch.csv")
-    assert found["accuracy"] == pytest.approx(grid.iloc[0]["dev_f1_en"])
-    assert "models/probe" in capsys.readouterr().err
+    assert found["score"] == pytest.approx(grid.iloc[0]["dev_f1_en"])
+    assert (found["made_by"], found["metric"]) == ("make export", "micro_f1")
+    assert "models/probe, micro-F1 " in (said := capsys.readouterr().err)
+    assert "not there yet, make export makes it" in said
+    assert main(["runs", "all"]) == 0
+    assert "models/probe (make export makes it)" in capsys.readouterr().out
     run("export", "all")
-    assert deploy.read(folder)["there"]
+    assert (deploy.read(folder)["there"], deploy.read(folder)["made_by"]) == (True, "")
+    assert main(["runs", "all"]) == 0
+    assert "models/probe  " in capsys.readouterr().out
     assert load_model(folder / deploy.read(folder)["model"]).labels == ("cancel", "refund")
     (folder / "deploy.json").unlink()
     run("gridsearch", "all")
@@ -80,13 +88,29 @@ def test_a_search_that_went_on_to_another_winner_has_no_exported_one(run):
     assert deploy.read(folder)["there"] == ((folder / "winner.json").read_text() == first)
 
 
+def test_models_are_compared_by_the_search_s_own_metric(run, capsys):
+    folder = run("finetune", "macro", "gridsearch.metric=macro_f1")
+    assert "finetune: mcbert is below the search's classifier on dev by source-dev, macro-F1 " in (
+        capsys.readouterr().err
+    )
+    found, searched = deploy.read(folder), json.loads((folder / "winner.json").read_text())
+    assert (found["metric"], found["system"]) == ("macro_f1", "probe")
+    assert found["score"] == pytest.approx(searched["scores"]["score"])
+    trained = pd.read_csv(folder / "predictions_finetune.csv").query("split == 'dev' and language == 'en'")
+    expected = f1_score(trained["label"], trained["predicted"], average="macro")
+    assert {one["system"]: one["score"] for one in found["compared"]}["mcbert"] == pytest.approx(expected)
+    assert "(macro-F1)" in (folder / "models/mcbert/README.md").read_text()
+    build(folder)
+    assert "% macro-F1 on dev texts by" in (folder / "report.html").read_text()
+
+
 def test_a_training_that_is_worse_is_said_everywhere_and_another_model_is_named(run, capsys):
     folder = run("finetune", "failed")
     err = capsys.readouterr().err
     assert "finetune: mcbert is below the search's classifier on dev by source-dev, " in err
     found = deploy.read(folder)
     assert (found["system"], found["model"]) == ("probe", "models/probe")
-    scores = {one["system"]: one["accuracy"] for one in found["compared"]}
+    scores = {one["system"]: one["score"] for one in found["compared"]}
     assert list(scores) == ["probe", "mcbert"]
     assert scores["mcbert"] < scores["probe"]
     table = overall.read(TABLE1, folder / "table1.csv")
@@ -96,7 +120,10 @@ def test_a_training_that_is_worse_is_said_everywhere_and_another_model_is_named(
     assert rows["dev_versus_probe"].notna().all()
     assert set(table.loc[table["system"] == "probe", "below_probe"]) == {""}
     card = (folder / "models/mcbert/README.md").read_text()
-    assert f"**On dev by source-dev these weights score {scores['mcbert']:.3f}, the classifier of the" in card
+    assert (
+        f"**On dev by source-dev these weights score {scores['mcbert']:.3f} (micro-F1), the classifier of"
+        in card
+    )
     assert "Training made it worse" in card
     build(folder)
     page = (folder / "report.html").read_text()
@@ -113,7 +140,7 @@ def test_a_training_that_is_as_good_is_not_called_worse_and_the_simpler_is_named
     folder = run("finetune", "kept", "finetune.start=probe")
     assert "is below the search's classifier" not in capsys.readouterr().err
     found = deploy.read(folder)
-    scores = {one["system"]: one["accuracy"] for one in found["compared"]}
+    scores = {one["system"]: one["score"] for one in found["compared"]}
     assert scores["mcbert"] == scores["probe"]
     assert found["system"] == "probe"
     assert "Training made it worse" not in (folder / "models/mcbert/README.md").read_text()

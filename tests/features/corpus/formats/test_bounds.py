@@ -104,3 +104,47 @@ def test_a_parquet_file_of_more_rows_than_bytes(reader, tmp_path):
         CorpusError, match="a.parquet: 1,100,000 rows of .* in a file of .*; accepted: no more rows"
     ):
         reader(tmp_path / "a.parquet")
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("kind", ["string", "large_string", "dictionary"])
+def test_a_parquet_file_whose_rows_share_a_huge_text(reader, kind, tmp_path):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    huge, n_rows = "x" * (1 << 17), 8000  # 1 GB, of a few kilobytes
+    texts = pa.DictionaryArray.from_arrays(pa.array([0] * n_rows, type=pa.int32()), pa.array([huge]))
+    path = tmp_path / "a.parquet"
+    ids = pa.array([str(k) for k in range(n_rows)])
+    if kind in ("string", "large_string"):  # as columns of plain text: their schema names no dictionary
+        schema = pa.schema({"id": pa.string(), "text": getattr(pa, kind)()})
+        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+            for start in range(0, n_rows, 1000):
+                part = pa.table({"id": ids[start : start + 1000], "text": [huge] * 1000}, schema=schema)
+                writer.write_table(part, row_group_size=1000)
+    else:
+        pq.write_table(pa.table({"id": ids, "text": texts}), path, compression="zstd")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CorpusError) as caught:
+        reader(path)
+    said = str(caught.value)
+    assert "a.parquet: " in said
+    assert "\n" not in said
+    assert "column text: " in said
+    assert "its rows share large texts; accepted: at most 268,435,456 bytes" in said
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20  # KB: less than 1 GB
+
+
+def test_a_parquet_file_whose_rows_share_texts_is_read(tmp_path):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    n_rows = 200_000
+    texts = [None if k % 1000 == 7 else f"text {k % 50} " + "x" * 100 for k in range(n_rows)]
+    table = pa.table({"id": [str(k) for k in range(n_rows)], "text": texts})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=30_000)
+    pq.write_table(table, tmp_path / "plain.parquet", use_dictionary=False)
+    from features.corpus.formats.arrow import batches_of, opened_parquet
+
+    for name in ("a", "plain"):
+        with opened_parquet(tmp_path / f"{name}.parquet") as (file, _):
+            found = pa.Table.from_batches(
+                batches_of(tmp_path / f"{name}.parquet", file, ["text", "id"], 7_000)
+            )
+        assert found.select(["id", "text"]).equals(table)

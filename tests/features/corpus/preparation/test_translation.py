@@ -142,6 +142,32 @@ def test_a_model_that_is_not_there_is_named_by_its_setting(tmp_path):
         machine("no/such", tmp_path)(["a"], "en", "de")
 
 
+@pytest.mark.parametrize(
+    "record",
+    [{}, {"identity": 3}, {"texts": []}, {"texts": None}, {"texts": {"a": 3}}, {"texts": {"a": ["b"] * 99}}],
+)
+def test_a_record_of_another_make_is_told(marian, tmp_path, record):
+    from features.store.journal import Journal
+
+    machine(marian, tmp_path)(["a"], "en", "de")
+    (path,) = (tmp_path / "translations").iterdir()
+    with Journal(path) as journal:
+        journal.append(record)
+    with pytest.raises(
+        ValueError, match=rf"^{path}: record 3: got .{{2,40}}, accepted: an identity, or texts by"
+    ):
+        machine(marian, tmp_path)(["b"], "en", "de")
+
+
+def test_a_journal_that_is_a_link_is_not_followed(marian, tmp_path):
+    machine(marian, tmp_path)(["a"], "en", "de")
+    (path,) = (tmp_path / "translations").iterdir()
+    path.rename(tmp_path / "mine")
+    path.symlink_to(tmp_path / "mine")
+    with pytest.raises(OSError, match="a link, which is not followed"):
+        machine(marian, tmp_path)(["a"], "en", "de")
+
+
 def test_another_process_at_the_same_journal_is_told(marian, tmp_path):
     from features.store.journal import Journal
 
