@@ -24,7 +24,7 @@ MCBERT    = $(BIN)/python -m pipeline
 STAGE     = $(MCBERT) $(1) --config $(CONFIG) --run $(RUN) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo prepare extract gridsearch knobs finetune report export embeddings retrieval test numeric stress lint types validate bench bench-extract bench-gridsearch bench-finetune bench-embeddings clean
+.PHONY: help setup demo prepare extract gridsearch knobs finetune report export embeddings retrieval test numeric numeric-avx2 numeric-sse41 stress lint types validate bench bench-extract bench-gridsearch bench-finetune bench-embeddings clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,8 +76,13 @@ test: setup ## run the tests, AT_ONCE=2 modules at a time
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 numeric: setup ## the tests of computed figures as on a CPU with AVX2 alone, and as on an older one with 2 threads
-	$(AVX2) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(AT_ONCE) --dist loadfile -m "not slow" $(NUMERIC)
-	$(SSE41) OMP_NUM_THREADS=2 $(BIN)/python -m pytest -q -n $(AT_ONCE) --dist loadfile -m "not slow" $(NUMERIC)
+	$(MAKE) --jobs=$(AT_ONCE) --output-sync numeric-avx2 numeric-sse41
+
+numeric-avx2: # one process each: another would import all that the tests need once more
+	$(AVX2) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" $(NUMERIC)
+
+numeric-sse41: # threads that wait must not spin: there are more than processors
+	$(SSE41) OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -q -m "not slow" $(NUMERIC)
 
 stress: setup ## 500 kills of the cache writer, the extraction and the fine-tuning instead of a few
 	MCBERT_KILLS=500 $(BIN)/python -m pytest tests/features/store tests/features/extraction/test_kill.py tests/finetune/test_kill.py -k kill

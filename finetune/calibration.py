@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 TEMPERATURES = (-7.0, 7.0)  # natural logarithms of the least and the greatest looked at
 BINS = 15  # of the expected calibration error, as Guo et al. 2017
@@ -108,6 +107,8 @@ def calibrate(logits: np.ndarray, y: np.ndarray) -> float:
     y : ndarray of int
         (n_texts,), label codes; at least one.
     """
+    from scipy.optimize import minimize_scalar  # half a second, which labelling texts can do without
+
     n, n_labels = logits.shape
     targets = np.full(logits.shape, 1 / (n + n_labels))
     targets[np.arange(n), y] = (n + 1) / (n + n_labels)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import sklearn
 
 from features.encoder.files import EncoderError
 from finetune.calibration import softmax
@@ -108,6 +107,8 @@ def read_estimator(folder: Path, *, temperature: float, version: str) -> Estimat
     EncoderError
         skops is not installed; the file is damaged or holds other types.
     """
+    import sklearn  # a model whose head is weights needs none of it
+
     path = folder / FILE
     io = _skops(str(path))
     try:

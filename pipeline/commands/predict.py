@@ -61,17 +61,18 @@ def share(text: str) -> float:
 
 
 def _predict(args: argparse.Namespace, *_: object) -> int:
+    began = time.monotonic()
+    require_output(args.output, (".csv",), (args.input,))
+    require_new(args.output, replace=args.replace)
+    table = TextTable.of(args.input, args)
+    n_texts = table.survey(BLOCK)
+    # five seconds, which an output or a table that cannot be used is told without
     from finetune.export.saved import load_model
     from finetune.predict import label_texts
     from pipeline.progress import track
     from results.schema import LABELS
     from results.stream import writing
 
-    began = time.monotonic()
-    require_output(args.output, (".csv",), (args.input,))
-    require_new(args.output, replace=args.replace)
-    table = TextTable.of(args.input, args)
-    n_texts = table.survey(BLOCK)
     saved = load_model(args.model)
     n_cut, n_empty = 0, 0
     with writing(LABELS, args.output) as write:
