@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -84,7 +84,7 @@ def headline(run: Run) -> dict[str, Any]:
     }
 
 
-def _winner_scores(winner: Mapping[str, Any], source_language: str) -> list[dict[str, Any]]:
+def _winner_scores(winner: Mapping[Hashable, Any], source_language: str) -> list[dict[str, Any]]:
     """Give the winner's micro-F1 on dev and test: the mean over the targets, else the source language's."""
     found = []
     for split in ("dev", "test"):
