@@ -96,9 +96,10 @@ def expected_calibration_error(shares: np.ndarray, y: np.ndarray) -> float:
 def calibrate(logits: np.ndarray, y: np.ndarray) -> float:
     """Find the temperature whose softmax(logits / temperature) fits labels best.
 
-    Temperature scaling (Guo et al. 2017), with targets smoothed as Platt (1999) does,
-    (n + 1) / (n + n_labels) for the true label: without it, logits that are right everywhere
-    would ask for certainty.
+    Temperature scaling (Guo et al. 2017), with targets smoothed as Platt (1999) does: (n + 1) / (n + 2) for
+    the true label, since logits that are right everywhere would ask for certainty. The rest goes to the
+    likeliest of the others. A share for each of them would grow with the labels: of 34, whose 132 dev texts
+    were all labelled rightly by votes, it made probabilities of 0.23.
 
     Parameters
     ----------
@@ -109,9 +110,12 @@ def calibrate(logits: np.ndarray, y: np.ndarray) -> float:
     """
     from scipy.optimize import minimize_scalar  # half a second, which labelling texts can do without
 
-    n, n_labels = logits.shape
-    targets = np.full(logits.shape, 1 / (n + n_labels))
-    targets[np.arange(n), y] = (n + 1) / (n + n_labels)
+    n, rows = len(y), np.arange(len(y))
+    others = logits.astype(np.float64)
+    others[rows, y] = -np.inf
+    targets = np.zeros(logits.shape)
+    targets[rows, others.argmax(axis=1)] = 1 / (n + 2)
+    targets[rows, y] = (n + 1) / (n + 2)
 
     def loss(exponent: float) -> float:
         scaled = logits / np.exp(exponent)

@@ -82,17 +82,17 @@ def _searched(found: dict[str, pd.DataFrame], source: str) -> dict[str, Any]:
     if fine.empty:
         return {}
     best = fine.iloc[0]
-    shown = MEAN if pd.notna(best["dev_f1_mean"]) else source
+    shown = {split: MEAN if pd.notna(best[f"{split}_f1_mean"]) else source for split in ("dev", "test")}
     row = {
         "protocol": best["protocol"],
         "winner": best["candidate_id"],
         "n_candidates": len(fine),
-        "winner_dev": best[f"dev_f1_{shown}"],
-        "winner_test": best[f"test_f1_{shown}"],
+        "winner_dev": best[f"dev_f1_{shown['dev']}"],
+        "winner_test": best[f"test_f1_{shown['test']}"],
     }
     if "top" in found:
         top = found["top"]
-        own = top[(top["rank"] == 1) & (top["split"] == "test") & (top["language"] == shown)]
+        own = top[(top["rank"] == 1) & (top["split"] == "test") & (top["language"] == shown["test"])]
         row |= {name: float(own.iloc[0][name]) for name in ("low", "high") if len(own)}
     return row
 

@@ -22,8 +22,9 @@ from transformers import PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from features.encoder import hardware
+from features.encoder.adapters import merged
 from features.encoder.blocks import require_layers
-from features.encoder.files import EncoderError, require_own, told
+from features.encoder.files import ADAPTER, EncoderError, require_own, told
 from features.encoder.loading import read_config
 from features.encoder.opening import chosen_prompt
 from features.encoder.pooled import PooledEncoder
@@ -68,7 +69,8 @@ def open_sentence_encoder(
     key : str
         What names the model, for messages.
     verdicts : Path, optional
-        Folder that keeps what was found out about plain encoders, so that each is tried once.
+        Folder that keeps what was found out about plain encoders, so that each is tried once, and what
+        adapters are merged into; without it an adapter is refused.
 
     Raises
     ------
@@ -80,7 +82,7 @@ def open_sentence_encoder(
     """
     name, settings = str(name), settings or EncodeSettings()
     where = f"{key}: {name}"
-    folder, is_checked = _folder(name, settings, key)
+    folder, is_checked = _folder(name, settings, key, verdicts)
     if (layers is None) != (pooling is None):
         raise ValueError(f"{where}: layers and pooling belong together; got only one of them")
     if layers is None and (folder / "modules.json").is_file():
@@ -156,7 +158,7 @@ class PooledSentenceEncoder(SentenceEncoder):
         return found
 
 
-def _folder(name: str, settings: EncodeSettings, key: str) -> tuple[Path, bool]:
+def _folder(name: str, settings: EncodeSettings, key: str, kept: Path | None) -> tuple[Path, bool]:
     """Return a model's local folder, and whether its files were compared with checksums."""
     if settings.remote_code:
         require_commit(name, settings.revision, ("--revision", "--remote-code"))
@@ -165,8 +167,15 @@ def _folder(name: str, settings: EncodeSettings, key: str) -> tuple[Path, bool]:
         is_checked = checksums.require_intact(folder, f"{key}: {name}")
     else:
         folder, is_checked = checksums.resolve_intact(
-            name, key=key, revision=settings.revision, code=settings.remote_code
+            name,
+            key=key,
+            revision=settings.revision,
+            code=settings.remote_code,
+            adapters=kept is not None,
         )
+        if kept is not None and (folder / ADAPTER).is_file() and not (folder / "modules.json").is_file():
+            with _renamed(folder, f"{key}: {name}"):
+                folder = merged(folder, kept)
     if (folder / "modules.json").is_file():
         require_own(folder)
     if settings.remote_code:

@@ -43,14 +43,16 @@ def seal(folder: Path) -> None:
     files.take_mode(saved, of=folder / NAME)
 
 
-def resolve_intact(name: str, *, key: str, revision: str = "", code: bool = False) -> tuple[Path, bool]:
+def resolve_intact(
+    name: str, *, key: str, revision: str = "", code: bool = False, adapters: bool = False
+) -> tuple[Path, bool]:
     """Find a saved model, or fetch it with every file that its checksums name; compare them.
 
     Parameters
     ----------
     name : str
         A folder, or a name on the hub.
-    key, revision, code
+    key, revision, code, adapters
         As `features.encoder.files.resolve` takes them.
 
     Returns
@@ -64,11 +66,12 @@ def resolve_intact(name: str, *, key: str, revision: str = "", code: bool = Fals
     EncoderError
         No such model, or not as it was saved.
     """
-    where, folder = f"{key}: {name}", resolve(name, key=key, revision=revision, code=code)
+    where = f"{key}: {name}"
+    folder = resolve(name, key=key, revision=revision, code=code, adapters=adapters)
     if not Path(name).is_dir() and (folder / NAME).is_file():
         rest = [glob.escape(one) for one in _read(folder / NAME, where) if not (folder / one).is_file()]
         if rest:
-            folder = resolve(name, key=key, files=rest, revision=revision, code=code)
+            folder = resolve(name, key=key, files=rest, revision=revision, code=code, adapters=adapters)
     return folder, require_intact(folder, where)
 
 

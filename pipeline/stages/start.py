@@ -60,7 +60,10 @@ def why_random(workspace: Workspace, settings: FinetuneSettings) -> str:
     if settings.pooling and settings.pooling != winner["pooling"]:
         return f"finetune.pooling is not the winner's, {winner['pooling']}"
     if winner["classifier"] not in score_per_label(len(winner["labels"])):
-        return f"the winner, {winner['classifier']}, has no linear score for each label"
+        return (
+            f"the winner, {winner['classifier']}, has no linear score for each label; "
+            f'{settings.section}.start = "probe" takes the best candidate that has one'
+        )
     return ""
 
 

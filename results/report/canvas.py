@@ -30,10 +30,16 @@ _PLAIN = {
 }
 
 
-def symbol_legend() -> alt.Legend:
-    """Make a legend of symbols above the figure."""
+def symbol_legend(values: list[str] | None = None) -> alt.Legend:
+    """Make a legend of symbols above the figure, of these values of its scale or of all."""
     return alt.Legend(
-        orient="top", title=None, labelLimit=0, symbolSize=80, symbolOpacity=1, symbolStrokeWidth=0
+        orient="top",
+        title=None,
+        labelLimit=0,
+        symbolSize=80,
+        symbolOpacity=1,
+        symbolStrokeWidth=0,
+        values=values if values is not None else alt.Undefined,
     )
 
 

@@ -115,7 +115,7 @@ def curves(rows: pd.DataFrame, events: pd.DataFrame, *, legend: bool) -> alt.Lay
         worst=rows["low"] * 100,
         most=rows["high"] * 100,
     )
-    shown = symbol_legend() if legend else None
+    shown = symbol_legend([name for name in _TUNED if name in set(frame["name"])]) if legend else None
     base = alt.Chart(frame).encode(
         x=_epochs(rows),
         color=alt.Color("name:N", scale=alt.Scale(domain=_TUNED, range=_COLOURS), legend=shown),
@@ -128,7 +128,7 @@ def curves(rows: pd.DataFrame, events: pd.DataFrame, *, legend: bool) -> alt.Lay
             alt.Tooltip("n_seeds:Q", title="seeds"),
         ],
     )
-    scale = alt.Scale(zero=False, nice=True)
+    scale = _score_scale(frame["worst"].min(), frame["most"].max())
     band = base.mark_area(opacity=0.16).encode(
         y=alt.Y("worst:Q", title="dev accuracy, %", scale=scale), y2="most:Q"
     )
@@ -180,6 +180,14 @@ def _signed() -> alt.Axis:
 def _zero() -> alt.Chart:
     rule: alt.Chart = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(color=INK, opacity=0.6)
     return rule.encode(x="zero:Q")
+
+
+def _score_scale(low: float, high: float) -> alt.Scale:
+    """Scale percentages from low to high; around scores that are almost one, a point to either side."""
+    if high - low >= 1:
+        return alt.Scale(zero=False, nice=True)
+    middle = (low + high) / 2
+    return alt.Scale(zero=False, domain=[max(0, middle - 1), min(100, middle + 1)])
 
 
 def _epochs(rows: pd.DataFrame) -> alt.X:

@@ -84,11 +84,15 @@ def top(run: Run) -> dict[str, Any] | None:
     split = _reported(table)
     by_id = summaries.against_winner(table, run.source_language)
     splits = [name for name in ("dev", "test") if name in set(table["split"])]
-    rows = table[table["language"] == summaries.shown_language(table, run.source_language)]
+    shown = {}
+    for name in splits:  # dev has no mean where the targets have no labelled dev texts
+        rows = table[table["split"] == name]
+        language = summaries.shown_language(rows, run.source_language)
+        shown[name] = {"language": language, "counts": standings(rows[rows["language"] == language])}
     return {
         "by_id": by_id,
         "splits": splits,
-        "standings": {name: standings(rows[rows["split"] == name]) for name in splits},
+        "standings": shown,
         "n_others": len(by_id) - 1,
         "differing": summaries.differing(table, split),
     }

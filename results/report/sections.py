@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -70,6 +70,7 @@ def headline(run: Run) -> dict[str, Any]:
     highest = max(challengers or measured, key=lambda row: row["accuracy"], default=None)
     return {
         "winner": best,
+        "scores": [] if best is None else _winner_scores(best, run.source_language),
         "n_ok": 0 if gridsearch is None else int((gridsearch["status"] == "ok").sum()),
         "n_candidates": 0 if gridsearch is None else len(gridsearch),
         "tried": run.tried,
@@ -81,6 +82,18 @@ def headline(run: Run) -> dict[str, Any]:
         "alarms": _alarms(run),
         "deploy": _deploy(run),
     }
+
+
+def _winner_scores(winner: Mapping[Hashable, Any], source_language: str) -> list[dict[str, Any]]:
+    """Give the winner's micro-F1 on dev and test: the mean over the targets, else the source language's."""
+    found = []
+    for split in ("dev", "test"):
+        for language in (MEAN, source_language):
+            f1 = winner.get(f"{split}_f1_{language}", math.nan)
+            if not math.isnan(f1):
+                found.append({"split": split, "language": language, "f1": f1})
+                break
+    return found
 
 
 def _deploy(run: Run) -> dict[str, Any] | None:

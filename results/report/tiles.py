@@ -82,7 +82,10 @@ def classes(shares: pd.DataFrame) -> alt.LayerChart:
         Rows of one split from `results.summaries.label_shares`.
     """
     labels, languages = sorted(shares["label"].unique()), shares["language"].unique().tolist()
-    frame = shares.assign(shade=_shade(shares["share"]), percent=shares["share"] * 100)
+    most = shares[
+        "share"
+    ].max()  # of 34 labels none has a tenth: on a scale up to all of them nothing is seen
+    frame = shares.assign(shade=_shade(shares["share"] / (most or 1)), percent=shares["share"] * 100)
     base = alt.Chart(frame).encode(
         x=alt.X("label:N", title=None, sort=labels, axis=_names_across(labels)),
         y=alt.Y("language:N", title=None, sort=languages, axis=alt.Axis(labelLimit=110)),

@@ -27,8 +27,16 @@ RUNS = Table(
         text("protocol", "how the search chose, as elsewhere", PROTOCOLS, nullable=True),
         text("winner", "id of the search's winner; empty without a search", nullable=True),
         count("n_candidates", "candidates fitted and scored", nullable=True),
-        share("winner_dev", "its dev micro-F1, mean over the target languages", nullable=True),
-        share("winner_test", "its test micro-F1, mean over the target languages", nullable=True),
+        share(
+            "winner_dev",
+            "its dev micro-F1, mean over the targets, else of the source language",
+            nullable=True,
+        ),
+        share(
+            "winner_test",
+            "its test micro-F1, mean over the targets, else of the source language",
+            nullable=True,
+        ),
         share("low", "lower end of the 95% bootstrap interval of `winner_test`", nullable=True),
         share("high", "upper end of it", nullable=True),
         share("baseline", "test accuracy of the fine-tuned baseline, mean over the targets", nullable=True),

@@ -32,6 +32,17 @@ def test_calibration_finds_the_temperature_that_labels_were_drawn_with():
     assert 0.1 < certain < 10  # finite, though the logits are right everywhere
 
 
+@pytest.mark.parametrize("n_labels", [2, 4, 34, 150])
+@pytest.mark.parametrize("kind", ["votes", "margins"])
+def test_many_labels_make_nobody_unsure_of_what_is_right_everywhere(n_labels, kind):
+    rng = np.random.default_rng(2)
+    ranks = rng.permuted(np.tile(np.arange(n_labels, dtype=np.float64), (132, 1)), axis=1)
+    scores = ranks if kind == "votes" else rng.normal(size=ranks.shape) + 6 * (ranks == n_labels - 1)
+    found = calibration_of(scores, scores.argmax(axis=1))
+    assert found.after < 0.03
+    assert softmax(scores / found.temperature).max() < 1
+
+
 def test_the_calibration_error_is_the_gap_between_sureness_and_being_right():
     shares = np.array([[0.9, 0.1]] * 10 + [[0.6, 0.4]] * 10)
     y = np.array([0] * 5 + [1] * 5 + [0] * 6 + [1] * 4)

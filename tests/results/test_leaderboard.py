@@ -53,3 +53,11 @@ def test_the_rows_are_a_table(run_dir, tmp_path):
     back = tables.read(schema.RUNS, path)
     assert back["run"].tolist() == ["demo", "nothing"]
     assert back.loc[0, "winner_dev"] == pytest.approx(leaderboard([run_dir]).loc[0, "winner_dev"])
+
+
+def test_targets_without_dev_texts_count_on_test(tmp_path):
+    rows = synthetic.gridsearch(n_errors=0)
+    tables.write(schema.GRIDSEARCH, rows.assign(dev_f1_mean=float("nan")), tmp_path / "gridsearch.csv")
+    (row,) = leaderboard([tmp_path]).to_dict("records")
+    assert row["winner_dev"] == rows.iloc[0]["dev_f1_en"]
+    assert row["winner_test"] == rows.iloc[0]["test_f1_mean"] != rows.iloc[0]["test_f1_en"]

@@ -75,6 +75,20 @@ def test_one_beside_its_base_is_not_left_out(adapter, encoder_folder, tmp_path):
         open_sentence_encoder(beside, layers=(1,), pooling="mean")
 
 
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside its base"])
+def test_vectors_are_those_of_the_merged_encoder(adapter, encoder_folder, tmp_path, beside):
+    if beside:
+        for path in encoder_folder.iterdir():
+            shutil.copy(path, adapter / path.name)
+    kept = tmp_path / "cache" / "encoders"
+    found, merged, base = (
+        open_sentence_encoder(name, layers=(2, 4), pooling="mean", verdicts=kept).encode(["the weather"])
+        for name in (adapter, opened(adapter, tmp_path / "cache"), encoder_folder)
+    )
+    assert (found == merged).all()  # the same weights, code and batch
+    assert abs(found - base).max() > 0.01
+
+
 def test_without_peft_it_is_refused_by_name(adapter, tmp_path, monkeypatch):
     own = importlib.util.find_spec
     monkeypatch.setattr(
@@ -82,6 +96,8 @@ def test_without_peft_it_is_refused_by_name(adapter, tmp_path, monkeypatch):
     )
     with pytest.raises(EncoderError, match=r"a LoRA adapter, .* by peft: pip install 'mcbert\[adapters\]'"):
         opened(adapter, tmp_path / "cache")
+    with pytest.raises(EncoderError, match=rf"^--model: {adapter}: a LoRA adapter, .*mcbert\[adapters\]"):
+        open_sentence_encoder(adapter, layers=(1,), pooling="mean", verdicts=tmp_path / "cache" / "encoders")
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,10 @@ def test_the_probe_moves_the_trained_model_away_from_a_random_start(run):
     ("overrides", "said"),
     [
         (["gridsearch.classifiers=['ridge']"], ""),
-        (["gridsearch.classifiers=['linear_svm']"], "the winner, linear_svm, has no linear score for each"),
+        (
+            ["gridsearch.classifiers=['linear_svm']"],
+            'the winner, linear_svm, has no linear score for each label; finetune.start = "probe" takes',
+        ),
         (["gridsearch.classifiers=['ridge']", "finetune.head_layers=1"], "finetune.head_layers is 1"),
         (["gridsearch.classifiers=['ridge']", "finetune.layers=[2]"], "finetune.layers are not the winner's"),
         (

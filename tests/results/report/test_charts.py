@@ -98,3 +98,17 @@ def test_systems_differ_in_colour_shape_and_dash():
         points["encoding"]["color"],
     ):
         assert len({str(value) for value in encoding["scale"]["range"]}) == 3
+
+
+def test_the_curves_legend_names_the_systems_that_were_trained():
+    rows = summaries.training_curves(synthetic.finetune()[0], "en").query("system == 'mcbert'")
+    points = charts.curves(rows, synthetic.finetune()[1].iloc[:0], legend=True).to_dict()["layer"][-1]
+    assert points["encoding"]["color"]["legend"]["values"] == ["MC-BERT"]
+
+
+@pytest.mark.parametrize(("accuracy", "domain"), [(0.0152, [0.52, 2.52]), (0.0, [0, 1]), (1.0, [99, 100])])
+def test_scores_that_are_one_have_an_axis_that_tells_them(accuracy, domain):
+    rows = summaries.training_curves(synthetic.finetune()[0], "en").query("language == 'zh'")
+    level = rows.assign(accuracy=accuracy, low=accuracy, high=accuracy)
+    line = charts.curves(level, synthetic.finetune()[1].iloc[:0], legend=True).to_dict()["layer"][-2]
+    assert line["encoding"]["y"]["scale"]["domain"] == pytest.approx(domain)

@@ -82,8 +82,25 @@ def test_the_standings_are_counted_without_the_winner(run):
     found = search_sections.top(run)
     table = run.tables["top"]
     means = table[(table["language"] == "mean") & (table["split"] == "test") & (table["rank"] > 1)]
-    assert found["standings"]["test"]["tied"] == means["standing"].eq("tied").sum() > 0
-    assert sum(found["standings"]["test"].values()) == found["n_others"] == 19
+    assert found["standings"]["test"]["counts"]["tied"] == means["standing"].eq("tied").sum() > 0
+    assert sum(found["standings"]["test"]["counts"].values()) == found["n_others"] == 19
+
+
+def test_where_the_targets_have_no_dev_texts_the_source_stands_for_them(run, run_dir):
+    table, gridsearch = run.tables["top"], run.tables["gridsearch"]
+    top = table[(table["split"] == "test") | (table["language"] == "en")]
+    dev = [name for name in gridsearch if name.startswith("dev_f1_") and name != "dev_f1_en"]
+    alone = changed(run, top=top, gridsearch=gridsearch.assign(**dict.fromkeys(dev, float("nan"))))
+    found = search_sections.top(alone)["standings"]
+    assert {split: said["language"] for split, said in found.items()} == {"dev": "en", "test": "mean"}
+    assert sum(found["dev"]["counts"].values()) == 19
+    won = [(score["split"], score["language"]) for score in sections.headline(alone)["scores"]]
+    assert won == [("dev", "en"), ("test", "mean")]
+    page = " ".join(report.render(alone, report.provenance(run_dir, alone))[0].split())
+    headline = page.split('class="headline"')[1].split("</section>")[0]
+    assert f"micro-F1 {gridsearch['dev_f1_en'].iloc[0] * 100:.1f}% on dev texts of en and " in headline
+    assert "–%" not in headline
+    assert "on dev of en <strong>" in page
 
 
 def test_the_page_says_what_a_budget_left_out(run, run_dir):

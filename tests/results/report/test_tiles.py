@@ -80,6 +80,15 @@ def test_class_shares_have_a_row_per_language_and_a_column_per_label():
     assert {row["percent"] for row in rows} == {25.0}
 
 
+def test_shares_of_many_labels_are_seen():
+    shares = pd.DataFrame({"label": [f"l{i}" for i in range(50)], "language": "en", "n_texts": 1})
+    few_and_many = shares.assign(share=[0.03] + [0.97 / 49] * 49)
+    shades = sorted({row["shade"] for row in values(tiles.classes(few_and_many))})
+    assert shades[-1] == pytest.approx(0.72)
+    assert shades[0] < shades[-1]
+    assert {row["shade"] for row in values(tiles.classes(shares.assign(share=0.0)))} == {0.06}
+
+
 @pytest.mark.parametrize(("n_layers", "sizes"), [(8, (11, 11)), (25, (7, 9)), (60, (0, 0))])
 def test_numbers_are_as_large_as_the_tiles_are_wide_and_never_overlap(n_layers, sizes):
     cells = pd.DataFrame({"layer": range(n_layers), "pooling": "max", "classifier": "lda", "best": False})
