@@ -249,7 +249,7 @@ class FinetuneSettings(TrainingSettings):
 
     start: Start = "auto"
     """The head's first weights: probe: phase one's best classifier that has a score for each label; random;
-    auto: phase one's winner where it is such a classifier of the very layers and pooling, else random."""
+    auto: the best of the winner's own layers and pooling, where phase two has these; else random."""
 
     head_layers: int = 0
     """Hidden layers of the head, as wide as the encoder; 0: a linear head. Not with `start` = "probe"."""

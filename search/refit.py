@@ -124,7 +124,7 @@ def find_linear(
     text = layers_text(tuple(sorted(layers)))
     for column, value in (("layers", text), ("pooling", pooling)):
         wanted &= frame[column].eq(value) if value else True
-    if layers:  # a mixed candidate's layers mean nothing without its poolings
+    if layers and not pooling:  # a mixed candidate's layers mean nothing without its poolings
         wanted &= ~frame["pooling"].str.contains("+", regex=False)
     if not wanted.any():
         among = "".join(

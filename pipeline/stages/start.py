@@ -5,13 +5,16 @@ python -m pipeline finetune --config demo --run probe-first finetune.start=probe
 Writes start.json and start.npz, as winner.json and probe.npz are. They are the winner itself where it has
 such scores. Votes (an SVM of more than two labels, k-NN) have no gradient, and the sum of an SVM's margins,
 which has, labels texts otherwise than the SVM does: then the best candidate of another kind takes its place,
-ranked by the same protocol, with its own layers and pooling.
+ranked by the same protocol: by itself of the winner's layers and pooling, with start = "probe" of any.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from files.objects import read_object
 from finetune.settings import FinetuneSettings
@@ -34,23 +37,23 @@ def beginning(workspace: Workspace, settings: FinetuneSettings, into: Path) -> P
     """
     if not settings.searches:
         return None
+    if settings.start == "random":
+        return workspace.winner
     if settings.start == "auto":
-        why = why_random(workspace, settings)
+        winner = read_object(workspace.winner, {"labels": list, "layers": list, "pooling": str})
+        why = why_random(workspace, settings, winner)
         if why:
             log.info("%s: the head starts random: %s", settings.section, why)
             return workspace.winner
-    elif settings.start == "random":
-        return workspace.winner
+        chosen = {"layers": tuple(winner["layers"]), "pooling": winner["pooling"]}
+        settings = dataclasses.replace(settings, **chosen)
     return starting_point(workspace, settings, into)
 
 
-def why_random(workspace: Workspace, settings: FinetuneSettings) -> str:
-    """Say why a head cannot start as the winner; nothing where it can."""
-    from search.refit import score_per_label
+def why_random(workspace: Workspace, settings: FinetuneSettings, winner: Mapping[str, Any]) -> str:
+    """Say why a head cannot start as a classifier of the winner's layers; nothing where it can."""
+    from search.refit import find_linear
 
-    winner = read_object(
-        workspace.winner, {"classifier": str, "labels": list, "layers": list, "pooling": str}
-    )
     if workspace.config.extract.special_tokens != "include":
         return "the search left out special tokens, which a model pools too"
     if settings.head_layers:
@@ -59,10 +62,17 @@ def why_random(workspace: Workspace, settings: FinetuneSettings) -> str:
         return f"finetune.layers are not the winner's, {winner['layers']}"
     if settings.pooling and settings.pooling != winner["pooling"]:
         return f"finetune.pooling is not the winner's, {winner['pooling']}"
-    if winner["classifier"] not in score_per_label(len(winner["labels"])):
+    try:
+        find_linear(
+            workspace.run.folder,
+            n_labels=len(winner["labels"]),
+            layers=winner["layers"],
+            pooling=winner["pooling"],
+        )
+    except ValueError:
         return (
-            f"the winner, {winner['classifier']}, has no linear score for each label; "
-            f'{settings.section}.start = "probe" takes the best candidate that has one'
+            f"of the winner's layers and pooling no classifier with a score for each label was searched; "
+            f'{settings.section}.start = "probe" takes the best of any'
         )
     return ""
 

@@ -180,7 +180,7 @@ def test_the_probe_moves_the_trained_model_away_from_a_random_start(run):
         (["gridsearch.classifiers=['ridge']"], ""),
         (
             ["gridsearch.classifiers=['linear_svm']"],
-            'the winner, linear_svm, has no linear score for each label; finetune.start = "probe" takes',
+            "of the winner's layers and pooling no classifier with a score for each label was searched",
         ),
         (["gridsearch.classifiers=['ridge']", "finetune.head_layers=1"], "finetune.head_layers is 1"),
         (["gridsearch.classifiers=['ridge']", "finetune.layers=[2]"], "finetune.layers are not the winner's"),
@@ -215,6 +215,19 @@ def test_by_default_the_head_starts_as_the_winner_where_it_can_and_says_why_wher
     assert f"that started from {escaped(winner)}" in card
     first = curves[(curves["epoch"] == 0) & (curves["language"] == "en")]["accuracy"].item()
     assert first == pytest.approx(pd.read_csv(folder / "gridsearch.csv").iloc[0]["dev_f1_en"])
+
+
+def test_beside_a_winner_of_votes_the_head_starts_as_the_best_of_its_layers_that_has_scores(run):
+    overrides = (
+        "gridsearch.classifiers=['ridge','linear_svm']",
+        "gridsearch.params={ridge={alpha=1e9}}",
+    )
+    status, folder = run("votes", "finetune.start=auto", *overrides)
+    assert status == 0
+    winner = json.loads((folder / "winner.json").read_text())
+    start = json.loads((folder / "start.json").read_text())
+    assert (winner["classifier"], start["classifier"]) == ("linear_svm", "ridge")
+    assert (start["layers"], start["pooling"]) == (winner["layers"], winner["pooling"])
 
 
 def test_named_layers_and_pooling_are_trained_without_a_search_by_default(run):
