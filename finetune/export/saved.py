@@ -240,8 +240,14 @@ def load_weights(
 def longest_text(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, where: str) -> int:
     """Return the most tokens of a text that a model reads, special ones included."""
     length = int(tokenizer.model_max_length)
-    if not isinstance(model.config, MCBertConfig):  # ours say in the tokenizer what they were made with
-        length = min(length, most_tokens(model) or LONGEST)
+    readable = most_tokens(getattr(model, "encoder", model)) or LONGEST
+    if not isinstance(model.config, MCBertConfig):
+        length = min(length, readable)
+    elif readable < length < LONGEST:  # ours say in the tokenizer what they were made with
+        raise EncoderError(
+            f"{where}: tokenizer_config.json: model_max_length: got {length}, accepted: at most {readable}, "
+            "the tokens that its encoder reads of a text"
+        )
     if length >= LONGEST:
         raise EncoderError(
             f"{where}: tokenizer_config.json has no model_max_length; accepted: a number of tokens"

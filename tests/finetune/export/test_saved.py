@@ -52,6 +52,15 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
         load_model(str(tmp_path))
 
 
+def test_a_length_that_the_encoder_cannot_read_is_refused_before_a_text_is(encoder_folder, tmp_path):
+    model = MCBertForSequenceClassification.from_encoder(
+        encoder_folder, (1,), pooling="cls", dropout=0.1, labels=["no", "yes"]
+    )
+    save_model(model, load_tokenizer(encoder_folder), tmp_path / "m", max_length=4096)
+    with pytest.raises(EncoderError, match=r"model_max_length: got 4096, accepted: at most \d+,"):
+        load_model(str(tmp_path / "m"))
+
+
 def test_a_tokenizer_without_a_length_is_refused(encoder_folder, tmp_path):
     model = MCBertForSequenceClassification.from_encoder(
         encoder_folder, (1,), pooling="cls", dropout=0.1, labels=["no", "yes"]
