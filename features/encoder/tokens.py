@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import nn
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from features.encoder.files import EncoderError, told
-from features.encoder.loading import quiet
+from features.encoder.loading import quiet, read_config
 from features.encoder.trust import trusts
 
 TOKENISE_AT_ONCE = 1024  # texts: enough to keep the tokenizer's threads busy, little memory
@@ -43,7 +44,7 @@ def load_tokenizer(
     """
     where = where or f"encoder.path: {folder}"
     tokenizer: PreTrainedTokenizerBase
-    with told(where, "its tokenizer cannot be read"), quiet():
+    with _told(folder, where), quiet():
         tokenizer = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=trusts(folder), local_files_only=Path(folder).is_dir()
         )
@@ -57,6 +58,18 @@ def load_tokenizer(
         tokenizer.pad_token = tokenizer.eos_token
     set_prompt(tokenizer, prompt)
     return tokenizer
+
+
+@contextmanager
+def _told(folder: str | os.PathLike[str], where: str) -> Iterator[None]:
+    """As `told`, but name config.json where that is at fault: a tokenizer is read with it."""
+    try:
+        with told(where, "its tokenizer cannot be read"):
+            yield
+    except EncoderError:
+        if (Path(folder) / "config.json").is_file():
+            read_config(folder, where)
+        raise
 
 
 def set_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> None:

@@ -6,7 +6,14 @@ import json
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModel, AutoTokenizer, SqueezeBertConfig, XLNetConfig
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    BigBirdConfig,
+    ModernBertConfig,
+    SqueezeBertConfig,
+    XLNetConfig,
+)
 
 from features.encoder import selfcheck, stack
 from features.encoder.files import EncoderError
@@ -110,6 +117,36 @@ def test_families_that_do_not_work_are_refused_by_name(config, tmp_path):
     with pytest.raises(EncoderError, match=rf"model type '{config.model_type}'") as caught:
         verdict(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def save_random(config, folder):
+    AutoModel.from_config(config).save_pretrained(folder)
+    make_tokenizer().save_pretrained(folder)
+
+
+SMALL = {"vocab_size": 80, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+         "intermediate_size": 24, "max_position_embeddings": 128}  # fmt: skip
+
+
+SPECIAL = dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"), 0)
+
+
+def test_attention_to_neighbours_alone_is_not_taken_for_a_causal_mask(tmp_path):
+    save_random(
+        ModernBertConfig(**SMALL, local_attention=4, layer_types=["sliding_attention"] * 2, **SPECIAL),
+        tmp_path,
+    )
+    known = verdict(tmp_path)
+    assert not known.causal
+
+
+def test_sparse_attention_that_depends_on_the_batch_is_refused(tmp_path):
+    save_random(BigBirdConfig(**SMALL, block_size=4, num_random_blocks=1), tmp_path)
+    with pytest.raises(EncoderError, match="attention_type: got 'block_sparse'.* accepted: 'original_full'"):
+        verdict(tmp_path)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "attention_type": "original_full"}))
+    assert verdict(tmp_path).difference < 1e-4
 
 
 def test_a_verdict_is_kept_and_a_damaged_one_made_anew(encoder_folder, tmp_path, monkeypatch):

@@ -100,6 +100,16 @@ def test_a_configuration_is_input(folder, values, said, watched):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "text", ["[]", "{", '{"model_type": ["bert"]}', '{"model_type": "bert", "vocab_size": "9"}']
+)
+def test_a_damaged_configuration_is_not_put_down_to_the_tokenizer(folder, text):
+    (folder / "config.json").write_text(text)
+    with pytest.raises(EncoderError, match=r"config\.json: ") as caught:
+        load_tokenizer(folder)
+    assert "tokenizer" not in str(caught.value)
+
+
 def test_a_saved_model_hides_nothing_in_its_encoders_configuration(folder, tmp_path, watched):
     config = json.loads((folder / "config.json").read_text())
     inner = config | {"attn_implementation": "kernels-community/flash-attn"}
