@@ -51,6 +51,7 @@ def embeddings(workspace: Workspace) -> None:
     if not settings.max_length:
         settings = dataclasses.replace(settings, max_length=workspace.config.encoder.max_length)
     read(workspace, settings)
+    require_evaluable(workspace)
     if settings.searches:
         require_trainable(workspace, settings)
         search(workspace, settings)
@@ -65,6 +66,17 @@ def embeddings(workspace: Workspace) -> None:
         from pipeline.evaluation.similarity import evaluate_models
 
         evaluate_models(workspace, ())
+
+
+def require_evaluable(workspace: Workspace) -> None:
+    """Read once what the encoders will be measured on, so that a bad file does not cost a training first."""
+    from pipeline.evaluation import retrieval, similarity
+
+    settings = workspace.config.retrieval
+    if settings.sts:
+        similarity.read_pairs(Path(settings.sts))
+    if settings.tatoeba:
+        read_pairs(Path(settings.tatoeba), retrieval.languages(settings))
 
 
 def read(workspace: Workspace, settings: EmbeddingsSettings) -> None:

@@ -69,6 +69,9 @@ class BadRows:
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Our column name -> the file's, where they differ: people look for theirs."""
 
+    may_skip: bool = True
+    """Whether a setting could leave the rows out; what is evaluated on is whole."""
+
     count: int = dataclasses.field(default=0, init=False)
     """How many rows were added."""
 
@@ -101,7 +104,8 @@ class BadRows:
             file = row.place.file
         if self.count > len(parts):
             parts.append(f"... and {self.count - len(parts)} more")
-        hint = f' ({self.count} rows; {key("on_bad")} = "skip" leaves them out)' if self.count > 1 else ""
+        remedy = f'; {key("on_bad")} = "skip" leaves them out' if self.may_skip else ""
+        hint = f" ({self.count} rows{remedy})" if self.count > 1 else ""
         raise CorpusError(f"{self.rows[0].place.file}: {'; '.join(parts)}{hint}")
 
     def frame(self) -> pd.DataFrame:

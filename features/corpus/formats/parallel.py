@@ -98,7 +98,7 @@ def _translated(folder: Path, language: str, english: pd.DataFrame) -> pd.DataFr
         present = listed(languages_in(folder), 200) or "none"
         raise CorpusError(f"{path}: no such file; languages present: {present}")
     rows = usable_rows(read_table(path, ("id", "text")), str(path))
-    bad = BadRows()
+    bad = BadRows(may_skip=False)
     for position in np.flatnonzero(~rows["id"].isin(english.index)):
         (place,) = places_of(rows, np.array([position]), str(path))
         bad.add(BadRow(place, "id", f"got {shown(rows['id'].iloc[position])}, which {RAW} lacks"))

@@ -43,7 +43,7 @@ def read_stsbenchmark(path: Path) -> pd.DataFrame:
     CorpusError
         Naming file, row, line and column: no file, too few fields, an empty sentence, no score from 0 to 5.
     """
-    bad = BadRows(columns=_COLUMNS)
+    bad = BadRows(columns=_COLUMNS, may_skip=False)
     rows = pd.concat([_read(file, bad) for file in sts_files(path)], ignore_index=True)
     rows = usable_rows(rows, str(path), bad)
     rows = _complete(rows, str(path), bad)

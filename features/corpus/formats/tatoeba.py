@@ -92,7 +92,7 @@ def _pairs(folder: Path, language: str) -> pd.DataFrame:
 
 
 def _lines(path: Path) -> list[str]:
-    lines, bad = Lines(path), BadRows()
+    lines, bad = Lines(path), BadRows(may_skip=False)
     texts = []
     for number, line in enumerate(lines, start=1):
         wrong = lines.undecodable_in(number, number)

@@ -190,3 +190,16 @@ def test_bad_input_is_one_line(project, capsys, options, message):
     (project / "empty").mkdir()
     assert run(*options) == 2
     assert re.search(message, error(capsys))
+
+
+def test_what_cannot_be_measured_on_is_told_before_anything_is_trained(project, capsys):
+    (project / "sts").mkdir()
+    rows = "".join(f"{k},3.0,{WORDS[k]} a,{WORDS[k]} b\n" for k in range(3))
+    for name in ("dev.csv", "test.csv"):
+        (project / "sts" / name).write_text("id,score,sentence1,sentence2\n" + rows)
+    assert run("retrieval.sts=sts") == 2
+    said = error(capsys)
+    assert "(3 rows)" in said
+    assert "on_bad" not in said
+    assert not (project / "results/runs/mine/models").exists()
+    assert not (project / "results/runs/mine/embeddings/tatoeba.csv").exists()
