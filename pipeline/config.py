@@ -23,6 +23,7 @@ from finetune.embeddings.settings import EmbeddingsSettings
 from finetune.knobs.settings import KnobsSettings
 from finetune.settings import FinetuneSettings
 from pipeline.cluster.settings import ClusterSettings
+from pipeline.effects import require_effect
 from pipeline.toml import MOST_PARTS, parse_toml
 from search.sentences.retrieval import RetrievalSettings
 from search.space import GridsearchSettings
@@ -70,20 +71,8 @@ class Config:
     """Folder that the file's relative paths count from; not a setting, and results do not depend on it."""
 
     def __post_init__(self) -> None:
-        """Refuse a corpus beside the raw texts: it would go unread, and the scores be of other texts."""
-        for name in ("path", "languages"):
-            if self.prepare.raw and getattr(self.corpus, name):
-                raise ValueError(
-                    f"corpus.{name}: means nothing beside prepare.raw, which is read instead "
-                    f"({self.prepare.raw}); leave one of them out (prepare.raw=)"
-                )
-        for name in ("translations", "top_labels"):
-            if not self.prepare.raw and getattr(self.prepare, name):
-                empty = "0" if name == "top_labels" else "{}"
-                raise ValueError(
-                    f"prepare.{name}: means nothing without prepare.raw; leave it out "
-                    f"(prepare.{name}={empty})"
-                )
+        """Refuse settings that would do nothing, as scores would be of other texts than one thinks."""
+        require_effect(self.corpus, self.prepare)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -123,6 +123,11 @@ class Corpus:
         return np.flatnonzero(keep)
 
 
+def own_splits(table: pd.DataFrame, settings: CorpusSettings) -> pd.DataFrame:
+    """Call splits train, dev and test, where `settings` says that a table calls them otherwise."""
+    return table.replace({"split": {theirs: ours for ours, theirs in settings.splits.items()}})
+
+
 def read_corpus(settings: CorpusSettings, bad: BadRows | None = None) -> pd.DataFrame:
     """Read the labelled texts that `settings` names and keep the languages asked for.
 
@@ -144,7 +149,7 @@ def read_corpus(settings: CorpusSettings, bad: BadRows | None = None) -> pd.Data
     bad = bad or BadRows(settings.on_bad, settings.columns)
     table = FORMATS[settings.format](settings, bad)
     if settings.format == "table" or "split" in settings.columns:
-        table = table.replace({"split": {theirs: ours for ours, theirs in settings.splits.items()}})
+        table = own_splits(table, settings)
     if settings.format not in RELEASES:
         table = spelt(table, settings, settings.path, bad)
     absent = sorted(set(settings.languages) - set(table["language"]))

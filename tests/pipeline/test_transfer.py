@@ -40,7 +40,6 @@ def project(tmp_path, models, monkeypatch):
 raw = "raw.csv"
 translations = {{ de = "de.csv" }}
 translator = {{ "*" = "{nllb}" }}
-source_translator = {{ "*" = "{nllb}" }}
 translator_codes = {{ en = "{CODES[0]}", de = "{CODES[1]}", fr = "{CODES[2]}" }}
 beams = 2
 translation_length = 16
@@ -65,6 +64,10 @@ backend = "serial"
     return tmp_path
 
 
+def into_source(models):
+    return f'prepare.source_translator={{"*" = "{models[1]}"}}'
+
+
 def run(stage, name, *overrides):
     return main([stage, "--config", "mine.toml", "--run", name, *overrides])
 
@@ -74,9 +77,10 @@ def table(name, file="texts"):
 
 
 @pytest.mark.slow
-def test_three_protocols_from_one_configuration_side_by_side(project):
+def test_three_protocols_from_one_configuration_side_by_side(project, models):
     for name in ("zero-shot", "translate-train", "translate-test"):
-        assert run("finetune", name, f"prepare.transfer={name}") == 0
+        more = [into_source(models)] if name == "translate-test" else []
+        assert run("finetune", name, f"prepare.transfer={name}", *more) == 0
         assert main(["validate", f"results/runs/{name}"]) == 0
     texts = {name: table(name).set_index("id") for name in ("zero-shot", "translate-train", "translate-test")}
     zero, trained, tested = texts.values()
@@ -108,8 +112,6 @@ def test_table_1_has_each_protocols_runs_beside_the_published_rows_of_that_setti
 [prepare]
 raw = "raw.csv"
 translations = {{ de = "de.csv" }}
-train_translations = {{ de = "de.csv" }}
-source_translations = {{ de = "raw.csv" }}
 [encoder]
 path = "{models[0]}"
 max_length = 16
@@ -130,8 +132,13 @@ backend = "serial"
         "translate-train": "translate-train-all",
         "translate-test": "translate-test",
     }
+    more = {
+        "zero-shot": [],
+        "translate-train": ["prepare.train_translations.de=de.csv"],
+        "translate-test": ["prepare.source_translations.de=raw.csv"],
+    }
     for name in settings:
-        given = ["--config", "tables.toml", "--run", name, f"prepare.transfer={name}"]
+        given = ["--config", "tables.toml", "--run", name, f"prepare.transfer={name}", *more[name]]
         assert main(["finetune", *given]) == 0
         assert main(["validate", f"results/runs/{name}"]) == 0
         rows = table(name, "table1")
@@ -234,31 +241,31 @@ def test_another_model_is_another_configuration(project, models, capsys):
 
 
 def test_a_language_without_translations_is_named(project, capsys):
-    assert run("prepare", "mine", "prepare.transfer=translate-test", "prepare.source_translator={}") == 2
+    assert run("prepare", "mine", "prepare.transfer=translate-test") == 2
     assert "error: prepare.source_translations.de: no translations of" in capsys.readouterr().err
 
 
 def test_the_files_of_the_protocol_in_use_are_read(project):
-    changes = ["prepare.train_translations={de='t.csv'}", "prepare.source_translations={de='s.csv'}"]
-    for transfer, files in (("zero-shot", []), ("translate-train", ["t.csv"]), ("translate-test", ["s.csv"])):
+    for transfer, key, files in (
+        ("zero-shot", "", []),
+        ("translate-train", "train_translations", ["t.csv"]),
+        ("translate-test", "source_translations", ["s.csv"]),
+    ):
+        changes = [f"prepare.{key}.de={file}" for file in files]
         config = load("mine.toml", [*changes, f"prepare.transfer={transfer}"])
         assert [path.name for path in files_read(config)] == ["raw.csv", "de.csv", *files]
 
 
 def test_paths_of_a_file_count_from_its_folder(project):
     (project / "model").mkdir()
-    config = (
-        (project / "mine.toml")
-        .read_text()
-        .replace("[encoder]", 'train_translations = { de = "t.csv" }\n[encoder]')
-    )
-    (project / "mine.toml").write_text(
-        config.replace(
-            'source_translator = { "*" = ', 'source_translator = { de = "model", fr = "hub/name", "*" = '
-        )
-    )
-    prepare = load(str(project / "mine.toml")).prepare
-    assert prepare.train_translations == {"de": str(project / "t.csv")}
+    config = (project / "mine.toml").read_text()
+    for name, lines in (
+        ("train", 'transfer = "translate-train"\ntrain_translations = { de = "t.csv" }'),
+        ("test", 'transfer = "translate-test"\nsource_translator = { de = "model", fr = "hub/name" }'),
+    ):
+        (project / f"{name}.toml").write_text(config.replace("[encoder]", f"{lines}\n[encoder]"))
+    assert load(str(project / "train.toml")).prepare.train_translations == {"de": str(project / "t.csv")}
+    prepare = load(str(project / "test.toml")).prepare
     assert prepare.source_translator["de"] == str(project / "model")
     assert prepare.source_translator["fr"] == "hub/name"
 
