@@ -64,7 +64,7 @@ def test_lists_as_toml_gives_them_become_tuples_and_settings_are_json():
         ({"max_layers": 9}, r"gridsearch.max_layers: got 9, accepted: 0 to 8"),
         (
             {"beam_width": 3},
-            r"gridsearch.beam_width: means nothing with gridsearch.mixed 'none'; leave it out \(gridsearch.beam_w",
+            r"gridsearch.beam_width: means nothing with gridsearch.mixed 'none'; leave it out \(",
         ),
         ({"beam_width": 3, "mixed": "greedy"}, r"beam_width: means nothing .*set gridsearch.mixed to beam"),
         ({"mixed_steps": 3}, r"gridsearch.mixed_steps: means nothing .* gridsearch.mixed to greedy or beam"),

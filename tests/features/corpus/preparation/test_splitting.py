@@ -34,8 +34,8 @@ def test_shares_beside_splits_that_are_kept_are_refused(raw):
     prepare(PrepareSettings(raw=str(raw / "split.csv"), dev_fraction=0.2, labelled=labelled), corpus=SPLITS)
 
 
-@pytest.mark.parametrize("format", ["table", "huggingface"])
-def test_one_name_for_two_splits_is_refused(format):
+@pytest.mark.parametrize("kind", ["table", "huggingface"])
+def test_one_name_for_two_splits_is_refused(kind):
     splits = {"train": "train", "dev": "validation", "test": "validation"}
     with pytest.raises(ValueError, match="^corpus.splits: 'validation' is named for dev and test$"):
-        CorpusSettings(format=format, splits=splits)
+        CorpusSettings(format=kind, splits=splits)
