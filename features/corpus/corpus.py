@@ -113,6 +113,12 @@ class Corpus:
         """Languages other than the source language, sorted."""
         return self.languages[1:]
 
+    @property
+    def train_pairs(self) -> bool | None:
+        """Whether the train rows are pairs of texts; None where some are and some are not."""
+        paired = self.table.loc[self.table["split"] == "train", "text_pair"] != ""
+        return bool(paired.all()) if paired.all() or not paired.any() else None
+
     def rows(self, split: str | None = None, language: str | None = None) -> np.ndarray:
         """Row numbers, int64, of a split, a language or both."""
         keep = np.ones(len(self.table), dtype=bool)

@@ -81,8 +81,8 @@ def resolve(
     folder = Path(name)
     if not folder.is_dir():
         if _is_path(name):
-            problem = "it is a file" if folder.exists() else "no such folder"
-            raise EncoderError(f"{key}: {name}: {problem}; accepted: a folder or a hub name")
+            problem = "is a file" if folder.exists() else "is no folder"
+            raise EncoderError(f"{key}: {name!r} {problem}; accepted: a folder or a hub name")
         extra = [*([PICKLED_FILES] if pickled else []), *(["*.py"] if code else [])]
         folder = _fetch(name, key, [*files, *extra], revision)
     adapter = (folder / ADAPTER).is_file()

@@ -122,6 +122,7 @@ def export(inputs: ExportInputs, chosen: Chosen, folder: Path) -> list[str]:
         model, extra = _headed(inputs, chosen, store, fold(chosen.probe))
     else:
         model, extra = _estimating(inputs, chosen, store)
+    model.config.text_pairs = inputs.corpus.train_pairs
     extra["README.md"] = with_prompt(extra["README.md"].decode(), inputs.prompt).encode()
     save_model(
         model,

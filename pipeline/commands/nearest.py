@@ -108,6 +108,8 @@ def _sides(args: argparse.Namespace) -> tuple[Side, Side]:
     paths: list[Path] = [args.corpus, args.queries]
     stored = {path: StoredVectors.open(path) for path in paths if is_stored(path)}
     tables = {path: TextTable.of(path, args, optional=("id",)) for path in paths if path not in stored}
+    for table in tables.values():
+        table.warn_unread_pairs("nearest")
     for option in ("model", "layers", "pooling"):
         if not tables and getattr(args, option):
             given = f"--{option}: got {getattr(args, option)!r}"

@@ -164,11 +164,11 @@ def test_a_tokenizer_larger_than_the_embeddings_is_told_at_load(folder):
 
 @pytest.mark.parametrize("name", ["/nonexistent", "./nope", "../nope", "a/b/c", "~/nope", "nope/"])
 def test_a_path_that_is_not_there_is_not_looked_for_on_the_hub(name):
-    with pytest.raises(EncoderError, match=f"^--model: {name}: no such folder; accepted: a folder or a hub"):
+    with pytest.raises(EncoderError, match=f"^--model: '{name}' is no folder; accepted: a folder or a hub"):
         resolve(name, key="--model")
 
 
 def test_a_file_is_no_folder_of_a_model(tmp_path):
     (tmp_path / "model").write_text("x")
-    with pytest.raises(EncoderError, match="model: it is a file; accepted: a folder"):
+    with pytest.raises(EncoderError, match="model' is a file; accepted: a folder"):
         resolve(str(tmp_path / "model"))
