@@ -11,7 +11,16 @@ from typing import Any
 
 from features.corpus import CorpusSettings, PrepareSettings
 
-OF_RAW = ("translations", "top_labels", "language", "seed", "balance", "dev_fraction", "test_fraction")
+OF_RAW = (
+    "translations",
+    "labelled",
+    "top_labels",
+    "language",
+    "seed",
+    "balance",
+    "dev_fraction",
+    "test_fraction",
+)
 """Settings of `prepare` that say what becomes of `prepare.raw`."""
 OF_TRANSFER = {
     "train_translations": "translate-train",

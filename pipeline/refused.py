@@ -19,7 +19,7 @@ class SettingError(ValueError):
 
     def told(self, overrides: Mapping[str, str]) -> str:
         """Say what is wrong and where: in the override that set the key, or else in the file."""
-        for key, override in reversed(overrides.items()):
+        for key, override in reversed(list(overrides.items())):
             if f"{self._key}.".startswith(f"{key}.") or f"{key}.".startswith(f"{self._key}."):
                 return f"override {shown(override)}: {self._text}"
         return str(self)

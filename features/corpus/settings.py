@@ -259,12 +259,12 @@ class PrepareSettings:
         for name in ("translations", "labelled"):
             if self.language in getattr(self, name):
                 raise ValueError(f"prepare.{name}: {self.language!r} is the language of the raw texts")
+            if "mean" in getattr(self, name):
+                raise ValueError(f"prepare.{name}.mean: accepted: a language; in results mean is of all")
         self._check_labelled()
         self._check_translation()
 
     def _check_labelled(self) -> None:
-        if self.labelled and not self.raw:
-            raise ValueError("prepare.labelled: means nothing without prepare.raw; leave it out")
         both = sorted(set(self.labelled) & {*self.translations, *self.translator})
         if both:
             raise ValueError(

@@ -88,6 +88,12 @@ def _nearest(args: argparse.Namespace, *_: object) -> int:
         raise ValueError(f"-k: got {args.k}, accepted: 1 or more")
     library()  # says that it is not there before a model is loaded
     corpus, queries = _sides(args)
+    if args.k > corpus.n_rows:
+        log.warning(
+            "nearest: -k %d: the corpus has %d texts, so many neighbours has each query",
+            args.k,
+            corpus.n_rows,
+        )
     neighbours, named = _searchable(corpus, args.index)
     names = queries.names()
     with writing(NEIGHBOURS, args.output) as write:
@@ -108,13 +114,13 @@ def _sides(args: argparse.Namespace) -> tuple[Side, Side]:
     paths: list[Path] = [args.corpus, args.queries]
     stored = {path: StoredVectors.open(path) for path in paths if is_stored(path)}
     tables = {path: TextTable.of(path, args, optional=("id",)) for path in paths if path not in stored}
-    for table in tables.values():
-        table.warn_unread_pairs("nearest")
     for option in ("model", "layers", "pooling"):
         if not tables and getattr(args, option):
             given = f"--{option}: got {getattr(args, option)!r}"
             raise ValueError(f"{given}, accepted: none, since embed made the vectors of both sides")
     counts = {path: table.survey(BLOCK) for path, table in tables.items()}
+    for table in tables.values():
+        table.warn_unread_pairs("nearest")
     if tables and not args.model:
         raise ValueError(
             f"--model: got none, accepted: a model that encodes the texts of {next(iter(tables))}"

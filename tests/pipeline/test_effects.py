@@ -30,6 +30,7 @@ def written(tmp_path, text):
         (RAW, "prepare.translation_length=9", "leave it out (prepare.translation_length=256)"),
         (RAW, "corpus.format=multinli", "corpus.format: means nothing beside prepare.raw"),
         (PATH, "prepare.seed=3", "prepare.seed: means nothing without prepare.raw; leave it out"),
+        (PATH, "prepare.labelled.de=de.csv", "leave it out (prepare.labelled={})"),
         (PATH, "prepare.balance=false", "leave it out (prepare.balance=true)"),
         (PATH, "prepare.dev_fraction=0.2", "leave it out (prepare.dev_fraction=0.135)"),
         (PATH, "prepare.test_fraction=0.2", "leave it out (prepare.test_fraction=0.27)"),

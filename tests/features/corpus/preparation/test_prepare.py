@@ -325,7 +325,8 @@ def test_fractions_that_leave_a_split_without_labels():
             "prepare.transfer: got 'few-shot', accepted: zero-shot, translate-train, tr",
         ),
         ({"raw": "r", "labelled": {"en": "x"}}, "prepare.labelled: 'en' is the language of the raw texts"),
-        ({"labelled": {"de": "x"}}, "prepare.labelled: means nothing without prepare.raw"),
+        ({"translations": {"mean": "x"}}, "prepare.translations.mean: accepted: a language; in results"),
+        ({"raw": "r", "labelled": {"mean": "x"}}, "prepare.labelled.mean: accepted: a language; in results"),
         (
             {"raw": "r", "labelled": {"de": "x"}, "translations": {"de": "y"}},
             "prepare.labelled: 'de' is translated, too; accepted: its own labels or translations",
