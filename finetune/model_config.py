@@ -38,6 +38,8 @@ class MCBertConfig(PreTrainedConfig):
         Hidden layers before the linear one, each as wide as the encoder, with GELU and dropout.
     probability_temperature : float
         What the head's scores, or votes, are divided by: softmax(logits) are then the probabilities.
+    text_pairs : bool, optional
+        Whether it was trained on pairs of texts; None where it is not known, or was on both.
     cut : bool
         Whether blocks of the encoder were dropped; its norm after the last block goes with them.
 
@@ -77,6 +79,7 @@ class MCBertConfig(PreTrainedConfig):
         self.head_layers: int = kwargs.pop("head_layers", 0)
         self.cut: bool = kwargs.pop("cut", False)
         self.probability_temperature: float = kwargs.pop("probability_temperature", 1.0)
+        self.text_pairs: bool | None = kwargs.pop("text_pairs", None)
         for name, (holds, accepted) in CONFIG_CHECKS.items():
             _require(holds(getattr(self, name)), name, getattr(self, name), accepted)
         super().__init__(**kwargs)
@@ -108,6 +111,7 @@ CONFIG_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "decision": (lambda value: value in ("linear", "pairwise"), "linear, pairwise"),
     "standardised": (lambda value: isinstance(value, bool), "true, false"),
     "cut": (lambda value: isinstance(value, bool), "true, false"),
+    "text_pairs": (lambda value: value is None or isinstance(value, bool), "true, false, null"),
     "head_layers": (lambda value: _whole(value) and value >= 0, "a whole number from 0"),
     "probability_temperature": (
         lambda value: _number(value) and 1e-6 <= value <= 1e6,

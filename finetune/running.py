@@ -93,6 +93,7 @@ def run_job(job: Job) -> str:
         if ranks.rank():
             return str(job.result)  # the first process writes it
         if job.save_model:
+            model.config.text_pairs = start.corpus.train_pairs
             save_model(model, tokenizer, job.out / "models" / job.system, max_length=job.settings.max_length)
     predicted = {"dev": training.dev_predicted, "test": test.argmax(axis=1)}
     content = {

@@ -23,6 +23,8 @@ from finetune.embeddings.settings import EmbeddingsSettings
 from finetune.knobs.settings import KnobsSettings
 from finetune.settings import FinetuneSettings
 from pipeline.cluster.settings import ClusterSettings
+from pipeline.effects import require_effect
+from pipeline.refused import SettingError, shown
 from pipeline.toml import MOST_PARTS, parse_toml
 from search.sentences.retrieval import RetrievalSettings
 from search.space import GridsearchSettings
@@ -70,20 +72,8 @@ class Config:
     """Folder that the file's relative paths count from; not a setting, and results do not depend on it."""
 
     def __post_init__(self) -> None:
-        """Refuse a corpus beside the raw texts: it would go unread, and the scores be of other texts."""
-        for name in ("path", "languages"):
-            if self.prepare.raw and getattr(self.corpus, name):
-                raise ValueError(
-                    f"corpus.{name}: means nothing beside prepare.raw, which is read instead "
-                    f"({self.prepare.raw}); leave one of them out (prepare.raw=)"
-                )
-        for name in ("translations", "top_labels"):
-            if not self.prepare.raw and getattr(self.prepare, name):
-                empty = "0" if name == "top_labels" else "{}"
-                raise ValueError(
-                    f"prepare.{name}: means nothing without prepare.raw; leave it out "
-                    f"(prepare.{name}={empty})"
-                )
+        """Refuse settings that would do nothing, as scores would be of other texts than one thinks."""
+        require_effect(self.corpus, self.prepare)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -123,9 +113,13 @@ def load(name: str, overrides: Sequence[str] = ()) -> Config:
         raise ValueError(f"{path}: not TOML: {error}") from error
     base = CHECKOUT if path.parent == PRESETS else path.resolve().parent
     _anchor(tree, base)
+    given = {}
     for override in overrides:
-        _apply(tree, override)
-    config: Config = _build(Config, tree, "", str(path))
+        given[_apply(tree, override)] = override
+    try:
+        config: Config = _build(Config, tree, "", str(path))
+    except SettingError as error:
+        raise ValueError(error.told(given)) from error
     return dataclasses.replace(config, base=str(base))
 
 
@@ -202,9 +196,11 @@ def _is_folder(base: Path, name: Any) -> bool:
     return isinstance(name, str) and bool(name) and (base / name).is_dir()
 
 
-def _apply(tree: dict[str, Any], override: str) -> None:
-    given = _shown(override)
-    key, equals, text = override.partition("=")
+def _apply(tree: dict[str, Any], override: str) -> str:
+    """Change a setting in the tree and return its full name."""
+    given = shown(override)
+    written_key, equals, text = override.partition("=")
+    key, text = written_key.strip(), text.strip()
     if not equals or "." not in key:
         raise ValueError(f"override {given}: accepted: section.key=value, for example finetune.epochs=3")
     try:
@@ -218,9 +214,10 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
             raise ValueError(
-                f"override {given}: {section} is no section but {_shown(tree)}; accepted: its value"
+                f"override {given}: {section} is no section but {shown(tree)}; accepted: its value"
             )
     tree[name] = value
+    return key
 
 
 def _build(kind: type, tree: Mapping[str, Any], where: str, source: str) -> Any:
@@ -231,7 +228,9 @@ def _build(kind: type, tree: Mapping[str, Any], where: str, source: str) -> Any:
         if key not in hints:
             close = get_close_matches(key, list(hints), n=1)
             hint = f" (did you mean {close[0]}?)" if close else ""
-            raise ValueError(f"{source}: unknown key {where}{key}{hint}; accepted: {', '.join(hints)}")
+            raise SettingError(
+                source, f"{where}{key}", f"unknown key {where}{key}{hint}; accepted: {', '.join(hints)}"
+            )
     values = {key: _convert(hints[key], value, f"{where}{key}", source) for key, value in tree.items()}
     required = [
         f.name
@@ -248,13 +247,13 @@ def _build(kind: type, tree: Mapping[str, Any], where: str, source: str) -> Any:
 def _convert(hint: Any, value: Any, key: str, source: str) -> Any:
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
-            raise ValueError(f"{source}: {key}: got {_shown(value)}, accepted: a section")
+            raise SettingError(source, key, f"got {shown(value)}, accepted: a section")
         return _build(typing.cast(type, hint), value, f"{key}.", source)
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Literal:
         return value  # the dataclass names what it accepts
     if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
-        raise ValueError(f"{source}: {key}: got {_shown(value)}, accepted: a number of at most 64 bits")
+        raise SettingError(source, key, f"got {shown(value)}, accepted: a number of at most 64 bits")
     if origin is types.UnionType:
         return None if value in (None, "none") else _convert(args[0], value, key, source)
     if origin is tuple and isinstance(value, (list, tuple)):
@@ -266,7 +265,7 @@ def _convert(hint: Any, value: Any, key: str, source: str) -> Any:
 
 def _key_of(kind: type, text: str, key: str, source: str) -> Any:
     if kind is int and not text.isdigit():
-        raise ValueError(f"{source}: {key}: got the key {_shown(text)}, accepted: a whole number")
+        raise SettingError(source, key, f"got the key {shown(text)}, accepted: a whole number")
     return kind(text)
 
 
@@ -282,15 +281,8 @@ def _plain(kind: Any, value: Any, key: str, source: str) -> Any:
             str: "text",
             bool: "true or false",
             tuple: "a list",
+            dict: "a table",
         }
         accepted = names.get(kind, getattr(kind, "__name__", str(kind)))
-        raise ValueError(f"{source}: {key}: got {_shown(value)}, accepted: {accepted}")
+        raise SettingError(source, key, f"got {shown(value)}, accepted: {accepted}")
     return value
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # a number of more than 4,300 digits
-        text = f"a {type(value).__name__}"
-    return text if len(text) <= 60 else f"{text[:57]}..."

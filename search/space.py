@@ -42,7 +42,7 @@ class GridsearchSettings:
     layers: tuple[int, ...] = (5, 6, 7, 8, 9, 10, 11, 12)
     """Layers whose subsets are searched; 0 is the embedding output."""
     poolings: tuple[str, ...] = ("max", "mean", "cls")
-    """Poolings searched, of max, mean, cls."""
+    """Poolings searched, of max, mean, cls, last, as far as `extract.poolings` has them."""
     classifiers: tuple[str, ...] = ("logistic_regression", "linear_svm", "ridge", "lda", "knn")
     """Names in `search.fitting.classifiers.CLASSIFIERS` or of `factories`."""
     params: dict[str, dict[str, object]] = field(default_factory=dict)
@@ -112,6 +112,13 @@ class GridsearchSettings:
         seconds = self.budget_seconds
         if not is_number(seconds) or not 0 <= seconds < float("inf"):
             raise ValueError(f"gridsearch.budget_seconds: got {seconds!r}, accepted: a number from 0")
+        for name, used in (("beam_width", ("beam",)), ("mixed_steps", ("greedy", "beam"))):
+            default = getattr(type(self), name)
+            if getattr(self, name) != default and self.mixed not in used:
+                raise ValueError(
+                    f"gridsearch.{name}: means nothing with gridsearch.mixed {self.mixed!r}; leave it out "
+                    f"(gridsearch.{name}={default}), or set gridsearch.mixed to {' or '.join(used)}"
+                )
         if self.mixed != "none" and self.protocol == "last":
             raise ValueError(
                 f"gridsearch.mixed: got {self.mixed!r} with protocol 'last', which scores nothing to go by, "

@@ -113,6 +113,12 @@ class Corpus:
         """Languages other than the source language, sorted."""
         return self.languages[1:]
 
+    @property
+    def train_pairs(self) -> bool | None:
+        """Whether the train rows are pairs of texts; None where some are and some are not."""
+        paired = self.table.loc[self.table["split"] == "train", "text_pair"] != ""
+        return bool(paired.all()) if paired.all() or not paired.any() else None
+
     def rows(self, split: str | None = None, language: str | None = None) -> np.ndarray:
         """Row numbers, int64, of a split, a language or both."""
         keep = np.ones(len(self.table), dtype=bool)
@@ -121,6 +127,11 @@ class Corpus:
         if language is not None:
             keep &= (self.table["language"] == language).to_numpy()
         return np.flatnonzero(keep)
+
+
+def own_splits(table: pd.DataFrame, settings: CorpusSettings) -> pd.DataFrame:
+    """Call splits train, dev and test, where `settings` says that a table calls them otherwise."""
+    return table.replace({"split": {theirs: ours for ours, theirs in settings.splits.items()}})
 
 
 def read_corpus(settings: CorpusSettings, bad: BadRows | None = None) -> pd.DataFrame:
@@ -144,7 +155,7 @@ def read_corpus(settings: CorpusSettings, bad: BadRows | None = None) -> pd.Data
     bad = bad or BadRows(settings.on_bad, settings.columns)
     table = FORMATS[settings.format](settings, bad)
     if settings.format == "table" or "split" in settings.columns:
-        table = table.replace({"split": {theirs: ours for ours, theirs in settings.splits.items()}})
+        table = own_splits(table, settings)
     if settings.format not in RELEASES:
         table = spelt(table, settings, settings.path, bad)
     absent = sorted(set(settings.languages) - set(table["language"]))

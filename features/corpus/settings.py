@@ -60,7 +60,7 @@ class CorpusSettings:
 
     splits: dict[str, str] = dataclasses.field(default_factory=dict)
     """Our split -> what the column split calls it, or the Hugging Face dataset; empty: a table says train,
-    dev, test; of a dataset train, validation (or dev) and test are read."""
+    dev, test; of a dataset train, validation (or dev) and test are read. Also for `prepare.raw`."""
 
     revision: str = ""
     """Commit, tag or branch of a Hugging Face dataset; empty: its newest."""
@@ -127,6 +127,10 @@ class CorpusSettings:
             for name in getattr(self, setting):
                 if name not in accepted:
                     raise ValueError(f"{key(setting)}: got the key {name!r}, accepted: {', '.join(accepted)}")
+        for theirs in self.splits.values():
+            both = [ours for ours, name in self.splits.items() if name == theirs]
+            if len(both) > 1:
+                raise ValueError(f"{key('splits')}: {theirs!r} is named for {' and '.join(both)}")
         if len(self.delimiter) > 1 or self.delimiter in ('"', "\r", "\n"):
             raise ValueError(f"{key('delimiter')}: got {self.delimiter!r}, accepted: one character, no quote")
         try:
@@ -255,12 +259,12 @@ class PrepareSettings:
         for name in ("translations", "labelled"):
             if self.language in getattr(self, name):
                 raise ValueError(f"prepare.{name}: {self.language!r} is the language of the raw texts")
+            if "mean" in getattr(self, name):
+                raise ValueError(f"prepare.{name}.mean: accepted: a language; in results mean is of all")
         self._check_labelled()
         self._check_translation()
 
     def _check_labelled(self) -> None:
-        if self.labelled and not self.raw:
-            raise ValueError("prepare.labelled: means nothing without prepare.raw; leave it out")
         both = sorted(set(self.labelled) & {*self.translations, *self.translator})
         if both:
             raise ValueError(

@@ -80,6 +80,9 @@ def resolve(
     """
     folder = Path(name)
     if not folder.is_dir():
+        if _is_path(name):
+            problem = "is a file" if folder.exists() else "is no folder"
+            raise EncoderError(f"{key}: {name!r} {problem}; accepted: a folder or a hub name")
         extra = [*([PICKLED_FILES] if pickled else []), *(["*.py"] if code else [])]
         folder = _fetch(name, key, [*files, *extra], revision)
     adapter = (folder / ADAPTER).is_file()
@@ -97,6 +100,13 @@ def resolve(
             "encoder.pickled_weights=true do so for an encoder"
         )
     return folder
+
+
+def _is_path(name: str) -> bool:
+    """Tell whether a name cannot be one of the hub, which are ``name`` or ``owner/name``."""
+    return (
+        name.startswith(("/", ".", "~")) or name.count("/") > 1 or name.endswith("/") or Path(name).exists()
+    )
 
 
 def _fetch(name: str, key: str, files: Sequence[str], revision: str) -> Path:

@@ -27,7 +27,7 @@ from features.store import FeatureStore
 from finetune.calibration import Calibration
 from finetune.export.card import describe
 from finetune.export.estimator import FILE, Estimator, require_exportable
-from finetune.export.markdown import with_prompt
+from finetune.export.markdown import with_pairs, with_prompt
 from finetune.export.saved import save_model
 from finetune.model import MCBertForSequenceClassification, MCBertModel
 from finetune.probe import Head, fit_calibration, fold, read_probe
@@ -122,7 +122,9 @@ def export(inputs: ExportInputs, chosen: Chosen, folder: Path) -> list[str]:
         model, extra = _headed(inputs, chosen, store, fold(chosen.probe))
     else:
         model, extra = _estimating(inputs, chosen, store)
-    extra["README.md"] = with_prompt(extra["README.md"].decode(), inputs.prompt).encode()
+    model.config.text_pairs = inputs.corpus.train_pairs
+    card = with_pairs(extra["README.md"].decode(), inputs.corpus.train_pairs)
+    extra["README.md"] = with_prompt(card, inputs.prompt).encode()
     save_model(
         model,
         load_tokenizer(inputs.encoder, prompt=inputs.prompt),

@@ -38,6 +38,14 @@ there, and sentence-transformers does where the folder names it; other code has 
 """
 
 
+def with_pairs(card: str, pairs: bool | None) -> str:
+    """Return a card that ends with what the model reads, pairs or single texts, where that is known."""
+    if pairs is None:
+        return card
+    reads = "pairs of texts: `text` and `text_pair` together" if pairs else "single texts, no pairs"
+    return f"{card.rstrip()}\n\n## What it reads\n\nTrained on {reads}.\n"
+
+
 def front_matter(fields: Mapping[str, object]) -> str:
     """Return metadata as YAML between its lines; what is empty is left out.
 

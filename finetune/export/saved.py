@@ -58,6 +58,9 @@ class SavedModel:
     max_length: int
     """Tokens read of a text, special tokens included."""
 
+    text_pairs: bool | None = None
+    """Whether it was trained on pairs of texts; None where its folder does not say so."""
+
     estimator: Estimator | None = None
     """What decides from the model's pooled states, where the model has no head."""
 
@@ -167,6 +170,7 @@ def load_model(name: str | os.PathLike[str], *, key: str = "--model") -> SavedMo
         tokenizer=tokenizer,
         labels=_label_names(config, where),
         max_length=longest_text(tokenizer, model, where),
+        text_pairs=pairs if isinstance(pairs := getattr(config, "text_pairs", None), bool) else None,
         estimator=_estimator(folder, config) if estimating else None,
     )
 

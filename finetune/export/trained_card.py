@@ -124,7 +124,8 @@ def write_cards(jobs: Sequence[Job], corpus: Corpus, beside: Mapping[str, str]) 
             calibration=Calibration.of(calibration) if calibration else None,
             beside=beside.get(job.system, ""),
         )
-        files.write_text(folder / "README.md", markdown.with_prompt(describe_training(trained), job.prompt))
+        card = markdown.with_pairs(describe_training(trained), corpus.train_pairs)
+        files.write_text(folder / "README.md", markdown.with_prompt(card, job.prompt))
 
 
 def describe_training(trained: Trained) -> str:

@@ -67,6 +67,7 @@ def _embed(args: argparse.Namespace, *_: object) -> int:
         raise ValueError(f"--output: {output}: Parquet needs pyarrow: pip install 'mcbert[parquet]'")
     table = TextTable.of(args.input, args, optional=("id",))
     n_texts = table.survey(BLOCK)
+    table.warn_unread_pairs("embed")
     encoder = encoders.opened(args)
     made, shape = _made_of(table, encoder, n_texts), (n_texts, encoder.dimension)
     if is_made(output, made):

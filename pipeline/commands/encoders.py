@@ -51,7 +51,10 @@ def add_options(command: argparse.ArgumentParser, *, required: bool = True) -> N
         help="of weights and activations; auto: bfloat16 where the hardware multiplies it (default: float32)",
     )
     group.add_argument(
-        "--batch", type=int, default=0, help="most padded tokens in a batch (default: 1024; GPU 65536)"
+        "--batch",
+        type=int,
+        default=0,
+        help="most padded tokens in a batch; 0: 1024, on a GPU 65536 (default: 0)",
     )
     group.add_argument(
         "--max-length", type=int, default=0, help="tokens kept of a text (default: the model's)"

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from features.corpus.formats.bad_rows import BadRows
+
+log = logging.getLogger(__name__)
+
+SAMPLE = 256
+"""Rows that are looked at to tell whether a table has second texts."""
 
 FORMS = ".csv, .tsv, .jsonl (also .gz) or .parquet"
 SETTINGS = {
@@ -91,8 +97,13 @@ class TextTable:
             delimiter=args.delimiter,
         )
 
-    def survey(self, size: int) -> int:
+    def survey(self, size: int, see: Callable[[pd.DataFrame], None] | None = None) -> int:
         """Read everything once, so that a bad row is told before a model works; return the usable rows.
+
+        Parameters
+        ----------
+        see : callable, optional
+            Is shown each block.
 
         Raises
         ------
@@ -102,9 +113,12 @@ class TextTable:
         """
         from features.corpus.formats.bad_rows import CorpusError
 
-        bad = self._bad_rows()
+        bad, n_texts = self._bad_rows(), 0
         try:
-            n_texts = sum(len(rows) for rows in self._blocks(size, bad))
+            for rows in self._blocks(size, bad):
+                n_texts += len(rows)
+                if see is not None:
+                    see(rows)
         except CorpusError as error:
             raise ValueError(_by_option(str(error))) from error
         bad.log_counts()
@@ -119,6 +133,15 @@ class TextTable:
         ends depends on the file alone.
         """
         return self._blocks(size, self._bad_rows())
+
+    def warn_unread_pairs(self, command: str) -> None:
+        """Warn of second texts in the table, which a command of single texts does not read."""
+        both = dataclasses.replace(self, optional=(*self.optional, "text_pair"), on_bad="skip")
+        first = next(both._blocks(SAMPLE, both._bad_rows()), None)
+        if first is not None and (first["text_pair"] != "").any():
+            log.warning(
+                "%s: %s: the column text_pair is not read: each vector is of one text", command, self.path
+            )
 
     def _bad_rows(self) -> BadRows:
         from features.corpus.formats.bad_rows import BadRows

@@ -88,6 +88,12 @@ def _nearest(args: argparse.Namespace, *_: object) -> int:
         raise ValueError(f"-k: got {args.k}, accepted: 1 or more")
     library()  # says that it is not there before a model is loaded
     corpus, queries = _sides(args)
+    if args.k > corpus.n_rows:
+        log.warning(
+            "nearest: -k %d: the corpus has %d texts, so many neighbours has each query",
+            args.k,
+            corpus.n_rows,
+        )
     neighbours, named = _searchable(corpus, args.index)
     names = queries.names()
     with writing(NEIGHBOURS, args.output) as write:
@@ -113,6 +119,8 @@ def _sides(args: argparse.Namespace) -> tuple[Side, Side]:
             given = f"--{option}: got {getattr(args, option)!r}"
             raise ValueError(f"{given}, accepted: none, since embed made the vectors of both sides")
     counts = {path: table.survey(BLOCK) for path, table in tables.items()}
+    for table in tables.values():
+        table.warn_unread_pairs("nearest")
     if tables and not args.model:
         raise ValueError(
             f"--model: got none, accepted: a model that encodes the texts of {next(iter(tables))}"

@@ -6,12 +6,17 @@ mcbert predict --model results/runs/demo/models/mcbert --input texts.csv --outpu
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.commands.inputs import FORMS, TextTable, add_options, require_new, require_output
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +65,46 @@ def share(text: str) -> float:
     return value
 
 
+@dataclasses.dataclass
+class Pairs:
+    """How many rows of a table are pairs of texts, and the first that is none."""
+
+    n_pairs: int = 0
+    n_single: int = 0
+    first_single: int = 0
+
+    def see(self, rows: pd.DataFrame) -> None:
+        """Count the rows of a block."""
+        single = rows["text_pair"].str.strip() == ""
+        if single.any() and not self.n_single:
+            self.first_single = int(rows.loc[single, "_row"].iloc[0])
+        self.n_single += int(single.sum())
+        self.n_pairs += int((~single).sum())
+
+    def are_read(self, path: Path, *, trained_on_pairs: bool | None) -> bool:
+        """Tell whether second texts are read; refuse single texts where a model was trained on pairs."""
+        if trained_on_pairs and self.n_single:
+            raise ValueError(
+                f"{path}: column text_pair: {self.n_single} of {self.n_single + self.n_pairs} rows without a "
+                f"second text, first row {self.first_single}; accepted: pairs, as the model was trained on "
+                "(--column text_pair=NAME maps names)"
+            )
+        if trained_on_pairs is False and self.n_pairs:
+            log.warning(
+                "predict: %s: column text_pair: not read, of %d rows: the model was trained on single texts",
+                path,
+                self.n_pairs,
+            )
+        return trained_on_pairs is not False
+
+
 def _predict(args: argparse.Namespace, *_: object) -> int:
     began = time.monotonic()
     require_output(args.output, (".csv",), (args.input,))
     require_new(args.output, replace=args.replace)
     table = TextTable.of(args.input, args)
-    n_texts = table.survey(BLOCK)
+    pairs = Pairs()
+    n_texts = table.survey(BLOCK, pairs.see)
     # five seconds, which an output or a table that cannot be used is told without
     from finetune.export.saved import load_model
     from finetune.predict import label_texts
@@ -74,10 +113,12 @@ def _predict(args: argparse.Namespace, *_: object) -> int:
     from results.stream import writing
 
     saved = load_model(args.model)
+    reads_pairs = pairs.are_read(args.input, trained_on_pairs=saved.text_pairs)
     n_cut, n_empty = 0, 0
     with writing(LABELS, args.output) as write:
         for rows in track(table.blocks(BLOCK), -(-n_texts // BLOCK), "predict (blocks)"):
-            labels, cut = label_texts(saved, list(zip(rows["text"], rows["text_pair"], strict=True)))
+            second = rows["text_pair"] if reads_pairs else [""] * len(rows)
+            labels, cut = label_texts(saved, list(zip(rows["text"], second, strict=True)))
             labels = labels.round(DECIMALS)  # first, so that what the file says decides
             unsure = labels["probability"] < args.abstain
             labels["label"] = labels["label"].mask(unsure, "")

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.cluster import encoding_executor, threads_per_encoder
+from pipeline.config import Config
 from pipeline.progress import track
 from pipeline.workspace import Workspace, shown
 
@@ -48,12 +49,12 @@ def cached(workspace: Workspace, texts: Iterable[tuple[str, ...]], source: str) 
 
 
 def require_known_layers(workspace: Workspace, stage: str) -> None:
-    """Refuse layers that `stage` would not find, before the encoder reads every text.
+    """Refuse layers and poolings that `stage` would not find, before the encoder reads every text.
 
     Raises
     ------
     ValueError
-        The encoder has not as many, or extract.layers leaves them out.
+        The encoder has not as many, or extract.layers or extract.poolings leave them out.
     """
     config = workspace.config
     searched = stage in SEARCH or (stage in TRAIN and workspace.searches)
@@ -72,3 +73,14 @@ def require_known_layers(workspace: Workspace, stage: str) -> None:
         if left_out:
             accepted = f"those of extract.layers, {', '.join(map(str, extracted))}"
             raise ValueError(f"gridsearch.layers: got {left_out[0]}, accepted: {accepted}")
+        _require_extracted_poolings(config)
+
+
+def _require_extracted_poolings(config: Config) -> None:
+    extracted = config.extract.poolings
+    left_out = [name for name in config.gridsearch.poolings if name not in extracted]
+    if left_out:
+        raise ValueError(
+            f"gridsearch.poolings: got {left_out[0]!r}, accepted: those of extract.poolings, "
+            f"{', '.join(extracted)}"
+        )

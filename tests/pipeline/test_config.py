@@ -1,4 +1,5 @@
 import dataclasses
+import re
 
 import pytest
 
@@ -212,3 +213,30 @@ def test_a_corpus_and_raw_texts_are_not_both_read(overrides, told):
 def test_a_preset_takes_another_corpus_once_its_raw_texts_are_left_out():
     overrides = ["prepare.raw=", "corpus.path=mine.csv", "prepare.translations={}", "prepare.top_labels=0"]
     assert load("demo", overrides).corpus.path.endswith("mine.csv")
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("prepare.translations=de.csv",
+         "override 'prepare.translations=de.csv': prepare.translations: got 'de.csv', accepted: a table"),
+        ("finetune.epochs=many",
+         "override 'finetune.epochs=many': finetune.epochs: got 'many', accepted: a whole number"),
+        ("prepare.translations.de=3",
+         "override 'prepare.translations.de=3': prepare.translations: got 3, accepted: text"),
+        ("encoder.pth=x", "override 'encoder.pth=x': unknown key encoder.pth (did you mean path?)"),
+    ],
+)  # fmt: skip
+def test_an_override_of_another_type_is_named(override, told, tmp_path):
+    path = tmp_path / "t.toml"
+    path.write_text('[encoder]\npath = "e"\n')
+    with pytest.raises(ValueError, match=f"^{re.escape(told)}"):
+        load(str(path), ["finetune.seeds=[1]", override])
+    path.write_text('[encoder]\npath = "e"\n[finetune]\nepochs = "many"\n')
+    with pytest.raises(ValueError, match=r"t.toml: finetune.epochs: got 'many', accepted: a whole number"):
+        load(str(path), ["finetune.seeds=[1]"])
+
+
+def test_blanks_around_the_sign_of_an_override_are_no_part_of_it():
+    found = load("demo", ["finetune.epochs = 7", "prepare.raw = mine.csv"])
+    assert (found.finetune.epochs, found.prepare.raw) == (7, "mine.csv")

@@ -103,7 +103,7 @@ def test_leaks_of_prepared_texts_stand_in_the_raw_table(project):
     frame.insert(0, "id", [f"u{k}" for k in range(40)])
     frame.to_csv("raw.csv", index=False)
     frame.assign(text="de " + frame["text"])[["id", "text"]].to_csv("de.csv", index=False)
-    assert prepare("prepare.raw=raw.csv", "prepare.translations.de=de.csv") == 0
+    assert prepare("corpus.path=", "prepare.raw=raw.csv", "prepare.translations.de=de.csv") == 0
     rejected = tables.read(REJECTED, project / "results/runs/mine/rejected.csv")
     assert rejected[["file", "row", "line", "id"]].to_numpy().tolist() == [
         ["raw.csv", 10, 11, "u9"],
@@ -224,9 +224,19 @@ def test_an_override_below_a_value_is_one_line(project, capsys):
             ["gridsearch.layers=[1,2]", "extract.layers=[1]"],
             "gridsearch.layers: got 2, accepted: those of extract.layers, 1",
         ),
+        (
+            "gridsearch",
+            ["gridsearch.layers=[1]", "gridsearch.poolings=['max','mean']", "extract.poolings=['mean']"],
+            "gridsearch.poolings: got 'max', accepted: those of extract.poolings, mean",
+        ),
+        (
+            "finetune",
+            ["gridsearch.layers=[1]", "gridsearch.poolings=['last']"],
+            "gridsearch.poolings: got 'last', accepted: those of extract.poolings, max, mean, cls",
+        ),
     ],
 )
-def test_layers_that_are_not_there_are_told_before_any_text_is_read(
+def test_layers_and_poolings_that_are_not_there_are_told_before_any_text_is_read(
     stage, overrides, message, project, encoder_folder, capsys
 ):
     Path("encoder").symlink_to(encoder_folder)

@@ -62,6 +62,12 @@ def test_lists_as_toml_gives_them_become_tuples_and_settings_are_json():
         ({"classifiers": ("rigde",)}, r"classifiers: got 'rigde', accepted: .* \(nearest: ridge\)"),
         ({"protocol": "target_dev"}, r"gridsearch.protocol: got 'target_dev', .* \(nearest: target-dev\)"),
         ({"max_layers": 9}, r"gridsearch.max_layers: got 9, accepted: 0 to 8"),
+        (
+            {"beam_width": 3},
+            r"gridsearch.beam_width: means nothing with gridsearch.mixed 'none'; leave it out \(",
+        ),
+        ({"beam_width": 3, "mixed": "greedy"}, r"beam_width: means nothing .*set gridsearch.mixed to beam"),
+        ({"mixed_steps": 3}, r"gridsearch.mixed_steps: means nothing .* gridsearch.mixed to greedy or beam"),
         ({"max_layers": -1}, r"gridsearch.max_layers: got -1, accepted: a whole number from 0"),
         ({"top": 0}, r"gridsearch.top: got 0, accepted: a whole number from 1"),
         ({"seeds": (True,)}, r"gridsearch.seeds: got True"),

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import train_test_split
 
 from features.corpus.checks import usable_rows
+from features.corpus.corpus import own_splits
 from features.corpus.formats.bad_rows import BadRows, CorpusError, listed, printable, shown
 from features.corpus.formats.readers import TableForm, read_table
 from features.corpus.formats.rows import PLACE
+from features.corpus.preparation.splitting import dev_or_test, require_splits, stratified
 from features.corpus.preparation.transfer import Machine, in_language
 from features.corpus.repeats import without_conflicts
 from features.corpus.sameness import same_texts
@@ -64,7 +65,9 @@ def prepare(
         split, a missing translation.
     """
     bad, corpus = bad or BadRows(), corpus or CorpusSettings()
-    tables = {file: _read(file, form, bad) for file in (settings.raw, *settings.labelled.values())}
+    files = (settings.raw, *settings.labelled.values())
+    tables = {file: own_splits(_read(file, form, bad), corpus) for file in files}
+    require_splits(settings, corpus, tables)
     require_codes(corpus.language_codes, tables.values(), ", ".join(tables))
     use = functools.partial(_usable, settings, bad=bad, corpus=corpus)
     raw = use(tables[settings.raw], settings.raw, settings.language)
@@ -185,7 +188,7 @@ def held_out_rows(
     log_left_out(own, trained, f"{file}: none of these labels is trained on")
     if "split" not in known.columns:
         group, first = _same_texts(known)
-        known = known.assign(split=_dev_or_test(known["label"].iloc[first], settings)[group])
+        known = known.assign(split=dev_or_test(known["label"].iloc[first], settings)[group])
     train = (known["split"] == "train").to_numpy().nonzero()[0]
     if len(train):
         raise CorpusError(
@@ -200,17 +203,6 @@ def held_out_rows(
         counts.get("test", 0),
     )
     return known.assign(id=f"{language}-" + known["id"], language=language)
-
-
-def _dev_or_test(labels: pd.Series, settings: PrepareSettings) -> np.ndarray:
-    """Return dev or test, in the proportion of the fractions in each label to within one; object (n,)."""
-    share = settings.dev_fraction / (settings.dev_fraction + settings.test_fraction)
-    order = np.random.default_rng(settings.seed).permutation(len(labels))
-    order = order[np.argsort(labels.to_numpy(dtype=object)[order], kind="stable")]
-    counted = np.floor(np.arange(len(labels) + 1) * share + 0.5)
-    names = np.empty(len(labels), dtype=object)
-    names[order] = np.where(np.diff(counted) > 0, "dev", "test")
-    return names
 
 
 def keep_top_labels(table: pd.DataFrame, top: int) -> pd.DataFrame:
@@ -232,7 +224,7 @@ def split(table: pd.DataFrame, settings: PrepareSettings) -> pd.DataFrame:
         log.info("prepare: the splits of %s are kept", settings.raw)
         return table.assign(language=settings.language)
     group, first = _same_texts(table)
-    names = _stratified(table["label"].iloc[first].reset_index(drop=True), settings)
+    names = stratified(table["label"].iloc[first].reset_index(drop=True), settings)
     return table.assign(split=names[group], language=settings.language)
 
 
@@ -245,38 +237,6 @@ def _same_texts(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     group = same_texts(table, ending=False)
     _, first = np.unique(group, return_index=True)  # groups are numbered by first appearance
     return group, first
-
-
-def _stratified(labels: pd.Series, settings: PrepareSettings) -> np.ndarray:
-    """Return the split of each distinct text, object (n_distinct,)."""
-    counts = labels.value_counts()
-    rare = counts[counts < 3]
-    if len(rare):
-        raise CorpusError(
-            f"{settings.raw}: column label: {rare.index[0]!r} has {rare.iloc[0]} text(s); "
-            "a label needs at least 3, one each for train, dev and test; prepare.top_labels leaves out "
-            "the rare ones"
-        )
-    rows = np.arange(len(labels))
-    try:
-        rest, test = train_test_split(
-            rows, test_size=settings.test_fraction, stratify=labels, random_state=settings.seed
-        )
-        _, dev = train_test_split(
-            rest,
-            test_size=settings.dev_fraction / (1 - settings.test_fraction),
-            stratify=labels.iloc[rest],
-            random_state=settings.seed,
-        )
-    except ValueError as error:
-        raise CorpusError(
-            f"{settings.raw}: {len(labels)} texts of {len(counts)} labels cannot be split by "
-            f"prepare.dev_fraction {settings.dev_fraction} and prepare.test_fraction "
-            f"{settings.test_fraction}: {error}"
-        ) from error
-    names = np.full(len(labels), "train", dtype=object)
-    names[dev], names[test] = "dev", "test"
-    return names
 
 
 def balance(train: pd.DataFrame, seed: int) -> pd.DataFrame:

@@ -5,17 +5,26 @@ python -m pipeline prepare --config demo
 
 from __future__ import annotations
 
+import itertools
+import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from difflib import get_close_matches
 from pathlib import Path
 
 import pandas as pd
 
 from features.corpus.checks import usable_rows
-from features.corpus.formats.bad_rows import CorpusError, shown
+from features.corpus.formats.bad_rows import CorpusError, printable, shown
 from features.corpus.formats.readers import read_table
 from features.corpus.formats.releases import NLI_SPELLING
 
+log = logging.getLogger(__name__)
+
+MOST_COMPARED = 1000
+"""Ids of a table that a missing one is compared with for a message."""
+MOST_REPEATED = 0.1
+"""Share of translations that may equal their source, or each other, without a word."""
 _COPY = re.compile(r"\+\d+$")
 _ADVICE = "corpus.encoding may name another"
 _OTHER_NAMES = {"premise": "text", "hypo": "text_pair"}  # XNLI-MT's
@@ -82,9 +91,19 @@ def _by_id(rows: pd.DataFrame, given: pd.DataFrame, path: Path) -> pd.DataFrame:
     missing = [row_id for row_id, k in zip(rows["id"], found, strict=True) if k is None]
     if missing:
         raise CorpusError(
-            f"{path}: column id: no translation for {len(missing)} of {len(rows)} texts, first {missing[0]!r}"
+            f"{path}: column id: no translation for {len(missing)} of {len(rows)} texts, first "
+            f"{missing[0]!r}; {_closest(missing[0], place)}"
         )
     return given.iloc[[k for k in found if k is not None]]
+
+
+def _closest(row_id: str, present: Collection[str]) -> str:
+    """Say which id of the table may have been meant, or what they look like."""
+    alike = next((name for name in present if name.split() == row_id.split()), None)
+    if alike is not None:
+        return f"the table has {alike!r}, which differs in blanks"
+    close = get_close_matches(row_id, list(itertools.islice(present, MOST_COMPARED)), n=1)
+    return f"the table has {(close or [next(iter(present), '')])[0]!r}"
 
 
 def _names(row_id: str, language: str) -> Iterator[str]:
@@ -110,3 +129,36 @@ def _by_line(rows: pd.DataFrame, given: pd.DataFrame, path: Path) -> pd.DataFram
             f"{rows['label'].iloc[k]!r} as of {rows['id'].iloc[k]!r}, the text in its place"
         )
     return given
+
+
+def warn_of_copies(source: pd.Series, texts: pd.Series, language: str, file: str) -> None:
+    """Warn of translations that are the source texts, or one text over and over.
+
+    Parameters
+    ----------
+    source, texts : Series of str
+        The texts, and their translations in the same order.
+    language, file : str
+        What they were translated into, and the table.
+    """
+    pairs = pd.DataFrame({"source": source.to_numpy(), "text": texts.to_numpy()}).drop_duplicates()
+    pairs = pairs[[any(map(str.isalpha, text)) for text in pairs["source"]]]
+    same = int((pairs["source"] == pairs["text"]).sum())
+    if same > MOST_REPEATED * len(pairs):
+        log.warning(
+            "prepare: %s: %d of %d %s texts equal the source text; is it the table of translations?",
+            printable(file),
+            same,
+            len(pairs),
+            language,
+        )
+    again = len(pairs) - pairs["text"].nunique()  # of texts that differ in the source
+    if again > MOST_REPEATED * len(pairs):
+        log.warning(
+            "prepare: %s: %d of %d %s texts repeat another, though the source texts differ; commonest: %s",
+            printable(file),
+            again,
+            len(pairs),
+            language,
+            shown(pairs["text"].value_counts().index[0]),
+        )

@@ -18,7 +18,7 @@ import pandas as pd
 
 from features.corpus.corpus import Corpus
 from features.corpus.formats.bad_rows import BadRows, CorpusError, listed, shown
-from features.corpus.preparation.supplied import supplied_texts
+from features.corpus.preparation.supplied import supplied_texts, warn_of_copies
 from features.corpus.repeats import Repeats
 from features.corpus.settings import PrepareSettings
 
@@ -113,6 +113,8 @@ def in_language(
     if file:
         texts = supplied_texts(rows, Path(file))
         log.info("prepare: %d texts in %s from %s", len(rows), target, file)
+        both = [pd.concat([table["text"], table["text_pair"]]) for table in (rows, texts)]
+        warn_of_copies(both[0], both[1], target, file)
         return rows.assign(text=texts["text"].to_numpy(), text_pair=texts["text_pair"].to_numpy())
     model_setting, model = machine.name(source, target) if machine is not None else ("prepare.translator", "")
     if machine is None or not model:

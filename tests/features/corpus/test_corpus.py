@@ -43,6 +43,13 @@ def test_a_table_may_be_named_by_text(tmp_path):
     assert Corpus.read(str(tmp_path / "t.csv")).table.equals(Corpus.read(tmp_path / "t.csv").table)
 
 
+def test_whether_it_trains_on_pairs_or_single_texts():
+    pairs = ("text_pair", ["p"] * 4 + [""] * 3)
+    assert Corpus.of(table(), "en", "t.csv").train_pairs is False
+    assert Corpus.of(table().assign(**dict([pairs])), "en", "t.csv").train_pairs is True
+    assert Corpus.of(table(text_pair=(1, "p")), "en", "t.csv").train_pairs is None
+
+
 def test_what_it_knows():
     corpus = Corpus.of(table(), "en", "t.csv")
     assert corpus.labels == ("x", "y")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from features.encoder.files import EncoderError
+from features.encoder.files import EncoderError, resolve
 from features.encoder.loading import CODE_KEYS, load_encoder, read_config
 from features.encoder.selfcheck import verdict
 from features.encoder.tokens import load_tokenizer
@@ -170,3 +170,15 @@ def test_a_tokenizer_larger_than_the_embeddings_is_told_at_load(folder):
     n = len(tokenizer)
     with pytest.raises(EncoderError, match=f"the tokenizer has {n} entries, the embedding matrix {n - 1}"):
         verdict(folder)
+
+
+@pytest.mark.parametrize("name", ["/nonexistent", "./nope", "../nope", "a/b/c", "~/nope", "nope/"])
+def test_a_path_that_is_not_there_is_not_looked_for_on_the_hub(name):
+    with pytest.raises(EncoderError, match=f"^--model: '{name}' is no folder; accepted: a folder or a hub"):
+        resolve(name, key="--model")
+
+
+def test_a_file_is_no_folder_of_a_model(tmp_path):
+    (tmp_path / "model").write_text("x")
+    with pytest.raises(EncoderError, match="model' is a file; accepted: a folder"):
+        resolve(str(tmp_path / "model"))

@@ -3,7 +3,15 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard, metadata_load
 
-from finetune.export.markdown import front_matter, is_of_hub, licence, measured, table, with_prompt
+from finetune.export.markdown import (
+    front_matter,
+    is_of_hub,
+    licence,
+    measured,
+    table,
+    with_pairs,
+    with_prompt,
+)
 
 HUB = Path("hub/models--who--what/snapshots/0")
 
@@ -60,3 +68,9 @@ def test_a_card_tells_of_the_prompt_that_whoever_gives_ids_must_put_there():
     card = with_prompt("# A model\n", "query: ")
     assert card.startswith("# A model\n\n## Prompt\n")
     assert '`"query: "`' in card
+
+
+def test_a_card_says_whether_the_model_reads_pairs():
+    assert with_pairs("# A model\n", None) == "# A model\n"
+    assert "Trained on pairs of texts: `text` and `text_pair`" in with_pairs("# A model\n", True)
+    assert "Trained on single texts, no pairs." in with_pairs("# A model\n", False)

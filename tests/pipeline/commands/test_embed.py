@@ -241,3 +241,13 @@ def test_no_more_than_a_block_is_held(run, tmp_path, monkeypatch):
     (tmp_path / "t.csv").write_text("text\n" + "money\n" * 50)
     assert run(table=tmp_path / "t.csv") == 0
     assert seen == [16, 16, 16, 2]
+
+
+def test_second_texts_are_said_to_be_unread(run, texts, tmp_path, capsys):
+    assert run() == 0
+    assert "text_pair" not in capsys.readouterr().err
+    pd.read_csv(texts).assign(text_pair="more").to_csv(tmp_path / "pairs.csv", index=False)
+    assert run(table=tmp_path / "pairs.csv", output="pairs.npy") == 0
+    assert (
+        "pairs.csv: the column text_pair is not read: each vector is of one text" in capsys.readouterr().err
+    )

@@ -64,10 +64,13 @@ def test_a_text_finds_itself(run, corpus, tmp_path):
     np.testing.assert_allclose(found["cosine"], 1, atol=1e-6)
 
 
-def test_fewer_texts_than_neighbours(run, corpus, tmp_path):
+def test_fewer_texts_than_neighbours(run, corpus, tmp_path, capsys):
     pd.DataFrame(corpus[:2]).to_csv(tmp_path / "corpus.csv", index=False)
     assert run("-k", "5") == 0
     assert tables.read(NEIGHBOURS, tmp_path / "neighbours.csv")["rank"].tolist() == [1, 2, 1, 2]
+    assert "nearest: -k 5: the corpus has 2 texts" in capsys.readouterr().err
+    assert run("-k", "2", "--replace") == 0
+    assert "-k" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import shutil
 import subprocess
@@ -284,3 +285,47 @@ def test_an_output_without_a_folder(folder, capsys):
     texts = str(folder / "texts.csv")
     assert main(["predict", "--model", "m", "--input", texts, "--output", "nowhere/labels.csv"]) == 2
     assert "no folder nowhere" in capsys.readouterr().err
+
+
+def test_a_model_of_single_texts_reads_no_second_ones_and_says_so(folder, label, tmp_path, capsys):
+    texts = pd.read_csv(folder / "texts.csv")
+    texts.assign(text_pair="and more").to_csv(tmp_path / "pairs.csv", index=False)
+    for model in ("probe", "baseline"):
+        assert label(model=model) == 0
+        alone = (tmp_path / "labels.csv").read_bytes()
+        assert label(tmp_path / "pairs.csv", "--replace", model=model) == 0
+        assert (tmp_path / "labels.csv").read_bytes() == alone
+        assert (
+            f"pairs.csv: column text_pair: not read, of {len(texts)} rows: the model was"
+            in capsys.readouterr().err
+        )
+        (tmp_path / "labels.csv").unlink()
+
+
+@pytest.mark.parametrize("model", ["probe", "baseline"])
+def test_a_model_of_pairs_refuses_single_texts(model, folder, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder / "runs/mine/models" / model, copy)
+    config = json.loads((copy / "config.json").read_text())
+    assert config["text_pairs"] is False
+    (copy / "checksums.json").unlink(missing_ok=True)
+    texts = pd.read_csv(folder / "texts.csv")
+    texts.assign(text_pair=["pair", " "] + ["pair"] * (len(texts) - 2)).to_csv(
+        tmp_path / "p.csv", index=False
+    )
+
+    def run(table, **changes):
+        (copy / "config.json").write_text(json.dumps({**config, **changes}))
+        paths = ["--input", str(table), "--output", str(tmp_path / "out.csv"), "--replace"]
+        return main(["predict", "--model", str(copy), *paths])
+
+    assert run(tmp_path / "p.csv", text_pairs=True) == 2
+    said = f"column text_pair: 1 of {len(texts)} rows without a second text, first row 2"
+    assert said in capsys.readouterr().err
+    assert run(folder / "texts.csv", text_pairs=True) == 2
+    assert f"{len(texts)} of {len(texts)} rows without a second text, first row 1" in capsys.readouterr().err
+    assert not (tmp_path / "out.csv").exists()
+    config.pop("text_pairs")  # as folders of before
+    assert run(tmp_path / "p.csv") == 0
+    assert run(folder / "texts.csv") == 0
+    assert "text_pair" not in capsys.readouterr().err

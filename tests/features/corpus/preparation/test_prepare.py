@@ -33,6 +33,12 @@ def settings(folder, **changes):
     )
 
 
+DEFAULT_SHARES = {
+    "dev_fraction": PrepareSettings.dev_fraction,
+    "test_fraction": PrepareSettings.test_fraction,
+}
+
+
 def rewritten(folder, name="raw.csv", **columns):
     frame = pd.read_csv(folder / name).assign(**columns)
     frame.to_csv(folder / name, index=False)
@@ -234,7 +240,7 @@ def test_labels_that_are_not_trained_on_and_other_languages_are_named(raw, own):
 def test_the_splits_of_the_raw_table_are_kept(raw, caplog):
     caplog.set_level(logging.INFO)
     frame = rewritten(raw, split=lambda f: ["test", "dev", "train", "train", "train", "train"] * 14)
-    table = prepare(settings(raw, balance=False, top_labels=0)).set_index("id")
+    table = prepare(settings(raw, **DEFAULT_SHARES, balance=False, top_labels=0)).set_index("id")
     assert table.loc[frame["id"], "split"].tolist() == frame["split"].tolist()
     assert f"prepare: the splits of {raw / 'raw.csv'} are kept" in caplog.text
 
@@ -294,7 +300,11 @@ def test_a_label_too_rare_to_split(raw):
 
 def test_fractions_that_leave_a_split_without_labels():
     table = pd.DataFrame({"text": list("abcdefghi"), "text_pair": "", "label": list("xxxyyyzzz")})
-    with pytest.raises(CorpusError, match=r"9 texts of 3 labels cannot be split by prepare.dev_fraction 0.1"):
+    with pytest.raises(
+        CorpusError,
+        match=r"9 texts of 3 labels cannot be split by prepare.dev_fraction 0.1 and prepare.test_fraction "
+        r"0.1 into 7 train, 1 dev, 1 test texts; accepted: fractions that give each of the three at least 3",
+    ):
         split(table, PrepareSettings(raw="r.csv", dev_fraction=0.1, test_fraction=0.1))
 
 
@@ -315,7 +325,8 @@ def test_fractions_that_leave_a_split_without_labels():
             "prepare.transfer: got 'few-shot', accepted: zero-shot, translate-train, tr",
         ),
         ({"raw": "r", "labelled": {"en": "x"}}, "prepare.labelled: 'en' is the language of the raw texts"),
-        ({"labelled": {"de": "x"}}, "prepare.labelled: means nothing without prepare.raw"),
+        ({"translations": {"mean": "x"}}, "prepare.translations.mean: accepted: a language; in results"),
+        ({"raw": "r", "labelled": {"mean": "x"}}, "prepare.labelled.mean: accepted: a language; in results"),
         (
             {"raw": "r", "labelled": {"de": "x"}, "translations": {"de": "y"}},
             "prepare.labelled: 'de' is translated, too; accepted: its own labels or translations",

@@ -1,8 +1,10 @@
+import re
+
 import pandas as pd
 import pytest
 
 from features.corpus import CorpusError
-from features.corpus.preparation.supplied import supplied_texts
+from features.corpus.preparation.supplied import supplied_texts, warn_of_copies
 
 
 @pytest.fixture
@@ -86,3 +88,34 @@ def test_what_is_advised_is_what_helps(rows, tmp_path):
 def test_a_spreadsheets_semicolons_are_read(rows, tmp_path):
     path = written(tmp_path, "\ufeffid;text;text_pair\nb;zwei;Paar\na;eins;\n")
     assert supplied_texts(rows, path)["text"].tolist() == ["eins", "eins", "zwei"]
+
+
+def test_an_id_that_differs_in_blanks_is_shown(rows, tmp_path):
+    path = written(tmp_path, "id,text,text_pair\na ,eins,x\nb ,zwei,x\n")
+    with pytest.raises(CorpusError, match="for 3 of 3 texts, first 'a'; the table has 'a ', which diff"):
+        supplied_texts(rows, path)
+    path = written(tmp_path, "id,text,text_pair\nt1,eins,x\n")
+    with pytest.raises(CorpusError, match="for 3 of 3 texts, first 'a'; the table has 't1'$"):
+        supplied_texts(rows, path)
+
+
+SOURCE = pd.Series([f"text {word}" for word in "abcdefghijklmnopqr"])
+
+
+@pytest.mark.parametrize(
+    ("source", "texts", "said"),
+    [
+        (SOURCE, SOURCE, "de.csv: 18 of 18 de texts equal the source text"),
+        (SOURCE, "de " + SOURCE, None),
+        (SOURCE, SOURCE.where(SOURCE.index < 2, "de " + SOURCE), "2 of 18 de texts equal the source"),
+        (SOURCE, SOURCE.where(SOURCE.index < 1, "de " + SOURCE), None),
+        (SOURCE, SOURCE.mask(SOURCE.index >= 0, "x"), "17 of 18 de texts repeat another, .*: 'x'"),
+        (SOURCE.mask(SOURCE.index >= 0, "one"), SOURCE.mask(SOURCE.index >= 0, "eins"), None),
+        (pd.Series([f"{k}" for k in range(20)]), pd.Series([f"{k}" for k in range(20)]), None),
+    ],
+)
+def test_translations_that_are_none_are_warned_of(source, texts, said, caplog):
+    warn_of_copies(source, texts, "de", "de.csv")
+    found = [record.getMessage() for record in caplog.records]
+    assert len(found) == (said is not None)
+    assert said is None or re.search(said, found[0])
