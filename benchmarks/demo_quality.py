@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.cli import main as mcbert
-from results import overall
-from results.schema import PREDICTIONS, TABLE1
-from results.tables import read
+from mcbert.pipeline.cli import main as mcbert
+from mcbert.results import overall
+from mcbert.results.schema import PREDICTIONS, TABLE1
+from mcbert.results.tables import read
 
 SYSTEMS = ("baseline", "probe", "mcbert", "mcbert_wf")
 

@@ -29,13 +29,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from features.corpus.formats.parallel import languages_in, read_pairs
-from features.corpus.formats.stsbenchmark import read_stsbenchmark
-from finetune.embeddings.encode import open_sentence_encoder
-from pipeline.cli import main as mcbert
-from results import overall
-from results.schema import REDUCTIONS, STS, TATOEBA
-from results.tables import read
+from mcbert.features.corpus.formats.parallel import languages_in, read_pairs
+from mcbert.features.corpus.formats.stsbenchmark import read_stsbenchmark
+from mcbert.finetune.embeddings.encode import open_sentence_encoder
+from mcbert.pipeline.cli import main as mcbert
+from mcbert.results import overall
+from mcbert.results.schema import REDUCTIONS, STS, TATOEBA
+from mcbert.results.tables import read
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 POOLINGS = ("mean", "max", "cls")

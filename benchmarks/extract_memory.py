@@ -43,9 +43,9 @@ def child(n: int, scratch: Path) -> None:
     import torch
     from transformers import BertConfig, BertModel
 
-    from features.encoder.tokens import load_tokenizer
-    from features.extraction import extract
-    from features.settings import EncoderSettings, ExtractSettings
+    from mcbert.features.encoder.tokens import load_tokenizer
+    from mcbert.features.extraction import extract
+    from mcbert.features.settings import EncoderSettings, ExtractSettings
 
     torch.manual_seed(0)
     folder = scratch / "encoder"

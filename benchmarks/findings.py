@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from results import table1
-from results.schema import FINETUNE, PREDICTIONS
-from results.statistics import Interval, mean_interval
-from results.tables import read
+from mcbert.results import table1
+from mcbert.results.schema import FINETUNE, PREDICTIONS
+from mcbert.results.statistics import Interval, mean_interval
+from mcbert.results.tables import read
 
 REFERENCE = "mcbert"
 

@@ -30,14 +30,14 @@ import numpy as np
 import peak
 from plain_way import Measured, Trial, both
 
-from features.store import FeatureStore
-from pipeline.cluster import ClusterSettings, executor
-from results.schema import GRIDSEARCH
-from results.tables import read
-from search.examples import Examples
-from search.fitting.kernels import Source
-from search.gridsearch import gridsearch
-from search.space import Candidate, FeatureSet, GridsearchSettings, Space
+from mcbert.features.store import FeatureStore
+from mcbert.pipeline.cluster import ClusterSettings, executor
+from mcbert.results.schema import GRIDSEARCH
+from mcbert.results.tables import read
+from mcbert.search.examples import Examples
+from mcbert.search.fitting.kernels import Source
+from mcbert.search.gridsearch import gridsearch
+from mcbert.search.space import Candidate, FeatureSet, GridsearchSettings, Space
 
 CORES = 2
 NEAR = 0.01  # a margin below this share of the spread of the plain decision function is a near-tie

@@ -21,9 +21,9 @@ from typing import Any
 
 import made_states
 
-from pipeline.cluster import ClusterSettings, executor
-from search.gridsearch import gridsearch
-from search.space import GridsearchSettings
+from mcbert.pipeline.cluster import ClusterSettings, executor
+from mcbert.search.gridsearch import gridsearch
+from mcbert.search.space import GridsearchSettings
 
 BACKENDS, WORKERS = ("loky", "dask"), (1, 2)
 Times = tuple[float, float]  # seconds of the search, of the tables

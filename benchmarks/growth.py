@@ -19,12 +19,12 @@ import made_states
 import numpy as np
 import peak
 
-from search.examples import Examples
-from search.fitting import routes
-from search.fitting.kernels import PoolingBlocks, select_rows
-from search.fitting.representation import Representation
-from search.space import GridsearchSettings, Space
-from search.task import fit, one_thread
+from mcbert.search.examples import Examples
+from mcbert.search.fitting import routes
+from mcbert.search.fitting.kernels import PoolingBlocks, select_rows
+from mcbert.search.fitting.representation import Representation
+from mcbert.search.space import GridsearchSettings, Space
+from mcbert.search.task import fit, one_thread
 
 CORES = 2
 SLOWEST_SVM = 8_000  # texts; beyond, libsvm computes kernels itself, as the plain way does

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from features.store import Shard, ShardWriter, StoreSpec, begin, finish
-from search import examples
+from mcbert.features.store import Shard, ShardWriter, StoreSpec, begin, finish
+from mcbert.search import examples
 
 LABELS = ("account", "card", "cash", "transfer")
 LANGUAGES = ("en", "de", "es", "zh")

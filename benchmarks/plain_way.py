@@ -11,12 +11,12 @@ import numpy as np
 import sklearn
 from sklearn.preprocessing import StandardScaler
 
-from search.fitting import routes
-from search.fitting.classifiers import CLASSIFIERS
-from search.fitting.kernels import Rows, Source, open_pooling, open_rows
-from search.fitting.representation import Representation
-from search.space import Candidate
-from search.task import fit, one_thread
+from mcbert.search.fitting import routes
+from mcbert.search.fitting.classifiers import CLASSIFIERS
+from mcbert.search.fitting.kernels import Rows, Source, open_pooling, open_rows
+from mcbert.search.fitting.representation import Representation
+from mcbert.search.space import Candidate
+from mcbert.search.task import fit, one_thread
 
 
 @dataclass(frozen=True)

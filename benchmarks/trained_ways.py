@@ -22,14 +22,14 @@ from transformers import (
     TrainingArguments,
 )
 
-from features.encoder.tokens import load_tokenizer, tokenise
-from finetune.baseline import build_baseline
-from finetune.freezing.rules import FreezeEvent
-from finetune.model import MCBertForSequenceClassification
-from finetune.settings import FinetuneSettings
-from finetune.training.callback import Watch
-from finetune.training.tasks import Texts
-from finetune.training.trainer import Output, precision_of, train
+from mcbert.features.encoder.tokens import load_tokenizer, tokenise
+from mcbert.finetune.baseline import build_baseline
+from mcbert.finetune.freezing.rules import FreezeEvent
+from mcbert.finetune.model import MCBertForSequenceClassification
+from mcbert.finetune.settings import FinetuneSettings
+from mcbert.finetune.training.callback import Watch
+from mcbert.finetune.training.tasks import Texts
+from mcbert.finetune.training.trainer import Output, precision_of, train
 
 BATCH = 32
 MAX_LENGTH = 128

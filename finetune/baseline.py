@@ -14,11 +14,11 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
-from features.encoder.files import told
-from features.encoder.loading import load_weights, read_config
-from features.encoder.tokens import load_tokenizer
-from features.encoder.trust import trusts
-from finetune.model import label_names
+from mcbert.features.encoder.files import told
+from mcbert.features.encoder.loading import load_weights, read_config
+from mcbert.features.encoder.tokens import load_tokenizer
+from mcbert.features.encoder.trust import trusts
+from mcbert.finetune.model import label_names
 
 log = logging.getLogger(__name__)
 

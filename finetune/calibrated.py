@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from finetune.calibration import Calibration, calibration_of
-from finetune.evaluation import compute_logits
-from finetune.model_config import MCBertConfig
-from finetune.training.tasks import Texts
+from mcbert.finetune.calibration import Calibration, calibration_of
+from mcbert.finetune.evaluation import compute_logits
+from mcbert.finetune.model_config import MCBertConfig
+from mcbert.finetune.training.tasks import Texts
 
 log = logging.getLogger(__name__)
 

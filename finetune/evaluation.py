@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from features.encoder.batching import plan_batches
-from finetune.training import ranks
+from mcbert.features.encoder.batching import plan_batches
+from mcbert.finetune.training import ranks
 
 TOKENS_PER_BATCH = 2048
 """Most padded tokens of an evaluation batch."""

@@ -1,6 +1,6 @@
 """Fine-tune: train every (system, seed), gather what they measured, make Table 1.
 
-    python -m pipeline finetune --config demo
+    python -m mcbert finetune --config demo
 
 Reads the corpus and the winner of phase one; writes ``finetune.csv``, ``freezing.csv``,
 ``predictions_finetune.csv``, ``table1.csv``, ``models/<system>`` (of the first seed) and TensorBoard logs.
@@ -17,18 +17,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from features.encoder.blocks import n_layers
-from features.encoder.selfcheck import verdict
-from features.encoder.tokens import load_tokenizer
-from files.objects import read_object
-from finetune.export.trained_card import write_cards
-from finetune.freezing.rules import Schedule, plan_freezing
-from finetune.gathered import beside_probe, gather
-from finetune.job import AnyJob, Job
-from finetune.protocol import DevTexts, require_protocol
-from finetune.running import read_texts, run_job
-from finetune.settings import FinetuneSettings, TrainingSettings
-from finetune.winner import Architecture, read_architecture
+from mcbert.features.encoder.blocks import n_layers
+from mcbert.features.encoder.selfcheck import verdict
+from mcbert.features.encoder.tokens import load_tokenizer
+from mcbert.files.objects import read_object
+from mcbert.finetune.export.trained_card import write_cards
+from mcbert.finetune.freezing.rules import Schedule, plan_freezing
+from mcbert.finetune.gathered import beside_probe, gather
+from mcbert.finetune.job import AnyJob, Job
+from mcbert.finetune.protocol import DevTexts, require_protocol
+from mcbert.finetune.running import read_texts, run_job
+from mcbert.finetune.settings import FinetuneSettings, TrainingSettings
+from mcbert.finetune.winner import Architecture, read_architecture
 
 log = logging.getLogger(__name__)
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import pandas as pd
 
-from finetune.job import AnyJob, Job
-from finetune.rows import protocol_of
-from finetune.winner import Architecture
-from results import deploy, overall, table1, tables
-from results.columns import Table
-from results.deploy import PROBE
-from results.schema import FINETUNE, FREEZING, PREDICTIONS, TABLE1
-from results.schema.words import metric_words
+from mcbert.finetune.job import AnyJob, Job
+from mcbert.finetune.rows import protocol_of
+from mcbert.finetune.winner import Architecture
+from mcbert.results import deploy, overall, table1, tables
+from mcbert.results.columns import Table
+from mcbert.results.deploy import PROBE
+from mcbert.results.schema import FINETUNE, FREEZING, PREDICTIONS, TABLE1
+from mcbert.results.schema.words import metric_words
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
-from finetune.freezing.rules import Schedule
-from finetune.settings import FinetuneSettings, TrainingSettings
-from finetune.winner import Architecture
+from mcbert.finetune.freezing.rules import Schedule
+from mcbert.finetune.settings import FinetuneSettings, TrainingSettings
+from mcbert.finetune.winner import Architecture
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

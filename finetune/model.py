@@ -1,6 +1,6 @@
 """MC-BERT: an encoder whose chosen layers are pooled, concatenated, and classified by one linear layer.
 
-    import finetune.model  # registers the class
+    import mcbert.finetune.model  # registers the class
     AutoModelForSequenceClassification.from_pretrained("results/runs/demo/models/mcbert")
 
 The encoder ends at the deepest layer used and has no pooler: what feeds nothing is not in the model.
@@ -25,10 +25,10 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
 
-from features.encoder.loading import load_encoder
-from features.encoder.pooling import pool
-from features.encoder.stack import bare_encoder, cut, drop_final_norm
-from finetune.model_config import MCBertConfig, blocks_of
+from mcbert.features.encoder.loading import load_encoder
+from mcbert.features.encoder.pooling import pool
+from mcbert.features.encoder.stack import bare_encoder, cut, drop_final_norm
+from mcbert.finetune.model_config import MCBertConfig, blocks_of
 
 
 class PooledModel(PreTrainedModel):

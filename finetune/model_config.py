@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from transformers import AutoConfig, PreTrainedConfig
 
-from features.encoder.pooling import POOLINGS
+from mcbert.features.encoder.pooling import POOLINGS
 
 Decision = Literal["linear", "pairwise"]
 

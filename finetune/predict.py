@@ -1,6 +1,6 @@
 """Label texts with a saved model, block by block.
 
-    python -m pipeline predict --model results/runs/demo/models/mcbert --input texts.csv --output labels.csv
+    python -m mcbert predict --model results/runs/demo/models/mcbert --input texts.csv --output labels.csv
 
 Works for every classifier that `finetune.export.saved.load_model` loads: fine-tuned ones and exported probes.
 """
@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from features.encoder.files import told
-from features.encoder.tokens import tokenise
-from finetune.export.saved import SavedModel
+from mcbert.features.encoder.files import told
+from mcbert.features.encoder.tokens import tokenise
+from mcbert.finetune.export.saved import SavedModel
 
 
 def label_texts(saved: SavedModel, texts: Sequence[tuple[str, str]]) -> tuple[pd.DataFrame, int]:

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from features.corpus import Corpus
-from features.store import FeatureStore
-from files.arrays import read_arrays
-from finetune.calibration import Calibration, calibration_of
-from finetune.model import MCBertForSequenceClassification, count_votes
-from finetune.model_config import Decision
+from mcbert.features.corpus import Corpus
+from mcbert.features.store import FeatureStore
+from mcbert.files.arrays import read_arrays
+from mcbert.finetune.calibration import Calibration, calibration_of
+from mcbert.finetune.model import MCBertForSequenceClassification, count_votes
+from mcbert.finetune.model_config import Decision
 
 PROBE = ("kind", "mean", "scale", "weights", "intercept")
 ROWS_AT_ONCE = 1024

@@ -8,8 +8,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
-from features.corpus import Corpus
-from finetune.settings import WATCHING, TrainingSettings
+from mcbert.features.corpus import Corpus
+from mcbert.finetune.settings import WATCHING, TrainingSettings
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from features.corpus import Corpus
-from finetune.evaluation import Evaluation, Score
-from finetune.job import AnyJob, Job
-from finetune.settings import WATCHING
-from finetune.training.callback import Training
+from mcbert.features.corpus import Corpus
+from mcbert.finetune.evaluation import Evaluation, Score
+from mcbert.finetune.job import AnyJob, Job
+from mcbert.finetune.settings import WATCHING
+from mcbert.finetune.training.callback import Training
 
 DECIMALS = 6  # of a loss: the rest of its digits differs between CPUs and numbers of threads
 SEES = ("last", "source-dev", "target-dev")  # protocols by what they look at, the least first

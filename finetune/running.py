@@ -22,27 +22,27 @@ import torch
 import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-import files
-from features.corpus import Corpus
-from features.encoder.identity import encoder_identity
-from features.encoder.loading import quiet
-from features.encoder.tokens import load_tokenizer, tokenise
-from finetune.baseline import build_baseline
-from finetune.calibrated import calibrate_model
-from finetune.evaluation import compute_logits, score_languages
-from finetune.export.saved import save_model
-from finetune.freezing.rules import rule_of
-from finetune.job import AnyJob, Job
-from finetune.model import MCBertForSequenceClassification
-from finetune.probe import read_start
-from finetune.rows import freeze_rows, predictions, score_rows
-from finetune.training import ranks
-from finetune.training.callback import Training, Watch
-from finetune.training.tasks import Texts
-from finetune.training.trainer import Output, train, within_memory
-from finetune.winner import Architecture
-from results import tables
-from results.schema import TEXTS
+from mcbert import files
+from mcbert.features.corpus import Corpus
+from mcbert.features.encoder.identity import encoder_identity
+from mcbert.features.encoder.loading import quiet
+from mcbert.features.encoder.tokens import load_tokenizer, tokenise
+from mcbert.finetune.baseline import build_baseline
+from mcbert.finetune.calibrated import calibrate_model
+from mcbert.finetune.evaluation import compute_logits, score_languages
+from mcbert.finetune.export.saved import save_model
+from mcbert.finetune.freezing.rules import rule_of
+from mcbert.finetune.job import AnyJob, Job
+from mcbert.finetune.model import MCBertForSequenceClassification
+from mcbert.finetune.probe import read_start
+from mcbert.finetune.rows import freeze_rows, predictions, score_rows
+from mcbert.finetune.training import ranks
+from mcbert.finetune.training.callback import Training, Watch
+from mcbert.finetune.training.tasks import Texts
+from mcbert.finetune.training.trainer import Output, train, within_memory
+from mcbert.finetune.winner import Architecture
+from mcbert.results import tables
+from mcbert.results.schema import TEXTS
 
 log = logging.getLogger(__name__)
 

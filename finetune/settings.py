@@ -1,6 +1,6 @@
 """Settings of the fine-tuning stage; imports neither torch nor transformers.
 
-python -m pipeline finetune --config demo finetune.epochs=3
+python -m mcbert finetune --config demo finetune.epochs=3
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, get_args
 
-from results.schema import POOLINGS, PROTOCOLS
+from mcbert.results.schema import POOLINGS, PROTOCOLS
 
 SYSTEMS = ("baseline", "mcbert", "mcbert_wf")
 Start = Literal["auto", "probe", "random"]

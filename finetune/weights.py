@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from features.encoder.files import EncoderError
+from mcbert.features.encoder.files import EncoderError
 
 
 def nonfinite_weights(model: nn.Module) -> str:

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from features.encoder.blocks import require_layers
-from files.objects import AGAIN, Types, read_object, short
-from finetune.settings import FinetuneSettings
-from results.schema import POOLINGS
+from mcbert.features.encoder.blocks import require_layers
+from mcbert.files.objects import AGAIN, Types, read_object, short
+from mcbert.finetune.settings import FinetuneSettings
+from mcbert.results.schema import POOLINGS
 
 _TYPES = {"layers": list, "pooling": str, "labels": list, "encoder": str}
 _OPTIONAL: Types = {

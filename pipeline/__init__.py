@@ -1,5 +1,4 @@
 """The command line: configs, run folders, executors; wires the stages together."""
 
-from pipeline._version import __version__
-
-__all__ = ["__version__"]
+if __name__ != "mcbert.pipeline":  # a checkout on the path would offer it under two names
+    raise ImportError("import mcbert.pipeline, not pipeline")

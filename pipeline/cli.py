@@ -12,12 +12,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline._version import __version__
-from pipeline.cluster import ranks
-from pipeline.commands import caches, embed, nearest, onnx, predict, runs
-from pipeline.config import Config, load, presets
-from pipeline.interruption import Interrupted, Interruption
-from pipeline.run import Run
+from mcbert import __version__
+from mcbert.pipeline.cluster import ranks
+from mcbert.pipeline.commands import caches, embed, nearest, onnx, predict, runs
+from mcbert.pipeline.config import Config, load, presets
+from mcbert.pipeline.interruption import Interrupted, Interruption
+from mcbert.pipeline.run import Run
 
 log = logging.getLogger(__name__)
 
@@ -217,9 +217,9 @@ def _config(args: argparse.Namespace) -> Config:
 
 
 def _stage(args: argparse.Namespace, interruption: Interruption) -> int:
-    from pipeline.stages.extraction import require_known_layers
-    from pipeline.stages.pipeline import Pipeline
-    from pipeline.stages.runners import RUNNERS
+    from mcbert.pipeline.stages.extraction import require_known_layers
+    from mcbert.pipeline.stages.pipeline import Pipeline
+    from mcbert.pipeline.stages.runners import RUNNERS
 
     config = _config(args)
     run = Run(args.runs, Path(args.config).stem if args.run is None else args.run, base=config.base)
@@ -241,7 +241,7 @@ def _show(args: argparse.Namespace, _: Interruption) -> int:
 
 
 def _validate(args: argparse.Namespace, _: Interruption) -> int:
-    from results.tables import validate
+    from mcbert.results.tables import validate
 
     files = [file for path in args.paths for file in _csv_files(path, args.runs)]
     if not files:

@@ -1,6 +1,6 @@
 """Configurations: a dataclass per stage, read from a preset or a TOML file, changed by ``key=value``.
 
-python -m pipeline show --config demo finetune.epochs=3
+python -m mcbert show --config demo finetune.epochs=3
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from features.corpus import CorpusSettings, PrepareSettings
-from features.corpus.keys import of_section
-from features.settings import EncoderSettings, ExtractSettings
-from files import read_bytes
-from finetune.embeddings.settings import EmbeddingsSettings
-from finetune.knobs.settings import KnobsSettings
-from finetune.settings import FinetuneSettings
-from pipeline.cluster.settings import ClusterSettings
-from pipeline.effects import require_effect
-from pipeline.refused import SettingError, shown
-from pipeline.toml import MOST_PARTS, parse_toml
-from search.sentences.retrieval import RetrievalSettings
-from search.space import GridsearchSettings
+from mcbert.features.corpus import CorpusSettings, PrepareSettings
+from mcbert.features.corpus.keys import of_section
+from mcbert.features.settings import EncoderSettings, ExtractSettings
+from mcbert.files import read_bytes
+from mcbert.finetune.embeddings.settings import EmbeddingsSettings
+from mcbert.finetune.knobs.settings import KnobsSettings
+from mcbert.finetune.settings import FinetuneSettings
+from mcbert.pipeline.cluster.settings import ClusterSettings
+from mcbert.pipeline.effects import require_effect
+from mcbert.pipeline.refused import SettingError, shown
+from mcbert.pipeline.toml import MOST_PARTS, parse_toml
+from mcbert.search.sentences.retrieval import RetrievalSettings
+from mcbert.search.space import GridsearchSettings
 
 PRESETS = Path(__file__).parent / "presets"
 LARGEST = 1 << 20  # bytes of a configuration
-CHECKOUT = Path(__file__).parent.parent  # paths in presets count from here
+CHECKOUT = Path(__file__).resolve().parents[1]  # paths in presets count from here
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

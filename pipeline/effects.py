@@ -9,7 +9,7 @@ import dataclasses
 import json
 from typing import Any
 
-from features.corpus import CorpusSettings, PrepareSettings
+from mcbert.features.corpus import CorpusSettings, PrepareSettings
 
 OF_RAW = (
     "translations",

@@ -20,10 +20,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import files
-from files.objects import read_object
-from pipeline._version import __version__
-from pipeline.config import written
+from mcbert import __version__, files
+from mcbert.files.objects import read_object
+from mcbert.pipeline.config import written
 
 log = logging.getLogger(__name__)
 
@@ -134,8 +133,8 @@ class Run:
         StoreError
             Another process writes the run; the message says which, and what it does.
         """
-        from features.store.lock import NAME as LOCK
-        from features.store.lock import locked
+        from mcbert.features.store.lock import NAME as LOCK
+        from mcbert.features.store.lock import locked
 
         made = [one for one in (self.folder, *self.folder.parents) if not one.exists()]
         self.folder.mkdir(parents=True, exist_ok=True)

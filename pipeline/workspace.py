@@ -11,15 +11,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from files.objects import AGAIN, read_object, short
-from pipeline.config import CHECKOUT, Config
-from pipeline.interruption import Interruption
-from pipeline.run import Run, stamped_versions
+from mcbert.files.objects import AGAIN, read_object, short
+from mcbert.pipeline.config import CHECKOUT, Config
+from mcbert.pipeline.interruption import Interruption
+from mcbert.pipeline.run import Run, stamped_versions
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from features.corpus import Corpus
+    from mcbert.features.corpus import Corpus
 
 
 class Workspace:
@@ -61,21 +61,21 @@ class Workspace:
     @cached_property
     def encoder(self) -> Path:
         """Local folder of the encoder."""
-        from features.encoder.opening import open_encoder
+        from mcbert.features.encoder.opening import open_encoder
 
         return open_encoder(self.config.encoder, self.cache)
 
     @cached_property
     def prompt(self) -> str:
         """What goes before each text."""
-        from features.encoder.opening import chosen_prompt
+        from mcbert.features.encoder.opening import chosen_prompt
 
         return chosen_prompt(self.encoder, self.config.encoder)
 
     @cached_property
     def encoder_identity(self) -> dict[str, str]:
         """Checksums of the encoder's weights, config and tokenizer."""
-        from features.encoder.identity import encoder_identity
+        from mcbert.features.encoder.identity import encoder_identity
 
         return encoder_identity(self.encoder)
 
@@ -90,9 +90,9 @@ class Workspace:
 
     def corpus(self) -> Corpus:
         """Read the run's texts.csv as a `features.corpus.Corpus`."""
-        from features.corpus import Corpus
-        from results.schema import TEXTS
-        from results.tables import read
+        from mcbert.features.corpus import Corpus
+        from mcbert.results.schema import TEXTS
+        from mcbert.results.tables import read
 
         return Corpus.of(read(TEXTS, self.texts), self.config.corpus.source_language, str(self.texts))
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from results.schema.comparisons import STANDINGS
+from mcbert.results.schema.comparisons import STANDINGS
 
 NEAR = 0.03
 """A score at most this far above chance is near chance."""

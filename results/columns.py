@@ -1,6 +1,6 @@
 """What a column and a table are: the vocabulary in which `results.schema` declares every CSV file.
 
-The data dictionary made from the declarations: python -m results.dictionary
+The data dictionary made from the declarations: python -m mcbert.results.dictionary
 """
 
 from __future__ import annotations

@@ -16,11 +16,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import files
-from files.objects import parse, read_object
-from results.schema import PREDICTIONS, SYSTEMS
-from results.schema.words import METRICS
-from results.stream import Rows
+from mcbert import files
+from mcbert.files.objects import parse, read_object
+from mcbert.results.schema import PREDICTIONS, SYSTEMS
+from mcbert.results.schema.words import METRICS
+from mcbert.results.stream import Rows
 
 NAME = "deploy.json"
 PROBE = "probe"

@@ -1,6 +1,6 @@
 """The data dictionary, `results/README.md`, made from the declarations in `results.schema`.
 
-python -m results.dictionary > results/README.md
+python -m mcbert.results.dictionary > results/README.md
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-from results.columns import Column, Table
-from results.schema import TABLES
+from mcbert.results.columns import Column, Table
+from mcbert.results.schema import TABLES
 
 _OPENING = """\
 # What the files of a run mean
 
-Generated from `results/schema/` by `python -m results.dictionary > results/README.md`; do not edit by hand.
+Generated from `results/schema/` by `python -m mcbert.results.dictionary > results/README.md`; do not edit by hand.
 
 All tables are CSV as RFC 4180 has it: UTF-8, one header line, LF line ends, comma separated, quoted where
 needed.
@@ -51,8 +51,8 @@ needed.
 
 From Python, typed and checked:
 
-    import results
-    from results import tables
+    from mcbert import results
+    from mcbert.results import tables
 
     candidates = results.read("gridsearch", "demo")                  # of the run results/runs/demo
     both = results.compare(["demo", "wider"], "table1")              # rows of both; unlike runs are refused
@@ -60,7 +60,7 @@ From Python, typed and checked:
     problems = tables.validate("results/runs/demo/gridsearch.csv")   # [] when nothing is wrong
 
 Runs may differ in what `allow` names: protocol, split, language, texts (ids, languages and labels of the test
-texts; not known without a texts.csv) and transfer. `python -m pipeline runs` lists all runs, with `--csv
+texts; not known without a texts.csv) and transfer. `python -m mcbert runs` lists all runs, with `--csv
 FILE` as the table runs.csv, and puts some side by side in a page with `--html FILE`.
 
 What every candidate predicted for every dev and test text is in `predictions.npz`, from which the scores,
@@ -68,8 +68,8 @@ tests and intervals of the search follow. It holds `candidates` (ids, best first
 candidate, one column per distinct text; positions in `labels`), for every dev and test text `ids`,
 `language`, `split`, `y` (true label) and `text` (column of `codes`), and `languages`, `labels` and `format`:
 
-    from search.outcome.intervals import Sample, intervals
-    from search.outcome.predictions import Predictions
+    from mcbert.search.outcome.intervals import Sample, intervals
+    from mcbert.search.outcome.predictions import Predictions
 
     predictions = Predictions.load("results/runs/demo/predictions.npz")
     sample = Sample.of(predictions, "test")

@@ -1,6 +1,6 @@
 """The tables of runs as typed DataFrames: of one run, or of several that may be compared.
 
-import results
+from mcbert import results
 candidates = results.read("gridsearch", "demo")
 both = results.compare(["demo", "wider"], "table1")
 """
@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from results.schema import PREDICTIONS, TABLES, TEXTS
-from results.stream import Rows
-from results.tables import TableError
-from results.tables import read as read_table
+from mcbert.results.schema import PREDICTIONS, TABLES, TEXTS
+from mcbert.results.stream import Rows
+from mcbert.results.tables import TableError
+from mcbert.results.tables import read as read_table
 
 RUNS = Path("results/runs")
 """Folder of all runs, from the checkout."""

@@ -1,13 +1,13 @@
 """The kinds of columns that the tables of `results.schema` are made of.
 
-python -m results.dictionary > results/README.md
+python -m mcbert.results.dictionary > results/README.md
 """
 
 from __future__ import annotations
 
 import math
 
-from results.columns import Column, Dtype
+from mcbert.results.columns import Column, Dtype
 
 _LAYERS = r"\d+(\+\d+)*"
 _LAYERS_MEANING = "layers, 0 the embeddings, ascending, joined by + (6+8+11)"

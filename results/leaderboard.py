@@ -1,6 +1,6 @@
 """One row per run: who won, how the systems score, on which texts, by which protocol; from its tables.
 
-python -m pipeline runs
+python -m mcbert runs
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 
 import pandas as pd
 
-from results import deploy, overall, summaries
-from results.frames import digest_of_test
-from results.report.report import source_language
-from results.schema import CORPUS, GRIDSEARCH, MEAN, RUNS, STAMP, TABLE1, TOP
-from results.table1 import BASELINE, UNFROZEN, ordered_languages
+from mcbert.results import deploy, overall, summaries
+from mcbert.results.frames import digest_of_test
+from mcbert.results.report.report import source_language
+from mcbert.results.schema import CORPUS, GRIDSEARCH, MEAN, RUNS, STAMP, TABLE1, TOP
+from mcbert.results.table1 import BASELINE, UNFROZEN, ordered_languages
 
 _READ = {"gridsearch": GRIDSEARCH, "top": TOP, "table1": TABLE1, "corpus": CORPUS}
 _GAIN = ["versus_baseline", "low", "high"]

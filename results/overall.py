@@ -1,7 +1,7 @@
 """Rows that sum up others: apart from them in the files, below them in memory.
 
 table1.csv has a row for each language, table1_overall.csv the means over the target languages:
-python -c "from results import overall, schema; print(overall.read(schema.TABLE1, 'table1.csv'))"
+python -c "from mcbert.results import overall, schema; print(overall.read(schema.TABLE1, 'table1.csv'))"
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from results import tables
-from results.columns import Table
+from mcbert.results import tables
+from mcbert.results.columns import Table
 
 
 def write(table: Table, frame: pd.DataFrame, path: Path | str) -> list[Path]:

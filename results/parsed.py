@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from files import RefusedFileError, opened, read_bytes
-from files.lines import LONGEST
-from results.columns import Table
+from mcbert.files import RefusedFileError, opened, read_bytes
+from mcbert.files.lines import LONGEST
+from mcbert.results.columns import Table
 
 _BEGINNINGS = {
     b"\x1f\x8b": "a gzip archive",

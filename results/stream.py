@@ -15,10 +15,10 @@ from typing import Any
 
 import pandas as pd
 
-import files
-from files.lines import LONGEST, LongLineError, lines
-from results.columns import Table, restore
-from results.tables import TableError, as_lines
+from mcbert import files
+from mcbert.files.lines import LONGEST, LongLineError, lines
+from mcbert.results.columns import Table, restore
+from mcbert.results.tables import TableError, as_lines
 
 
 class Rows:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from results.schema import GRIDSEARCH, MEAN
-from results.table1 import ordered_languages
+from mcbert.results.schema import GRIDSEARCH, MEAN
+from mcbert.results.table1 import ordered_languages
 
 SHARES = {"unknown_share": "n_tokens", "marks_lost_share": "n_marks", "truncated_share": "n_texts"}
 """Shares in table CORPUS, and what they are shares of."""

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from results import statistics, tables
-from results.deploy import PROBE
-from results.schema import MEAN, NOT_STATED, PUBLISHED, STAMP, SYSTEMS, TABLE1
+from mcbert.results import statistics, tables
+from mcbert.results.deploy import PROBE
+from mcbert.results.schema import MEAN, NOT_STATED, PUBLISHED, STAMP, SYSTEMS, TABLE1
 
 BASELINE, UNFROZEN = "baseline", "mcbert"
 

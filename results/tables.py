@@ -1,6 +1,6 @@
 """Write, read and validate the declared CSV files: RFC 4180, UTF-8, LF, floats unrounded, no live formulas.
 
-python -c "from results import tables; print(tables.validate('gridsearch.csv'))"
+python -c "from mcbert.results import tables; print(tables.validate('gridsearch.csv'))"
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-import files
-from results.columns import Column, Table, neutralise
-from results.parsed import Cells, header, header_problems, parse, printable
-from results.schema import TABLES
+from mcbert import files
+from mcbert.results.columns import Column, Table, neutralise
+from mcbert.results.parsed import Cells, header, header_problems, parse, printable
+from mcbert.results.schema import TABLES
 
 MOST_CASES = 5
 """Cells reported per column before the rest is only counted."""

@@ -1,4 +1,4 @@
-"""Files of named arrays, of the search's rows and probes; see `python -m pipeline gridsearch`."""
+"""Files of named arrays, of the search's rows and probes; see `python -m mcbert gridsearch`."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-import files
-from files import arrays as stored
+from mcbert import files
+from mcbert.files import arrays as stored
 
 Arrays = dict[str, npt.NDArray[Any]]
 

@@ -1,10 +1,10 @@
-"""The best dev score so far of each language, for the progress line of `python -m pipeline gridsearch`."""
+"""The best dev score so far of each language, for the progress line of `python -m mcbert gridsearch`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from results.schema.words import metric_words
-from search.scoring import SCORERS
+from mcbert.results.schema.words import metric_words
+from mcbert.search.scoring import SCORERS
 
 
 class Best:

@@ -1,4 +1,4 @@
-"""What `python -m pipeline gridsearch` refuses before the first fit, naming what is accepted."""
+"""What `python -m mcbert gridsearch` refuses before the first fit, naming what is accepted."""
 
 import logging
 from collections.abc import Sequence
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from features.store import FeatureStore
-from search.examples import Examples
-from search.fitting.representation import Representation
-from search.protocol import scored, settled
-from search.space import GridsearchSettings
+from mcbert.features.store import FeatureStore
+from mcbert.search.examples import Examples
+from mcbert.search.fitting.representation import Representation
+from mcbert.search.protocol import scored, settled
+from mcbert.search.space import GridsearchSettings
 
 LOG = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""How the winner is chosen: three protocols and one tie-break; used by `python -m pipeline gridsearch`.
+"""How the winner is chosen: three protocols and one tie-break; used by `python -m mcbert gridsearch`.
 
 - `source-dev`: the score of the source language's dev texts; true zero-shot.
 - `target-dev`: its mean over the target languages' dev texts; what the paper did, an oracle.
@@ -14,8 +14,8 @@ sums are rounded once (`search.scoring`). Nothing here sees a test label: the fu
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from search.scoring import Score, mean_score
-from search.space import Candidate, FeatureSet, Protocol
+from mcbert.search.scoring import Score, mean_score
+from mcbert.search.space import Candidate, FeatureSet, Protocol
 
 DevScores = Mapping[str, Score]
 Key = tuple[Any, ...]

@@ -1,4 +1,4 @@
-"""Labels, languages and splits of the corpus rows in one .npz for `python -m pipeline gridsearch`.
+"""Labels, languages and splits of the corpus rows in one .npz for `python -m mcbert gridsearch`.
 
 Workers of the search need no texts: this file (a few bytes per row, no pickle) is all that they read beside
 the features.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from search.arrays import Arrays, read_arrays, require_shapes, write_arrays
+from mcbert.search.arrays import Arrays, read_arrays, require_shapes, write_arrays
 
 SKIPPED = "skipped"  # split of a row that has no features: it takes part in nothing
 SPLITS = ("train", "dev", "test", SKIPPED)

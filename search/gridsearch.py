@@ -1,4 +1,4 @@
-"""Score every candidate on the cache, choose the winner on dev: `python -m pipeline gridsearch`.
+"""Score every candidate on the cache, choose the winner on dev: `python -m mcbert gridsearch`.
 
 Reads a feature cache and examples.npz; writes gridsearch.csv, confusion.csv, predictions_gridsearch.csv,
 probe.npz, winner.json and, for whoever checks them, the files of `search.outcome.evidence`. gridsearch.jsonl
@@ -16,25 +16,25 @@ from typing import Any, TypeVar
 
 import sklearn
 
-from features.store import FeatureStore, StoreError
-from features.store.ledger import Ledger
-from search.best import Best
-from search.checks import check
-from search.choose import places
-from search.examples import Examples
-from search.fitting import routes
-from search.fitting.factories import identities
-from search.fitting.kernels import Source, open_rows
-from search.fitting.mixture import close, represent
-from search.mixed import Place
-from search.outcome import artifacts
-from search.outcome.artifacts import Outcome
-from search.outcome.evidence import write_evidence
-from search.outcome.recorded import require_row
-from search.rounds import Rounds
-from search.sampling import coverage, described
-from search.space import Candidate, FeatureSet, GridsearchSettings, Space
-from search.task import Task, Unreadable, error_rows, fit, one_thread, run
+from mcbert.features.store import FeatureStore, StoreError
+from mcbert.features.store.ledger import Ledger
+from mcbert.search.best import Best
+from mcbert.search.checks import check
+from mcbert.search.choose import places
+from mcbert.search.examples import Examples
+from mcbert.search.fitting import routes
+from mcbert.search.fitting.factories import identities
+from mcbert.search.fitting.kernels import Source, open_rows
+from mcbert.search.fitting.mixture import close, represent
+from mcbert.search.mixed import Place
+from mcbert.search.outcome import artifacts
+from mcbert.search.outcome.artifacts import Outcome
+from mcbert.search.outcome.evidence import write_evidence
+from mcbert.search.outcome.recorded import require_row
+from mcbert.search.rounds import Rounds
+from mcbert.search.sampling import coverage, described
+from mcbert.search.space import Candidate, FeatureSet, GridsearchSettings, Space
+from mcbert.search.task import Task, Unreadable, error_rows, fit, one_thread, run
 
 LOG = logging.getLogger(__name__)
 VERSION = 3  # of the rows of a candidate: raise it when a change alters them

@@ -1,4 +1,4 @@
-"""Feature sets with a different pooling per layer, step by step; `python -m pipeline gridsearch`.
+"""Feature sets with a different pooling per layer, step by step; `python -m mcbert gridsearch`.
 
 A block is a layer under a pooling; 8 layers under 3 poolings are 24 blocks, and every subset of them is a
 feature set, 2^24 in all: a layer may enter under several poolings, under one or not at all. No search fits
@@ -16,7 +16,7 @@ but scores, so a killed search takes the same ones again from its ledger.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from search.space import POOLINGS, FeatureSet, GridsearchSettings
+from mcbert.search.space import POOLINGS, FeatureSet, GridsearchSettings
 
 Block = tuple[int, str]  # layer, pooling
 Place = tuple[Any, ...]  # negated score, then what breaks ties: the smallest is the best

@@ -1,13 +1,13 @@
 """Which protocol a search can choose by, told from the corpus alone: before anything is extracted.
 
-python -m pipeline gridsearch --config demo gridsearch.protocol=auto
+python -m mcbert gridsearch --config demo gridsearch.protocol=auto
 """
 
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from search.space import AUTO, GridsearchSettings
+from mcbert.search.space import AUTO, GridsearchSettings
 
 LOG = logging.getLogger(__name__)
 

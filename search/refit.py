@@ -1,4 +1,4 @@
-"""Fit one candidate of a finished search again: `python -m pipeline export --candidate ID`.
+"""Fit one candidate of a finished search again: `python -m mcbert export --candidate ID`.
 
 Reads gridsearch.csv, winner.json and examples.npz of the run and the feature cache. Fits are deterministic,
 so what comes out labels texts as the candidate's row says.
@@ -15,20 +15,20 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from features.store import FeatureStore
-from files.objects import read_object
-from results.schema import GRIDSEARCH
-from results.tables import read
-from search.examples import Examples
-from search.fitting.factories import classifier
-from search.fitting.kernels import Source
-from search.fitting.mixture import close, represent
-from search.fitting.probe import Probe
-from search.fitting.representation import Representation
-from search.fitting.routes import plain
-from search.outcome.artifacts import make_probe
-from search.space import Candidate, GridsearchSettings, Space, layers_text
-from search.task import fit, one_thread
+from mcbert.features.store import FeatureStore
+from mcbert.files.objects import read_object
+from mcbert.results.schema import GRIDSEARCH
+from mcbert.results.tables import read
+from mcbert.search.examples import Examples
+from mcbert.search.fitting.factories import classifier
+from mcbert.search.fitting.kernels import Source
+from mcbert.search.fitting.mixture import close, represent
+from mcbert.search.fitting.probe import Probe
+from mcbert.search.fitting.representation import Representation
+from mcbert.search.fitting.routes import plain
+from mcbert.search.outcome.artifacts import make_probe
+from mcbert.search.space import Candidate, GridsearchSettings, Space, layers_text
+from mcbert.search.task import fit, one_thread
 
 LINEAR = ("logistic_regression", "linear_svm", "ridge", "lda")
 

@@ -1,4 +1,4 @@
-"""What `python -m pipeline gridsearch` scores, round by round, as far as the budget goes.
+"""What `python -m mcbert gridsearch` scores, round by round, as far as the budget goes.
 
 The first round are all feature sets of one pooling; those that follow are the steps of a mixed search. On a
 budget the first is a sample (`search.sampling`), and the steps come in their order. A budget in candidates,
@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TypeVar
 
-from search.mixed import Judge, steps
-from search.sampling import in_blocks, sampled
-from search.space import Candidate, GridsearchSettings, Space
+from mcbert.search.mixed import Judge, steps
+from mcbert.search.sampling import in_blocks, sampled
+from mcbert.search.space import Candidate, GridsearchSettings, Space
 
 T = TypeVar("T")
 

@@ -1,6 +1,6 @@
 """The order in which a search on a budget takes its candidates: a sample of all of them, however far it gets.
 
-python -m pipeline gridsearch --config demo --budget 60
+python -m mcbert gridsearch --config demo --budget 60
 
 Candidates are put into strata: pooling, classifier, number of layers. The order goes through the strata again
 and again, and takes one candidate of each; within a round it goes to the stratum whose pooling, classifier
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, zip_longest
 from typing import Any
 
-from search.space import Candidate, layers_text
+from mcbert.search.space import Candidate, layers_text
 
 Stratum = tuple[str, str, int]  # pooling, classifier, number of layers
 Layers = tuple[int, ...]

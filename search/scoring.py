@@ -1,4 +1,4 @@
-"""Confusion matrices and the scores read from them; used by every task of `python -m pipeline gridsearch`.
+"""Confusion matrices and the scores read from them; used by every task of `python -m mcbert gridsearch`.
 
 A confusion matrix is int64 of shape (n_classes, n_classes), true labels in rows, predictions in columns.
 """

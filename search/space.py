@@ -1,12 +1,12 @@
-"""Candidates as data: settings, fixed order, stable ids; see `python -m pipeline gridsearch`."""
+"""Candidates as data: settings, fixed order, stable ids; see `python -m mcbert gridsearch`."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
-from results.schema.words import METRICS
-from search.fitting.classifiers import (
+from mcbert.results.schema.words import METRICS
+from mcbert.search.fitting.classifiers import (
     CLASS_WEIGHTS,
     CLASSIFIERS,
     Classifier,
@@ -15,7 +15,7 @@ from search.fitting.classifiers import (
     is_number,
     unknown,
 )
-from search.fitting.factories import Factory, classifier, require_name, seed_parameters
+from mcbert.search.fitting.factories import Factory, classifier, require_name, seed_parameters
 
 Protocol = Literal["source-dev", "target-dev", "last"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)

@@ -1,4 +1,4 @@
-"""One unit of work of `python -m pipeline gridsearch`: a feature set and all its classifiers.
+"""One unit of work of `python -m mcbert gridsearch`: a feature set and all its classifiers.
 
 `run` is a top-level function of a small picklable task: it finds its data by path, so nothing larger than a
 list of candidates crosses a process border, and it is the same in this process, under loky and on a cluster.
@@ -16,16 +16,16 @@ from typing import Any
 import sklearn
 from threadpoolctl import ThreadpoolController
 
-from features.store import StoreError
-from search.checks import require_varying
-from search.fitting import routes
-from search.fitting.factories import classifier, seed_parameters
-from search.fitting.kernels import Ints, Rows, Source
-from search.fitting.mixture import represent
-from search.fitting.representation import Representation
-from search.outcome.predictions import encode
-from search.scoring import confusion_matrices, pack
-from search.space import Candidate
+from mcbert.features.store import StoreError
+from mcbert.search.checks import require_varying
+from mcbert.search.fitting import routes
+from mcbert.search.fitting.factories import classifier, seed_parameters
+from mcbert.search.fitting.kernels import Ints, Rows, Source
+from mcbert.search.fitting.mixture import represent
+from mcbert.search.fitting.representation import Representation
+from mcbert.search.outcome.predictions import encode
+from mcbert.search.scoring import confusion_matrices, pack
+from mcbert.search.space import Candidate
 
 LOG = logging.getLogger(__name__)
 MESSAGE_LENGTH = 300

@@ -51,7 +51,7 @@ def say_in(path):
 def _mcbert(arguments, said):
     import torch
 
-    from pipeline.cli import main
+    from mcbert.pipeline.cli import main
 
     say_in(said)
     torch.set_num_threads(1)

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from pipeline.cli import build_parser
-from pipeline.config import CHECKOUT, load, presets
+from mcbert.pipeline.cli import build_parser
+from mcbert.pipeline.config import CHECKOUT, load, presets
 
 WHERE = ("README.md", "CONTRIBUTING.md", "docs/**/*.md", "samples/**/README.md", "results/README.md")
 PAGES = sorted(path for pattern in WHERE for path in CHECKOUT.glob(pattern))
@@ -38,12 +38,12 @@ TESTED = {
         "tests/pipeline/commands/test_predict.py::test_labels_are_those_that_the_run_measured",
     "mcbert gridsearch --config demo --run unbalanced prepare.balance=false gridsearch.max_layers=1":
         "tests/features/corpus/preparation/test_prepare.py::test_without_balance_nothing_is_duplicated",
-    "python -m pipeline evaluate-embeddings --config demo --model sentence-transformers/LaBSE "
+    "python -m mcbert evaluate-embeddings --config demo --model sentence-transformers/LaBSE "
     "--model xlm-roberta-base@8:mean":
         "tests/pipeline/evaluation/test_similarity.py::test_the_command_prints_measured_and_published_apart",
-    "python -m pipeline.reference > docs/reference.md":
+    "python -m mcbert.pipeline.reference > docs/reference.md":
         "tests/pipeline/test_reference.py::test_the_command_prints_it",
-    "python -m results.dictionary > results/README.md":
+    "python -m mcbert.results.dictionary > results/README.md":
         "tests/results/test_dictionary.py::test_the_command_prints_it",
 }  # fmt: skip
 ELSEWHERE = {
@@ -80,7 +80,7 @@ def forms(command):
     Of make: one for each target.
     """
     command = bare(command)
-    command = command.replace(".venv/bin/", "").replace("python -m pipeline ", "mcbert ")
+    command = command.replace(".venv/bin/", "").replace("python -m mcbert ", "mcbert ")
     try:
         words = shlex.split(command)
     except ValueError:
@@ -170,7 +170,7 @@ def test_pages_that_ci_leaves_to_tests_are_read_by_them(page, test):
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_commands_in_blocks_are_ones_that_the_program_takes(page):
     for command in blocks(page):
-        words = shlex.split(command.replace("python -m pipeline ", "mcbert "))
+        words = shlex.split(command.replace("python -m mcbert ", "mcbert "))
         if words[0] == "mcbert":
             args = build_parser().parse_args(words[1:])
             if getattr(args, "overrides", None) and args.config in presets():
@@ -182,7 +182,7 @@ def test_commands_in_blocks_are_ones_that_the_program_takes(page):
     [
         ("MCBERT_DATA=data python a.py --seeds 3", [("python", "a.py", {"--seeds"})]),
         (".venv/bin/mcbert show --config demo >/dev/null", [("mcbert", "show", {"--config"})]),
-        ("python -m pipeline runs a b --csv x.csv | head", [("mcbert", "runs", {"--csv"})]),
+        ("python -m mcbert runs a b --csv x.csv | head", [("mcbert", "runs", {"--csv"})]),
         ("make lint test ARGS='-x y'", [("make", "lint", {"ARGS"}), ("make", "test", {"ARGS"})]),
         ("mcbert finetune 'finetune.freeze={1 = [2]}' &", [("mcbert", "finetune", {"finetune.freeze"})]),
         ("layers = [1, 2]", []),

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import build_parser
-from pipeline.config import CHECKOUT, load, presets
-from results.tables import find_table
+from mcbert.pipeline.cli import build_parser
+from mcbert.pipeline.config import CHECKOUT, load, presets
+from mcbert.results.tables import find_table
 
 PAGES = sorted(
     [
@@ -36,7 +36,7 @@ SUFFIXES = ("csv", "jsonl", "md", "py")  # of files that are called as a section
 SOURCE = re.compile(r"`([\w./-]+/[\w./-]*|setup\.cfg|constraints\.txt)`")
 FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(
-    r"^(?:timeout \S+ \d+ )?(?:mcbert|python -m pipeline) (.*?)(?: \|\| .*| #.*|;.*)?$", re.MULTILINE
+    r"^(?:timeout \S+ \d+ )?(?:mcbert|python -m mcbert) (.*?)(?: \|\| .*| #.*|;.*)?$", re.MULTILINE
 )
 
 

@@ -14,7 +14,7 @@ PACKAGES = ("pipeline", "features", "search", "finetune", "results", "files")
 ALLOWED = {
     "pipeline": {"features", "search", "finetune", "results", "files"},
     "features": {"files"},
-    "search": {"features.store", "results", "files"},
+    "search": {"mcbert.features.store", "results", "files"},
     "finetune": {"features", "results", "files"},
     "results": {"files"},
     "files": set(),
@@ -82,11 +82,11 @@ def test_what_a_docstring_tells_to_run_is_there():
 @pytest.mark.parametrize(
     ("module", "slow"),
     [
-        ("search.gridsearch", "torch"),
-        ("search.task", "torch"),
-        ("results.report.report", "torch"),
-        ("pipeline.cli", "torch"),
-        ("pipeline.cli", "sklearn"),
+        ("mcbert.search.gridsearch", "torch"),
+        ("mcbert.search.task", "torch"),
+        ("mcbert.results.report.report", "torch"),
+        ("mcbert.pipeline.cli", "torch"),
+        ("mcbert.pipeline.cli", "sklearn"),
     ],
 )
 def test_workers_and_commands_start_without_what_they_may_not_need(module, slow):

@@ -3,7 +3,7 @@
 import gc
 import importlib
 
-from features.corpus.checks import invisible
+from mcbert.features.corpus.checks import invisible
 
 for name in (
     "torch.utils.tensorboard",

@@ -1,6 +1,6 @@
 """Labelled texts in, one checked table out: readers, releases, checks, preparation, statistics."""
 
-from features.corpus.corpus import (
+from mcbert.features.corpus.corpus import (
     Corpus,
     checked_corpus,
     read_corpus,
@@ -8,8 +8,8 @@ from features.corpus.corpus import (
     source_files,
     table_form,
 )
-from features.corpus.formats.bad_rows import BadRows, CorpusError
-from features.corpus.settings import COLUMNS, CorpusSettings, PrepareSettings
+from mcbert.features.corpus.formats.bad_rows import BadRows, CorpusError
+from mcbert.features.corpus.settings import COLUMNS, CorpusSettings, PrepareSettings
 
 __all__ = [
     "COLUMNS",

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features.corpus.formats.bad_rows import BadRows, CorpusError, listed, shown
-from features.corpus.formats.lines import is_encodable
-from features.corpus.formats.rows import places_of, rows_left_out
-from features.corpus.keys import key
+from mcbert.features.corpus.formats.bad_rows import BadRows, CorpusError, listed, shown
+from mcbert.features.corpus.formats.lines import is_encodable
+from mcbert.features.corpus.formats.rows import places_of, rows_left_out
+from mcbert.features.corpus.keys import key
 
 SPLITS = ("train", "dev", "test")
 MEAN = "mean"

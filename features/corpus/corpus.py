@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from features.corpus.checks import require_source, require_train, usable_rows
-from features.corpus.formats.bad_rows import BadRows, CorpusError, listed, printable
-from features.corpus.formats.readers import TableForm, read_table
-from features.corpus.formats.releases import RELEASES, read_release, release_files
-from features.corpus.keys import key
-from features.corpus.repeats import Repeats
-from features.corpus.settings import COLUMNS, CorpusSettings
-from features.corpus.spelling import spelt
+from mcbert.features.corpus.checks import require_source, require_train, usable_rows
+from mcbert.features.corpus.formats.bad_rows import BadRows, CorpusError, listed, printable
+from mcbert.features.corpus.formats.readers import TableForm, read_table
+from mcbert.features.corpus.formats.releases import RELEASES, read_release, release_files
+from mcbert.features.corpus.keys import key
+from mcbert.features.corpus.repeats import Repeats
+from mcbert.features.corpus.settings import COLUMNS, CorpusSettings
+from mcbert.features.corpus.spelling import spelt
 
 log = logging.getLogger(__name__)
 
@@ -236,7 +236,7 @@ def _read_table(settings: CorpusSettings, bad: BadRows) -> pd.DataFrame:
 
 
 def _read_huggingface(settings: CorpusSettings, bad: BadRows) -> pd.DataFrame:
-    from features.corpus.formats.huggingface import read_huggingface
+    from mcbert.features.corpus.formats.huggingface import read_huggingface
 
     return read_huggingface(settings, bad)
 

@@ -14,12 +14,12 @@ import logging
 import numpy as np
 import pandas as pd
 
-from features.corpus.formats.bad_rows import BadRows, CorpusError, listed, printable, shown
-from features.corpus.formats.rows import rows_left_out
-from features.corpus.keys import key
-from features.corpus.sameness import same_texts
-from features.corpus.settings import Conflicts, Leaks
-from features.corpus.spelling import counted
+from mcbert.features.corpus.formats.bad_rows import BadRows, CorpusError, listed, printable, shown
+from mcbert.features.corpus.formats.rows import rows_left_out
+from mcbert.features.corpus.keys import key
+from mcbert.features.corpus.sameness import same_texts
+from mcbert.features.corpus.settings import Conflicts, Leaks
+from mcbert.features.corpus.spelling import counted
 
 log = logging.getLogger(__name__)
 

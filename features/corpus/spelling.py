@@ -15,12 +15,20 @@ from collections.abc import Collection, Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from features.corpus.formats.bad_rows import ONE_LABEL, BadRow, BadRows, CorpusError, listed, printable, shown
-from features.corpus.formats.rows import places_of
-from features.corpus.keys import key
-from features.corpus.language_codes import language_twins
-from features.corpus.sameness import normal_form, twins
-from features.corpus.settings import CorpusSettings
+from mcbert.features.corpus.formats.bad_rows import (
+    ONE_LABEL,
+    BadRow,
+    BadRows,
+    CorpusError,
+    listed,
+    printable,
+    shown,
+)
+from mcbert.features.corpus.formats.rows import places_of
+from mcbert.features.corpus.keys import key
+from mcbert.features.corpus.language_codes import language_twins
+from mcbert.features.corpus.sameness import normal_form, twins
+from mcbert.features.corpus.settings import CorpusSettings
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """Count what a corpus holds and how well the tokenizer reads it, per language, split and label.
 
-python -m pipeline extract --config demo
+python -m mcbert extract --config demo
 
 Each distinct text is tokenised once, a block of texts at a time; only a few numbers a text are kept.
 """
@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
-from features.corpus import Corpus
-from features.encoder.tokens import tokenise
+from mcbert.features.corpus import Corpus
+from mcbert.features.encoder.tokens import tokenise
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from typing import Any, cast
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
-from features.encoder.files import ADAPTER, EncoderError, resolve, sha256, text_files, told
-from features.encoder.loading import load_encoder, read_json
+from mcbert.features.encoder.files import ADAPTER, EncoderError, resolve, sha256, text_files, told
+from mcbert.features.encoder.loading import load_encoder, read_json
 
 log = logging.getLogger(__name__)
 

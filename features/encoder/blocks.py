@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from features.encoder.files import EncoderError
-from features.encoder.loading import read_config
+from mcbert.features.encoder.files import EncoderError
+from mcbert.features.encoder.loading import read_config
 
 
 def n_layers(folder: str | os.PathLike[str]) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from files import opening
+from mcbert.files import opening
 
 log = logging.getLogger(__name__)
 

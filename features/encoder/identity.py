@@ -6,9 +6,9 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from features.encoder.files import WEIGHT_FILES, sha256, text_files
-from features.encoder.tokens import tokenizer_identity
-from features.encoder.trust import trusts
+from mcbert.features.encoder.files import WEIGHT_FILES, sha256, text_files
+from mcbert.features.encoder.tokens import tokenizer_identity
+from mcbert.features.encoder.trust import trusts
 
 Stamps = tuple[tuple[str, int, int, int], ...]
 

@@ -22,10 +22,10 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING, MODEL_MAPPING
 from transformers.utils import logging as hf_logging
 
-from features.encoder import hardware
-from features.encoder.files import EncoderError, first_sentence, told
-from features.encoder.stack import cut, find_blocks
-from features.encoder.trust import trusts
+from mcbert.features.encoder import hardware
+from mcbert.features.encoder.files import EncoderError, first_sentence, told
+from mcbert.features.encoder.stack import cut, find_blocks
+from mcbert.features.encoder.trust import trusts
 
 log = logging.getLogger(__name__)
 

@@ -6,14 +6,14 @@ import logging
 from pathlib import Path
 from typing import Protocol
 
-from features.encoder.adapters import merged
-from features.encoder.files import ADAPTER, WEIGHT_FILES, EncoderError, resolve
-from features.encoder.selfcheck import Verdict, verdict
-from features.encoder.tokens import load_tokenizer, require_room
-from features.encoder.trust import allow, converted, require_commit
-from features.settings import EncoderSettings
-from files import read_bytes
-from files.objects import parse
+from mcbert.features.encoder.adapters import merged
+from mcbert.features.encoder.files import ADAPTER, WEIGHT_FILES, EncoderError, resolve
+from mcbert.features.encoder.selfcheck import Verdict, verdict
+from mcbert.features.encoder.tokens import load_tokenizer, require_room
+from mcbert.features.encoder.trust import allow, converted, require_commit
+from mcbert.features.settings import EncoderSettings
+from mcbert.files import read_bytes
+from mcbert.files.objects import parse
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from features.encoder import hardware
-from features.encoder.loading import load_encoder
-from features.encoder.pooling import pool, pool_sorted
-from features.encoder.stack import cut, drop_final_norm, first_parts
-from features.encoder.tokens import load_tokenizer, padded, require_vocabulary
+from mcbert.features.encoder import hardware
+from mcbert.features.encoder.loading import load_encoder
+from mcbert.features.encoder.pooling import pool, pool_sorted
+from mcbert.features.encoder.stack import cut, drop_final_norm, first_parts
+from mcbert.features.encoder.tokens import load_tokenizer, padded, require_vocabulary
 
 Tokens = Sequence[Mapping[str, Sequence[int]]]
 Pool = Callable[[torch.Tensor], list[torch.Tensor]]

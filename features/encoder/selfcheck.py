@@ -19,12 +19,12 @@ import torch
 import transformers
 from transformers import PreTrainedModel
 
-from features.encoder.files import EncoderError, told
-from features.encoder.identity import encoder_identity
-from features.encoder.loading import load_encoder
-from features.encoder.pooled import PooledEncoder
-from features.encoder.pooling import POOLINGS, pool
-from features.encoder.tokens import most_tokens, tokenise
+from mcbert.features.encoder.files import EncoderError, told
+from mcbert.features.encoder.identity import encoder_identity
+from mcbert.features.encoder.loading import load_encoder
+from mcbert.features.encoder.pooled import PooledEncoder
+from mcbert.features.encoder.pooling import POOLINGS, pool
+from mcbert.features.encoder.tokens import most_tokens, tokenise
 
 log = logging.getLogger(__name__)
 

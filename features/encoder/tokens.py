@@ -15,9 +15,9 @@ import torch
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from features.encoder.files import EncoderError, told
-from features.encoder.loading import quiet, read_config
-from features.encoder.trust import trusts
+from mcbert.features.encoder.files import EncoderError, told
+from mcbert.features.encoder.loading import quiet, read_config
+from mcbert.features.encoder.trust import trusts
 
 TOKENISE_AT_ONCE = 1024  # texts: enough to keep the tokenizer's threads busy, little memory
 PROMPT = "mcbert_prompt"  # in tokenizer_config.json

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from features.encoder import hardware
-from features.encoder.files import EncoderError
-from features.encoder.loading import quiet
-from features.encoder.tokens import padded
+from mcbert.features.encoder import hardware
+from mcbert.features.encoder.files import EncoderError
+from mcbert.features.encoder.loading import quiet
+from mcbert.features.encoder.tokens import padded
 
 KEY = "prepare.translator"
 TOKENISE_AT_ONCE = 1024  # sentences

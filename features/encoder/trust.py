@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from features.encoder.files import PICKLED_FILES, EncoderError, sha256, text_files
+from mcbert.features.encoder.files import PICKLED_FILES, EncoderError, sha256, text_files
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """Extract: run the frozen encoder over every distinct text once and cache all layers x poolings.
 
-    python -m pipeline extract --config demo
+    python -m mcbert extract --config demo
 
 The texts are surveyed in one pass, cut into units and shards, and the units encoded in token-count batches,
 each written and acknowledged while the next is computed. A killed run goes on after the last acknowledged
@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from features.encoder.files import EncoderError
-from features.encoder.hardware import release_buffers
-from features.encoder.opening import examined
-from features.extraction.identity import fingerprint
-from features.extraction.plan import plan_shards, plan_units
-from features.extraction.shard import (
+from mcbert.features.encoder.files import EncoderError
+from mcbert.features.encoder.hardware import release_buffers
+from mcbert.features.encoder.opening import examined
+from mcbert.features.extraction.identity import fingerprint
+from mcbert.features.extraction.plan import plan_shards, plan_units
+from mcbert.features.extraction.shard import (
     Check,
     NonFiniteStateError,
     ShardTask,
@@ -34,10 +34,10 @@ from features.extraction.shard import (
     encode_shard,
     encode_units,
 )
-from features.extraction.texts import PackedTexts, Row, Survey, survey
-from features.extraction.unit import UnencodableTextError
-from features.settings import EncoderSettings, ExtractSettings
-from features.store import (
+from mcbert.features.extraction.texts import PackedTexts, Row, Survey, survey
+from mcbert.features.extraction.unit import UnencodableTextError
+from mcbert.features.settings import EncoderSettings, ExtractSettings
+from mcbert.features.store import (
     FeatureStore,
     Shard,
     StoreSpec,
@@ -48,7 +48,7 @@ from features.store import (
     pending,
     require_space,
 )
-from features.store import fingerprint as fp
+from mcbert.features.store import fingerprint as fp
 
 log = logging.getLogger(__name__)
 

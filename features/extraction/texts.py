@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from files import open_file, opened
+from mcbert.files import open_file, opened
 
 Row = tuple[str, ...]  # id, text, second text (empty for a single one)
 WORD = 8  # bytes of an offset

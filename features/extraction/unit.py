@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from features.encoder import hardware
-from features.encoder.batching import plan_batches
-from features.encoder.files import EncoderError, reason_of
-from features.encoder.pooled import PooledEncoder
-from features.encoder.tokens import set_prompt, tokenise
+from mcbert.features.encoder import hardware
+from mcbert.features.encoder.batching import plan_batches
+from mcbert.features.encoder.files import EncoderError, reason_of
+from mcbert.features.encoder.pooled import PooledEncoder
+from mcbert.features.encoder.tokens import set_prompt, tokenise
 
 # batches between which the buffers are given back: after each would cost 7% of a small encoder's time, after
 # a whole unit the peak grows by 150 MB over a hundred thousand texts

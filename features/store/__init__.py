@@ -1,14 +1,14 @@
 """The feature cache: pooled states of every layer in HDF5, trusted only as far as its checksums vouch."""
 
-from features.store.catalogue import CacheInfo, caches, describe, remove
-from features.store.errors import StoreError, StoreFullError
-from features.store.lock import locked
-from features.store.manifest import SCHEMA, begin, finish
-from features.store.shard import ShardWriter, pending
-from features.store.space import bytes_needed, require_space
-from features.store.spec import Shard, StoreSpec, dataset_name
-from features.store.store import FeatureStore
-from features.store.verify import Damage, revoke, verify
+from mcbert.features.store.catalogue import CacheInfo, caches, describe, remove
+from mcbert.features.store.errors import StoreError, StoreFullError
+from mcbert.features.store.lock import locked
+from mcbert.features.store.manifest import SCHEMA, begin, finish
+from mcbert.features.store.shard import ShardWriter, pending
+from mcbert.features.store.space import bytes_needed, require_space
+from mcbert.features.store.spec import Shard, StoreSpec, dataset_name
+from mcbert.features.store.store import FeatureStore
+from mcbert.features.store.verify import Damage, revoke, verify
 
 __all__ = [
     "SCHEMA",

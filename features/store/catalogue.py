@@ -1,4 +1,4 @@
-"""The caches in a folder, and how to be rid of one: ``python -m pipeline caches``."""
+"""The caches in a folder, and how to be rid of one: ``python -m mcbert caches``."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from features.store.durable import sync_folder
-from features.store.errors import StoreError
-from features.store.journal import scan
-from features.store.lock import NAME as LOCK
-from features.store.lock import holder, locked
-from features.store.manifest import IDENTITY, MANIFEST, read_identity
-from features.store.records import contents
-from features.store.sealed import read_file
-from features.store.store import FeatureStore
+from mcbert.features.store.durable import sync_folder
+from mcbert.features.store.errors import StoreError
+from mcbert.features.store.journal import scan
+from mcbert.features.store.lock import NAME as LOCK
+from mcbert.features.store.lock import holder, locked
+from mcbert.features.store.manifest import IDENTITY, MANIFEST, read_identity
+from mcbert.features.store.records import contents
+from mcbert.features.store.sealed import read_file
+from mcbert.features.store.store import FeatureStore
 
 _DIGEST = re.compile(r"[0-9a-f]{16}")
 _PREFIX = re.compile(r"[0-9a-f]{1,64}")

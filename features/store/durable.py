@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from features.store.errors import StoreError
-from files import open_file
+from mcbert.features.store.errors import StoreError
+from mcbert.files import open_file
 
 PARTIAL = ".partial"
 

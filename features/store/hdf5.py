@@ -12,10 +12,10 @@ from pathlib import Path
 
 import h5py
 
-from features.store.errors import StoreError
-from features.store.layout import Blank, Layout
-from features.store.spec import StoreSpec, dataset_name
-from files import opened
+from mcbert.features.store.errors import StoreError
+from mcbert.features.store.layout import Blank, Layout
+from mcbert.features.store.spec import StoreSpec, dataset_name
+from mcbert.files import opened
 
 FORMAT = ("v108", "v108")  # from v110 on, a file that was not closed is refused
 ALIGNMENT = 64  # bytes; datasets begin on a cache line

@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from features.store.durable import sync_folder
-from features.store.errors import StoreError
-from files import open_file
+from mcbert.features.store.durable import sync_folder
+from mcbert.features.store.errors import StoreError
+from mcbert.files import open_file
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from features.store.durable import read_at, write_at
-from features.store.errors import StoreError
-from features.store.spec import StoreSpec, require_whole
+from mcbert.features.store.durable import read_at, write_at
+from mcbert.features.store.errors import StoreError
+from mcbert.features.store.spec import StoreSpec, require_whole
 
 MOST_METADATA = 1 << 16  # bytes per dataset; v108 takes some 500
 

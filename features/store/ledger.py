@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from features.store.journal import Journal
+from mcbert.features.store.journal import Journal
 
 FORMAT = 1
 KEY = "candidate_id"

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from features.store.durable import write_at
-from features.store.errors import StoreError
-from features.store.space import writing
-from files import open_file
+from mcbert.features.store.durable import write_at
+from mcbert.features.store.errors import StoreError
+from mcbert.features.store.space import writing
+from mcbert.files import open_file
 
 log = logging.getLogger(__name__)
 

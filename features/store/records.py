@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from features.store.errors import StoreError
-from features.store.layout import Layout
-from features.store.spec import Shard, StoreSpec, require_whole
+from mcbert.features.store.errors import StoreError
+from mcbert.features.store.layout import Layout
+from mcbert.features.store.spec import Shard, StoreSpec, require_whole
 
 MOST_UNIT = 1 << 31  # bytes of a unit in one dataset: what is read at once; by default some 6 MB of M-BERT
 

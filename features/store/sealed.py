@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from features.store.errors import StoreError
-from files import read_bytes
+from mcbert.features.store.errors import StoreError
+from mcbert.files import read_bytes
 
 LARGEST = 1 << 31  # bytes; an index takes 8 a row, a journal some 400 a unit of M-BERT's size
-REPAIR = "python -m pipeline verify {folder} --repair"
+REPAIR = "python -m mcbert verify {folder} --repair"
 
 
 def remedy(folder: Path) -> str:

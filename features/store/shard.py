@@ -19,18 +19,18 @@ from pathlib import Path
 
 import numpy as np
 
-from features.store import hdf5
-from features.store.durable import PARTIAL, make_folder, opened, sync_folder, write_at
-from features.store.errors import StoreError
-from features.store.journal import Journal, scan
-from features.store.layout import Blank, Layout
-from features.store.lock import who
-from features.store.manifest import MANIFEST
-from features.store.reading import UnitReader
-from features.store.records import Contents, Head, Unit, contents, revocation
-from features.store.sealed import read_file
-from features.store.space import bytes_needed, writing
-from features.store.spec import Shard, StoreSpec
+from mcbert.features.store import hdf5
+from mcbert.features.store.durable import PARTIAL, make_folder, opened, sync_folder, write_at
+from mcbert.features.store.errors import StoreError
+from mcbert.features.store.journal import Journal, scan
+from mcbert.features.store.layout import Blank, Layout
+from mcbert.features.store.lock import who
+from mcbert.features.store.manifest import MANIFEST
+from mcbert.features.store.reading import UnitReader
+from mcbert.features.store.records import Contents, Head, Unit, contents, revocation
+from mcbert.features.store.sealed import read_file
+from mcbert.features.store.space import bytes_needed, writing
+from mcbert.features.store.spec import Shard, StoreSpec
 
 log = logging.getLogger(__name__)
 

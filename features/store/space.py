@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from features.store.errors import StoreError, StoreFullError
-from features.store.spec import StoreSpec
-from files import RefusedFileError
+from mcbert.features.store.errors import StoreError, StoreFullError
+from mcbert.features.store.spec import StoreSpec
+from mcbert.files import RefusedFileError
 
 METADATA = 4096  # bytes per dataset that HDF5 and the journal take at most beside the states
 FULL = {

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from features.store.errors import StoreError
-from features.store.manifest import (
+from mcbert.features.store.errors import StoreError
+from mcbert.features.store.manifest import (
     File,
     Identity,
     Manifest,
@@ -29,7 +29,7 @@ from features.store.manifest import (
     require_match,
     require_same,
 )
-from features.store.reading import CheckedFile, check_size
+from mcbert.features.store.reading import CheckedFile, check_size
 
 
 class FeatureStore:

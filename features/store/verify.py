@@ -1,4 +1,4 @@
-"""Read a whole cache against its checksums, and take back what is damaged: ``python -m pipeline verify``."""
+"""Read a whole cache against its checksums, and take back what is damaged: ``python -m mcbert verify``."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from features.store.durable import opened, sync_folder
-from features.store.errors import StoreError
-from features.store.journal import Journal, scan
-from features.store.lock import locked
-from features.store.manifest import (
+from mcbert.features.store.durable import opened, sync_folder
+from mcbert.features.store.errors import StoreError
+from mcbert.features.store.journal import Journal, scan
+from mcbert.features.store.lock import locked
+from mcbert.features.store.manifest import (
     IDENTITY,
     INDEX,
     MANIFEST,
@@ -21,10 +21,10 @@ from features.store.manifest import (
     read_manifest,
     require_match,
 )
-from features.store.reading import UnitReader, check_file, read_journal
-from features.store.records import Head, Unit, contents, revocation
-from features.store.sealed import read_file, remedy
-from features.store.spec import StoreSpec
+from mcbert.features.store.reading import UnitReader, check_file, read_journal
+from mcbert.features.store.records import Head, Unit, contents, revocation
+from mcbert.features.store.sealed import read_file, remedy
+from mcbert.features.store.spec import StoreSpec
 
 JOURNAL = ".journal"
 

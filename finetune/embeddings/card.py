@@ -8,11 +8,11 @@ from __future__ import annotations
 import dataclasses
 import json
 
-from features.corpus import Corpus
-from finetune.embeddings.job import EmbeddingsJob
-from finetune.export.markdown import escaped, front_matter, is_of_hub, licence
-from finetune.rows import layers_text
-from finetune.training.callback import Training
+from mcbert.features.corpus import Corpus
+from mcbert.finetune.embeddings.job import EmbeddingsJob
+from mcbert.finetune.export.markdown import escaped, front_matter, is_of_hub, licence
+from mcbert.finetune.rows import layers_text
+from mcbert.finetune.training.callback import Training
 
 SCORED = {
     "softmax": "pairs classified rightly, {guess:.3f} by guessing",

@@ -21,25 +21,25 @@ import torch
 from transformers import PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
-from features.encoder import hardware
-from features.encoder.adapters import merged
-from features.encoder.blocks import require_layers
-from features.encoder.files import ADAPTER, EncoderError, require_own, told
-from features.encoder.loading import read_config
-from features.encoder.opening import chosen_prompt
-from features.encoder.pooled import PooledEncoder
-from features.encoder.selfcheck import verdict
-from features.encoder.tokens import most_tokens, prompt_of, require_room
-from features.encoder.trust import allow, require_commit, trusts
-from features.extraction.unit import UnencodableTextError, UnitEncoder
-from finetune.embeddings.library import LibraryEncoder
-from finetune.embeddings.sentence_encoder import EncodeSettings, SentenceEncoder, VectorError
-from finetune.embeddings.sentence_transformer import recorded_blocks
-from finetune.export import checksums
-from finetune.export.saved import load_weights, longest_text
-from finetune.model import MCBertModel
-from finetune.model_config import blocks_of
-from finetune.weights import require_finite_weights
+from mcbert.features.encoder import hardware
+from mcbert.features.encoder.adapters import merged
+from mcbert.features.encoder.blocks import require_layers
+from mcbert.features.encoder.files import ADAPTER, EncoderError, require_own, told
+from mcbert.features.encoder.loading import read_config
+from mcbert.features.encoder.opening import chosen_prompt
+from mcbert.features.encoder.pooled import PooledEncoder
+from mcbert.features.encoder.selfcheck import verdict
+from mcbert.features.encoder.tokens import most_tokens, prompt_of, require_room
+from mcbert.features.encoder.trust import allow, require_commit, trusts
+from mcbert.features.extraction.unit import UnencodableTextError, UnitEncoder
+from mcbert.finetune.embeddings.library import LibraryEncoder
+from mcbert.finetune.embeddings.sentence_encoder import EncodeSettings, SentenceEncoder, VectorError
+from mcbert.finetune.embeddings.sentence_transformer import recorded_blocks
+from mcbert.finetune.export import checksums
+from mcbert.finetune.export.saved import load_weights, longest_text
+from mcbert.finetune.model import MCBertModel
+from mcbert.finetune.model_config import blocks_of
+from mcbert.finetune.weights import require_finite_weights
 
 __all__ = ["EncodeSettings", "SentenceEncoder", "VectorError", "open_sentence_encoder"]
 

@@ -67,7 +67,7 @@ Texts are cut after {max_length} tokens.
 
 The same vectors without sentence-transformers, a table at a time:
 
-    python -m pipeline embed --model THIS_FOLDER --input texts.csv --output vectors.npy
+    python -m mcbert embed --model THIS_FOLDER --input texts.csv --output vectors.npy
 """
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from finetune.embeddings.settings import EmbeddingsSettings
-from finetune.job import AnyJob
+from mcbert.finetune.embeddings.settings import EmbeddingsSettings
+from mcbert.finetune.job import AnyJob
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from features.encoder.pooling import pool
+from mcbert.features.encoder.pooling import pool
 
 
 class LayerPooling(nn.Module):

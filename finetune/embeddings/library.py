@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from features.encoder import hardware
-from features.encoder.files import EncoderError, first_sentence
-from features.encoder.loading import quiet
-from features.encoder.opening import chosen_prompt
-from features.encoder.trust import trusts
-from files import read_bytes
-from files.objects import parse
-from finetune.embeddings.sentence_encoder import EncodeSettings, SentenceEncoder
-from finetune.weights import require_finite_weights
+from mcbert.features.encoder import hardware
+from mcbert.features.encoder.files import EncoderError, first_sentence
+from mcbert.features.encoder.loading import quiet
+from mcbert.features.encoder.opening import chosen_prompt
+from mcbert.features.encoder.trust import trusts
+from mcbert.files import read_bytes
+from mcbert.files.objects import parse
+from mcbert.finetune.embeddings.sentence_encoder import EncodeSettings, SentenceEncoder
+from mcbert.finetune.weights import require_finite_weights
 
 BATCH_SIZE = 32  # texts, the library's own
 

@@ -13,9 +13,9 @@ import torch
 from transformers import PreTrainedConfig
 from transformers.utils.generic import ModelOutput
 
-from finetune.embeddings.objectives import OBJECTIVES
-from finetune.model import MCBertModel, PooledModel
-from finetune.model_config import MCBertConfig
+from mcbert.finetune.embeddings.objectives import OBJECTIVES
+from mcbert.finetune.model import MCBertModel, PooledModel
+from mcbert.finetune.model_config import MCBertConfig
 
 
 class SiameseConfig(MCBertConfig):

@@ -17,10 +17,10 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from features.corpus import Corpus
-from features.encoder.tokens import padded, tokenise
-from finetune.evaluation import Score, Tokens, compute_states, score_languages
-from finetune.training.tasks import Task, require_finite
+from mcbert.features.corpus import Corpus
+from mcbert.features.encoder.tokens import padded, tokenise
+from mcbert.finetune.evaluation import Score, Tokens, compute_states, score_languages
+from mcbert.finetune.training.tasks import Task, require_finite
 
 PAIRS_AT_ONCE = 4096
 NONE = -1

@@ -13,14 +13,14 @@ from collections.abc import Callable, Mapping
 import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from features.corpus import Corpus
-from features.encoder.files import EncoderError
-from features.encoder.loading import quiet
-from features.encoder.tokens import load_tokenizer
-from finetune.embeddings.card import describe_embeddings
-from finetune.embeddings.job import EmbeddingsJob
-from finetune.embeddings.model import SiameseEncoder
-from finetune.embeddings.pairs import (
+from mcbert.features.corpus import Corpus
+from mcbert.features.encoder.files import EncoderError
+from mcbert.features.encoder.loading import quiet
+from mcbert.features.encoder.tokens import load_tokenizer
+from mcbert.finetune.embeddings.card import describe_embeddings
+from mcbert.finetune.embeddings.job import EmbeddingsJob
+from mcbert.finetune.embeddings.model import SiameseEncoder
+from mcbert.finetune.embeddings.pairs import (
     Codes,
     Pairs,
     classification_of_pairs,
@@ -29,15 +29,15 @@ from finetune.embeddings.pairs import (
     score_pairs,
     score_triplets,
 )
-from finetune.embeddings.sentence_transformer import save_sentence_transformer
-from finetune.evaluation import Score
-from finetune.export.markdown import with_prompt
-from finetune.export.saved import save_model
-from finetune.rows import freeze_rows, score_rows
-from finetune.running import finish, output_of, read_texts, torch_threads, watch_of
-from finetune.training import ranks
-from finetune.training.tasks import Task
-from finetune.training.trainer import fit, within_memory
+from mcbert.finetune.embeddings.sentence_transformer import save_sentence_transformer
+from mcbert.finetune.evaluation import Score
+from mcbert.finetune.export.markdown import with_prompt
+from mcbert.finetune.export.saved import save_model
+from mcbert.finetune.rows import freeze_rows, score_rows
+from mcbert.finetune.running import finish, output_of, read_texts, torch_threads, watch_of
+from mcbert.finetune.training import ranks
+from mcbert.finetune.training.tasks import Task
+from mcbert.finetune.training.trainer import fit, within_memory
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from features.encoder import hardware
-from features.encoder.files import sha256
-from features.settings import COMPUTE_DTYPES
+from mcbert.features.encoder import hardware
+from mcbert.features.encoder.files import sha256
+from mcbert.features.settings import COMPUTE_DTYPES
 
 # float32 states of more tokens leave a processor's caches: 4,096 take 4% longer at 128 columns, 20% at 768
 TOKENS_PER_BATCH = {"cpu": 1024, "cuda": 65_536}

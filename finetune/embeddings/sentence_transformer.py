@@ -21,20 +21,20 @@ import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING, MODEL_MAPPING
 
-from features.encoder import pooling
-from features.encoder.files import EncoderError
-from features.encoder.loading import quiet
-from features.encoder.stack import bare_encoder, cut_config, final_norms
-from features.encoder.tokens import prompt_of
-from files import read_bytes
-from files.objects import parse
-from finetune.embeddings import layer_pooling
-from finetune.embeddings.encoder_card import describe_encoder
-from finetune.export import hub
-from finetune.export.markdown import with_prompt
-from finetune.export.saved import save_tokenizer, whole_folder
-from finetune.model import MCBertModel
-from finetune.model_config import blocks_of
+from mcbert.features.encoder import pooling
+from mcbert.features.encoder.files import EncoderError
+from mcbert.features.encoder.loading import quiet
+from mcbert.features.encoder.stack import bare_encoder, cut_config, final_norms
+from mcbert.features.encoder.tokens import prompt_of
+from mcbert.files import read_bytes
+from mcbert.files.objects import parse
+from mcbert.finetune.embeddings import layer_pooling
+from mcbert.finetune.embeddings.encoder_card import describe_encoder
+from mcbert.finetune.export import hub
+from mcbert.finetune.export.markdown import with_prompt
+from mcbert.finetune.export.saved import save_tokenizer, whole_folder
+from mcbert.finetune.model import MCBertModel
+from mcbert.finetune.model_config import blocks_of
 
 MARK = "mcbert"  # in config_sentence_transformers.json: the library leaves it alone
 CODE = "layer_pooling.py"

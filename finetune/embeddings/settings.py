@@ -1,6 +1,6 @@
 """Settings of the stage that trains sentence embeddings; imports neither torch nor transformers.
 
-python -m pipeline embeddings --config demo embeddings.objective=ranking
+python -m mcbert embeddings --config demo embeddings.objective=ranking
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar, Literal, get_args
 
-from features.corpus import CorpusSettings
-from finetune.settings import TrainingSettings
+from mcbert.features.corpus import CorpusSettings
+from mcbert.finetune.settings import TrainingSettings
 
 Objective = Literal["softmax", "ranking"]
 

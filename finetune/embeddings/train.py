@@ -1,6 +1,6 @@
 """Train sentence embeddings: a training per seed, then the tables of what they measured.
 
-    python -m pipeline embeddings --config demo
+    python -m mcbert embeddings --config demo
 
 Reads pairs of sentences; writes ``embeddings.csv``, ``embeddings_freezing.csv``, TensorBoard logs and, of the
 first seed, ``models/embeddings``, and the same for sentence-transformers as ``models/embeddings-st``.
@@ -14,25 +14,25 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from features.corpus import Corpus, CorpusError
-from features.encoder.blocks import n_layers, require_layers
-from finetune.embeddings.job import EmbeddingsJob
-from finetune.embeddings.running import CONTRADICTION, ENTAILMENT, run_embeddings_job
-from finetune.embeddings.settings import EmbeddingsSettings
-from finetune.finetune import (
+from mcbert.features.corpus import Corpus, CorpusError
+from mcbert.features.encoder.blocks import n_layers, require_layers
+from mcbert.finetune.embeddings.job import EmbeddingsJob
+from mcbert.finetune.embeddings.running import CONTRADICTION, ENTAILMENT, run_embeddings_job
+from mcbert.finetune.embeddings.settings import EmbeddingsSettings
+from mcbert.finetune.finetune import (
     Execute,
     Inputs,
     Track,
     require_readable,
     run_jobs,
 )
-from finetune.freezing.rules import Schedule, plan_freezing
-from finetune.gathered import measured, to_frame
-from finetune.protocol import DevTexts, require_protocol
-from finetune.running import read_texts
-from finetune.winner import Architecture
-from results import tables
-from results.schema import EMBEDDINGS, EMBEDDINGS_FREEZING
+from mcbert.finetune.freezing.rules import Schedule, plan_freezing
+from mcbert.finetune.gathered import measured, to_frame
+from mcbert.finetune.protocol import DevTexts, require_protocol
+from mcbert.finetune.running import read_texts
+from mcbert.finetune.winner import Architecture
+from mcbert.results import tables
+from mcbert.results.schema import EMBEDDINGS, EMBEDDINGS_FREEZING
 
 log = logging.getLogger(__name__)
 

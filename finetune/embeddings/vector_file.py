@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from features.store.durable import make_folder, sync_folder, write_at
-from features.store.fingerprint import digest
-from features.store.journal import Journal, scan
-from features.store.space import writing
-from files import open_file, opened, read_bytes, write_text
-from files.objects import parse
+from mcbert.features.store.durable import make_folder, sync_folder, write_at
+from mcbert.features.store.fingerprint import digest
+from mcbert.features.store.journal import Journal, scan
+from mcbert.features.store.space import writing
+from mcbert.files import open_file, opened, read_bytes, write_text
+from mcbert.files.objects import parse
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """Export: a candidate of phase one as a model folder, the frozen encoder with the searched classifier.
 
-    python -m pipeline export --config demo
-    python -m pipeline export --config demo --candidate 3
+    python -m mcbert export --config demo
+    python -m mcbert export --config demo --candidate 3
 
 A linear classifier over standardised pooled states is a linear layer over the raw ones: the standardisation
 folds into its weights. What is no head of weights is kept beside the encoder as scikit-learn's object, by
@@ -21,17 +21,17 @@ import sklearn
 import torch
 from transformers import PreTrainedModel
 
-from features.corpus import Corpus
-from features.encoder.tokens import load_tokenizer
-from features.store import FeatureStore
-from finetune.calibration import Calibration
-from finetune.export.card import describe
-from finetune.export.estimator import FILE, Estimator, require_exportable
-from finetune.export.markdown import with_pairs, with_prompt
-from finetune.export.saved import save_model
-from finetune.model import MCBertForSequenceClassification, MCBertModel
-from finetune.probe import Head, fit_calibration, fold, read_probe
-from finetune.winner import read_winner
+from mcbert.features.corpus import Corpus
+from mcbert.features.encoder.tokens import load_tokenizer
+from mcbert.features.store import FeatureStore
+from mcbert.finetune.calibration import Calibration
+from mcbert.finetune.export.card import describe
+from mcbert.finetune.export.estimator import FILE, Estimator, require_exportable
+from mcbert.finetune.export.markdown import with_pairs, with_prompt
+from mcbert.finetune.export.saved import save_model
+from mcbert.finetune.model import MCBertForSequenceClassification, MCBertModel
+from mcbert.finetune.probe import Head, fit_calibration, fold, read_probe
+from mcbert.finetune.winner import read_winner
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from finetune.calibration import Calibration
-from finetune.export.markdown import PROTOCOLS, escaped, front_matter, is_of_hub, licence, measured, table
-from finetune.export.probabilities import describe_probabilities
+from mcbert.finetune.calibration import Calibration
+from mcbert.finetune.export.markdown import (
+    PROTOCOLS,
+    escaped,
+    front_matter,
+    is_of_hub,
+    licence,
+    measured,
+    table,
+)
+from mcbert.finetune.export.probabilities import describe_probabilities
 
 Way = Literal["linear", "pairwise", "estimator"]
 
@@ -32,10 +40,10 @@ _FORMULAS: dict[Way, str] = {
     "estimator": "softmax(scores / T); the scores are decision_function, or the logarithm of predict_proba",
 }
 _USES: dict[bool, str] = {
-    True: """    import finetune.model  # registers the class; without this project: trust_remote_code=True
+    True: """    import mcbert.finetune.model  # registers the class; without this project: trust_remote_code=True
     AutoModelForSequenceClassification.from_pretrained("THIS_FOLDER")
 """,
-    False: """    import finetune.model  # registers the class
+    False: """    import mcbert.finetune.model  # registers the class
     states = AutoModel.from_pretrained("THIS_FOLDER")(**tokens).pooler_output
     skops.io.load("THIS_FOLDER/model.skops", trusted=finetune.export.estimator.TRUSTED).predict(states)
 """,
@@ -105,6 +113,6 @@ Languages that are not in the table were not measured. How sure the scores are i
 
 ## Use
 
-    python -m pipeline predict --model THIS_FOLDER --input texts.csv --output labels.csv
+    python -m mcbert predict --model THIS_FOLDER --input texts.csv --output labels.csv
 
 {_USES[way != "estimator"]}"""

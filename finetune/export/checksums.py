@@ -16,9 +16,9 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-import files
-from features.encoder.files import EncoderError, resolve
-from files.objects import parse
+from mcbert import files
+from mcbert.features.encoder.files import EncoderError, resolve
+from mcbert.files.objects import parse
 
 log = logging.getLogger(__name__)
 

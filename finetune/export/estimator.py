@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from features.encoder.files import EncoderError
-from finetune.calibration import softmax
+from mcbert.features.encoder.files import EncoderError
+from mcbert.finetune.calibration import softmax
 
 log = logging.getLogger(__name__)
 

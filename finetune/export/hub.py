@@ -14,8 +14,8 @@ import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
 
-from features.encoder import pooling, stack
-from finetune import model, model_config
+from mcbert.features.encoder import pooling, stack
+from mcbert.finetune import model, model_config
 
 FILE = "modeling_mcbert.py"
 AUTO_MAP = {

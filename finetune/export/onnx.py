@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from features.encoder.tokens import prompt_of
-from finetune.export.saved import SavedModel, load_model, save_tokenizer, whole_folder
+from mcbert.features.encoder.tokens import prompt_of
+from mcbert.finetune.export.saved import SavedModel, load_model, save_tokenizer, whole_folder
 
 log = logging.getLogger(__name__)
 

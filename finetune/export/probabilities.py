@@ -5,8 +5,8 @@ python -m pytest tests/finetune/export/test_candidate.py
 
 from __future__ import annotations
 
-from finetune.calibration import Calibration
-from finetune.export.markdown import table
+from mcbert.finetune.calibration import Calibration
+from mcbert.finetune.export.markdown import table
 
 
 def describe_probabilities(formula: str, calibration: Calibration | None) -> str:

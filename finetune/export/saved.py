@@ -28,16 +28,16 @@ from transformers.models.auto.modeling_auto import (
     MODEL_MAPPING,
 )
 
-from features.encoder import hardware, loading
-from features.encoder.files import EncoderError, require_own
-from features.encoder.loading import quiet, read_config
-from features.encoder.tokens import load_tokenizer, most_tokens, require_vocabulary
-from finetune.calibration import softmax
-from finetune.evaluation import Tokens, compute_logits, compute_states
-from finetune.export import checksums, hub
-from finetune.export.estimator import FILE, Estimator, read_estimator
-from finetune.model_config import MCBertConfig
-from finetune.weights import require_finite_weights
+from mcbert.features.encoder import hardware, loading
+from mcbert.features.encoder.files import EncoderError, require_own
+from mcbert.features.encoder.loading import quiet, read_config
+from mcbert.features.encoder.tokens import load_tokenizer, most_tokens, require_vocabulary
+from mcbert.finetune.calibration import softmax
+from mcbert.finetune.evaluation import Tokens, compute_logits, compute_states
+from mcbert.finetune.export import checksums, hub
+from mcbert.finetune.export.estimator import FILE, Estimator, read_estimator
+from mcbert.finetune.model_config import MCBertConfig
+from mcbert.finetune.weights import require_finite_weights
 
 LONGEST = 1_000_000  # tokens; the library's word for "no limit" is 1e30
 

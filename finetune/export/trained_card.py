@@ -12,16 +12,24 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-import files
-from features.corpus import Corpus
-from finetune.calibration import Calibration
-from finetune.export import markdown
-from finetune.export.markdown import PROTOCOLS, escaped, front_matter, is_of_hub, licence, measured, table
-from finetune.export.probabilities import describe_probabilities
-from finetune.job import Job
-from finetune.settings import FinetuneSettings
-from results import tables
-from results.schema import FINETUNE, FREEZING
+from mcbert import files
+from mcbert.features.corpus import Corpus
+from mcbert.finetune.calibration import Calibration
+from mcbert.finetune.export import markdown
+from mcbert.finetune.export.markdown import (
+    PROTOCOLS,
+    escaped,
+    front_matter,
+    is_of_hub,
+    licence,
+    measured,
+    table,
+)
+from mcbert.finetune.export.probabilities import describe_probabilities
+from mcbert.finetune.job import Job
+from mcbert.finetune.settings import FinetuneSettings
+from mcbert.results import tables
+from mcbert.results.schema import FINETUNE, FREEZING
 
 _USE = """    from transformers import pipeline
 
@@ -30,7 +38,7 @@ _USE = """    from transformers import pipeline
 
 or, a table at a time:
 
-    python -m pipeline predict --model THIS_FOLDER --input texts.csv --output labels.csv
+    python -m mcbert predict --model THIS_FOLDER --input texts.csv --output labels.csv
 """
 _MADE = (("run ", "run"), ("", "versions"), ("configuration ", "config_digest"))
 _FREEZING = {

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from finetune.freezing.mechanism import depth_of, layer_parameters
+from mcbert.finetune.freezing.mechanism import depth_of, layer_parameters
 
 
 class LayerNorms:

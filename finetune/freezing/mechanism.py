@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from features.encoder.stack import block_parts, final_norms
+from mcbert.features.encoder.stack import block_parts, final_norms
 
 ADDED_BY_BLOCK_1 = "encoder.conv"  # of DeBERTa
 

@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from finetune.evaluation import Evaluation, watched_score
-from finetune.settings import TrainingSettings
+from mcbert.finetune.evaluation import Evaluation, watched_score
+from mcbert.finetune.settings import TrainingSettings
 
 log = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""Search phase two's own settings on dev texts (`python -m pipeline knobs`)."""
+"""Search phase two's own settings on dev texts (`python -m mcbert knobs`)."""

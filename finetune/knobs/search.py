@@ -1,4 +1,4 @@
-"""Try combinations of phase two's settings on dev: `python -m pipeline knobs`.
+"""Try combinations of phase two's settings on dev: `python -m mcbert knobs`.
 
 Reads the corpus and what phase one chose; writes knobs.csv, and no model. knobs.jsonl is the ledger, a
 training a line: with it, a killed search goes on where it was, and another list of values trains only what
@@ -20,24 +20,24 @@ from typing import Any
 import torch
 import transformers
 
-import files
-from features.corpus import Corpus
-from features.encoder import hardware
-from features.encoder.blocks import hidden_size, n_layers
-from features.encoder.identity import encoder_identity
-from features.store.ledger import Ledger
-from finetune.finetune import Inputs, JobError, Track, require_readable
-from finetune.freezing.rules import plan_freezing
-from finetune.job import Job
-from finetune.knobs.settings import KnobsSettings
-from finetune.knobs.table import Outcome, Searched, best_by, write_knobs
-from finetune.knobs.training import KEY, require_row, run_training
-from finetune.knobs.trials import Trial, freezes, plan_trials
-from finetune.protocol import DevTexts, require_protocol
-from finetune.running import described, read_texts
-from finetune.settings import FinetuneSettings
-from finetune.training.trainer import relevant
-from finetune.winner import Architecture, read_architecture
+from mcbert import files
+from mcbert.features.corpus import Corpus
+from mcbert.features.encoder import hardware
+from mcbert.features.encoder.blocks import hidden_size, n_layers
+from mcbert.features.encoder.identity import encoder_identity
+from mcbert.features.store.ledger import Ledger
+from mcbert.finetune.finetune import Inputs, JobError, Track, require_readable
+from mcbert.finetune.freezing.rules import plan_freezing
+from mcbert.finetune.job import Job
+from mcbert.finetune.knobs.settings import KnobsSettings
+from mcbert.finetune.knobs.table import Outcome, Searched, best_by, write_knobs
+from mcbert.finetune.knobs.training import KEY, require_row, run_training
+from mcbert.finetune.knobs.trials import Trial, freezes, plan_trials
+from mcbert.finetune.protocol import DevTexts, require_protocol
+from mcbert.finetune.running import described, read_texts
+from mcbert.finetune.settings import FinetuneSettings
+from mcbert.finetune.training.trainer import relevant
+from mcbert.finetune.winner import Architecture, read_architecture
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """Settings of the search over phase two's own settings; imports neither torch nor transformers.
 
-python -m pipeline knobs --config demo 'knobs.values.learning_rate=[5e-5, 1e-4, 2e-4]'
+python -m mcbert knobs --config demo 'knobs.values.learning_rate=[5e-5, 1e-4, 2e-4]'
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import dataclasses
 import math
 from typing import Any, Literal, get_args
 
-from finetune.settings import FinetuneSettings
+from mcbert.finetune.settings import FinetuneSettings
 
 Method = Literal["grid", "each", "random"]
 Chosen = Literal["source-dev", "target-dev"]

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features.corpus import Corpus
-from finetune.job import Job
-from finetune.knobs.settings import KnobsSettings
-from finetune.knobs.trials import Trial
-from finetune.rows import SEES, layers_text, protocol_of
-from results import overall, table1
-from results.schema import KNOBS, MEAN
+from mcbert.features.corpus import Corpus
+from mcbert.finetune.job import Job
+from mcbert.finetune.knobs.settings import KnobsSettings
+from mcbert.finetune.knobs.trials import Trial
+from mcbert.finetune.rows import SEES, layers_text, protocol_of
+from mcbert.results import overall, table1
+from mcbert.results.schema import KNOBS, MEAN
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

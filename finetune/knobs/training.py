@@ -9,11 +9,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from features.corpus import Corpus
-from features.encoder.loading import quiet
-from finetune.job import Job
-from finetune.running import prepared, torch_threads, trained
-from finetune.training.trainer import Output
+from mcbert.features.corpus import Corpus
+from mcbert.features.encoder.loading import quiet
+from mcbert.finetune.job import Job
+from mcbert.finetune.running import prepared, torch_threads, trained
+from mcbert.finetune.training.trainer import Output
 
 KEY = "training"
 """The field that names a training in the ledger."""

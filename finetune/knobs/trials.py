@@ -11,8 +11,8 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from finetune.knobs.settings import KnobsSettings
-from finetune.settings import FinetuneSettings
+from mcbert.finetune.knobs.settings import KnobsSettings
+from mcbert.finetune.settings import FinetuneSettings
 
 NONE = "none"  # how a configuration spells the absence of a number
 

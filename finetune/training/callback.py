@@ -22,13 +22,13 @@ from transformers import (
     TrainingArguments,
 )
 
-from finetune.evaluation import Evaluation, Score, choose, watched_score
-from finetune.freezing.gradients import LayerNorms
-from finetune.freezing.mechanism import freeze_layers, freeze_word_embeddings
-from finetune.freezing.rules import FreezeEvent, Rule
-from finetune.settings import TrainingSettings
-from finetune.training import ranks
-from finetune.training.curves import write_evaluation
+from mcbert.finetune.evaluation import Evaluation, Score, choose, watched_score
+from mcbert.finetune.freezing.gradients import LayerNorms
+from mcbert.finetune.freezing.mechanism import freeze_layers, freeze_word_embeddings
+from mcbert.finetune.freezing.rules import FreezeEvent, Rule
+from mcbert.finetune.settings import TrainingSettings
+from mcbert.finetune.training import ranks
+from mcbert.finetune.training.curves import write_evaluation
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

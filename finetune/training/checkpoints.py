@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-import files
-from files.objects import Types, parse, read_object
+from mcbert import files
+from mcbert.files.objects import Types, parse, read_object
 
 log = logging.getLogger(__name__)
 

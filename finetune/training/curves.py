@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetune.evaluation import Evaluation
-from finetune.freezing.rules import FreezeEvent
+from mcbert.finetune.evaluation import Evaluation
+from mcbert.finetune.freezing.rules import FreezeEvent
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -17,7 +17,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
-from features.encoder import hardware
+from mcbert.features.encoder import hardware
 
 BITS = 16  # of a draw: shares are met to 2**-17
 PER_DRAW = 64 // BITS

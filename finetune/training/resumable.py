@@ -23,9 +23,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from finetune.training import checkpoints, ranks
-from finetune.training.batches import EpochBatches
-from finetune.training.callback import EpochCallback
+from mcbert.finetune.training import checkpoints, ranks
+from mcbert.finetune.training.batches import EpochBatches
+from mcbert.finetune.training.callback import EpochCallback
 
 MODEL, OPTIMIZER, RANDOM, BEST = (f"{name}.safetensors" for name in ("model", "optimizer", "random", "best"))
 STATE = "state.json"

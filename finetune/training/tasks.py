@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
 
-from finetune.evaluation import Score, Tokens, compute_logits, score_languages
-from finetune.training.callback import Evaluate
+from mcbert.finetune.evaluation import Score, Tokens, compute_logits, score_languages
+from mcbert.finetune.training.callback import Evaluate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

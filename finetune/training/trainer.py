@@ -18,16 +18,16 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainingArguments
 from transformers.integrations.integration_utils import TensorBoardCallback
 
-from features.encoder import hardware
-from finetune.freezing.mechanism import depth_of, layer_parameters
-from finetune.settings import FinetuneSettings, TrainingSettings
-from finetune.training import checkpoints, curves, ranks
-from finetune.training.batches import EpochBatches
-from finetune.training.callback import EpochCallback, Training, Watch
-from finetune.training.dropout import suited_to
-from finetune.training.resumable import ResumableTrainer, Resumption, TrainingError, mean_loss
-from finetune.training.tasks import Task, Texts, classification
-from finetune.weights import nonfinite_weights
+from mcbert.features.encoder import hardware
+from mcbert.finetune.freezing.mechanism import depth_of, layer_parameters
+from mcbert.finetune.settings import FinetuneSettings, TrainingSettings
+from mcbert.finetune.training import checkpoints, curves, ranks
+from mcbert.finetune.training.batches import EpochBatches
+from mcbert.finetune.training.callback import EpochCallback, Training, Watch
+from mcbert.finetune.training.dropout import suited_to
+from mcbert.finetune.training.resumable import ResumableTrainer, Resumption, TrainingError, mean_loss
+from mcbert.finetune.training.tasks import Task, Texts, classification
+from mcbert.finetune.weights import nonfinite_weights
 
 log = logging.getLogger(__name__)
 

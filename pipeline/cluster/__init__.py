@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pipeline.cluster import ranks
-from pipeline.cluster.settings import ClusterSettings
-from pipeline.cluster.tasks import Execute, serial
+from mcbert.pipeline.cluster import ranks
+from mcbert.pipeline.cluster.settings import ClusterSettings
+from mcbert.pipeline.cluster.tasks import Execute, serial
 
 __all__ = [
     "ClusterSettings",
@@ -36,7 +36,7 @@ def executor(settings: ClusterSettings) -> Execute[Any, Any]:
         return _on_dask(settings, workers)
     if settings.runs_on == "serial" or workers == 1:
         return serial
-    from pipeline.cluster import loky
+    from mcbert.pipeline.cluster import loky
 
     return lambda function, tasks: loky.execute(function, tasks, workers)
 
@@ -46,14 +46,14 @@ def kept_executor(settings: ClusterSettings) -> Iterator[Execute[Any, Any]]:
     """Yield the executor of a search in rounds; its processes, and what they hold, stay until the end."""
     execute = executor(settings)
     if settings.runs_on == "dask":
-        from pipeline.cluster import dask
+        from mcbert.pipeline.cluster import dask
 
         with dask.opened(settings, _workers(settings)) as client:
             yield lambda function, tasks: dask.run(client, function, tasks)
     elif execute is serial:
         yield serial
     else:
-        from pipeline.cluster import loky
+        from mcbert.pipeline.cluster import loky
 
         with loky.Kept() as pool:
             yield lambda function, tasks: loky.execute(function, tasks, _workers(settings), pool)
@@ -83,6 +83,6 @@ def _workers(settings: ClusterSettings) -> int:
 
 
 def _on_dask(settings: ClusterSettings, workers: int) -> Execute[Any, Any]:
-    from pipeline.cluster import dask
+    from mcbert.pipeline.cluster import dask
 
     return lambda function, tasks: dask.execute(function, tasks, settings, workers)

@@ -22,10 +22,10 @@ from typing import Any, TypeVar
 import dask
 from distributed import Client, KilledWorker, LocalCluster, Security, get_worker
 
-from pipeline._version import __version__
-from pipeline.cluster.settings import ClusterSettings
-from pipeline.cluster.tasks import IN_FLIGHT, Triple, message
-from pipeline.interruption import deferred
+from mcbert import __version__
+from mcbert.pipeline.cluster.settings import ClusterSettings
+from mcbert.pipeline.cluster.tasks import IN_FLIGHT, Triple, message
+from mcbert.pipeline.interruption import deferred
 
 log = logging.getLogger(__name__)
 

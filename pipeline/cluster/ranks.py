@@ -1,6 +1,6 @@
 """Processes that share each training, as torchrun starts them: the first runs the stage, the others help.
 
-    torchrun --nproc-per-node 2 -m pipeline finetune --config demo
+    torchrun --nproc-per-node 2 -m mcbert finetune --config demo
 
 The first process hands each training to all and runs it with them; it alone reads the run's folder, decides
 and writes. gloo joins processors, nccl GPUs.
@@ -18,9 +18,9 @@ from datetime import timedelta
 from functools import cache
 from typing import Any, NoReturn, TypeVar
 
-from pipeline.cluster.settings import ClusterSettings
-from pipeline.cluster.tasks import Triple, message
-from pipeline.interruption import SIGNALS
+from mcbert.pipeline.cluster.settings import ClusterSettings
+from mcbert.pipeline.cluster.tasks import Triple, message
+from mcbert.pipeline.interruption import SIGNALS
 
 log = logging.getLogger(__name__)
 

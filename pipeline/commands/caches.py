@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from features.store import CacheInfo, FeatureStore
+    from mcbert.features.store import CacheInfo, FeatureStore
 
 HEADER = ("DIGEST", "SIZE", "TEXTS", "LAYERS", "CREATED", "ENCODER", "CORPUS", "STATE")
 AGES = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
@@ -50,7 +50,7 @@ def open_cache(folder: Path) -> FeatureStore:
     ValueError
         Another cache lies there: its fingerprint is not the one that the folder is named by.
     """
-    from features.store import FeatureStore
+    from mcbert.features.store import FeatureStore
 
     store = FeatureStore.open(folder)
     if not store.digest.startswith(folder.name):
@@ -63,7 +63,7 @@ def open_cache(folder: Path) -> FeatureStore:
 
 
 def _verify(args: argparse.Namespace, *_: object) -> int:
-    from features.store import describe, revoke, verify
+    from mcbert.features.store import describe, revoke, verify
 
     damages = verify(args.folder)
     for damage in damages:
@@ -82,7 +82,7 @@ def _verify(args: argparse.Namespace, *_: object) -> int:
 
 
 def _caches(args: argparse.Namespace, *_: object) -> int:
-    from features.store import caches, remove
+    from mcbert.features.store import caches, remove
 
     if args.remove is not None:
         _say(f"removed {remove(args.cache, args.remove)}")

@@ -13,15 +13,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.commands import encoders
-from pipeline.commands.inputs import FORMS, TextTable, add_options, require_new, require_output
+from mcbert.pipeline.commands import encoders
+from mcbert.pipeline.commands.inputs import FORMS, TextTable, add_options, require_new, require_output
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from finetune.embeddings.encode import SentenceEncoder
-    from finetune.embeddings.vector_file import VectorFile
+    from mcbert.finetune.embeddings.encode import SentenceEncoder
+    from mcbert.finetune.embeddings.vector_file import VectorFile
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def add_command(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _embed(args: argparse.Namespace, *_: object) -> int:
-    from finetune.embeddings.vector_file import is_made, is_published, writing_vectors
+    from mcbert.finetune.embeddings.vector_file import is_made, is_published, writing_vectors
 
     began = time.monotonic()
     output: Path = args.output
@@ -84,7 +84,7 @@ def _embed(args: argparse.Namespace, *_: object) -> int:
 
 
 def _made_of(table: TextTable, encoder: SentenceEncoder, n_texts: int) -> dict[str, Any]:
-    from files import sha256
+    from mcbert.files import sha256
 
     reading = {"on_bad": table.on_bad, "columns": dict(table.columns), "encoding": table.encoding,
                "delimiter": table.delimiter}  # fmt: skip
@@ -98,7 +98,7 @@ def _made_of(table: TextTable, encoder: SentenceEncoder, n_texts: int) -> dict[s
 
 def _encode(table: TextTable, encoder: SentenceEncoder, file: VectorFile, n_texts: int) -> None:
     """Encode the blocks that are not on the disk yet."""
-    from pipeline.progress import track
+    from mcbert.pipeline.progress import track
 
     if file.is_publishing:
         return
@@ -111,8 +111,8 @@ def _encode(table: TextTable, encoder: SentenceEncoder, file: VectorFile, n_text
 
 def _as_array(table: TextTable, file: VectorFile, output: Path) -> Parts:
     """Return the array and its table of ids, whose rows are the array's."""
-    from results.schema import VECTOR_IDS
-    from results.stream import writing
+    from mcbert.results.schema import VECTOR_IDS
+    from mcbert.results.stream import writing
 
     ids = file.folder / "ids.csv"
     if not file.is_publishing:

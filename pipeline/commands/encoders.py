@@ -1,6 +1,6 @@
 """Which sentence encoder a command uses: its options, and the model that they ask for.
 
-python -m pipeline embed --help
+python -m mcbert embed --help
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from finetune.embeddings.encode import SentenceEncoder
-    from pipeline.commands.inputs import TextTable
+    from mcbert.finetune.embeddings.encode import SentenceEncoder
+    from mcbert.pipeline.commands.inputs import TextTable
 
 POOLINGS = "max, mean, cls, last, or one of them for each layer joined by +"
 _LAYERS = re.compile(r"\d+([+,]\d+)*")
@@ -71,7 +71,7 @@ def add_options(command: argparse.ArgumentParser, *, required: bool = True) -> N
 
 def opened(args: argparse.Namespace) -> SentenceEncoder:
     """Open the model that the options ask for."""
-    from finetune.embeddings.encode import EncodeSettings, open_sentence_encoder
+    from mcbert.finetune.embeddings.encode import EncodeSettings, open_sentence_encoder
 
     settings = EncodeSettings(
         precision=args.precision,
@@ -104,7 +104,7 @@ def encoded(encoder: SentenceEncoder, table: TextTable, rows: pd.DataFrame) -> n
     ValueError
         Naming a row whose vector is not finite.
     """
-    from finetune.embeddings.encode import VectorError
+    from mcbert.finetune.embeddings.encode import VectorError
 
     try:
         return encoder.encode(rows["text"].tolist())

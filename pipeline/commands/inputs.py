@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import pandas as pd
 
-    from features.corpus.formats.bad_rows import BadRows
+    from mcbert.features.corpus.formats.bad_rows import BadRows
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class TextTable:
             Rows that cannot be used and are not to be skipped; a table without any that can; the columns are
             not there.
         """
-        from features.corpus.formats.bad_rows import CorpusError
+        from mcbert.features.corpus.formats.bad_rows import CorpusError
 
         bad, n_texts = self._bad_rows(), 0
         try:
@@ -144,13 +144,13 @@ class TextTable:
             )
 
     def _bad_rows(self) -> BadRows:
-        from features.corpus.formats.bad_rows import BadRows
+        from mcbert.features.corpus.formats.bad_rows import BadRows
 
         return BadRows(on_bad=self.on_bad, columns=dict(self.columns))
 
     def _blocks(self, size: int, bad: BadRows) -> Iterator[pd.DataFrame]:
-        from features.corpus.checks import usable_rows
-        from features.corpus.formats.readers import TableForm, stream_table
+        from mcbert.features.corpus.checks import usable_rows
+        from mcbert.features.corpus.formats.readers import TableForm, stream_table
 
         form = TableForm(encoding=self.encoding, delimiter=self.delimiter, columns=dict(self.columns))
         names = ["given_id" if name == "id" else name for name in self.optional]
@@ -185,7 +185,7 @@ def require_new(output: Path, *, replace: bool, key: str = "--output") -> None:
 
 def _require_form(encoding: str, delimiter: str) -> None:
     """Refuse what no table can be written in, naming the option."""
-    from features.corpus import CorpusSettings
+    from mcbert.features.corpus import CorpusSettings
 
     try:
         CorpusSettings(encoding=encoding, delimiter=delimiter)

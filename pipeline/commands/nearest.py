@@ -15,15 +15,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.commands import encoders
-from pipeline.commands.inputs import FORMS, TextTable, add_options, require_new, require_output
-from pipeline.commands.vectors import Name, StoredVectors, TextVectors, is_stored, require_one_model
+from mcbert.pipeline.commands import encoders
+from mcbert.pipeline.commands.inputs import FORMS, TextTable, add_options, require_new, require_output
+from mcbert.pipeline.commands.vectors import Name, StoredVectors, TextVectors, is_stored, require_one_model
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from search.sentences.neighbours import Neighbours
+    from mcbert.search.sentences.neighbours import Neighbours
 
 log = logging.getLogger(__name__)
 
@@ -77,9 +77,9 @@ def add_command(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _nearest(args: argparse.Namespace, *_: object) -> int:
-    from results.schema import NEIGHBOURS
-    from results.stream import writing
-    from search.sentences.neighbours import library
+    from mcbert.results.schema import NEIGHBOURS
+    from mcbert.results.stream import writing
+    from mcbert.search.sentences.neighbours import library
 
     began = time.monotonic()
     require_output(args.output, (".csv",), (args.corpus, args.queries))
@@ -139,7 +139,7 @@ def _searchable(corpus: Side, kind: str) -> tuple[Neighbours, Named]:
     """Return the corpus as it is searched, and what tells the names of some of its vectors."""
     import numpy as np
 
-    from search.sentences.neighbours import KINDS
+    from mcbert.search.sentences.neighbours import KINDS
 
     if isinstance(corpus, StoredVectors):
         size = max(1, HELD // corpus.dimension)
@@ -149,14 +149,14 @@ def _searchable(corpus: Side, kind: str) -> tuple[Neighbours, Named]:
 
 
 def _tracked(side: Side, size: int, what: str) -> Iterable[np.ndarray]:
-    from pipeline.progress import track
+    from mcbert.pipeline.progress import track
 
     return track(_units(side, size), -(-side.n_rows // size), f"nearest: {what} (blocks)")
 
 
 def _units(side: Side, size: int) -> Iterator[np.ndarray]:
     """Yield a side's unit rows; say of a vector without direction which row of the input it is of."""
-    from search.sentences.retrieval import RowError, unit_rows
+    from mcbert.search.sentences.retrieval import RowError, unit_rows
 
     start = 0
     for block in side.blocks(size):

@@ -24,7 +24,7 @@ def add_command(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _export(args: argparse.Namespace, *_: object) -> int:
-    from finetune.export.onnx import FILE, export_onnx
+    from mcbert.finetune.export.onnx import FILE, export_onnx
 
     output: Path = args.output
     if output.exists() and not args.replace:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.commands.inputs import FORMS, TextTable, add_options, require_new, require_output
+from mcbert.pipeline.commands.inputs import FORMS, TextTable, add_options, require_new, require_output
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,11 +106,11 @@ def _predict(args: argparse.Namespace, *_: object) -> int:
     pairs = Pairs()
     n_texts = table.survey(BLOCK, pairs.see)
     # five seconds, which an output or a table that cannot be used is told without
-    from finetune.export.saved import load_model
-    from finetune.predict import label_texts
-    from pipeline.progress import track
-    from results.schema import LABELS
-    from results.stream import writing
+    from mcbert.finetune.export.saved import load_model
+    from mcbert.finetune.predict import label_texts
+    from mcbert.pipeline.progress import track
+    from mcbert.results.schema import LABELS
+    from mcbert.results.stream import writing
 
     saved = load_model(args.model)
     reads_pairs = pairs.are_read(args.input, trained_on_pairs=saved.text_pairs)

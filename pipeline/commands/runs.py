@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.commands.inputs import require_new, require_output
-from pipeline.run import read_record
+from mcbert.pipeline.commands.inputs import require_new, require_output
+from mcbert.pipeline.run import read_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,9 +41,9 @@ def add_command(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _runs(args: argparse.Namespace, *_: object) -> int:
-    from results.frames import find_run
-    from results.schema import RUNS
-    from results.tables import write
+    from mcbert.results.frames import find_run
+    from mcbert.results.schema import RUNS
+    from mcbert.results.tables import write
 
     folders = [find_run(name, args.runs) for name in dict.fromkeys(args.names)] or folders_of(args.runs)
     if not folders:
@@ -59,7 +59,7 @@ def _runs(args: argparse.Namespace, *_: object) -> int:
         write(RUNS, frame, args.csv)
         log.info("runs: %d -> %s", len(frame), args.csv)
     if args.html is not None:
-        from results.report.comparison import build
+        from mcbert.results.report.comparison import build
 
         build(folders, frame, args.html)
     sys.stdout.write(as_text(frame))
@@ -84,7 +84,7 @@ def listed(folders: list[Path]) -> pd.DataFrame:
     ValueError
         The record of a stage is damaged.
     """
-    from results.leaderboard import leaderboard
+    from mcbert.results.leaderboard import leaderboard
 
     frame = leaderboard(folders)
     told = {folder.name: _recorded(folder) for folder in folders}
@@ -95,7 +95,7 @@ def listed(folders: list[Path]) -> pd.DataFrame:
 
 def _recorded(folder: Path) -> dict[str, str]:
     """Tell from the records of a run's stages which are finished, when, and what the corpus was made of."""
-    from results.report.report import stage_records
+    from mcbert.results.report.report import stage_records
 
     records = {path.stem: path for path in stage_records(folder)}
     row = {"stages": " ".join(records), "finished": "", "corpus": ""}

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.commands import encoders
-from pipeline.commands.embed import VERSION, ids_of
+from mcbert.pipeline.commands import encoders
+from mcbert.pipeline.commands.embed import VERSION, ids_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from finetune.embeddings.encode import SentenceEncoder
-    from pipeline.commands.inputs import TextTable
+    from mcbert.finetune.embeddings.encode import SentenceEncoder
+    from mcbert.pipeline.commands.inputs import TextTable
 
 BLOCK = 4096
 """Rows whose names are read at once."""
@@ -53,7 +53,7 @@ class StoredVectors:
         ValueError
             It is none, or not as its record says.
         """
-        from finetune.embeddings.vector_file import read_made
+        from mcbert.finetune.embeddings.vector_file import read_made
 
         made = read_made(path)
         try:
@@ -102,8 +102,8 @@ class StoredVectors:
             for batch in self._batches(BLOCK, "row", "id"):
                 yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
             return
-        from results.schema import VECTOR_IDS
-        from results.stream import Rows
+        from mcbert.results.schema import VECTOR_IDS
+        from mcbert.results.stream import Rows
 
         ids, count = ids_of(self.path), 0
         for row, name in Rows(VECTOR_IDS, ids, ("row", "id")):
@@ -122,7 +122,7 @@ class StoredVectors:
     def _shape(self) -> tuple[int, ...]:
         if self._is_array:
             return tuple(self._array().shape)
-        from features.corpus.formats.arrow import opened_parquet
+        from mcbert.features.corpus.formats.arrow import opened_parquet
 
         with opened_parquet(self.path) as (file, schema):
             whole = all(schema.names.count(name) == 1 for name in ("row", "id", "vector"))
@@ -130,7 +130,7 @@ class StoredVectors:
             return int(file.metadata.num_rows), int(width)
 
     def _array(self) -> np.ndarray:
-        from files.arrays import map_array
+        from mcbert.files.arrays import map_array
 
         try:
             array = map_array(self.path)
@@ -144,7 +144,7 @@ class StoredVectors:
         return array
 
     def _batches(self, size: int, *columns: str) -> Iterator[Any]:
-        from features.corpus.formats.arrow import batches_of, opened_parquet
+        from mcbert.features.corpus.formats.arrow import batches_of, opened_parquet
 
         with opened_parquet(self.path) as (file, _):
             yield from batches_of(self.path, file, columns, size)
@@ -191,7 +191,7 @@ class TextVectors:
 
 def is_stored(path: Path) -> bool:
     """Whether a file is an output of ``embed`` rather than a table of texts."""
-    from finetune.embeddings.vector_file import record_of
+    from mcbert.finetune.embeddings.vector_file import record_of
 
     suffix = path.suffix.lower()
     return suffix == ".npy" or (suffix == ".parquet" and record_of(path).is_file())

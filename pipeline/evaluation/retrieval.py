@@ -1,6 +1,6 @@
 """Similarity search for translations: every layer x pooling of the cache, and sentence encoders beside them.
 
-python -m pipeline retrieval --config demo retrieval.tatoeba=tatoeba/v1
+python -m mcbert retrieval --config demo retrieval.tatoeba=tatoeba/v1
 """
 
 from __future__ import annotations
@@ -12,17 +12,24 @@ from pathlib import Path
 
 import pandas as pd
 
-from features.corpus.casing import lowered
-from features.corpus.formats.parallel import languages_in, pair_files, read_pairs
-from features.store import FeatureStore
-from pipeline.evaluation.systems import Beside, System, encoded_systems, frozen_systems, last_layer, settled
-from pipeline.evaluation.translations import evaluate, sentence_name
-from pipeline.run import sha256
-from pipeline.stages.extraction import cached
-from pipeline.workspace import Workspace
-from results import overall
-from results.schema import REDUCTIONS, TATOEBA
-from search.sentences.retrieval import RetrievalSettings
+from mcbert.features.corpus.casing import lowered
+from mcbert.features.corpus.formats.parallel import languages_in, pair_files, read_pairs
+from mcbert.features.store import FeatureStore
+from mcbert.pipeline.evaluation.systems import (
+    Beside,
+    System,
+    encoded_systems,
+    frozen_systems,
+    last_layer,
+    settled,
+)
+from mcbert.pipeline.evaluation.translations import evaluate, sentence_name
+from mcbert.pipeline.run import sha256
+from mcbert.pipeline.stages.extraction import cached
+from mcbert.pipeline.workspace import Workspace
+from mcbert.results import overall
+from mcbert.results.schema import REDUCTIONS, TATOEBA
+from mcbert.search.sentences.retrieval import RetrievalSettings
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """Sentence vectors against people's judgement, and translations found, frozen layers beside encoders.
 
-python -m pipeline evaluate-embeddings --config demo --model sentence-transformers/LaBSE
+python -m mcbert evaluate-embeddings --config demo --model sentence-transformers/LaBSE
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features.corpus.casing import lowered, share_altered
-from features.corpus.formats.bad_rows import CorpusError
-from features.corpus.formats.stsbenchmark import read_stsbenchmark, sts_files
-from features.store import FeatureStore
-from pipeline.evaluation.retrieval import retrieval
-from pipeline.evaluation.systems import (
+from mcbert.features.corpus.casing import lowered, share_altered
+from mcbert.features.corpus.formats.bad_rows import CorpusError
+from mcbert.features.corpus.formats.stsbenchmark import read_stsbenchmark, sts_files
+from mcbert.features.store import FeatureStore
+from mcbert.pipeline.evaluation.retrieval import retrieval
+from mcbert.pipeline.evaluation.systems import (
     Beside,
     Frozen,
     SentenceEncoder,
@@ -33,14 +33,14 @@ from pipeline.evaluation.systems import (
     set_beside,
     settled,
 )
-from pipeline.progress import track
-from pipeline.run import sha256
-from pipeline.stages.extraction import cached
-from pipeline.workspace import Workspace
-from results.schema import STS
-from results.statistics import percentile_interval
-from results.tables import write
-from search.sentences.similarity import HEADLINE, correlations, similarities, spearman_samples
+from mcbert.pipeline.progress import track
+from mcbert.pipeline.run import sha256
+from mcbert.pipeline.stages.extraction import cached
+from mcbert.pipeline.workspace import Workspace
+from mcbert.results.schema import STS
+from mcbert.results.statistics import percentile_interval
+from mcbert.results.tables import write
+from mcbert.search.sentences.similarity import HEADLINE, correlations, similarities, spearman_samples
 
 log = logging.getLogger(__name__)
 
@@ -231,8 +231,8 @@ def evaluate_models(workspace: Workspace, models: Sequence[str]) -> None:
     models : sequence of str
         Folders or hub names; of plain encoders followed by what to pool, ``@7+8:mean``.
     """
-    from finetune.embeddings.encode import open_sentence_encoder
-    from results.report.side_by_side import side_by_side
+    from mcbert.finetune.embeddings.encode import open_sentence_encoder
+    from mcbert.results.report.side_by_side import side_by_side
 
     trained = [str(path) for path in [workspace.run.folder / TRAINED] if path.is_dir()]
     encoders: list[SentenceEncoder] = []

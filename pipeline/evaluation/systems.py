@@ -17,11 +17,11 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from features.encoder.blocks import n_layers
-from features.store import FeatureStore
-from pipeline.workspace import Workspace, shown
-from results.schema import EMBEDDINGS, SEED_COMPAT
-from results.tables import read
+from mcbert.features.encoder.blocks import n_layers
+from mcbert.features.store import FeatureStore
+from mcbert.pipeline.workspace import Workspace, shown
+from mcbert.results.schema import EMBEDDINGS, SEED_COMPAT
+from mcbert.results.tables import read
 
 log = logging.getLogger(__name__)
 

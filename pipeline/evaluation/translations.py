@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features.corpus.casing import Altered, share_altered
-from pipeline.evaluation.systems import Frozen, System
-from pipeline.progress import track
-from results.schema import MEAN
-from search.sentences.retrieval import DIRECTIONS, SCORES, RowError, search, unit_rows
-from search.sentences.translations import Rates, Sentences, error_rates
+from mcbert.features.corpus.casing import Altered, share_altered
+from mcbert.pipeline.evaluation.systems import Frozen, System
+from mcbert.pipeline.progress import track
+from mcbert.results.schema import MEAN
+from mcbert.search.sentences.retrieval import DIRECTIONS, SCORES, RowError, search, unit_rows
+from mcbert.search.sentences.translations import Rates, Sentences, error_rates
 
 NAMES = ("to-en", "from-en", "both")
 CASES = list(itertools.product(NAMES, SCORES))

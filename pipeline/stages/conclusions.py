@@ -1,6 +1,6 @@
 """The published conclusions tested on a run: reads its tables and predictions, writes conclusions.csv.
 
-python -m pipeline report --run demo
+python -m mcbert report --run demo
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from results.conclusions.conclude import Compare, Measured, conclude
-from results.report.report import read_run
-from results.schema import CONCLUSIONS, CORPUS, FINETUNE, GRIDSEARCH, MEAN
-from results.tables import read, write
+from mcbert.results.conclusions.conclude import Compare, Measured, conclude
+from mcbert.results.report.report import read_run
+from mcbert.results.schema import CONCLUSIONS, CORPUS, FINETUNE, GRIDSEARCH, MEAN
+from mcbert.results.tables import read, write
 
 if TYPE_CHECKING:
-    from search.outcome.predictions import Predictions
+    from mcbert.search.outcome.predictions import Predictions
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def write_conclusions(folder: Path, stamp: Mapping[str, str]) -> Path:
     ValueError
         The folder holds no table, or one that breaks its declaration; predictions.npz is damaged.
     """
-    from search.outcome.predictions import Predictions
+    from mcbert.search.outcome.predictions import Predictions
 
     target = folder / CONCLUSIONS.file_name
     target.unlink(missing_ok=True)  # what an earlier version wrote is nothing to go by
@@ -87,8 +87,8 @@ def comparer(predictions: Predictions) -> Compare:
     What it returns is over the mean of the target languages, or the source where there is none; it raises
     KeyError for a candidate without predictions.
     """
-    from search.outcome.intervals import Sample, intervals
-    from search.task import one_thread
+    from mcbert.search.outcome.intervals import Sample, intervals
+    from mcbert.search.task import one_thread
 
     position = {name: at for at, name in enumerate(predictions.candidates)}
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from files import sha256
-from files.objects import read_object
-from results import deploy
-from results.deploy import PROBE, Scored
-from results.schema.words import metric_words
+from mcbert.files import sha256
+from mcbert.files.objects import read_object
+from mcbert.results import deploy
+from mcbert.results.deploy import PROBE, Scored
+from mcbert.results.schema.words import metric_words
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.workspace import Workspace
+    from mcbert.pipeline.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def _scored(workspace: Workspace, system: str, score: float) -> Scored:
 
 
 def _is_head(winner: Path) -> bool:
-    from files.arrays import read_arrays
+    from mcbert.files.arrays import read_arrays
 
     name = read_object(winner, {"candidate_id": str}).get("probe", "probe.npz")
     if name is None:

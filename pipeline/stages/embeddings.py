@@ -1,6 +1,6 @@
 """The stage that trains sentence embeddings on labelled pairs, and compares them with the frozen encoder's.
 
-    python -m pipeline embeddings --config demo embeddings.objective=ranking
+    python -m mcbert embeddings --config demo embeddings.objective=ranking
 
 Where the settings name no layers or no pooling, the frozen encoder's best take their place: every layer x
 pooling searches dev sentences for their translations (embeddings/tatoeba.csv). Test sentences take no part.
@@ -15,27 +15,27 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from features.corpus import BadRows, checked_corpus, read_corpus, source_files
-from features.corpus.formats.parallel import is_table, languages_in, pair_files, read_pairs
-from features.corpus.keys import of_section
-from features.store import FeatureStore
-from files.objects import AGAIN, read_object, short
-from finetune.embeddings.settings import EmbeddingsSettings
-from pipeline.cluster import training_executor
-from pipeline.evaluation.retrieval import texts
-from pipeline.evaluation.systems import frozen_systems
-from pipeline.evaluation.translations import evaluate
-from pipeline.progress import track
-from pipeline.run import sha256, write_json
-from pipeline.stages.extraction import cached
-from pipeline.stages.texts import short_names
-from pipeline.workspace import Workspace, shown
-from results import overall
-from results.schema import MEAN, POOLINGS, REJECTED, TATOEBA, TEXTS
-from results.tables import write
+from mcbert.features.corpus import BadRows, checked_corpus, read_corpus, source_files
+from mcbert.features.corpus.formats.parallel import is_table, languages_in, pair_files, read_pairs
+from mcbert.features.corpus.keys import of_section
+from mcbert.features.store import FeatureStore
+from mcbert.files.objects import AGAIN, read_object, short
+from mcbert.finetune.embeddings.settings import EmbeddingsSettings
+from mcbert.pipeline.cluster import training_executor
+from mcbert.pipeline.evaluation.retrieval import texts
+from mcbert.pipeline.evaluation.systems import frozen_systems
+from mcbert.pipeline.evaluation.translations import evaluate
+from mcbert.pipeline.progress import track
+from mcbert.pipeline.run import sha256, write_json
+from mcbert.pipeline.stages.extraction import cached
+from mcbert.pipeline.stages.texts import short_names
+from mcbert.pipeline.workspace import Workspace, shown
+from mcbert.results import overall
+from mcbert.results.schema import MEAN, POOLINGS, REJECTED, TATOEBA, TEXTS
+from mcbert.results.tables import write
 
 if TYPE_CHECKING:
-    from finetune.winner import Architecture
+    from mcbert.finetune.winner import Architecture
 
 log = logging.getLogger(__name__)
 
@@ -63,14 +63,14 @@ def embeddings(workspace: Workspace) -> None:
     }
     workspace.run.stage("embeddings", inputs, lambda: _train(workspace, settings))
     if workspace.config.retrieval.tatoeba or workspace.config.retrieval.sts:
-        from pipeline.evaluation.similarity import evaluate_models
+        from mcbert.pipeline.evaluation.similarity import evaluate_models
 
         evaluate_models(workspace, ())
 
 
 def require_evaluable(workspace: Workspace) -> None:
     """Read once what the encoders will be measured on, so that a bad file does not cost a training first."""
-    from pipeline.evaluation import retrieval, similarity
+    from mcbert.pipeline.evaluation import retrieval, similarity
 
     settings = workspace.config.retrieval
     if settings.sts:
@@ -113,9 +113,9 @@ def _read(workspace: Workspace, settings: EmbeddingsSettings) -> list[str]:
 
 def require_trainable(workspace: Workspace, settings: EmbeddingsSettings) -> None:
     """Raise where the pairs do not suit the objective or the protocol, before anything is encoded."""
-    from finetune.embeddings.train import require_pairs
-    from finetune.protocol import DevTexts, require_protocol
-    from finetune.running import read_texts
+    from mcbert.finetune.embeddings.train import require_pairs
+    from mcbert.finetune.protocol import DevTexts, require_protocol
+    from mcbert.finetune.running import read_texts
 
     path = workspace.run.folder / PAIRS
     corpus = read_texts(path, settings.corpus.source_language)
@@ -224,7 +224,7 @@ def best(rows: pd.DataFrame, settings: EmbeddingsSettings) -> dict[str, Any]:
 
 def architecture_of(workspace: Workspace, settings: EmbeddingsSettings) -> Architecture:
     """Return the layers and pooling to train: the settings', or the search's."""
-    from finetune.winner import Architecture
+    from mcbert.finetune.winner import Architecture
 
     if not settings.searches:
         return Architecture(
@@ -244,8 +244,8 @@ def architecture_of(workspace: Workspace, settings: EmbeddingsSettings) -> Archi
 
 
 def _train(workspace: Workspace, settings: EmbeddingsSettings) -> list[str]:
-    from finetune.embeddings.train import train_embeddings
-    from finetune.finetune import Inputs
+    from mcbert.finetune.embeddings.train import train_embeddings
+    from mcbert.finetune.finetune import Inputs
 
     train_embeddings(
         settings,

@@ -1,7 +1,7 @@
 """The stage ``export``: a candidate of the search -> models/.
 
-python -m pipeline export --config demo                  the winner: models/probe, or models/probe-skops
-python -m pipeline export --config demo --candidate 3    another one by id or rank: models/<candidate_id>
+python -m mcbert export --config demo                  the winner: models/probe, or models/probe-skops
+python -m mcbert export --config demo --candidate 3    another one by id or rank: models/<candidate_id>
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
-from pipeline.run import sha256
-from pipeline.stages.deploy import name_model
+from mcbert.pipeline.run import sha256
+from mcbert.pipeline.stages.deploy import name_model
 
 if TYPE_CHECKING:
-    from finetune.export.candidate import Chosen, ExportInputs
-    from pipeline.stages.pipeline import Pipeline
+    from mcbert.finetune.export.candidate import Chosen, ExportInputs
+    from mcbert.pipeline.stages.pipeline import Pipeline
 
 LONGEST = 120  # characters of a file's name that come from a candidate's id
 
@@ -37,7 +37,7 @@ def export(pipeline: Pipeline, candidate: str = "") -> None:
         pipeline.run.stage("export", inputs, lambda: _export_winner(pipeline), replace=True)
         name_model(pipeline)
         return
-    from search.refit import find
+    from mcbert.search.refit import find
 
     name = str(find(candidate, pipeline.run.folder)["candidate_id"])
     inputs |= {"candidate": name, "gridsearch": sha256(pipeline.run.folder / "gridsearch.csv")}
@@ -56,7 +56,7 @@ def file_name(candidate: str) -> str:
 
 
 def _export_winner(pipeline: Pipeline) -> list[str]:
-    from finetune.export.candidate import read_chosen
+    from mcbert.finetune.export.candidate import read_chosen
 
     inputs = _inputs(pipeline)
     chosen = read_chosen(inputs.winner, inputs.corpus, inputs.encoder_name)
@@ -66,8 +66,8 @@ def _export_winner(pipeline: Pipeline) -> list[str]:
 
 
 def _refitted(pipeline: Pipeline, name: str) -> Chosen:
-    from finetune.export.candidate import Chosen
-    from search.refit import find, refit
+    from mcbert.finetune.export.candidate import Chosen
+    from mcbert.search.refit import find, refit
 
     out = pipeline.run.folder
     row = find(name, out)
@@ -77,8 +77,8 @@ def _refitted(pipeline: Pipeline, name: str) -> Chosen:
 
 
 def _write(pipeline: Pipeline, chosen: Chosen, name: str) -> list[str]:
-    from finetune.export import candidate
-    from search.refit import best_linear
+    from mcbert.finetune.export import candidate
+    from mcbert.search.refit import best_linear
 
     folder = f"models/{name}"
     try:
@@ -91,7 +91,7 @@ def _write(pipeline: Pipeline, chosen: Chosen, name: str) -> list[str]:
 
 
 def _inputs(pipeline: Pipeline) -> ExportInputs:
-    from finetune.export.candidate import ExportInputs
+    from mcbert.finetune.export.candidate import ExportInputs
 
     return ExportInputs(
         winner=pipeline.winner,

@@ -1,6 +1,6 @@
 """Extraction, wired: the cache of any texts with a configuration's encoder, on its cluster.
 
-python -m pipeline extract --config demo
+python -m mcbert extract --config demo
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.cluster import encoding_executor, threads_per_encoder
-from pipeline.config import Config
-from pipeline.progress import track
-from pipeline.workspace import Workspace, shown
+from mcbert.pipeline.cluster import encoding_executor, threads_per_encoder
+from mcbert.pipeline.config import Config
+from mcbert.pipeline.progress import track
+from mcbert.pipeline.workspace import Workspace, shown
 
 SEARCH = ("gridsearch", "export")
 TRAIN = ("knobs", "finetune")
@@ -27,7 +27,7 @@ def cached(workspace: Workspace, texts: Iterable[tuple[str, ...]], source: str) 
     source : str
         Where the texts come from, for people.
     """
-    from features.extraction import Means, extract
+    from mcbert.features.extraction import Means, extract
 
     config = workspace.config
     with workspace.interruption.polled() as check:
@@ -61,7 +61,7 @@ def require_known_layers(workspace: Workspace, stage: str) -> None:
     trained = config.finetune.layers if stage in TRAIN else ()
     if not searched and not trained:
         return
-    from features.encoder.blocks import n_layers, require_layers
+    from mcbert.features.encoder.blocks import n_layers, require_layers
 
     deepest, extracted = n_layers(workspace.encoder), config.extract.layers
     if trained:

@@ -5,11 +5,11 @@ python -m pytest tests/pipeline/stages/test_forecast.py
 
 from __future__ import annotations
 
-from finetune.protocol import DevTexts, require_protocol
-from finetune.settings import FinetuneSettings
-from pipeline.workspace import Workspace
-from results.schema import TEXTS
-from results.stream import Rows
+from mcbert.finetune.protocol import DevTexts, require_protocol
+from mcbert.finetune.settings import FinetuneSettings
+from mcbert.pipeline.workspace import Workspace
+from mcbert.results.schema import TEXTS
+from mcbert.results.stream import Rows
 
 
 def require_finetune(workspace: Workspace, settings: FinetuneSettings) -> None:
@@ -33,7 +33,7 @@ def require_knobs(workspace: Workspace) -> None:
 
 
 def _require_trainable(workspace: Workspace, settings: FinetuneSettings) -> None:
-    from features.encoder.selfcheck import verdict
+    from mcbert.features.encoder.selfcheck import verdict
 
     known = verdict(workspace.encoder)
     known.require_length(settings.max_length, "finetune.max_length")
@@ -53,8 +53,8 @@ def _dev_texts(workspace: Workspace) -> DevTexts:
 
 def _require_start(workspace: Workspace, settings: FinetuneSettings) -> None:
     """Raise where no candidate of the search can be what the head starts from."""
-    from pipeline.stages.start import require_special_tokens
-    from search.refit import score_per_label
+    from mcbert.pipeline.stages.start import require_special_tokens
+    from mcbert.search.refit import score_per_label
 
     require_special_tokens(workspace.config)
     searched = workspace.config.gridsearch
@@ -80,8 +80,8 @@ def _require_start(workspace: Workspace, settings: FinetuneSettings) -> None:
 
 def _require_freezing(workspace: Workspace, settings: FinetuneSettings) -> None:
     """Raise where nothing would freeze; which layers feed the head is known where the settings name them."""
-    from features.encoder.blocks import n_layers
-    from finetune.freezing.rules import plan_freezing
+    from mcbert.features.encoder.blocks import n_layers
+    from mcbert.finetune.freezing.rules import plan_freezing
 
     if settings.ignore_unused_frozen and (settings.freeze or settings.freeze_groups):
         return  # what is skipped is logged when it is planned, once

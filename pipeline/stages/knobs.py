@@ -1,6 +1,6 @@
 """The stage that tries phase two's own settings on dev: knobs.csv, and the best as overrides.
 
-python -m pipeline knobs --config demo 'knobs.values.learning_rate=[5e-5, 1e-4]'
+python -m mcbert knobs --config demo 'knobs.values.learning_rate=[5e-5, 1e-4]'
 
 Writes what `mcbert finetune` needs to train with the best settings to the standard output, a word each.
 """
@@ -17,24 +17,24 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune.knobs.trials import overrides, plan_trials
-from finetune.settings import FinetuneSettings
-from pipeline.cluster import executor
-from pipeline.progress import track
-from pipeline.run import sha256
-from pipeline.stages.forecast import require_knobs
-from pipeline.stages.start import beginning
-from results.schema import KNOBS
+from mcbert.finetune.knobs.trials import overrides, plan_trials
+from mcbert.finetune.settings import FinetuneSettings
+from mcbert.pipeline.cluster import executor
+from mcbert.pipeline.progress import track
+from mcbert.pipeline.run import sha256
+from mcbert.pipeline.stages.forecast import require_knobs
+from mcbert.pipeline.stages.start import beginning
+from mcbert.results.schema import KNOBS
 
 if TYPE_CHECKING:
-    from pipeline.stages.pipeline import Pipeline
+    from mcbert.pipeline.stages.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
 
 def knobs(pipeline: Pipeline) -> None:
     """Write ``knobs.csv``, running the stages before where a trial takes something from them."""
-    from results import overall
+    from mcbert.results import overall
 
     settings, base = pipeline.config.knobs, _base(pipeline)
     tried = [trial.settings for trial in plan_trials(settings, base) if trial.settings is not None]
@@ -66,10 +66,10 @@ def _base(pipeline: Pipeline) -> FinetuneSettings:
 
 
 def _search(pipeline: Pipeline, base: FinetuneSettings) -> list[str]:
-    from features.store.ledger import retry_errors
-    from finetune.finetune import Inputs
-    from finetune.knobs.search import LEDGER, search_knobs
-    from finetune.knobs.training import KEY
+    from mcbert.features.store.ledger import retry_errors
+    from mcbert.finetune.finetune import Inputs
+    from mcbert.finetune.knobs.search import LEDGER, search_knobs
+    from mcbert.finetune.knobs.training import KEY
 
     if pipeline.config.cluster.retry_errors:
         n_failed = retry_errors(pipeline.run.folder / LEDGER, KEY)

@@ -14,15 +14,15 @@ from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from pipeline._version import __version__
-from pipeline.cluster import kept_executor, training_executor
-from pipeline.progress import track
-from pipeline.run import sha256
-from pipeline.stages.deploy import name_model
-from pipeline.stages.extraction import cached
-from pipeline.workspace import Workspace
-from results.columns import Table
-from results.schema import (
+from mcbert import __version__
+from mcbert.pipeline.cluster import kept_executor, training_executor
+from mcbert.pipeline.progress import track
+from mcbert.pipeline.run import sha256
+from mcbert.pipeline.stages.deploy import name_model
+from mcbert.pipeline.stages.extraction import cached
+from mcbert.pipeline.workspace import Workspace
+from mcbert.results.columns import Table
+from mcbert.results.schema import (
     EFFECTS,
     FINETUNE,
     FREEZING,
@@ -37,7 +37,7 @@ from results.schema import (
 )
 
 if TYPE_CHECKING:
-    from search.space import GridsearchSettings
+    from mcbert.search.space import GridsearchSettings
 
 log = logging.getLogger(__name__)
 
@@ -57,14 +57,14 @@ class Pipeline(Workspace):
 
     @cached_property
     def _machine(self) -> Any:
-        from features.corpus.preparation.translation import MachineTranslation
+        from mcbert.features.corpus.preparation.translation import MachineTranslation
 
         source = self.config.corpus.source_language
         return MachineTranslation(self.config.prepare, source, self.cache, track=track)
 
     def prepare(self) -> None:
         """Write texts.csv: the corpus, made of raw texts or read as it is, checked either way."""
-        from pipeline.stages.texts import checksums, translators
+        from mcbert.pipeline.stages.texts import checksums, translators
 
         inputs: dict[str, Any] = {
             "prepare": dataclasses.asdict(self.config.prepare),
@@ -75,9 +75,9 @@ class Pipeline(Workspace):
         self.run.stage("prepare", inputs, self._prepare)
 
     def _prepare(self) -> list[str]:
-        from pipeline.stages.texts import corpus_of
-        from results.schema import REJECTED, TEXTS
-        from results.tables import write
+        from mcbert.pipeline.stages.texts import corpus_of
+        from mcbert.results.schema import REJECTED, TEXTS
+        from mcbert.results.tables import write
 
         corpus, rejected = corpus_of(self.config, self.stamp, self._machine)
         write(TEXTS, corpus.table, self.texts)
@@ -103,12 +103,12 @@ class Pipeline(Workspace):
         self.run.stage("extract", inputs, self._extract)
 
     def _extract(self) -> list[str]:
-        from features.corpus.statistics import corpus_statistics
-        from features.encoder.tokens import load_tokenizer
-        from pipeline.run import write_json
-        from results.schema import CORPUS, TEXTS
-        from results.stream import Rows
-        from results.tables import write
+        from mcbert.features.corpus.statistics import corpus_statistics
+        from mcbert.features.encoder.tokens import load_tokenizer
+        from mcbert.pipeline.run import write_json
+        from mcbert.results.schema import CORPUS, TEXTS
+        from mcbert.results.stream import Rows
+        from mcbert.results.tables import write
 
         target = cached(
             self,
@@ -151,9 +151,9 @@ class Pipeline(Workspace):
 
     def _settled(self) -> GridsearchSettings:
         """Return what to search, the protocol settled by the texts, so that nothing is encoded in vain."""
-        from results.schema import TEXTS
-        from results.stream import Rows
-        from search.protocol import scored, settled
+        from mcbert.results.schema import TEXTS
+        from mcbert.results.stream import Rows
+        from mcbert.search.protocol import scored, settled
 
         source, settings = self.config.corpus.source_language, self.config.gridsearch
         found = set(Rows(TEXTS, self.texts, ("split", "language")))
@@ -178,10 +178,10 @@ class Pipeline(Workspace):
         self.gridsearch(require)
 
     def _gridsearch(self, settings: GridsearchSettings) -> list[str]:
-        from features.store.ledger import retry_errors
-        from pipeline.commands.caches import open_cache
-        from search import examples
-        from search.gridsearch import gridsearch
+        from mcbert.features.store.ledger import retry_errors
+        from mcbert.pipeline.commands.caches import open_cache
+        from mcbert.search import examples
+        from mcbert.search.gridsearch import gridsearch
 
         corpus = self.corpus()
         split = corpus.table["split"].to_numpy(dtype=object)
@@ -216,7 +216,7 @@ class Pipeline(Workspace):
 
     def finetune(self) -> None:
         """Fine-tune the winner, with and without freezing, beside the [CLS] baseline."""
-        from pipeline.stages.forecast import require_finetune
+        from mcbert.pipeline.stages.forecast import require_finetune
 
         if self.searches:
             self.searched(partial(require_finetune, self, self.config.finetune))
@@ -234,8 +234,8 @@ class Pipeline(Workspace):
         name_model(self)
 
     def _finetune(self) -> list[str]:
-        from finetune.finetune import Inputs, finetune
-        from pipeline.stages import start
+        from mcbert.finetune.finetune import Inputs, finetune
+        from mcbert.pipeline.stages import start
 
         settings = self.config.finetune
         winner = start.beginning(self, settings, self.run.folder)
@@ -274,14 +274,14 @@ class Pipeline(Workspace):
                 f"{self.run.folder}: nothing to report yet; run gridsearch or finetune first, with the same "
                 "--config and --run"
             )
-        from pipeline.stages.conclusions import stamp_of
+        from mcbert.pipeline.stages.conclusions import stamp_of
 
         stamp, inputs = stamp_of(self.run.folder, self.stamp), {"version": __version__, "files": files}
         self.run.stage("report", inputs, lambda: self._report(stamp), replace=True)
 
     def _report(self, stamp: Mapping[str, str]) -> list[str]:
-        from pipeline.stages.conclusions import write_conclusions
-        from results.report.report import build
+        from mcbert.pipeline.stages.conclusions import write_conclusions
+        from mcbert.results.report.report import build
 
         tested = write_conclusions(self.run.folder, stamp)
         drawn = build(self.run.folder, figures=True)

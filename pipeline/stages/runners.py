@@ -1,41 +1,41 @@
 """Every stage by its name, as the command line runs it; a stage's own modules are imported when it runs.
 
-python -m pipeline retrieval --config demo retrieval.tatoeba=tatoeba/v1
+python -m mcbert retrieval --config demo retrieval.tatoeba=tatoeba/v1
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pipeline.stages.pipeline import Pipeline
+from mcbert.pipeline.stages.pipeline import Pipeline
 
 
 def _retrieval(pipeline: Pipeline) -> None:
-    from pipeline.evaluation.retrieval import retrieval
+    from mcbert.pipeline.evaluation.retrieval import retrieval
 
     retrieval(pipeline)
 
 
 def _evaluate_embeddings(pipeline: Pipeline, models: Sequence[str] = ()) -> None:
-    from pipeline.evaluation.similarity import evaluate_models
+    from mcbert.pipeline.evaluation.similarity import evaluate_models
 
     evaluate_models(pipeline, models)
 
 
 def _embeddings(pipeline: Pipeline) -> None:
-    from pipeline.stages.embeddings import embeddings
+    from mcbert.pipeline.stages.embeddings import embeddings
 
     embeddings(pipeline)
 
 
 def _knobs(pipeline: Pipeline) -> None:
-    from pipeline.stages.knobs import knobs
+    from mcbert.pipeline.stages.knobs import knobs
 
     knobs(pipeline)
 
 
 def _export(pipeline: Pipeline, candidate: str = "") -> None:
-    from pipeline.stages.export import export
+    from mcbert.pipeline.stages.export import export
 
     export(pipeline, candidate)
 

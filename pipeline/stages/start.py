@@ -1,6 +1,6 @@
 """Where the head of a training starts: as the best classifier with a score for each label, or random.
 
-python -m pipeline finetune --config demo --run probe-first finetune.start=probe
+python -m mcbert finetune --config demo --run probe-first finetune.start=probe
 
 Writes start.json and start.npz, as winner.json and probe.npz are. They are the winner itself where it has
 such scores. Votes (an SVM of more than two labels, k-NN) have no gradient, and the sum of an SVM's margins,
@@ -16,11 +16,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from files.objects import read_object
-from finetune.settings import FinetuneSettings
-from pipeline.config import Config
-from pipeline.run import write_json
-from pipeline.workspace import Workspace
+from mcbert.files.objects import read_object
+from mcbert.finetune.settings import FinetuneSettings
+from mcbert.pipeline.config import Config
+from mcbert.pipeline.run import write_json
+from mcbert.pipeline.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def beginning(workspace: Workspace, settings: FinetuneSettings, into: Path) -> P
 
 def why_random(workspace: Workspace, settings: FinetuneSettings, winner: Mapping[str, Any]) -> str:
     """Say why a head cannot start as a classifier of the winner's layers; nothing where it can."""
-    from search.refit import find_linear
+    from mcbert.search.refit import find_linear
 
     if workspace.config.extract.special_tokens != "include":
         return "the search left out special tokens, which a model pools too"
@@ -85,9 +85,9 @@ def starting_point(workspace: Workspace, settings: FinetuneSettings, into: Path)
     ValueError
         No candidate has a score for each label, or the search's states are not those that a model computes.
     """
-    from features.store import FeatureStore
-    from finetune.probe import fit_calibration, fold
-    from search.refit import find_linear, refit
+    from mcbert.features.store import FeatureStore
+    from mcbert.finetune.probe import fit_calibration, fold
+    from mcbert.search.refit import find_linear, refit
 
     require_special_tokens(workspace.config)
     out, corpus = workspace.run.folder, workspace.corpus()

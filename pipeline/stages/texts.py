@@ -1,6 +1,6 @@
 """The texts of a run: which files they come from, read or prepared and checked, and what was left out.
 
-python -m pipeline prepare --config demo
+python -m mcbert prepare --config demo
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from features.corpus import (
+from mcbert.features.corpus import (
     BadRows,
     Corpus,
     checked_corpus,
@@ -20,10 +20,10 @@ from features.corpus import (
     source_files,
     table_form,
 )
-from features.corpus.formats.rows import PLACE
-from features.corpus.preparation.translation import MachineTranslation
-from pipeline.config import CHECKOUT, Config
-from pipeline.run import sha256
+from mcbert.features.corpus.formats.rows import PLACE
+from mcbert.features.corpus.preparation.translation import MachineTranslation
+from mcbert.pipeline.config import CHECKOUT, Config
+from mcbert.pipeline.run import sha256
 
 
 def files_read(config: Config) -> list[Path]:
@@ -90,8 +90,8 @@ def corpus_of(
     ValueError
         No texts are named; or a `CorpusError` that names file, row and column.
     """
-    from features.corpus.preparation.prepare import prepare
-    from features.corpus.preparation.transfer import transferred
+    from mcbert.features.corpus.preparation.prepare import prepare
+    from mcbert.features.corpus.preparation.transfer import transferred
 
     name = config.prepare.raw or config.corpus.path
     if not name:

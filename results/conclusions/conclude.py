@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from results.conclusions.claims import CLAIMS
-from results.conclusions.contrasts import contrasts
-from results.schema import GRIDSEARCH, STAMP
-from results.schema.conclusions import CONCLUSIONS, NOT_SUPPORTED, NOT_TESTED, SUPPORTED
-from results.statistics import Interval, mean_interval
-from results.summaries import epoch_ends, shown_language
-from results.table1 import BASELINE, UNFROZEN
+from mcbert.results.conclusions.claims import CLAIMS
+from mcbert.results.conclusions.contrasts import contrasts
+from mcbert.results.schema import GRIDSEARCH, STAMP
+from mcbert.results.schema.conclusions import CONCLUSIONS, NOT_SUPPORTED, NOT_TESTED, SUPPORTED
+from mcbert.results.statistics import Interval, mean_interval
+from mcbert.results.summaries import epoch_ends, shown_language
+from mcbert.results.table1 import BASELINE, UNFROZEN
 
 FROM_EPOCH = 2
 """The epoch after which the paper froze layers and saw the decline begin."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from results.summaries import finished
+from mcbert.results.summaries import finished
 
 PUBLISHED_LAYERS = "6+8+11"
 """Layers that the paper found best together, pooled by max."""

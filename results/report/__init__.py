@@ -1,5 +1,5 @@
 """The report: one HTML file of a run, or of several side by side."""
 
-from results.report.report import build
+from mcbert.results.report.report import build
 
 __all__ = ["build"]

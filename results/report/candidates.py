@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from results import summaries
-from results.report.sections import Run, records
-from results.report.wording import spoken
-from results.schema import MEAN
+from mcbert.results import summaries
+from mcbert.results.report.sections import Run, records
+from mcbert.results.report.wording import spoken
+from mcbert.results.schema import MEAN
 
 N_SHOWN = 20
 """Candidates shown at a time."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from results.report.canvas import GREY, INK, MID_BLUE, ORANGE, finish, symbol_legend
+from mcbert.results.report.canvas import GREY, INK, MID_BLUE, ORANGE, finish, symbol_legend
 
 SYSTEM_NAMES = {
     "probe": "Probe (frozen)",

@@ -1,6 +1,6 @@
 """Runs side by side in one HTML file: encoders, corpora or settings; what is unlike is said first.
 
-python -m pipeline runs demo wider --html results/runs/comparison.html
+python -m mcbert runs demo wider --html results/runs/comparison.html
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-import files
-from results.conclusions.conclude import overall
-from results.frames import KINDS, read, unlike
-from results.report import numbers
-from results.report.canvas import GREY, MID_BLUE, ORANGE, finish, specification, symbol_legend
-from results.report.charts import SYSTEM_NAMES
-from results.report.figures import FOLDER, write_figures
-from results.report.report import Specs, as_json, environment, library, read_run
-from results.report.sections import Run, records
-from results.schema import MEAN, PREDICTIONS, SYSTEMS
-from results.table1 import correctness, measured, ordered_languages, same_texts
+from mcbert import files
+from mcbert.results.conclusions.conclude import overall
+from mcbert.results.frames import KINDS, read, unlike
+from mcbert.results.report import numbers
+from mcbert.results.report.canvas import GREY, MID_BLUE, ORANGE, finish, specification, symbol_legend
+from mcbert.results.report.charts import SYSTEM_NAMES
+from mcbert.results.report.figures import FOLDER, write_figures
+from mcbert.results.report.report import Specs, as_json, environment, library, read_run
+from mcbert.results.report.sections import Run, records
+from mcbert.results.schema import MEAN, PREDICTIONS, SYSTEMS
+from mcbert.results.table1 import correctness, measured, ordered_languages, same_texts
 
 log = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from results.conclusions.conclude import overall
-from results.report import charts
-from results.report.sections import Add, Run, records
-from results.schema.conclusions import VERDICTS
-from results.summaries import shown_language
+from mcbert.results.conclusions.conclude import overall
+from mcbert.results.report import charts
+from mcbert.results.report.sections import Add, Run, records
+from mcbert.results.schema.conclusions import VERDICTS
+from mcbert.results.summaries import shown_language
 
 _LETTERS = "abcdefgh"
 

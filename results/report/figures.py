@@ -16,8 +16,8 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-import files
-from results.report.canvas import INK
+from mcbert import files
+from mcbert.results.report.canvas import INK
 
 log = logging.getLogger(__name__)
 

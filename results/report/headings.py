@@ -10,8 +10,8 @@ from pathlib import PurePath
 
 from markupsafe import Markup, escape
 
-from results.columns import Column
-from results.schema import TABLES
+from mcbert.results.columns import Column
+from mcbert.results.schema import TABLES
 
 _TABLES = {PurePath(table.file_name).with_suffix("").as_posix(): table for table in TABLES}
 _SHOWN_IN = {"share 0-1": "%", "share, -1 to 1": "points"}

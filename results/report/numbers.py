@@ -10,10 +10,10 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import pandas as pd
 
-from results.report.charts import SYSTEM_NAMES
-from results.report.headings import Heading, heading
-from results.report.wording import percent, points, spoken
-from results.schema import POOLINGS, SYSTEMS
+from mcbert.results.report.charts import SYSTEM_NAMES
+from mcbert.results.report.headings import Heading, heading
+from mcbert.results.report.wording import percent, points, spoken
+from mcbert.results.schema import POOLINGS, SYSTEMS
 
 
 @dataclasses.dataclass(frozen=True)

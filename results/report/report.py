@@ -1,6 +1,6 @@
 """The report: one HTML file made of a run's CSV files, whole in itself; nothing in it loads from a network.
 
-python -m pipeline report --run demo        (or, for any folder: results.report.build(folder))
+python -m mcbert report --run demo        (or, for any folder: results.report.build(folder))
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ import pandas as pd
 import vl_convert
 from markupsafe import Markup
 
-import files
-from files.objects import Types, read_object
-from results import deploy, overall
-from results.report import conclusion_sections, search_sections, sections, wording
-from results.report.candidates import candidates
-from results.report.canvas import specification
-from results.report.charts import SYSTEM_NAMES
-from results.report.figures import FOLDER, vega_version, write_figures
-from results.report.headings import heading
-from results.schema import (
+from mcbert import files
+from mcbert.files.objects import Types, read_object
+from mcbert.results import deploy, overall
+from mcbert.results.report import conclusion_sections, search_sections, sections, wording
+from mcbert.results.report.candidates import candidates
+from mcbert.results.report.canvas import specification
+from mcbert.results.report.charts import SYSTEM_NAMES
+from mcbert.results.report.figures import FOLDER, vega_version, write_figures
+from mcbert.results.report.headings import heading
+from mcbert.results.schema import (
     CONCLUSIONS,
     CONFUSION,
     CORPUS,

@@ -10,13 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from results import summaries
-from results.chance import standings
-from results.report import charts, numbers, tiles
-from results.report.sections import Add, Run, records
-from results.report.wording import spoken
-from results.schema import MEAN, PROTOCOLS
-from results.schema.words import metric_words
+from mcbert.results import summaries
+from mcbert.results.chance import standings
+from mcbert.results.report import charts, numbers, tiles
+from mcbert.results.report.sections import Add, Run, records
+from mcbert.results.report.wording import spoken
+from mcbert.results.schema import MEAN, PROTOCOLS
+from mcbert.results.schema.words import metric_words
 
 FACTOR_NAMES = {
     "layer": "layer", "pooling": "pooling", "classifier": "classifier", "n_layers": "number of layers",

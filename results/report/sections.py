@@ -12,15 +12,15 @@ from typing import Any
 
 import pandas as pd
 
-from results import summaries
-from results.chance import NEAR, near_chance
-from results.deploy import PROBE, below_probe
-from results.report import charts, numbers, side_by_side, tiles
-from results.report.charts import SYSTEM_NAMES
-from results.report.wording import spoken
-from results.schema import MEAN, SYSTEMS
-from results.schema.words import metric_words
-from results.table1 import BASELINE, ordered_languages
+from mcbert.results import summaries
+from mcbert.results.chance import NEAR, near_chance
+from mcbert.results.deploy import PROBE, below_probe
+from mcbert.results.report import charts, numbers, side_by_side, tiles
+from mcbert.results.report.charts import SYSTEM_NAMES
+from mcbert.results.report.wording import spoken
+from mcbert.results.schema import MEAN, SYSTEMS
+from mcbert.results.schema.words import metric_words
+from mcbert.results.table1 import BASELINE, ordered_languages
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,11 +11,11 @@ from typing import Any
 
 import pandas as pd
 
-from results import overall
-from results.columns import Table
-from results.report.headings import Heading, heading
-from results.schema import PUBLISHED_STS, PUBLISHED_TATOEBA, REDUCTIONS, STS, TATOEBA
-from results.tables import read
+from mcbert.results import overall
+from mcbert.results.columns import Table
+from mcbert.results.report.headings import Heading, heading
+from mcbert.results.schema import PUBLISHED_STS, PUBLISHED_TATOEBA, REDUCTIONS, STS, TATOEBA
+from mcbert.results.tables import read
 
 PUBLISHED = Path(__file__).parents[1] / "published"
 SYSTEM = ["system", "encoder", "layers", "pooling"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from results.schema import MEAN
+from mcbert.results.schema import MEAN
 
 
 def spoken(language: str) -> str:

@@ -1,15 +1,15 @@
 """Every column of every CSV file, declared once; writers, readers, validator and README follow it.
 
-python -m results.dictionary > results/README.md
+python -m mcbert.results.dictionary > results/README.md
 """
 
 from __future__ import annotations
 
-from results.kinds import stamp
-from results.schema.comparisons import EFFECTS, PROTOCOL_CHOICES, SCORES, TOP
-from results.schema.conclusions import CONCLUSIONS
-from results.schema.corpus import CORPUS, LABELS, REJECTED, TEXTS
-from results.schema.embeddings import (
+from mcbert.results.kinds import stamp
+from mcbert.results.schema.comparisons import EFFECTS, PROTOCOL_CHOICES, SCORES, TOP
+from mcbert.results.schema.conclusions import CONCLUSIONS
+from mcbert.results.schema.corpus import CORPUS, LABELS, REJECTED, TEXTS
+from mcbert.results.schema.embeddings import (
     PUBLISHED_STS,
     PUBLISHED_TATOEBA,
     REDUCTIONS,
@@ -17,12 +17,19 @@ from results.schema.embeddings import (
     STS,
     TATOEBA,
 )
-from results.schema.knobs import KNOBS
-from results.schema.runs import RUNS
-from results.schema.search import CONFUSION, GRIDSEARCH, PREDICTIONS
-from results.schema.training import EMBEDDINGS, EMBEDDINGS_FREEZING, FINETUNE, FREEZING, PUBLISHED, TABLE1
-from results.schema.vectors import NEIGHBOURS, VECTOR_IDS
-from results.schema.words import CLASSIFIERS, MEAN, NOT_STATED, POOLINGS, PROTOCOLS, SPLITS, SYSTEMS
+from mcbert.results.schema.knobs import KNOBS
+from mcbert.results.schema.runs import RUNS
+from mcbert.results.schema.search import CONFUSION, GRIDSEARCH, PREDICTIONS
+from mcbert.results.schema.training import (
+    EMBEDDINGS,
+    EMBEDDINGS_FREEZING,
+    FINETUNE,
+    FREEZING,
+    PUBLISHED,
+    TABLE1,
+)
+from mcbert.results.schema.vectors import NEIGHBOURS, VECTOR_IDS
+from mcbert.results.schema.words import CLASSIFIERS, MEAN, NOT_STATED, POOLINGS, PROTOCOLS, SPLITS, SYSTEMS
 
 __all__ = [
     "CLASSIFIERS", "CONCLUSIONS", "CONFUSION", "CORPUS", "EFFECTS", "EMBEDDINGS", "EMBEDDINGS_FREEZING",

@@ -1,13 +1,13 @@
 """The tables that set the search against chance.
 
-python -m results.dictionary > results/README.md
+python -m mcbert.results.dictionary > results/README.md
 """
 
 from __future__ import annotations
 
-from results.columns import Column, Table
-from results.kinds import count, difference, share, stamp, text
-from results.schema.words import (
+from mcbert.results.columns import Column, Table
+from mcbert.results.kinds import count, difference, share, stamp, text
+from mcbert.results.schema.words import (
     CANDIDATE,
     LANGUAGE,
     METRIC,

@@ -1,13 +1,13 @@
 """The table of the published conclusions, tested on a run.
 
-python -m results.dictionary > results/README.md
+python -m mcbert.results.dictionary > results/README.md
 """
 
 from __future__ import annotations
 
-from results.columns import Table
-from results.kinds import count, difference, share, stamp, text
-from results.schema.words import PROTOCOLS
+from mcbert.results.columns import Table
+from mcbert.results.kinds import count, difference, share, stamp, text
+from mcbert.results.schema.words import PROTOCOLS
 
 SUPPORTED, NOT_SUPPORTED, NOT_TESTED = "supported", "not supported", "not tested here"
 VERDICTS = (SUPPORTED, NOT_SUPPORTED, NOT_TESTED)

@@ -1,13 +1,13 @@
 """The tables of the corpus and of the labels given to new texts.
 
-python -m results.dictionary > results/README.md
+python -m mcbert.results.dictionary > results/README.md
 """
 
 from __future__ import annotations
 
-from results.columns import Table
-from results.kinds import count, number, share, stamp, text
-from results.schema.words import LABEL, LANGUAGE, SPLIT
+from mcbert.results.columns import Table
+from mcbert.results.kinds import count, number, share, stamp, text
+from mcbert.results.schema.words import LABEL, LANGUAGE, SPLIT
 
 TEXTS = Table(
     file_name="texts.csv",
@@ -66,7 +66,7 @@ CORPUS = Table(
 
 LABELS = Table(
     file_name="labels*.csv",
-    meaning="Labels that a trained model gave to texts: `python -m pipeline predict`.",
+    meaning="Labels that a trained model gave to texts: `python -m mcbert predict`.",
     row="a text of the input, in its order",
     key=("row",),
     columns=(

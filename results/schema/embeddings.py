@@ -1,14 +1,14 @@
 """The tables of sentence embeddings: similarity as people see it, translations found, and what is published.
 
-python -m results.dictionary > results/README.md
+python -m mcbert.results.dictionary > results/README.md
 """
 
 from __future__ import annotations
 
 import dataclasses
 
-from results.columns import Column, Sums, Table
-from results.kinds import (
+from mcbert.results.columns import Column, Sums, Table
+from mcbert.results.kinds import (
     correlation,
     count,
     difference,
@@ -20,7 +20,7 @@ from results.kinds import (
     stamp,
     text,
 )
-from results.schema.words import LANGUAGE, MEAN, NOT_STATED, PROTOCOLS
+from mcbert.results.schema.words import LANGUAGE, MEAN, NOT_STATED, PROTOCOLS
 
 SENTENCE_SYSTEMS = ("frozen", "fine-tuned", "other")
 SEED_COMPAT = "-seed-compat"

@@ -1,13 +1,13 @@
 """The table of the search over phase two's own settings.
 
-python -m results.dictionary > results/README.md
+python -m mcbert.results.dictionary > results/README.md
 """
 
 from __future__ import annotations
 
-from results.columns import Table
-from results.kinds import count, difference, layers, number, poolings, share, stamp, text
-from results.schema.words import LANGUAGE, PROTOCOL, SYSTEM, over_targets
+from mcbert.results.columns import Table
+from mcbert.results.kinds import count, difference, layers, number, poolings, share, stamp, text
+from mcbert.results.schema.words import LANGUAGE, PROTOCOL, SYSTEM, over_targets
 
 KNOBS = Table(
     file_name="knobs.csv",

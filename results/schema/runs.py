@@ -1,17 +1,17 @@
 """The table of all runs: what each was, how far it got, how its systems score.
 
-python -m results.dictionary > results/README.md
+python -m mcbert.results.dictionary > results/README.md
 """
 
 from __future__ import annotations
 
-from results.columns import Table
-from results.kinds import count, difference, share, stamp, text
-from results.schema.words import PROTOCOLS
+from mcbert.results.columns import Table
+from mcbert.results.kinds import count, difference, share, stamp, text
+from mcbert.results.schema.words import PROTOCOLS
 
 RUNS = Table(
     file_name="runs*.csv",
-    meaning="All runs with their headline scores: `python -m pipeline runs --csv FILE`. Sorted by the "
+    meaning="All runs with their headline scores: `python -m mcbert runs --csv FILE`. Sorted by the "
     "winner's dev score; scores of unlike corpora, languages or protocols are no ranking.",
     row="a run",
     key=("run",),

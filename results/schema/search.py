@@ -1,13 +1,13 @@
 """The tables of the search on the frozen encoder.
 
-python -m results.dictionary > results/README.md
+python -m mcbert.results.dictionary > results/README.md
 """
 
 from __future__ import annotations
 
-from results.columns import Table
-from results.kinds import classifier, count, layers, number, poolings, share, stamp, text
-from results.schema.words import (
+from mcbert.results.columns import Table
+from mcbert.results.kinds import classifier, count, layers, number, poolings, share, stamp, text
+from mcbert.results.schema.words import (
     CANDIDATE,
     LABEL,
     LANGUAGE,

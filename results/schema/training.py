@@ -1,13 +1,23 @@
 """The tables of fine-tuning, and of what is compared at the end.
 
-python -m results.dictionary > results/README.md
+python -m mcbert.results.dictionary > results/README.md
 """
 
 from __future__ import annotations
 
-from results.columns import Column, Table
-from results.kinds import count, difference, layers, number, poolings, published_source, share, stamp, text
-from results.schema.words import (
+from mcbert.results.columns import Column, Table
+from mcbert.results.kinds import (
+    count,
+    difference,
+    layers,
+    number,
+    poolings,
+    published_source,
+    share,
+    stamp,
+    text,
+)
+from mcbert.results.schema.words import (
     EPOCH,
     LANGUAGE,
     NOT_STATED,

@@ -1,12 +1,12 @@
 """The closed lists, and the columns that several tables share.
 
-python -m results.dictionary > results/README.md
+python -m mcbert.results.dictionary > results/README.md
 """
 
 from __future__ import annotations
 
-from results.columns import Column, Sums
-from results.kinds import count, text
+from mcbert.results.columns import Column, Sums
+from mcbert.results.kinds import count, text
 
 MEAN = "mean"
 """Stands for the target languages where a row sums them up."""

@@ -1,4 +1,4 @@
-"""The one table of classifiers, `python -m pipeline gridsearch`: factory, parameters, route.
+"""The one table of classifiers, `python -m mcbert gridsearch`: factory, parameters, route.
 
 Columns are standardised, so an inner product grows with the number of columns, 128 to 6,144 here, and
 penalties must be strong. What a feature set has to be summed is summed once for all parameters; each value

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.linalg.blas import dsymm
 
-from search.fitting.kernels import Block, Floats, Ints
+from mcbert.search.fitting.kernels import Block, Floats, Ints
 
 # Added to the diagonal of a matrix that has no Cholesky factor, relative to its mean: 1e-10 is a million
 # times the rounding of its entries and a millionth of any penalty in use.

@@ -1,4 +1,4 @@
-"""A user's own classifiers for `python -m pipeline gridsearch`, added in the configuration by name.
+"""A user's own classifiers for `python -m mcbert gridsearch`, added in the configuration by name.
 
     [gridsearch]
     classifiers = ["ridge", "my_svm"]
@@ -23,7 +23,7 @@ from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
-from search.fitting.classifiers import CLASSIFIERS, Classifier, Parameter, Value, unknown
+from mcbert.search.fitting.classifiers import CLASSIFIERS, Classifier, Parameter, Value, unknown
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 _PLAIN = Parameter(default=None, accepted="a number, text, true or false", accepts=lambda value: True)

@@ -1,4 +1,4 @@
-"""Blocks and kernels of one pooling, held by the workers of `python -m pipeline gridsearch`.
+"""Blocks and kernels of one pooling, held by the workers of `python -m mcbert gridsearch`.
 
 For columns standardised by the train rows, the Gram matrix of a concatenation of layers is the sum of the
 layers' Gram matrices, and so is the kernel between evaluation and train texts. Eight layers thus serve all
@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.preprocessing import StandardScaler
 
-from features.store import FeatureStore, StoreError
-from search.examples import Examples
+from mcbert.features.store import FeatureStore, StoreError
+from mcbert.search.examples import Examples
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import softmax
 
-from search.fitting.coordinates import Coordinates, Reals, Solve
-from search.fitting.kernels import Floats
+from mcbert.search.fitting.coordinates import Coordinates, Reals, Solve
+from mcbert.search.fitting.kernels import Floats
 
 MEMORY = 10  # pairs kept, as in scikit-learn
 SLOPE = 0.1  # a step is taken when it leaves this share of the slope

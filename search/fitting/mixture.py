@@ -1,4 +1,4 @@
-"""The blocks of a feature set, of one pooling or several; opened by tasks of `python -m pipeline gridsearch`.
+"""The blocks of a feature set, of one pooling or several; opened by tasks of `python -m mcbert gridsearch`.
 
 A worker of the search keeps one pooling's blocks and kernels. In a mixed search it keeps those of all
 poolings, three times the memory: for n distinct train texts and m evaluation texts of hidden size H about
@@ -10,10 +10,10 @@ products of all pairs of blocks too, 8 H^2 bytes each, the same again for the pa
 from collections.abc import Mapping
 from functools import lru_cache
 
-from search.fitting.kernels import Block, PoolingBlocks, Rows, Source, open_pooling, open_rows
-from search.fitting.representation import Representation
-from search.mixed import blocks_of
-from search.space import FeatureSet
+from mcbert.search.fitting.kernels import Block, PoolingBlocks, Rows, Source, open_pooling, open_rows
+from mcbert.search.fitting.representation import Representation
+from mcbert.search.mixed import blocks_of
+from mcbert.search.space import FeatureSet
 
 
 class Mixture:

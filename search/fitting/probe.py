@@ -1,4 +1,4 @@
-"""A trained probe in numpy only; `python -m pipeline gridsearch` writes the winner's as probe.npz.
+"""A trained probe in numpy only; `python -m mcbert gridsearch` writes the winner's as probe.npz.
 
 Three decision rules cover the classifiers: the largest of linear scores, votes of pairwise linear machines
 (the SVM, as libsvm decides), votes of nearest neighbours. The search and the saved probe use the same
@@ -12,7 +12,7 @@ from typing import Literal, TypeGuard, get_args
 import numpy as np
 import numpy.typing as npt
 
-from search.arrays import Arrays, read_arrays, require_shapes, write_arrays
+from mcbert.search.arrays import Arrays, read_arrays, require_shapes, write_arrays
 
 Kind = Literal["linear", "pairwise", "neighbours"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

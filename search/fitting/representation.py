@@ -1,4 +1,4 @@
-"""One feature set and the cheapest exact way to fit on it; `python -m pipeline gridsearch`.
+"""One feature set and the cheapest exact way to fit on it; `python -m mcbert gridsearch`.
 
 With n distinct train texts and d columns, a model with an L2 penalty, or one defined by inner products, is
 fitted where the work is least. The rule:
@@ -21,8 +21,8 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from search.fitting.coordinates import ColumnCoordinates, Coordinates, Reals, TextCoordinates
-from search.fitting.kernels import KEPT_ENTRIES, Block, Floats, Rows, Singles
+from mcbert.search.fitting.coordinates import ColumnCoordinates, Coordinates, Reals, TextCoordinates
+from mcbert.search.fitting.kernels import KEPT_ENTRIES, Block, Floats, Rows, Singles
 
 GRAM_TEXTS = 8_000  # a Gram matrix of 512 MB in float64
 

@@ -1,4 +1,4 @@
-"""How each classifier is fitted on a feature set; called by the tasks of `python -m pipeline gridsearch`.
+"""How each classifier is fitted on a feature set; called by the tasks of `python -m mcbert gridsearch`.
 
 A route takes a `Representation` and the unfitted scikit-learn estimator, solves that estimator's problem
 where it is cheapest, and returns what decides. Closed forms (ridge, LDA) and votes (k-NN) come from sums
@@ -13,11 +13,11 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.svm import SVC
 
-from search.fitting.coordinates import Coordinates, Reals
-from search.fitting.kernels import Floats, Ints, Rows
-from search.fitting.logistic import FLOOR, bend, minimise
-from search.fitting.probe import Kind, decide_linear, decide_neighbours, decide_pairwise
-from search.fitting.representation import Representation
+from mcbert.search.fitting.coordinates import Coordinates, Reals
+from mcbert.search.fitting.kernels import Floats, Ints, Rows
+from mcbert.search.fitting.logistic import FLOOR, bend, minimise
+from mcbert.search.fitting.probe import Kind, decide_linear, decide_neighbours, decide_pairwise
+from mcbert.search.fitting.representation import Representation
 
 NEIGHBOUR_BLOCK = 1024  # evaluation texts whose distances are held at once
 

@@ -1,4 +1,4 @@
-"""What a finished `python -m pipeline gridsearch` writes: the tables, the winner and its probe."""
+"""What a finished `python -m mcbert gridsearch` writes: the tables, the winner and its probe."""
 
 import json
 import logging
@@ -12,17 +12,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-import files
-from results.schema import CONFUSION, GRIDSEARCH, PREDICTIONS
-from results.tables import write
-from search.choose import rank
-from search.examples import Examples
-from search.fitting.kernels import Ints, Rows
-from search.fitting.probe import Probe
-from search.fitting.representation import Representation
-from search.fitting.routes import Fitted
-from search.scoring import SCORERS, Score, mean_f1, packed_f1, unpack
-from search.space import PROTOCOLS, Candidate, GridsearchSettings, Protocol, layers_text
+from mcbert import files
+from mcbert.results.schema import CONFUSION, GRIDSEARCH, PREDICTIONS
+from mcbert.results.tables import write
+from mcbert.search.choose import rank
+from mcbert.search.examples import Examples
+from mcbert.search.fitting.kernels import Ints, Rows
+from mcbert.search.fitting.probe import Probe
+from mcbert.search.fitting.representation import Representation
+from mcbert.search.fitting.routes import Fitted
+from mcbert.search.scoring import SCORERS, Score, mean_f1, packed_f1, unpack
+from mcbert.search.space import PROTOCOLS, Candidate, GridsearchSettings, Protocol, layers_text
 
 LOG = logging.getLogger(__name__)
 Ranking = list[tuple[Candidate, float | None]]

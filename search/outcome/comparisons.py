@@ -1,4 +1,4 @@
-"""What chance alone could do, for `python -m pipeline gridsearch`: top.csv, effects.csv, protocols.csv.
+"""What chance alone could do, for `python -m mcbert gridsearch`: top.csv, effects.csv, protocols.csv.
 
 All of it follows from predictions.npz, the candidates and who was chosen: nothing is fitted here, and nothing
 here chooses.
@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from results.schema.comparisons import STANDINGS
-from results.statistics import Interval, holm, mcnemar
-from search.outcome.effects import Effect
-from search.outcome.intervals import Sample, intervals, one_each
-from search.outcome.macro import macro_intervals
-from search.space import PROTOCOLS
+from mcbert.results.schema.comparisons import STANDINGS
+from mcbert.results.statistics import Interval, holm, mcnemar
+from mcbert.search.outcome.effects import Effect
+from mcbert.search.outcome.intervals import Sample, intervals, one_each
+from mcbert.search.outcome.macro import macro_intervals
+from mcbert.search.space import PROTOCOLS
 
 ALPHA = 0.05
 RANDOM = "random"

@@ -10,8 +10,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from results.schema import CLASSIFIERS, POOLINGS
-from search.space import Candidate
+from mcbert.results.schema import CLASSIFIERS, POOLINGS
+from mcbert.search.space import Candidate
 
 Key = tuple[Hashable, ...]
 

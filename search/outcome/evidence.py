@@ -1,4 +1,4 @@
-"""What a finished `python -m pipeline gridsearch` writes beside its choice, for whoever wants to check it.
+"""What a finished `python -m mcbert gridsearch` writes beside its choice, for whoever wants to check it.
 
 scores.csv (every score), predictions.npz (what they were computed from), and top.csv, effects.csv and
 protocols.csv, which set the choice against chance (`search.outcome.comparisons`).
@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from results import overall
-from results.chance import near_chance, standings, told
-from results.columns import Table
-from results.schema import EFFECTS, MEAN, PROTOCOL_CHOICES, SCORES, TOP
-from results.schema.words import metric_words
-from search.fitting.kernels import Ints, Rows
-from search.outcome.artifacts import Outcome, Ranking
-from search.outcome.comparisons import effect_rows, protocol_rows, top_rows
-from search.outcome.effects import effects
-from search.outcome.intervals import Sample
-from search.outcome.predictions import Predictions, decode
-from search.scoring import scores
-from search.space import PROTOCOLS, Candidate
-from search.task import one_thread
+from mcbert.results import overall
+from mcbert.results.chance import near_chance, standings, told
+from mcbert.results.columns import Table
+from mcbert.results.schema import EFFECTS, MEAN, PROTOCOL_CHOICES, SCORES, TOP
+from mcbert.results.schema.words import metric_words
+from mcbert.search.fitting.kernels import Ints, Rows
+from mcbert.search.outcome.artifacts import Outcome, Ranking
+from mcbert.search.outcome.comparisons import effect_rows, protocol_rows, top_rows
+from mcbert.search.outcome.effects import effects
+from mcbert.search.outcome.intervals import Sample
+from mcbert.search.outcome.predictions import Predictions, decode
+from mcbert.search.scoring import scores
+from mcbert.search.space import PROTOCOLS, Candidate
+from mcbert.search.task import one_thread
 
 LOG = logging.getLogger(__name__)
 SPLITS = ("dev", "test")

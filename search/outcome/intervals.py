@@ -14,9 +14,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from results.schema import MEAN
-from results.statistics import Interval, percentile_interval, resampled_sums
-from search.outcome.predictions import Ints, Predictions
+from mcbert.results.schema import MEAN
+from mcbert.results.statistics import Interval, percentile_interval, resampled_sums
+from mcbert.search.outcome.predictions import Ints, Predictions
 
 Floats = npt.NDArray[np.float64]
 CELLS_AT_ONCE = 4_000_000  # right answers held at a time: 32 MB

@@ -11,9 +11,9 @@ label, and F1 is computed from the counts.
 import numpy as np
 from scipy.sparse import csr_array
 
-from results.statistics import Interval, percentile_interval, resampled_counts
-from search.outcome.intervals import Floats, Sample
-from search.outcome.predictions import Ints
+from mcbert.results.statistics import Interval, percentile_interval, resampled_counts
+from mcbert.search.outcome.intervals import Floats, Sample
+from mcbert.search.outcome.predictions import Ints
 
 
 def macro_intervals(

@@ -1,6 +1,6 @@
 """What every candidate of a search predicted: a few hundred bytes in the ledger, then predictions.npz.
 
-    from search.outcome.predictions import Predictions
+    from mcbert.search.outcome.predictions import Predictions
     predictions = Predictions.load("results/runs/demo/predictions.npz")
     right = predictions.right([0], predictions.rows("test"))  # of the best candidate
 
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from search.arrays import read_arrays, require_shapes, write_arrays
+from mcbert.search.arrays import read_arrays, require_shapes, write_arrays
 
 FORMAT = 1
 Codes = npt.NDArray[np.unsignedinteger[Any]]

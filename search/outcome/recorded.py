@@ -6,7 +6,7 @@ python -m pytest tests/search/outcome/test_recorded.py
 from collections.abc import Mapping
 from typing import Any
 
-from search.outcome.predictions import decode
+from mcbert.search.outcome.predictions import decode
 
 STATUS = ("ok", "error")
 SPLITS = ("dev", "test")

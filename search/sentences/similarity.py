@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-from results.statistics import resampled_counts
+from mcbert.results.statistics import resampled_counts
 
 Floats = npt.NDArray[np.float64]
 HEADLINE = "cosine"

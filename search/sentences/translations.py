@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from results.schema import MEAN
-from results.statistics import Interval, percentile_interval, resampled_sums
+from mcbert.results.schema import MEAN
+from mcbert.results.statistics import Interval, percentile_interval, resampled_sums
 
 Floats = npt.NDArray[np.float64]
 """The language of what is averaged over languages."""

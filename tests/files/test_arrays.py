@@ -4,7 +4,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from files.arrays import ArrayError, map_array, read_array, read_arrays
+from mcbert.files.arrays import ArrayError, map_array, read_array, read_arrays
 
 ARRAYS = {
     "numbers": np.arange(6, dtype=np.int64).reshape(2, 3),

@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from files.lines import LONGEST, LongLineError, lines
+from mcbert.files.lines import LONGEST, LongLineError, lines
 
 
 def test_lines_keep_their_ends():

@@ -1,6 +1,6 @@
 import pytest
 
-from files.objects import parse, read_object, short
+from mcbert.files.objects import parse, read_object, short
 
 
 @pytest.mark.parametrize(

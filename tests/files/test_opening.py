@@ -3,7 +3,7 @@ import socket
 
 import pytest
 
-import files
+from mcbert import files
 
 
 def place(folder, kind):

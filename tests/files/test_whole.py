@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-import files
+from mcbert import files
 
 
 def test_write_text_replaces_and_leaves_nothing_beside(tmp_path):

@@ -12,16 +12,16 @@ import torch
 import transformers
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from features.corpus import Corpus
-from features.encoder.loading import quiet
-from features.encoder.tokens import load_tokenizer
-from finetune.freezing.rules import rule_of
-from finetune.job import Job
-from finetune.running import build, tokenised
-from finetune.settings import FinetuneSettings
-from finetune.training.callback import Watch
-from finetune.training.trainer import Output, train
-from finetune.winner import Architecture
+from mcbert.features.corpus import Corpus
+from mcbert.features.encoder.loading import quiet
+from mcbert.features.encoder.tokens import load_tokenizer
+from mcbert.finetune.freezing.rules import rule_of
+from mcbert.finetune.job import Job
+from mcbert.finetune.running import build, tokenised
+from mcbert.finetune.settings import FinetuneSettings
+from mcbert.finetune.training.callback import Watch
+from mcbert.finetune.training.trainer import Output, train
+from mcbert.finetune.winner import Architecture
 
 WORDS = {
     "cancel": ("stop", "cancel", "end", "void"),

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from finetune import running
-from finetune.finetune import finetune
-from finetune.training import checkpoints
-from pipeline.cluster import ClusterSettings, executor
-from pipeline.interruption import Interrupted, Interruption
+from mcbert.finetune import running
+from mcbert.finetune.finetune import finetune
+from mcbert.finetune.training import checkpoints
+from mcbert.pipeline.cluster import ClusterSettings, executor
+from mcbert.pipeline.interruption import Interrupted, Interruption
 
 MOMENTS = {
     "sync": (checkpoints, "_sync", False),  # a file of a checkpoint is on the disk

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import torch
 
-from finetune.embeddings.job import EmbeddingsJob
-from finetune.embeddings.running import run_embeddings_job
-from finetune.running import run_job
-from finetune.training import checkpoints, ranks
-from pipeline.cluster import ranks as processes
+from mcbert.finetune.embeddings.job import EmbeddingsJob
+from mcbert.finetune.embeddings.running import run_embeddings_job
+from mcbert.finetune.running import run_job
+from mcbert.finetune.training import checkpoints, ranks
+from mcbert.pipeline.cluster import ranks as processes
 from tests.finetune.conftest import _train_job
 
 

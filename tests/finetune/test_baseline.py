@@ -4,14 +4,14 @@ import pytest
 import torch
 from transformers import AutoModel, GPT2Config
 
-from finetune.baseline import build_baseline
+from mcbert.finetune.baseline import build_baseline
 from tests.families import FAMILIES, save_family
 
 LABELS = ("cancel", "refund", "other")
 
 
 def test_the_baseline_says_what_starts_random(encoder, caplog):
-    with caplog.at_level("INFO", logger="finetune.baseline"):
+    with caplog.at_level("INFO", logger="mcbert.finetune.baseline"):
         model, fresh = build_baseline(encoder, dropout=0.3, labels=LABELS)
     assert fresh == {
         "classifier.weight",

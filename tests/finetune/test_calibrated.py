@@ -7,15 +7,15 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, pipeline
 
-from features.encoder.tokens import load_tokenizer, tokenise
-from finetune.baseline import build_baseline
-from finetune.calibrated import calibrate_model, divide_logits
-from finetune.calibration import calibrate, softmax
-from finetune.evaluation import compute_logits
-from finetune.export.saved import load_model, save_model
-from finetune.model import MCBertForSequenceClassification
-from finetune.predict import label_texts
-from finetune.training.tasks import Texts
+from mcbert.features.encoder.tokens import load_tokenizer, tokenise
+from mcbert.finetune.baseline import build_baseline
+from mcbert.finetune.calibrated import calibrate_model, divide_logits
+from mcbert.finetune.calibration import calibrate, softmax
+from mcbert.finetune.evaluation import compute_logits
+from mcbert.finetune.export.saved import load_model, save_model
+from mcbert.finetune.model import MCBertForSequenceClassification
+from mcbert.finetune.predict import label_texts
+from mcbert.finetune.training.tasks import Texts
 from tests.families import FAMILIES, save_family
 
 LABELS = ("cancel", "human", "refund")

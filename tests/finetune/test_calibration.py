@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from finetune.calibration import (
+from mcbert.finetune.calibration import (
     Calibration,
     calibrate,
     calibration_of,

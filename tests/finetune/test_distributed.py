@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 import torch
 
-from finetune.running import run_job
-from pipeline.cli import main
-from results.schema import FINETUNE, FREEZING
-from results.tables import read
+from mcbert.finetune.running import run_job
+from mcbert.pipeline.cli import main
+from mcbert.results.schema import FINETUNE, FREEZING
+from mcbert.results.tables import read
 from tests import processes
 from tests.finetune import ranked
 from tests.finetune.ranked import Kill, Shared
@@ -51,7 +51,7 @@ STARTS = """
 import os
 if "TORCHELASTIC_RUN_ID" in os.environ:
     from pathlib import Path
-    from pipeline import config
+    from mcbert.pipeline import config
     from tests.finetune import ranked
     config.PRESETS = Path(__file__).parent
     in_the_save_after_the_event = ranked.Kill(0, "sync", 28)

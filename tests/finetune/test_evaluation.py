@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from features.encoder.tokens import load_tokenizer
-from finetune.evaluation import (
+from mcbert.features.encoder.tokens import load_tokenizer
+from mcbert.finetune.evaluation import (
     Evaluation,
     Score,
     choose,
@@ -11,7 +11,7 @@ from finetune.evaluation import (
     score_languages,
     watched_score,
 )
-from finetune.model import MCBertForSequenceClassification
+from mcbert.finetune.model import MCBertForSequenceClassification
 
 
 def test_scores_of_each_language_by_hand():
@@ -58,7 +58,7 @@ def test_batches_of_any_size_give_the_texts_in_order(encoder, monkeypatch):
     model.train()
     together = compute_logits(model, tokenizer, tokens)
     assert model.training
-    monkeypatch.setattr("finetune.evaluation.TOKENS_PER_BATCH", 1)
+    monkeypatch.setattr("mcbert.finetune.evaluation.TOKENS_PER_BATCH", 1)
     alone = compute_logits(model, tokenizer, tokens)
     np.testing.assert_allclose(together, alone, atol=1e-5)
     model.eval()

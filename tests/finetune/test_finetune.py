@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 import torch
 
-from finetune.finetune import Inputs, JobError, casing, finetune, plan
-from finetune.running import run_job
-from finetune.settings import FinetuneSettings
-from finetune.winner import Architecture
-from pipeline.cluster import serial
-from results import overall, tables
-from results.schema import FINETUNE, FREEZING, PREDICTIONS, TABLE1
+from mcbert.finetune.finetune import Inputs, JobError, casing, finetune, plan
+from mcbert.finetune.running import run_job
+from mcbert.finetune.settings import FinetuneSettings
+from mcbert.finetune.winner import Architecture
+from mcbert.pipeline.cluster import serial
+from mcbert.results import overall, tables
+from mcbert.results.schema import FINETUNE, FREEZING, PREDICTIONS, TABLE1
 
 STAMP = {
     "run": "r",

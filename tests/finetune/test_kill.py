@@ -12,10 +12,10 @@ import time
 import pandas as pd
 import pytest
 
-from finetune.finetune import Inputs
-from finetune.settings import FinetuneSettings
-from finetune.training import checkpoints
-from results.schema import TABLE1
+from mcbert.finetune.finetune import Inputs
+from mcbert.finetune.settings import FinetuneSettings
+from mcbert.finetune.training import checkpoints
+from mcbert.results.schema import TABLE1
 from tests import processes
 from tests.finetune import killable
 from tests.finetune.conftest import STAMP

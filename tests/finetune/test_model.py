@@ -6,13 +6,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, BertConfig, pipeline
 
-from features.encoder.pooled import PooledEncoder
-from features.encoder.tokens import load_tokenizer
-from finetune.export.saved import load_model, save_model
-from finetune.freezing.mechanism import freeze_layers
-from finetune.model import MCBertForSequenceClassification, MCBertModel
-from finetune.model_config import MCBertConfig
-from finetune.probe import fold, read_start
+from mcbert.features.encoder.pooled import PooledEncoder
+from mcbert.features.encoder.tokens import load_tokenizer
+from mcbert.finetune.export.saved import load_model, save_model
+from mcbert.finetune.freezing.mechanism import freeze_layers
+from mcbert.finetune.model import MCBertForSequenceClassification, MCBertModel
+from mcbert.finetune.model_config import MCBertConfig
+from mcbert.finetune.probe import fold, read_start
 from tests.families import FAMILIES, save_family
 
 LABELS = ("cancel", "refund", "other")

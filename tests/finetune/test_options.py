@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from finetune.running import build
-from finetune.training.trainer import OPTIMIZERS, parameter_groups, precision_of
+from mcbert.finetune.running import build
+from mcbert.finetune.training.trainer import OPTIMIZERS, parameter_groups, precision_of
 
 
 def losses(training):
@@ -52,9 +52,9 @@ def test_patience_stops_and_the_best_weights_are_kept(make_job, train_job, tmp_p
         return scored[id(evaluation_scores)]
 
     scored = {}
-    monkeypatch.setattr("finetune.evaluation.watched_score", score)
-    monkeypatch.setattr("finetune.training.callback.watched_score", score)
-    from finetune.training import tasks
+    monkeypatch.setattr("mcbert.finetune.evaluation.watched_score", score)
+    monkeypatch.setattr("mcbert.finetune.training.callback.watched_score", score)
+    from mcbert.finetune.training import tasks
 
     original = tasks.score_languages
     kept = []

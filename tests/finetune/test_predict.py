@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from features.encoder.tokens import load_tokenizer
-from finetune.export.saved import load_model, save_model
-from finetune.model import MCBertForSequenceClassification
-from finetune.predict import label_texts
+from mcbert.features.encoder.tokens import load_tokenizer
+from mcbert.finetune.export.saved import load_model, save_model
+from mcbert.finetune.model import MCBertForSequenceClassification
+from mcbert.finetune.predict import label_texts
 
 TEXTS = [("money", ""), ("cancel my order", "now"), ("wo ist mein geld", "")]
 

@@ -1,7 +1,7 @@
 import pytest
 
-from finetune.protocol import DevTexts, require_protocol
-from finetune.settings import FinetuneSettings
+from mcbert.finetune.protocol import DevTexts, require_protocol
+from mcbert.finetune.settings import FinetuneSettings
 
 SOURCE_ONLY = [("train", "en"), ("dev", "en"), ("test", "de"), ("test", "zh"), ("dev", "de")]
 WHOLE = [*SOURCE_ONLY, ("dev", "zh")]

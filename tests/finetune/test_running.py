@@ -8,11 +8,11 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from features.corpus import Corpus
-from features.encoder import hardware
-from finetune.model import MCBertForSequenceClassification
-from finetune.rows import layers_text, protocol_of
-from finetune.running import run_job, torch_threads
+from mcbert.features.corpus import Corpus
+from mcbert.features.encoder import hardware
+from mcbert.finetune.model import MCBertForSequenceClassification
+from mcbert.finetune.rows import layers_text, protocol_of
+from mcbert.finetune.running import run_job, torch_threads
 
 
 def result(job):

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from finetune.weights import nonfinite_weights
+from mcbert.finetune.weights import nonfinite_weights
 
 
 def test_the_first_weight_that_is_not_finite_is_named():

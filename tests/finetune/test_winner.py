@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from finetune.settings import FinetuneSettings
-from finetune.winner import read_architecture
+from mcbert.finetune.settings import FinetuneSettings
+from mcbert.finetune.winner import read_architecture
 
 FITTING = {"labels": ("cancel", "refund"), "encoder": "tiny", "n_layers": 4}
 

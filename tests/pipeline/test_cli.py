@@ -12,12 +12,12 @@ import time
 import pandas as pd
 import pytest
 
-from features.encoder.pooled import PooledEncoder
-from pipeline.cli import _config, build_parser, main
-from pipeline.cluster import ClusterSettings
-from pipeline.cluster.dask import LostClusterError
-from pipeline.stages.pipeline import EVIDENCE
-from pipeline.stages.runners import RUNNERS
+from mcbert.features.encoder.pooled import PooledEncoder
+from mcbert.pipeline.cli import _config, build_parser, main
+from mcbert.pipeline.cluster import ClusterSettings
+from mcbert.pipeline.cluster.dask import LostClusterError
+from mcbert.pipeline.stages.pipeline import EVIDENCE
+from mcbert.pipeline.stages.runners import RUNNERS
 from tests import processes
 
 

@@ -3,8 +3,8 @@ import re
 
 import pytest
 
-from finetune.freezing.rules import plan_freezing
-from pipeline.config import CHECKOUT, Config, load, presets, settings_of, written
+from mcbert.finetune.freezing.rules import plan_freezing
+from mcbert.pipeline.config import CHECKOUT, Config, load, presets, settings_of, written
 
 
 def saved(tmp_path, text):
@@ -33,7 +33,7 @@ def test_the_paper_as_published():
 
 def test_the_paper_s_layer_12_feeds_nothing_and_the_preset_says_so(caplog):
     tune = load("mbert-xnli").finetune
-    with caplog.at_level("INFO", logger="finetune.freezing.rules"):
+    with caplog.at_level("INFO", logger="mcbert.finetune.freezing.rules"):
         assert plan_freezing(tune, max(tune.layers)) == {2: (9, 11)}
     assert "layer 12 feeds nothing, the deepest layer used is 11; it is left out" in caplog.text
     assert tune.optimizer == "adam"

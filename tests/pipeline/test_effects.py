@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from pipeline.config import load
+from mcbert.pipeline.config import load
 
 RAW = '[encoder]\npath = "e"\n[prepare]\nraw = "raw.csv"\n'
 PATH = '[encoder]\npath = "e"\n[corpus]\npath = "corpus.csv"\n'

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from pipeline.interruption import Interrupted, Interruption, deferred
+from mcbert.pipeline.interruption import Interrupted, Interruption, deferred
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -40,7 +40,7 @@ def test_the_handlers_are_given_back():
 def test_a_second_signal_ends_the_process():
     code = """
 import os, signal
-from pipeline.interruption import Interruption
+from mcbert.pipeline.interruption import Interruption
 with Interruption() as interruption, interruption.polled():
     os.kill(os.getpid(), signal.SIGINT)
     os.kill(os.getpid(), signal.SIGTERM)
@@ -72,7 +72,7 @@ def test_without_a_signal_nothing_is_deferred_and_the_handlers_are_given_back():
 def test_a_second_signal_is_not_deferred():
     code = """
 import os, signal
-from pipeline.interruption import deferred
+from mcbert.pipeline.interruption import deferred
 with deferred():
     os.kill(os.getpid(), signal.SIGINT)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from pipeline.commands.runs import folders_of
+from mcbert.pipeline.commands.runs import folders_of
 
 HEAVY = ("torch", "transformers", "sklearn", "scipy.stats", "scipy.optimize", "dask", "distributed", "joblib")
 COMMAND = """
 import sys
-from pipeline.cli import main
+from mcbert.pipeline.cli import main
 try:
     status = main(sys.argv[2:])
 except SystemExit as left:

@@ -2,8 +2,8 @@ import io
 import logging
 import sys
 
-from pipeline import progress
-from pipeline.progress import track
+from mcbert.pipeline import progress
+from mcbert.pipeline.progress import track
 
 
 class Terminal(io.StringIO):

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.encoder.opening import open_encoder
-from features.encoder.tokens import load_tokenizer, prompt_of
-from features.settings import EncoderSettings
-from finetune.embeddings.encode import EncodeSettings, open_sentence_encoder
-from finetune.export.saved import load_model
-from finetune.predict import label_texts
-from pipeline.cli import main
+from mcbert.features.encoder.opening import open_encoder
+from mcbert.features.encoder.tokens import load_tokenizer, prompt_of
+from mcbert.features.settings import EncoderSettings
+from mcbert.finetune.embeddings.encode import EncodeSettings, open_sentence_encoder
+from mcbert.finetune.export.saved import load_model
+from mcbert.finetune.predict import label_texts
+from mcbert.pipeline.cli import main
 
 
 @pytest.fixture

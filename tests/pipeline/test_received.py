@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import main
-from pipeline.config import CHECKOUT
+from mcbert.pipeline.cli import main
+from mcbert.pipeline.config import CHECKOUT
 
 MINE = "a file of the reader's own\n"
 RUN = Path("results/runs/mine")
@@ -74,7 +74,7 @@ def test_the_cache_that_a_run_names_is_one_below_the_folder_of_caches(project, d
 def test_a_file_that_grows_too_large_is_named(project):
     """A limit of the process stands for a disk that is full."""
     ended = subprocess.run(
-        [sys.executable, "-m", "pipeline", "prepare", "--config", "mine.toml", "--run", "new"],
+        [sys.executable, "-m", "mcbert", "prepare", "--config", "mine.toml", "--run", "new"],
         env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
         check=False,

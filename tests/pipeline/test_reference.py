@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import pytest
 
-from pipeline import reference
-from pipeline.cli import STAGES
-from pipeline.config import CHECKOUT, Config, load, settings_of
+from mcbert.pipeline import reference
+from mcbert.pipeline.cli import STAGES
+from mcbert.pipeline.config import CHECKOUT, Config, load, settings_of
 
 PAGE = CHECKOUT / "docs/reference.md"
 
@@ -30,13 +30,13 @@ class Derived(Base):
 
 
 def test_the_committed_page_is_the_generated_one():
-    stale = "stale; python -m pipeline.reference > docs/reference.md"
+    stale = "stale; python -m mcbert.pipeline.reference > docs/reference.md"
     assert PAGE.read_text(encoding="utf-8") == reference.render(), stale
 
 
 def test_the_command_prints_it():
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.reference"], cwd=CHECKOUT, capture_output=True, check=True
+        [sys.executable, "-m", "mcbert.pipeline.reference"], cwd=CHECKOUT, capture_output=True, check=True
     )
     assert done.stdout.decode() == reference.render()
 

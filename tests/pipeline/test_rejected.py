@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.cli import main
-from pipeline.config import CHECKOUT, load
-from pipeline.stages.texts import checksums, files_read, short_names
-from results import tables
-from results.schema import REJECTED, TEXTS
+from mcbert.pipeline.cli import main
+from mcbert.pipeline.config import CHECKOUT, load
+from mcbert.pipeline.stages.texts import checksums, files_read, short_names
+from mcbert.results import tables
+from mcbert.results.schema import REJECTED, TEXTS
 
 
 @pytest.fixture

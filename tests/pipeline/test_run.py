@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from pipeline.run import Run, stamped_versions, versions
+from mcbert.pipeline.run import Run, stamped_versions, versions
 
 
 def work(run, calls, text="x"):

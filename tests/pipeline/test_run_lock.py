@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from features.store import StoreError
-from pipeline.cli import STAGES, main
-from pipeline.run import Run
+from mcbert.features.store import StoreError
+from mcbert.pipeline.cli import STAGES, main
+from mcbert.pipeline.run import Run
 
 ROOT = Path(__file__).parents[2]
 CHILD = """
 import sys
 from pathlib import Path
-from pipeline.run import Run
+from mcbert.pipeline.run import Run
 with Run(Path(sys.argv[1]), "mine").held("finetune"):
     (Path(sys.argv[1]) / "mine" / "made.csv").write_text("x")
     print("in", flush=True)

@@ -12,9 +12,9 @@ import pandas as pd
 import psutil
 import pytest
 
-from pipeline.cluster import ClusterSettings, kept_executor
-from search.gridsearch import gridsearch
-from search.space import GridsearchSettings
+from mcbert.pipeline.cluster import ClusterSettings, kept_executor
+from mcbert.search.gridsearch import gridsearch
+from mcbert.search.space import GridsearchSettings
 from tests import processes
 from tests.search.conftest import STAMP, Shape, make
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.cli import main
-from pipeline.cluster import loky
+from mcbert.pipeline.cli import main
+from mcbert.pipeline.cluster import loky
 
 MINE = """
 from sklearn.linear_model import SGDClassifier

@@ -5,9 +5,9 @@ import tomllib
 
 import pytest
 
-from pipeline.cli import main
-from pipeline.config import PRESETS
-from pipeline.toml import MOST_PARTS, parse_toml
+from mcbert.pipeline.cli import main
+from mcbert.pipeline.config import PRESETS
+from mcbert.pipeline.toml import MOST_PARTS, parse_toml
 
 
 @pytest.mark.parametrize("path", sorted(PRESETS.glob("*.toml")), ids=lambda path: path.stem)

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.cli import main
-from pipeline.config import load
-from pipeline.stages.texts import files_read
+from mcbert.pipeline.cli import main
+from mcbert.pipeline.config import load
+from mcbert.pipeline.stages.texts import files_read
 from tests import processes
 from tests.conftest import WORDS, save_encoder
 from tests.translators import CODES, save_nllb

@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.stages.conclusions import comparer
-from results import overall, schema, table1, tables
-from results.conclusions import conclude as conclusions
-from search.outcome.comparisons import effect_rows, protocol_rows, top_rows
-from search.outcome.effects import effects
-from search.outcome.intervals import Sample
-from search.outcome.predictions import Predictions
-from search.space import Candidate
+from mcbert.pipeline.stages.conclusions import comparer
+from mcbert.results import overall, schema, table1, tables
+from mcbert.results.conclusions import conclude as conclusions
+from mcbert.search.outcome.comparisons import effect_rows, protocol_rows, top_rows
+from mcbert.search.outcome.effects import effects
+from mcbert.search.outcome.intervals import Sample
+from mcbert.search.outcome.predictions import Predictions
+from mcbert.search.space import Candidate
 from tests.search.answers import make_predictions
 
 STAMP = {

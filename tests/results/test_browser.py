@@ -6,9 +6,9 @@ from importlib.resources import files
 import pandas as pd
 import pytest
 
-from results import overall, schema
-from results.leaderboard import leaderboard
-from results.report import comparison, report
+from mcbert.results import overall, schema
+from mcbert.results.leaderboard import leaderboard
+from mcbert.results.report import comparison, report
 from tests.results.browser import CHROMIUM, SHIFT, Chromium
 from tests.results.report.test_side_by_side import sts_rows, tatoeba_rows
 

@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
 
-from results import chance
-from results.chance import near_chance
+from mcbert.results import chance
+from mcbert.results.chance import near_chance
 
 
 def top(*rows, rank=1):

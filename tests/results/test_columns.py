@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.columns import neutralise, restore
-from results.schema import FINETUNE, GRIDSEARCH, TABLES
+from mcbert.results.columns import neutralise, restore
+from mcbert.results.schema import FINETUNE, GRIDSEARCH, TABLES
 
 LIVE = "=+-@\t\r\n\0\uff1d\uff0b\uff0d\uff20"
 

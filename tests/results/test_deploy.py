@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from results import deploy, tables
-from results.deploy import Scored, below_probe, dev_scores, order
-from results.schema import PREDICTIONS, STAMP
+from mcbert.results import deploy, tables
+from mcbert.results.deploy import Scored, below_probe, dev_scores, order
+from mcbert.results.schema import PREDICTIONS, STAMP
 
 
 def predictions(system, right, seed=0):

@@ -2,8 +2,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from results import dictionary
-from results.schema import TABLES
+from mcbert.results import dictionary
+from mcbert.results.schema import TABLES
 
 README = Path(dictionary.__file__).with_name("README.md")
 
@@ -14,7 +14,10 @@ def test_the_committed_readme_is_the_generated_one():
 
 def test_the_command_prints_it():
     out = subprocess.run(
-        [sys.executable, "-m", "results.dictionary"], cwd=README.parents[1], capture_output=True, check=True
+        [sys.executable, "-m", "mcbert.results.dictionary"],
+        cwd=README.parents[1],
+        capture_output=True,
+        check=True,
     )
     assert out.stdout.decode() == dictionary.render()
 

@@ -3,8 +3,8 @@ import shutil
 import pandas as pd
 import pytest
 
-import results
-from results import frames, overall, schema, tables
+from mcbert import results
+from mcbert.results import frames, overall, schema, tables
 from tests.results import synthetic
 
 

@@ -1,7 +1,7 @@
 import pytest
 
-from results import overall, schema, tables
-from results.leaderboard import leaderboard
+from mcbert.results import overall, schema, tables
+from mcbert.results.leaderboard import leaderboard
 from tests.results import synthetic
 
 

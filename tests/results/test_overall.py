@@ -1,9 +1,9 @@
 import pandas as pd
 import pytest
 
-import results
-from results import overall, tables
-from results.schema import EFFECTS, MEAN, STAMP, STS, TABLE1, TABLES, TATOEBA, TOP
+from mcbert import results
+from mcbert.results import overall, tables
+from mcbert.results.schema import EFFECTS, MEAN, STAMP, STS, TABLE1, TABLES, TATOEBA, TOP
 
 SUMMED = {"scores.csv", "top.csv", "effects.csv", "protocols.csv", "knobs.csv", "table1.csv", "tatoeba.csv",
           "reductions.csv"}  # fmt: skip

@@ -3,9 +3,9 @@ import gzip
 import pandas as pd
 import pytest
 
-from results import tables
-from results.parsed import header_problems
-from results.schema import FREEZING, PREDICTIONS, TEXTS
+from mcbert.results import tables
+from mcbert.results.parsed import header_problems
+from mcbert.results.schema import FREEZING, PREDICTIONS, TEXTS
 
 HEADER = "id,text,text_pair,label,language,split\n"
 ROW = "1,some text,,a,en,dev\n"

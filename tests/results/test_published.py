@@ -2,10 +2,10 @@
 
 import pytest
 
-import results.schema as schema
-from results.report.side_by_side import PUBLISHED
-from results.schema import PUBLISHED_STS, PUBLISHED_TATOEBA, TATOEBA
-from results.tables import find_table, read, validate
+import mcbert.results.schema as schema
+from mcbert.results.report.side_by_side import PUBLISHED
+from mcbert.results.schema import PUBLISHED_STS, PUBLISHED_TATOEBA, TATOEBA
+from mcbert.results.tables import find_table, read, validate
 
 TABLES = {
     "xnli.csv": schema.PUBLISHED,

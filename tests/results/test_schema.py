@@ -1,6 +1,6 @@
 import pytest
 
-from results.schema import (
+from mcbert.results.schema import (
     CLASSIFIERS,
     CONCLUSIONS,
     CORPUS,

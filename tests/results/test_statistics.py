@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from results import statistics
+from mcbert.results import statistics
 
 
 def test_bootstrap_interval_is_close_to_the_normal_one():

@@ -1,9 +1,9 @@
 import pandas as pd
 import pytest
 
-from results.schema import LABELS, TEXTS
-from results.stream import Rows, writing
-from results.tables import TableError, read, validate, write
+from mcbert.results.schema import LABELS, TEXTS
+from mcbert.results.stream import Rows, writing
+from mcbert.results.tables import TableError, read, validate, write
 
 AWKWARD = ["=1+1", "'quoted", 'says "hi", twice', "two\nlines", "NA", "  spaced ", "naïve 東京", "-"]
 

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from results import summaries
+from mcbert.results import summaries
 from tests.results import synthetic
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from results import overall, statistics, table1, tables
-from results.schema import PUBLISHED, TABLE1
+from mcbert.results import overall, statistics, table1, tables
+from mcbert.results.schema import PUBLISHED, TABLE1
 from tests.results import synthetic
 
 PROTOCOLS = {"probe": "target-dev", "baseline": "last", "mcbert": "last", "mcbert_wf": "last"}

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from results import tables
-from results.schema import FINETUNE, FREEZING, GRIDSEARCH, PREDICTIONS, TEXTS
+from mcbert.results import tables
+from mcbert.results.schema import FINETUNE, FREEZING, GRIDSEARCH, PREDICTIONS, TEXTS
 from tests.results import synthetic
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1)

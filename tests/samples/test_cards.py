@@ -11,7 +11,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from pipeline.config import CHECKOUT
+from mcbert.pipeline.config import CHECKOUT
 
 SAMPLES = CHECKOUT / "samples"
 LICENCES = {"encoder": "apache-2.0", "intents": "cc-by-4.0", "nli": "cc-by-4.0", "sts": "cc-by-4.0"}

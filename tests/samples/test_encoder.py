@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from features.encoder.pooled import PooledEncoder
-from features.encoder.tokens import load_tokenizer, tokenise
-from pipeline.config import CHECKOUT
+from mcbert.features.encoder.pooled import PooledEncoder
+from mcbert.features.encoder.tokens import load_tokenizer, tokenise
+from mcbert.pipeline.config import CHECKOUT
 
 FOLDER = CHECKOUT / "samples" / "encoder"
 PAIRS = {

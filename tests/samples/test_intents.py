@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from features.corpus import Corpus
-from features.corpus.formats.readers import read_table
-from features.corpus.preparation.prepare import prepare
-from pipeline.config import CHECKOUT, load
+from mcbert.features.corpus import Corpus
+from mcbert.features.corpus.formats.readers import read_table
+from mcbert.features.corpus.preparation.prepare import prepare
+from mcbert.pipeline.config import CHECKOUT, load
 
 FOLDER = CHECKOUT / "samples" / "intents"
 LANGUAGES = ("ar", "de", "es", "fr", "ur", "zh")

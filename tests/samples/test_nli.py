@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
 
-from features.corpus import Corpus, CorpusSettings, read_corpus
-from pipeline.config import CHECKOUT
+from mcbert.features.corpus import Corpus, CorpusSettings, read_corpus
+from mcbert.pipeline.config import CHECKOUT
 
 FOLDER = CHECKOUT / "samples" / "nli"
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from search.outcome.predictions import Predictions
+from mcbert.search.outcome.predictions import Predictions
 
 
 def make_predictions(

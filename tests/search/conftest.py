@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.store import FeatureStore, Shard, ShardWriter, StoreSpec, begin, finish
-from search import examples
+from mcbert.features.store import FeatureStore, Shard, ShardWriter, StoreSpec, begin, finish
+from mcbert.search import examples
 
 LABELS = ("apple", "pear", "plum", "quince")
 
@@ -105,7 +105,7 @@ def make_search(tmp_path):
 
 @pytest.fixture
 def source_of():
-    from search.fitting.kernels import Source
+    from mcbert.search.fitting.kernels import Source
 
     def build(made, languages=("en", "de", "zh")):
         digests = (FeatureStore.open(made.store).digest, examples.Examples.read(made.examples).digest)
@@ -134,7 +134,7 @@ def stamp():
 @pytest.fixture
 def searched(make_search, serial, stamp, tmp_path):
     """Run a search of these settings on a cache of these sizes; return its folder and what was made."""
-    from search.gridsearch import gridsearch
+    from mcbert.search.gridsearch import gridsearch
 
     caches = {}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.arrays import read_arrays, require_shapes, write_arrays
+from mcbert.search.arrays import read_arrays, require_shapes, write_arrays
 
 
 @pytest.mark.parametrize("kind", [Path, str])

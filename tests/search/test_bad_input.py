@@ -1,4 +1,4 @@
-"""What `python -m pipeline gridsearch` says of bad input: one line that helps, and nothing overwritten."""
+"""What `python -m mcbert gridsearch` says of bad input: one line that helps, and nothing overwritten."""
 
 import json
 import shutil
@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.cli import main
-from results import schema, tables
-from search.gridsearch import gridsearch
-from search.space import GridsearchSettings
+from mcbert.pipeline.cli import main
+from mcbert.results import schema, tables
+from mcbert.search.gridsearch import gridsearch
+from mcbert.search.space import GridsearchSettings
 
 LABELS = {"refund": "money", "cancel": "cancel", "human": "human"}
 FILES = ("gridsearch.jsonl", "gridsearch.csv", "confusion.csv", "winner.json", "probe.npz")

@@ -3,8 +3,8 @@ import time
 import numpy as np
 import pytest
 
-from search.best import Best
-from search.scoring import pack, scores
+from mcbert.search.best import Best
+from mcbert.search.scoring import pack, scores
 
 
 def row(**matrices):

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from features.store import FeatureStore
-from search import examples as examples_module
-from search.checks import check
-from search.examples import Examples
-from search.space import GridsearchSettings
+from mcbert.features.store import FeatureStore
+from mcbert.search import examples as examples_module
+from mcbert.search.checks import check
+from mcbert.search.examples import Examples
+from mcbert.search.space import GridsearchSettings
 
 SETTINGS = {"layers": (1, 2), "poolings": ("max",)}
 

@@ -5,8 +5,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from search.choose import rank, tie_break
-from search.space import Candidate, GridsearchSettings, Space
+from mcbert.search.choose import rank, tie_break
+from mcbert.search.space import Candidate, GridsearchSettings, Space
 
 
 def candidate(layers, pooling="max", classifier="ridge", value=1.0):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.examples import Examples, write
+from mcbert.search.examples import Examples, write
 
 GIVEN = {
     "y": [0, 1, 1, 0],

@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score
 
-from features.store import FeatureStore, StoreError
-from results import overall, schema, tables
-from search import examples
-from search.examples import Examples
-from search.fitting.classifiers import CLASSIFIERS
-from search.fitting.probe import Probe
-from search.gridsearch import gridsearch
-from search.space import GridsearchSettings
+from mcbert.features.store import FeatureStore, StoreError
+from mcbert.results import overall, schema, tables
+from mcbert.search import examples
+from mcbert.search.examples import Examples
+from mcbert.search.fitting.classifiers import CLASSIFIERS
+from mcbert.search.fitting.probe import Probe
+from mcbert.search.gridsearch import gridsearch
+from mcbert.search.space import GridsearchSettings
 
 SETTINGS = GridsearchSettings(
     layers=(1, 3), poolings=("max", "cls"), classifiers=("ridge", "knn", "lda"), top=3
@@ -247,7 +247,7 @@ def test_target_dev_missing_under_source_dev_leaves_cells_empty(search, make_sea
     corpus = Examples.read(made.examples)
     split = corpus.split.copy()
     split[(split == "dev") & (corpus.language == "zh")] = "test"
-    from search import examples
+    from mcbert.search import examples
 
     fields = {"y": corpus.y, "language": corpus.language, "labels": corpus.labels, "source_language": "en"}
     examples.write(made.examples, **fields, split=split)

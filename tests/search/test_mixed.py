@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from features.store import FeatureStore
-from results import schema, tables
-from search.fitting.probe import Probe
-from search.mixed import blocks_of, set_of, steps
-from search.space import GridsearchSettings
+from mcbert.features.store import FeatureStore
+from mcbert.results import schema, tables
+from mcbert.search.fitting.probe import Probe
+from mcbert.search.mixed import blocks_of, set_of, steps
+from mcbert.search.space import GridsearchSettings
 
 SMALL = {"layers": (1, 2), "poolings": ("max", "mean", "cls")}
 BLOCKS = [(layer, pooling) for layer in (1, 2) for pooling in ("max", "mean", "cls")]

@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from search.protocol import scored, settled
-from search.space import GridsearchSettings
+from mcbert.search.protocol import scored, settled
+from mcbert.search.space import GridsearchSettings
 
 
 def protocol(given, languages, dev):

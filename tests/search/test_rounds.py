@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from results import schema, tables
-from search import gridsearch
-from search.rounds import Rounds
-from search.sampling import sampled
-from search.space import GridsearchSettings, Space
+from mcbert.results import schema, tables
+from mcbert.search import gridsearch
+from mcbert.search.rounds import Rounds
+from mcbert.search.sampling import sampled
+from mcbert.search.space import GridsearchSettings, Space
 
 SETTINGS = GridsearchSettings(layers=(1, 2, 3), poolings=("max", "cls"), classifiers=("ridge", "knn"))
 N = 7 * 2 * 2

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.sampling import coverage, described, in_blocks, sampled
-from search.space import GridsearchSettings, Space
+from mcbert.search.sampling import coverage, described, in_blocks, sampled
+from mcbert.search.space import GridsearchSettings, Space
 
 SPACE = list(Space(GridsearchSettings()))
 ORDER = sampled(SPACE, 0)

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
-from search.scoring import confusion_matrices, mean_f1, pack, packed_f1, packed_macro_f1, scores, unpack
+from mcbert.search.scoring import (
+    confusion_matrices,
+    mean_f1,
+    pack,
+    packed_f1,
+    packed_macro_f1,
+    scores,
+    unpack,
+)
 
 ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=60)
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from search.space import Candidate, GridsearchSettings, Space, layers_text
+from mcbert.search.space import Candidate, GridsearchSettings, Space, layers_text
 
 
 def test_the_default_space_is_the_papers():

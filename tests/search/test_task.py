@@ -10,12 +10,12 @@ from dataclasses import replace
 import pytest
 from threadpoolctl import threadpool_info
 
-from search.fitting.kernels import open_pooling
-from search.fitting.mixture import represent
-from search.fitting.routes import ROUTES
-from search.gridsearch import tasks_left
-from search.space import GridsearchSettings, Space
-from search.task import Task, Unreadable, error_rows, run
+from mcbert.search.fitting.kernels import open_pooling
+from mcbert.search.fitting.mixture import represent
+from mcbert.search.fitting.routes import ROUTES
+from mcbert.search.gridsearch import tasks_left
+from mcbert.search.space import GridsearchSettings, Space
+from mcbert.search.task import Task, Unreadable, error_rows, run
 
 SETTINGS = GridsearchSettings(layers=(1, 2), poolings=("max",))
 
@@ -89,7 +89,7 @@ def test_whatever_else_fails_before_the_candidates_is_an_error_row_for_each(task
     def failing(*_, **__):
         raise MemoryError("no room")
 
-    monkeypatch.setattr("search.task.represent", failing)
+    monkeypatch.setattr("mcbert.search.task.represent", failing)
     rows = run(tasks[0])
     assert [row["status"] for row in rows] == ["error"] * 5
     assert rows[0]["message"] == "MemoryError: no room"
@@ -138,7 +138,7 @@ def test_many_values_of_the_parameters_share_the_sums_of_their_feature_set(
         made.append(represent(*args, **kwargs))
         return made[-1]
 
-    monkeypatch.setattr("search.task.represent", spy)
+    monkeypatch.setattr("mcbert.search.task.represent", spy)
     several = {
         "ridge": {"alpha": [1, 10, 100]},
         "knn": {"n_neighbors": [1, 5, 9]},

@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from features.corpus.formats.bad_rows import ONE_LABEL, BadRow, BadRows, CorpusError, Place, shown
-from features.corpus.formats.lines import RATIO, UNPACKED, reading
-from features.corpus.formats.rows import NUMBERED, RowBuffer, Wanted
-from files import opened
+from mcbert.features.corpus.formats.bad_rows import ONE_LABEL, BadRow, BadRows, CorpusError, Place, shown
+from mcbert.features.corpus.formats.lines import RATIO, UNPACKED, reading
+from mcbert.features.corpus.formats.rows import NUMBERED, RowBuffer, Wanted
+from mcbert.files import opened
 
 ROWS = 1_000_000  # that a file may always have
 BATCH = 65_536  # rows read at once

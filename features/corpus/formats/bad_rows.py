@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 import pandas as pd
 
-from features.corpus.keys import key
+from mcbert.features.corpus.keys import key
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from features.corpus.formats.lines import Lines
+from mcbert.features.corpus.formats.lines import Lines
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from features.corpus.formats.bad_rows import ONE_LABEL, BadRow, BadRows, CorpusError, Place, shown
-from features.corpus.formats.lines import Lines, is_encodable
-from features.corpus.formats.rows import NUMBERED, PLACE, Record, RowBuffer, Wanted
+from mcbert.features.corpus.formats.bad_rows import ONE_LABEL, BadRow, BadRows, CorpusError, Place, shown
+from mcbert.features.corpus.formats.lines import Lines, is_encodable
+from mcbert.features.corpus.formats.rows import NUMBERED, PLACE, Record, RowBuffer, Wanted
 
 
 class _RefusedError(Exception):

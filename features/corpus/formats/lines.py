@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from features.corpus.formats.bad_rows import CorpusError
-from features.corpus.keys import key
-from files import RefusedFileError, open_file
-from files.lines import LONGEST, LongLineError, lines
+from mcbert.features.corpus.formats.bad_rows import CorpusError
+from mcbert.features.corpus.keys import key
+from mcbert.files import RefusedFileError, open_file
+from mcbert.files.lines import LONGEST, LongLineError, lines
 
 UNPACKED = 1 << 24  # bytes that an archive may always unpack to; as blank lines they take 10 s
 RATIO = 100  # times its size that it may beyond; texts take 3 to 10 times, at most 1,032 are possible

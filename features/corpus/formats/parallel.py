@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from features.corpus.checks import usable_rows
-from features.corpus.formats import tatoeba
-from features.corpus.formats.bad_rows import BadRow, BadRows, CorpusError, listed, shown
-from features.corpus.formats.readers import read_table
-from features.corpus.formats.rows import places_of
+from mcbert.features.corpus.checks import usable_rows
+from mcbert.features.corpus.formats import tatoeba
+from mcbert.features.corpus.formats.bad_rows import BadRow, BadRows, CorpusError, listed, shown
+from mcbert.features.corpus.formats.readers import read_table
+from mcbert.features.corpus.formats.rows import places_of
 
 RAW = "raw.csv"
 TRANSLATIONS = "translations"

@@ -16,14 +16,14 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from features.corpus.formats.bad_rows import BadRow, BadRows, CorpusError, Place
-from features.corpus.formats.delimiter import DELIMITERS, header_delimiter, is_separator_line
-from features.corpus.formats.jsonl import read_jsonl
-from features.corpus.formats.jsonl import records as jsonl_records
-from features.corpus.formats.lines import Lines, RowLines
-from features.corpus.formats.rows import Record, RowBuffer, Wanted, frames
-from features.corpus.keys import key
-from files.lines import LONGEST
+from mcbert.features.corpus.formats.bad_rows import BadRow, BadRows, CorpusError, Place
+from mcbert.features.corpus.formats.delimiter import DELIMITERS, header_delimiter, is_separator_line
+from mcbert.features.corpus.formats.jsonl import read_jsonl
+from mcbert.features.corpus.formats.jsonl import records as jsonl_records
+from mcbert.features.corpus.formats.lines import Lines, RowLines
+from mcbert.features.corpus.formats.rows import Record, RowBuffer, Wanted, frames
+from mcbert.features.corpus.keys import key
+from mcbert.files.lines import LONGEST
 
 Quoting = Literal["auto", "csv", "none"]
 _QUOTING: dict[str, Literal[0, 3]] = {"csv": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
@@ -256,7 +256,7 @@ def _stream_json_lines(
 def _stream_parquet(
     path: Path, wanted: Wanted, form: TableForm, bad: BadRows, size: int
 ) -> Iterator[pd.DataFrame]:
-    from features.corpus.formats.arrow import stream_parquet
+    from mcbert.features.corpus.formats.arrow import stream_parquet
 
     _require_unset(path, form, "delimiter", "quoting", "encoding")
     return stream_parquet(path, wanted, bad, size)
@@ -268,7 +268,7 @@ def _read_json_lines(path: Path, wanted: Wanted, form: TableForm, bad: BadRows) 
 
 
 def _read_parquet(path: Path, wanted: Wanted, form: TableForm, bad: BadRows) -> pd.DataFrame:
-    from features.corpus.formats.arrow import read_parquet
+    from mcbert.features.corpus.formats.arrow import read_parquet
 
     _require_unset(path, form, "delimiter", "quoting", "encoding")
     return read_parquet(path, wanted, bad)

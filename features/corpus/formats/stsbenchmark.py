@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from features.corpus.checks import SPLITS, invisible, usable_rows
-from features.corpus.formats.bad_rows import BadRow, BadRows, CorpusError, shown
-from features.corpus.formats.readers import TableForm, read_delimited
-from features.corpus.formats.rows import Wanted, places_of
+from mcbert.features.corpus.checks import SPLITS, invisible, usable_rows
+from mcbert.features.corpus.formats.bad_rows import BadRow, BadRows, CorpusError, shown
+from mcbert.features.corpus.formats.readers import TableForm, read_delimited
+from mcbert.features.corpus.formats.rows import Wanted, places_of
 
 _HEADER = ("genre", "file", "year", "id", "score", "sentence1", "sentence2")  # the official files have none
 _COLUMNS = {"id": "id", "text": "sentence1", "text_pair": "sentence2", "score": "score", "split": "split"}

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from features.corpus.checks import invisible
-from features.corpus.formats.bad_rows import BadRow, BadRows, CorpusError, Place, listed
-from features.corpus.formats.lines import Lines
+from mcbert.features.corpus.checks import invisible
+from mcbert.features.corpus.formats.bad_rows import BadRow, BadRows, CorpusError, Place, listed
+from mcbert.features.corpus.formats.lines import Lines
 
 _CODES = (
     "af:afr am:amh ar:ara az:aze be:bel bg:bul bn:ben br:bre bs:bos ca:cat cs:ces cy:cym da:dan de:deu "

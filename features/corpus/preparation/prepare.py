@@ -1,6 +1,6 @@
 """Turn raw labelled texts of one language into a corpus: top labels, split, balanced train, translations.
 
-python -m pipeline prepare --config demo
+python -m mcbert prepare --config demo
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from features.corpus.checks import usable_rows
-from features.corpus.corpus import own_splits
-from features.corpus.formats.bad_rows import BadRows, CorpusError, listed, printable, shown
-from features.corpus.formats.readers import TableForm, read_table
-from features.corpus.formats.rows import PLACE
-from features.corpus.preparation.splitting import dev_or_test, require_splits, stratified
-from features.corpus.preparation.transfer import Machine, in_language
-from features.corpus.repeats import without_conflicts
-from features.corpus.sameness import same_texts
-from features.corpus.settings import COLUMNS, CorpusSettings, PrepareSettings
-from features.corpus.spelling import log_left_out, require_codes, spelt
+from mcbert.features.corpus.checks import usable_rows
+from mcbert.features.corpus.corpus import own_splits
+from mcbert.features.corpus.formats.bad_rows import BadRows, CorpusError, listed, printable, shown
+from mcbert.features.corpus.formats.readers import TableForm, read_table
+from mcbert.features.corpus.formats.rows import PLACE
+from mcbert.features.corpus.preparation.splitting import dev_or_test, require_splits, stratified
+from mcbert.features.corpus.preparation.transfer import Machine, in_language
+from mcbert.features.corpus.repeats import without_conflicts
+from mcbert.features.corpus.sameness import same_texts
+from mcbert.features.corpus.settings import COLUMNS, CorpusSettings, PrepareSettings
+from mcbert.features.corpus.spelling import log_left_out, require_codes, spelt
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from features.corpus.formats.bad_rows import CorpusError
-from features.corpus.settings import CorpusSettings, PrepareSettings
+from mcbert.features.corpus.formats.bad_rows import CorpusError
+from mcbert.features.corpus.settings import CorpusSettings, PrepareSettings
 
 
 def require_splits(

@@ -1,6 +1,6 @@
 """Translations that the user supplies: a table matched by id, or, as XNLI-MT has it, line by line.
 
-python -m pipeline prepare --config demo
+python -m mcbert prepare --config demo
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from features.corpus.checks import usable_rows
-from features.corpus.formats.bad_rows import CorpusError, printable, shown
-from features.corpus.formats.readers import read_table
-from features.corpus.formats.releases import NLI_SPELLING
+from mcbert.features.corpus.checks import usable_rows
+from mcbert.features.corpus.formats.bad_rows import CorpusError, printable, shown
+from mcbert.features.corpus.formats.readers import read_table
+from mcbert.features.corpus.formats.releases import NLI_SPELLING
 
 log = logging.getLogger(__name__)
 

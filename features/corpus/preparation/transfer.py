@@ -1,6 +1,6 @@
 """How labels reach the target languages: zero-shot, translate-train or translate-test.
 
-    python -m pipeline finetune --config demo --run translated prepare.transfer=translate-train
+    python -m mcbert finetune --config demo --run translated prepare.transfer=translate-train
 
 Zero-shot trains on source-language texts and reads every language as it is. Translate-train also trains on
 translations of the training texts, of all target languages or of one alone. Translate-test trains as
@@ -16,11 +16,11 @@ from typing import Protocol
 
 import pandas as pd
 
-from features.corpus.corpus import Corpus
-from features.corpus.formats.bad_rows import BadRows, CorpusError, listed, shown
-from features.corpus.preparation.supplied import supplied_texts, warn_of_copies
-from features.corpus.repeats import Repeats
-from features.corpus.settings import PrepareSettings
+from mcbert.features.corpus.corpus import Corpus
+from mcbert.features.corpus.formats.bad_rows import BadRows, CorpusError, listed, shown
+from mcbert.features.corpus.preparation.supplied import supplied_texts, warn_of_copies
+from mcbert.features.corpus.repeats import Repeats
+from mcbert.features.corpus.settings import PrepareSettings
 
 log = logging.getLogger(__name__)
 

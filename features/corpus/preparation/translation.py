@@ -1,6 +1,6 @@
 """Translate sentences by the models that the configuration names, each distinct sentence once.
 
-    python -m pipeline prepare --config FILE prepare.transfer=translate-train
+    python -m mcbert prepare --config FILE prepare.transfer=translate-train
 
 What a model made is kept in a journal beside the feature caches, under sha256 of the model's files, how it
 decodes, the pair of languages and the sentence. The plan of batches follows from all sentences of a call, in
@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from features.corpus.settings import PrepareSettings
-from files.objects import short
+from mcbert.features.corpus.settings import PrepareSettings
+from mcbert.files.objects import short
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class MachineTranslation:
         ValueError
             Another process is writing the same journal.
         """
-        from features.store.journal import Journal
+        from mcbert.features.store.journal import Journal
 
         identity = self.identity(source, target)
         scope = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
@@ -97,8 +97,8 @@ class MachineTranslation:
         pair: tuple[str, str],
     ) -> None:
         """Translate every batch with a sentence that is not known, whole, and add to `known`."""
-        from features.encoder.batching import plan_batches
-        from features.encoder.translator import Translator
+        from mcbert.features.encoder.batching import plan_batches
+        from mcbert.features.encoder.translator import Translator
 
         began, settings, description = time.monotonic(), self._settings, f"translate {pair[0]}-{pair[1]}"
         translator = Translator(
@@ -142,13 +142,13 @@ class MachineTranslation:
     def folder(self, source: str, target: str) -> Path:
         """Return the local folder of a pair's model."""
         key, model = self.name(source, target)
-        from features.encoder.files import resolve
+        from mcbert.features.encoder.files import resolve
 
         return resolve(model, key=key)
 
     def files(self, source: str, target: str) -> dict[str, str]:
         """Return the checksums of a pair's model, computed once: they may be of gigabytes."""
-        from features.encoder.files import identity
+        from mcbert.features.encoder.files import identity
 
         folder = self.folder(source, target)
         if folder not in self._files:
@@ -160,7 +160,7 @@ class MachineTranslation:
         import torch
         import transformers
 
-        from features.encoder import hardware
+        from mcbert.features.encoder import hardware
 
         versions = {m.__name__: ".".join(m.__version__.split(".")[:2]) for m in (torch, transformers)}
         return {

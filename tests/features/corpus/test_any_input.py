@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.corpus import COLUMNS, BadRows, Corpus, CorpusError, CorpusSettings, checked_corpus
-from features.corpus.formats.readers import TableForm, read_table
-from features.corpus.formats.rows import PLACE
+from mcbert.features.corpus import COLUMNS, BadRows, Corpus, CorpusError, CorpusSettings, checked_corpus
+from mcbert.features.corpus.formats.readers import TableForm, read_table
+from mcbert.features.corpus.formats.rows import PLACE
 
 AWKWARD = "'\"=+-@,;\t\r\n\0 \\{}[]:NAnul01\u200b\u202e\u2028\x85\ufeff\u00e9\u4e2d\U0001f600"
 TEXT = st.text(st.sampled_from(AWKWARD) | st.characters(exclude_categories=["Cs"]), max_size=12)

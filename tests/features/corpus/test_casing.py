@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import BertTokenizer
 
-from features.corpus.casing import lowered, share_altered
+from mcbert.features.corpus.casing import lowered, share_altered
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.corpus.checks import MEAN, invisible, require_source, require_train, usable_rows
-from features.corpus.formats.bad_rows import BadRows, CorpusError
-from features.corpus.formats.rows import placed
-from results import schema
+from mcbert.features.corpus.checks import MEAN, invisible, require_source, require_train, usable_rows
+from mcbert.features.corpus.formats.bad_rows import BadRows, CorpusError
+from mcbert.features.corpus.formats.rows import placed
+from mcbert.results import schema
 
 COLUMNS = ["id", "text", "text_pair", "label", "language", "split"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.corpus import (
+from mcbert.features.corpus import (
     COLUMNS,
     BadRows,
     Corpus,
@@ -16,9 +16,9 @@ from features.corpus import (
     read_corpus,
     source_files,
 )
-from features.corpus.corpus import FORMATS
-from features.corpus.statistics import corpus_statistics
-from features.encoder.tokens import load_tokenizer
+from mcbert.features.corpus.corpus import FORMATS
+from mcbert.features.corpus.statistics import corpus_statistics
+from mcbert.features.encoder.tokens import load_tokenizer
 
 
 def table(**changes):

@@ -1,7 +1,7 @@
 import pytest
 
-from features.corpus import CorpusSettings
-from features.corpus.keys import key, of_section
+from mcbert.features.corpus import CorpusSettings
+from mcbert.features.corpus.keys import key, of_section
 
 
 def test_a_key_is_of_the_section_that_is_read():

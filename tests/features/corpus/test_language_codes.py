@@ -1,6 +1,6 @@
 import pytest
 
-from features.corpus.language_codes import bcp47, language_twins
+from mcbert.features.corpus.language_codes import bcp47, language_twins
 
 
 @pytest.mark.parametrize(

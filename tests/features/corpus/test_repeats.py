@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
 
-from features.corpus.formats.bad_rows import BadRows, CorpusError
-from features.corpus.repeats import Repeats, items_of, leaks, without_conflicts
+from mcbert.features.corpus.formats.bad_rows import BadRows, CorpusError
+from mcbert.features.corpus.repeats import Repeats, items_of, leaks, without_conflicts
 
 COLUMNS = ["id", "text", "label", "language", "split"]
 

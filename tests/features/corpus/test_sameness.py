@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.corpus.sameness import normal_form, same_texts, twins, without_ending
+from mcbert.features.corpus.sameness import normal_form, same_texts, twins, without_ending
 
 
 def numbers(texts, pairs=None, *, ending=False):

@@ -3,9 +3,9 @@ import logging
 import pandas as pd
 import pytest
 
-from features.corpus.formats.bad_rows import BadRows, CorpusError
-from features.corpus.settings import CorpusSettings
-from features.corpus.spelling import log_left_out, merged_labels, several_labels, spelt
+from mcbert.features.corpus.formats.bad_rows import BadRows, CorpusError
+from mcbert.features.corpus.settings import CorpusSettings
+from mcbert.features.corpus.spelling import log_left_out, merged_labels, several_labels, spelt
 
 
 def labelled(*labels):

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import CanineTokenizer, PreTrainedTokenizerFast
 
-from features.corpus import Corpus, statistics
-from features.corpus.statistics import corpus_statistics, count, count_marks, n_marks
-from features.encoder.tokens import load_tokenizer
+from mcbert.features.corpus import Corpus, statistics
+from mcbert.features.corpus.statistics import corpus_statistics, count, count_marks, n_marks
+from mcbert.features.encoder.tokens import load_tokenizer
 
 WORDS = ["cafe", "café", "हिन्दी", "कर", "शुक्रिया", "plain", "words"]
 

@@ -8,8 +8,8 @@ import tracemalloc
 import pandas as pd
 import pytest
 
-from features.corpus.formats.bad_rows import BadRows, CorpusError
-from features.corpus.formats.readers import READERS, STREAMS, TableForm, read_table, stream_table
+from mcbert.features.corpus.formats.bad_rows import BadRows, CorpusError
+from mcbert.features.corpus.formats.readers import READERS, STREAMS, TableForm, read_table, stream_table
 
 N = 25
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from features.encoder.files import EncoderError
-from features.encoder.identity import encoder_identity
-from features.encoder.loading import load_encoder
-from features.encoder.opening import open_encoder
-from features.settings import EncoderSettings
-from finetune.embeddings.encode import open_sentence_encoder
+from mcbert.features.encoder.files import EncoderError
+from mcbert.features.encoder.identity import encoder_identity
+from mcbert.features.encoder.loading import load_encoder
+from mcbert.features.encoder.opening import open_encoder
+from mcbert.features.settings import EncoderSettings
+from mcbert.finetune.embeddings.encode import open_sentence_encoder
 
 SCALE = 2.0
 
@@ -92,7 +92,7 @@ def test_vectors_are_those_of_the_merged_encoder(adapter, encoder_folder, tmp_pa
 def test_without_peft_it_is_refused_by_name(adapter, tmp_path, monkeypatch):
     own = importlib.util.find_spec
     monkeypatch.setattr(
-        "features.encoder.adapters.find_spec", lambda name: None if name == "peft" else own(name)
+        "mcbert.features.encoder.adapters.find_spec", lambda name: None if name == "peft" else own(name)
     )
     with pytest.raises(EncoderError, match=r"a LoRA adapter, .* by peft: pip install 'mcbert\[adapters\]'"):
         opened(adapter, tmp_path / "cache")

@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModel
 
-from features.encoder.blocks import n_layers, require_layers
-from features.encoder.files import EncoderError, resolve
-from features.encoder.identity import encoder_identity
-from features.encoder.loading import load_encoder
-from features.encoder.pooled import PooledEncoder
-from features.encoder.pooling import pool
-from features.encoder.stack import first_parts
-from features.encoder.tokens import load_tokenizer, tokenise
+from mcbert.features.encoder.blocks import n_layers, require_layers
+from mcbert.features.encoder.files import EncoderError, resolve
+from mcbert.features.encoder.identity import encoder_identity
+from mcbert.features.encoder.loading import load_encoder
+from mcbert.features.encoder.pooled import PooledEncoder
+from mcbert.features.encoder.pooling import pool
+from mcbert.features.encoder.stack import first_parts
+from mcbert.features.encoder.tokens import load_tokenizer, tokenise
 
 TEXTS = ["where is my money", "cancel", "please cancel it now late human wo ist mein geld"]
 

@@ -15,13 +15,13 @@ from transformers import (
     XLNetConfig,
 )
 
-from features.encoder import selfcheck, stack
-from features.encoder.files import EncoderError
-from features.encoder.loading import load_encoder
-from features.encoder.pooled import PooledEncoder
-from features.encoder.pooling import POOLINGS, pool
-from features.encoder.selfcheck import examine, verdict
-from features.encoder.tokens import tokenise
+from mcbert.features.encoder import selfcheck, stack
+from mcbert.features.encoder.files import EncoderError
+from mcbert.features.encoder.loading import load_encoder
+from mcbert.features.encoder.pooled import PooledEncoder
+from mcbert.features.encoder.pooling import POOLINGS, pool
+from mcbert.features.encoder.selfcheck import examine, verdict
+from mcbert.features.encoder.tokens import tokenise
 from tests.conftest import make_tokenizer
 from tests.families import CAUSAL, EVERY_FAMILY, save_family
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from features.encoder import hardware
+from mcbert.features.encoder import hardware
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_auto_takes_float32_where_torch_has_no_onednn(capabilities, monkeypatch)
 @pytest.mark.parametrize("limit", ["AVX2", "SSE41"])
 def test_a_process_under_a_limit_takes_float32(limit):
     """Whatever this machine has: the variables are those that a real process reads."""
-    code = "from features.encoder import hardware; print(hardware.compute_dtype('auto', 768, 'cpu'))"
+    code = "from mcbert.features.encoder import hardware; print(hardware.compute_dtype('auto', 768, 'cpu'))"
     environment = os.environ | {"ONEDNN_MAX_CPU_ISA": limit, "ATEN_CPU_CAPABILITY": "avx2"}
     run = subprocess.run(
         [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
@@ -122,7 +122,7 @@ def test_large_buffers_are_kept_between_batches():
     """A block of 64 MiB that is made again and again stops costing page faults."""
     code = """
 import resource, sys, torch
-from features.encoder import hardware
+from mcbert.features.encoder import hardware
 if sys.argv[1] == "keep":
     assert hardware.keep_buffers()
 def faults():
@@ -143,7 +143,7 @@ print([faults() for _ in range(20)][-1])
 def test_kept_buffers_can_be_given_back():
     code = """
 import torch
-from features.encoder import hardware
+from mcbert.features.encoder import hardware
 assert hardware.keep_buffers()
 def resident():
     with open("/proc/self/statm") as file:

@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from features.encoder.files import EncoderError, resolve
-from features.encoder.loading import CODE_KEYS, load_encoder, read_config
-from features.encoder.selfcheck import verdict
-from features.encoder.tokens import load_tokenizer
-from finetune.model import MCBertConfig
+from mcbert.features.encoder.files import EncoderError, resolve
+from mcbert.features.encoder.loading import CODE_KEYS, load_encoder, read_config
+from mcbert.features.encoder.selfcheck import verdict
+from mcbert.features.encoder.tokens import load_tokenizer
+from mcbert.finetune.model import MCBertConfig
 
 HOSTILE = ("kernels-community/flash-attn", "../../evil", "flash_attention_2", {"a": "b/c"}, True)
 

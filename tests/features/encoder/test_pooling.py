@@ -4,8 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.encoder.pooling import POOLINGS, pool, pool_sorted
-from features.settings import POOLINGS as SETTING_NAMES
+from mcbert.features.encoder.pooling import POOLINGS, pool, pool_sorted
+from mcbert.features.settings import POOLINGS as SETTING_NAMES
 
 
 def reference(states, mask, pooling):

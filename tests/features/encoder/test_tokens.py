@@ -9,12 +9,12 @@ import torch
 from tokenizers import ByteLevelBPETokenizer
 from transformers import RobertaConfig, RobertaModel
 
-from features.encoder.files import EncoderError, text_files
-from features.encoder.identity import encoder_identity
-from features.encoder.opening import chosen_prompt, open_encoder
-from features.encoder.pooled import PooledEncoder
-from features.encoder.tokens import load_tokenizer, prompt_of, tokenise, tokenizer_identity
-from features.settings import EncoderSettings
+from mcbert.features.encoder.files import EncoderError, text_files
+from mcbert.features.encoder.identity import encoder_identity
+from mcbert.features.encoder.opening import chosen_prompt, open_encoder
+from mcbert.features.encoder.pooled import PooledEncoder
+from mcbert.features.encoder.tokens import load_tokenizer, prompt_of, tokenise, tokenizer_identity
+from mcbert.features.settings import EncoderSettings
 
 WORDS = ["where is my parcel", "cancel the order", "the refund has not arrived yet"] * 50
 

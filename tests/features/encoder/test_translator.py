@@ -8,10 +8,10 @@ import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from features.encoder import hardware
-from features.encoder.files import EncoderError, identity, resolve
-from features.encoder.translator import Translator
-from pipeline.config import CHECKOUT
+from mcbert.features.encoder import hardware
+from mcbert.features.encoder.files import EncoderError, identity, resolve
+from mcbert.features.encoder.translator import Translator
+from mcbert.pipeline.config import CHECKOUT
 from tests.translators import save_marian, save_nllb
 
 SENTENCES = ["where is my money", "cancel it", "the late parcel please now human order it the money", "a"]
@@ -138,7 +138,7 @@ def test_missing_weights_are_named(marian, tmp_path):
 def test_a_missing_package_is_named(marian):
     code = (
         "import sys; sys.modules['sentencepiece'] = None\n"
-        "from pathlib import Path; from features.encoder.translator import Translator\n"
+        "from pathlib import Path; from mcbert.features.encoder.translator import Translator\n"
         f"Translator(Path({str(marian)!r}), codes=None, beams=1, max_length=9)"
     )
     command = [sys.executable, "-c", code]

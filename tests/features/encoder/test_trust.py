@@ -7,14 +7,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from features.encoder import trust
-from features.encoder.blocks import n_layers
-from features.encoder.files import EncoderError
-from features.encoder.identity import encoder_identity
-from features.encoder.loading import load_encoder
-from features.encoder.opening import open_encoder
-from features.encoder.trust import trusts
-from features.settings import EncoderSettings
+from mcbert.features.encoder import trust
+from mcbert.features.encoder.blocks import n_layers
+from mcbert.features.encoder.files import EncoderError
+from mcbert.features.encoder.identity import encoder_identity
+from mcbert.features.encoder.loading import load_encoder
+from mcbert.features.encoder.opening import open_encoder
+from mcbert.features.encoder.trust import trusts
+from mcbert.features.settings import EncoderSettings
 
 
 @pytest.fixture

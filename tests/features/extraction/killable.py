@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from features.extraction import Means, extract
-from features.settings import EncoderSettings, ExtractSettings
+from mcbert.features.extraction import Means, extract
+from mcbert.features.settings import EncoderSettings, ExtractSettings
 
 
 def run(table: str, encoder: str, cache: str) -> None:

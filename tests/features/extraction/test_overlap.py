@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from features.extraction.overlap import overlap
+from mcbert.features.extraction.overlap import overlap
 
 
 def test_results_come_in_order_from_three_threads():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.extraction.plan import BYTES_PER_TOKEN, SPECIAL_TOKENS, plan_shards, plan_units
+from mcbert.features.extraction.plan import BYTES_PER_TOKEN, SPECIAL_TOKENS, plan_shards, plan_units
 
 
 @given(

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.extraction.texts import PackedTexts, survey
+from mcbert.features.extraction.texts import PackedTexts, survey
 
 PAIRS = st.tuples(
     st.sampled_from(["a", "b", "ab", "東京", "x\x00y", "émile"]), st.sampled_from(["", "a", "ba"])

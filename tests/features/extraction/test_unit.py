@@ -6,9 +6,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel
 
-from features.encoder.pooled import PooledEncoder
-from features.encoder.tokens import tokenise
-from features.extraction.unit import UnencodableTextError, UnitEncoder, first_bad_layers
+from mcbert.features.encoder.pooled import PooledEncoder
+from mcbert.features.encoder.tokens import tokenise
+from mcbert.features.extraction.unit import UnencodableTextError, UnitEncoder, first_bad_layers
 from tests.conftest import make_tokenizer
 
 SETTINGS = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.store import FeatureStore, Shard, ShardWriter, StoreSpec, begin, finish
+from mcbert.features.store import FeatureStore, Shard, ShardWriter, StoreSpec, begin, finish
 
 ABOUT = {"encoder": "samples/encoder", "corpus": "texts.csv", "created": "2026-01-02T03:04:05+00:00"}
 

@@ -4,10 +4,10 @@ import dataclasses
 import json
 import zlib
 
-from features.store.journal import encode, scan
-from features.store.layout import checksum
-from features.store.records import contents
-from features.store.sealed import seal
+from mcbert.features.store.journal import encode, scan
+from mcbert.features.store.layout import checksum
+from mcbert.features.store.records import contents
+from mcbert.features.store.sealed import seal
 
 
 def head_of(path):

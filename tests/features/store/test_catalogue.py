@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from features.store import ShardWriter, StoreError, begin, caches, describe, locked, remove
+from mcbert.features.store import ShardWriter, StoreError, begin, caches, describe, locked, remove
 from tests.features.store.conftest import ABOUT, Made
 from tests.features.store.damage import flip
 

@@ -8,12 +8,12 @@ import zlib
 import numpy as np
 import pytest
 
-from features.store import FeatureStore, StoreError, begin, describe, locked, revoke, verify
-from features.store.fingerprint import digest
-from features.store.journal import encode, scan
-from features.store.ledger import Ledger
-from features.store.sealed import seal
-from pipeline.cli import main
+from mcbert.features.store import FeatureStore, StoreError, begin, describe, locked, revoke, verify
+from mcbert.features.store.fingerprint import digest
+from mcbert.features.store.journal import encode, scan
+from mcbert.features.store.ledger import Ledger
+from mcbert.features.store.sealed import seal
+from mcbert.pipeline.cli import main
 
 NAME = "0123456789abcdef"
 JOURNAL = "rows-000000000.journal"

@@ -1,4 +1,4 @@
-from features.store.fingerprint import differences, digest, texts_digest
+from mcbert.features.store.fingerprint import differences, digest, texts_digest
 
 
 def test_texts_with_their_borders():

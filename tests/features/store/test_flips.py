@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.store import FeatureStore, StoreError
+from mcbert.features.store import FeatureStore, StoreError
 from tests.features.store.conftest import Made
 from tests.features.store.damage import flip, head_of
 
@@ -44,7 +44,7 @@ def unnoticed(folder, path, damaged):
     try:
         read_everything(folder)
     except StoreError as error:
-        return f"python -m pipeline verify {folder} --repair" not in str(error)
+        return f"python -m mcbert verify {folder} --repair" not in str(error)
     finally:
         path.write_bytes(right)
     return True
@@ -149,7 +149,7 @@ FUZZ = """
 import signal, sys
 from pathlib import Path
 import numpy as np
-from features.store import StoreError, StoreSpec, hdf5
+from mcbert.features.store import StoreError, StoreSpec, hdf5
 spec = StoreSpec(layers=(0, 1), poolings=("max", "cls"), hidden_size=3, storage_dtype="float16")
 path, rng = Path(sys.argv[1]), np.random.default_rng(int(sys.argv[2]))
 blank = hdf5.blank(spec, 9)

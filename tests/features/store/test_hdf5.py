@@ -4,8 +4,8 @@ import h5py
 import numpy as np
 import pytest
 
-from features.store import FeatureStore, StoreError, StoreSpec, hdf5
-from features.store.layout import Layout
+from mcbert.features.store import FeatureStore, StoreError, StoreSpec, hdf5
+from mcbert.features.store.layout import Layout
 from tests.features.store.damage import head_of, reseal
 
 SPEC = StoreSpec(layers=(2, 5), poolings=("max", "cls"), hidden_size=3, storage_dtype="float16")

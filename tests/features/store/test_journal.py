@@ -3,7 +3,7 @@ import zlib
 
 import pytest
 
-from features.store.journal import Journal, decode, encode, scan
+from mcbert.features.store.journal import Journal, decode, encode, scan
 from tests.features.store.damage import flip
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.store.ledger import Ledger, retry_errors
+from mcbert.features.store.ledger import Ledger, retry_errors
 
 IDENTITY = {"version": 1, "layers": (5, 6), "features": "abc"}
 

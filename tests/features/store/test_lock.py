@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from features.store import StoreError, locked
-from features.store.lock import holder
+from mcbert.features.store import StoreError, locked
+from mcbert.features.store.lock import holder
 
 ROOT = Path(__file__).parents[3]
 CHILD = """
 import sys, time
 from pathlib import Path
-from features.store import locked
+from mcbert.features.store import locked
 with locked(Path(sys.argv[1])):
     print("in", flush=True)
     sys.stdin.read()

@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from features.store import FeatureStore, StoreError, begin, finish
-from features.store.manifest import read_identity
-from features.store.sealed import seal
+from mcbert.features.store import FeatureStore, StoreError, begin, finish
+from mcbert.features.store.manifest import read_identity
+from mcbert.features.store.sealed import seal
 
 
 def test_unfinished_is_never_taken_for_whole(made, tmp_path):
@@ -132,7 +132,7 @@ def test_what_is_no_sealed_file(cache, text):
 )
 def test_a_missing_file_is_named(cache, name):
     (cache / name).unlink()
-    with pytest.raises(StoreError, match=f"{name}.*run: python -m pipeline verify .* --repair"):
+    with pytest.raises(StoreError, match=f"{name}.*run: python -m mcbert verify .* --repair"):
         FeatureStore.open(cache).states(layers=(2,), pooling="max")
 
 

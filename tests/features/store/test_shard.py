@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 import pytest
 
-from features.store import Shard, ShardWriter, StoreError, StoreSpec, finish, hdf5, pending
-from features.store.journal import Journal, scan
+from mcbert.features.store import Shard, ShardWriter, StoreError, StoreSpec, finish, hdf5, pending
+from mcbert.features.store.journal import Journal, scan
 from tests.features.store.damage import flip, head_of
 
 ROOT = Path(__file__).parents[3]
@@ -234,7 +234,7 @@ CHILD = """
 import sys
 from pathlib import Path
 import numpy as np
-from features.store import Shard, ShardWriter, StoreSpec
+from mcbert.features.store import Shard, ShardWriter, StoreSpec
 spec = StoreSpec(layers=(0,), poolings=("max",), hidden_size=4, storage_dtype="float32")
 with ShardWriter(Path(sys.argv[1]), Shard((0, 3)), spec):
     print("in", flush=True)

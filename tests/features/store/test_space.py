@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from features.store import StoreError, StoreFullError, bytes_needed, pending, require_space
-from features.store.space import writing
+from mcbert.features.store import StoreError, StoreFullError, bytes_needed, pending, require_space
+from mcbert.features.store.space import writing
 from tests.features.store.conftest import Made
 
 ROOT = Path(__file__).parents[3]

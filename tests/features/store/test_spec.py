@@ -1,6 +1,6 @@
 import pytest
 
-from features.store import Shard, StoreError, StoreSpec, dataset_name
+from mcbert.features.store import Shard, StoreError, StoreSpec, dataset_name
 
 FIELDS = {"layers": (0, 12), "poolings": ("max", "cls"), "hidden_size": 8, "storage_dtype": "float16"}
 

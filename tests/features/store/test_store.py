@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.store import (
+from mcbert.features.store import (
     FeatureStore,
     ShardWriter,
     StoreError,
@@ -122,7 +122,7 @@ def test_damage_is_named_by_file_layer_pooling_texts_and_remedy(cache):
     path.write_bytes(data)
     said = (
         rf"{path}: layer_05/cls: distinct texts 6-6: the checksum differs; "
-        rf"run: python -m pipeline verify {cache} --repair"
+        rf"run: python -m mcbert verify {cache} --repair"
     )
     for reader in (store, FeatureStore.open(cache)):
         with pytest.raises(StoreError, match=said):
@@ -140,7 +140,7 @@ def test_a_cache_moves_as_a_folder(made, cache, tmp_path):
 READER = """
 import sys, zlib
 from pathlib import Path
-from features.store import FeatureStore
+from mcbert.features.store import FeatureStore
 store = FeatureStore.open(Path(sys.argv[1]))
 for _ in range(20):
     sums = [zlib.crc32(store.states(layers=(k,), pooling=p)) for k in store.layers for p in store.poolings]

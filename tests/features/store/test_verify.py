@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 
-from features.store import FeatureStore, StoreError, begin, finish, locked, pending, revoke, verify
+from mcbert.features.store import FeatureStore, StoreError, begin, finish, locked, pending, revoke, verify
 from tests.features.store.damage import flip, head_of
 
 

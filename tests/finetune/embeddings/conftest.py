@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from finetune.embeddings.job import EmbeddingsJob
-from finetune.embeddings.settings import EmbeddingsSettings
-from finetune.winner import Architecture
+from mcbert.finetune.embeddings.job import EmbeddingsJob
+from mcbert.finetune.embeddings.settings import EmbeddingsSettings
+from mcbert.finetune.winner import Architecture
 from tests.finetune.conftest import FILLERS, STAMP
 
 

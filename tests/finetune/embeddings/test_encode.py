@@ -10,17 +10,17 @@ import torch
 from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 
-from features.encoder import trust
-from features.encoder.files import EncoderError
-from features.encoder.identity import encoder_identity
-from features.encoder.pooled import PooledEncoder
-from features.encoder.tokens import load_tokenizer
-from files import RefusedFileError
-from finetune.embeddings.encode import EncodeSettings, VectorError, open_sentence_encoder
-from finetune.embeddings.library import LibraryEncoder
-from finetune.embeddings.sentence_transformer import save_sentence_transformer
-from finetune.export.saved import save_model
-from finetune.model import MCBertModel
+from mcbert.features.encoder import trust
+from mcbert.features.encoder.files import EncoderError
+from mcbert.features.encoder.identity import encoder_identity
+from mcbert.features.encoder.pooled import PooledEncoder
+from mcbert.features.encoder.tokens import load_tokenizer
+from mcbert.files import RefusedFileError
+from mcbert.finetune.embeddings.encode import EncodeSettings, VectorError, open_sentence_encoder
+from mcbert.finetune.embeddings.library import LibraryEncoder
+from mcbert.finetune.embeddings.sentence_transformer import save_sentence_transformer
+from mcbert.finetune.export.saved import save_model
+from mcbert.finetune.model import MCBertModel
 from tests.families import save_family
 
 WORDS = "where is my money order the a parcel please cancel it now late".split()

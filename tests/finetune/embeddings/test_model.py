@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from features.encoder.loading import load_encoder
-from features.encoder.pooling import pool
-from features.encoder.tokens import load_tokenizer, padded, tokenise
-from finetune.embeddings.model import SiameseEncoder
+from mcbert.features.encoder.loading import load_encoder
+from mcbert.features.encoder.pooling import pool
+from mcbert.features.encoder.tokens import load_tokenizer, padded, tokenise
+from mcbert.finetune.embeddings.model import SiameseEncoder
 
 FIRST, SECOND = ["w1 w2 w3", "w4"], ["w5 w6", "w7 w8 w9 w10", "w11"]
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from features.corpus import Corpus
-from features.encoder.tokens import load_tokenizer
-from finetune.embeddings.model import SiameseEncoder
-from finetune.embeddings.pairs import (
+from mcbert.features.corpus import Corpus
+from mcbert.features.encoder.tokens import load_tokenizer
+from mcbert.finetune.embeddings.model import SiameseEncoder
+from mcbert.finetune.embeddings.pairs import (
     NONE,
     Codes,
     Pairs,

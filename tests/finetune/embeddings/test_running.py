@@ -10,12 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from features.encoder.loading import load_encoder
-from finetune.embeddings.encode import open_sentence_encoder
-from finetune.embeddings.job import EmbeddingsJob
-from finetune.embeddings.running import run_embeddings_job
-from finetune.export.saved import load_model
-from finetune.training.resumable import ResumableTrainer
+from mcbert.features.encoder.loading import load_encoder
+from mcbert.finetune.embeddings.encode import open_sentence_encoder
+from mcbert.finetune.embeddings.job import EmbeddingsJob
+from mcbert.finetune.embeddings.running import run_embeddings_job
+from mcbert.finetune.export.saved import load_model
+from mcbert.finetune.training.resumable import ResumableTrainer
 from tests import processes
 from tests.finetune.training.test_resumable import StopError, stopping
 

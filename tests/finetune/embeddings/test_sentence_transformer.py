@@ -12,18 +12,18 @@ import pytest
 import torch
 from huggingface_hub import metadata_load
 
-from features.encoder.files import EncoderError
-from features.encoder.tokens import load_tokenizer
-from finetune.embeddings.encode import open_sentence_encoder
-from finetune.embeddings.encoder_card import describe_encoder
-from finetune.embeddings.sentence_transformer import (
+from mcbert.features.encoder.files import EncoderError
+from mcbert.features.encoder.tokens import load_tokenizer
+from mcbert.finetune.embeddings.encode import open_sentence_encoder
+from mcbert.finetune.embeddings.encoder_card import describe_encoder
+from mcbert.finetune.embeddings.sentence_transformer import (
     pooling_source,
     recorded_blocks,
     save_sentence_transformer,
 )
-from finetune.export.markdown import front_matter
-from finetune.export.saved import save_model
-from finetune.model import MCBertModel
+from mcbert.finetune.export.markdown import front_matter
+from mcbert.finetune.export.saved import save_model
+from mcbert.finetune.model import MCBertModel
 from tests.families import save_family
 
 TEXTS = [
@@ -180,7 +180,9 @@ def test_casing_is_the_tokenizers_own(export):
 def test_a_failure_leaves_the_earlier_folder(export, monkeypatch):
     model, encoder, folder = export("bert", (1,), "mean")
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    monkeypatch.setattr("finetune.embeddings.sentence_transformer.describe_encoder", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(
+        "mcbert.finetune.embeddings.sentence_transformer.describe_encoder", lambda *_, **__: 1 / 0
+    )
     with pytest.raises(ZeroDivisionError):
         save_sentence_transformer(model, load_tokenizer(encoder), folder, max_length=9, card="")
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before

@@ -2,9 +2,9 @@ import dataclasses
 
 import pytest
 
-from features.corpus import CorpusSettings
-from finetune.embeddings.settings import EmbeddingsSettings
-from finetune.settings import FinetuneSettings, TrainingSettings
+from mcbert.features.corpus import CorpusSettings
+from mcbert.finetune.embeddings.settings import EmbeddingsSettings
+from mcbert.finetune.settings import FinetuneSettings, TrainingSettings
 
 
 def test_the_defaults_are_the_published_ones():

@@ -3,13 +3,13 @@ import re
 
 import pytest
 
-from features.corpus import Corpus, CorpusError
-from finetune.embeddings.settings import EmbeddingsSettings
-from finetune.embeddings.train import plan_embeddings_freezing, require_pairs, train_embeddings
-from finetune.finetune import Inputs, JobError
-from finetune.winner import Architecture
-from results import tables
-from results.schema import EMBEDDINGS, EMBEDDINGS_FREEZING
+from mcbert.features.corpus import Corpus, CorpusError
+from mcbert.finetune.embeddings.settings import EmbeddingsSettings
+from mcbert.finetune.embeddings.train import plan_embeddings_freezing, require_pairs, train_embeddings
+from mcbert.finetune.finetune import Inputs, JobError
+from mcbert.finetune.winner import Architecture
+from mcbert.results import tables
+from mcbert.results.schema import EMBEDDINGS, EMBEDDINGS_FREEZING
 from tests.finetune.conftest import STAMP
 from tests.finetune.embeddings.conftest import pairs_table
 

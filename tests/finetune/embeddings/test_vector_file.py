@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.store.errors import StoreError
-from features.store.journal import Journal
-from finetune.embeddings import vector_file
-from finetune.embeddings.vector_file import is_made, is_published, writing_vectors
+from mcbert.features.store.errors import StoreError
+from mcbert.features.store.journal import Journal
+from mcbert.finetune.embeddings import vector_file
+from mcbert.finetune.embeddings.vector_file import is_made, is_published, writing_vectors
 
 VECTORS = np.random.default_rng(0).standard_normal((10, 3)).astype(np.float32)
 BLOCKS = (VECTORS[:4], VECTORS[4:8], VECTORS[8:])

@@ -17,20 +17,20 @@ from huggingface_hub import metadata_load
 from sklearn.ensemble import RandomForestClassifier
 from transformers import AutoModelForSequenceClassification, pipeline
 
-from features.corpus import Corpus
-from features.encoder.files import EncoderError
-from features.encoder.tokens import tokenise
-from features.store import FeatureStore
-from finetune.evaluation import compute_logits
-from finetune.export.candidate import ExportInputs, export, read_chosen
-from finetune.export.saved import load_model
-from finetune.model import count_votes
-from finetune.predict import label_texts
-from finetune.probe import fold
-from pipeline.cli import main
-from pipeline.stages.export import file_name
-from search.examples import Examples
-from search.fitting.probe import Probe, decide_pairwise
+from mcbert.features.corpus import Corpus
+from mcbert.features.encoder.files import EncoderError
+from mcbert.features.encoder.tokens import tokenise
+from mcbert.features.store import FeatureStore
+from mcbert.finetune.evaluation import compute_logits
+from mcbert.finetune.export.candidate import ExportInputs, export, read_chosen
+from mcbert.finetune.export.saved import load_model
+from mcbert.finetune.model import count_votes
+from mcbert.finetune.predict import label_texts
+from mcbert.finetune.probe import fold
+from mcbert.pipeline.cli import main
+from mcbert.pipeline.stages.export import file_name
+from mcbert.search.examples import Examples
+from mcbert.search.fitting.probe import Probe, decide_pairwise
 
 LABELS = ("cancel", "human", "refund")
 SMALL = {"knn": "knn={n_neighbors=3}", "mlp": "mlp={hidden_layer_sizes=8}"}
@@ -134,7 +134,7 @@ def test_the_encoder_stays_as_it_was(exported, encoder_folder):
 
 
 def load_state(folder):
-    from features.encoder.loading import load_encoder
+    from mcbert.features.encoder.loading import load_encoder
 
     return load_encoder(folder).state_dict()
 
@@ -359,11 +359,11 @@ def test_votes_are_counted_as_the_probe_counts_them():
 
 def test_a_winner_with_a_pooling_for_each_layer_is_exported(exported, tmp_path):
     """The searched winner, replaced by a mixed one in its two files."""
-    from search.fitting.kernels import Source
-    from search.fitting.mixture import close, represent
-    from search.outcome.artifacts import make_probe
-    from search.space import Candidate
-    from search.task import fit
+    from mcbert.search.fitting.kernels import Source
+    from mcbert.search.fitting.mixture import close, represent
+    from mcbert.search.outcome.artifacts import make_probe
+    from mcbert.search.space import Candidate
+    from mcbert.search.task import fit
 
     _, folder = exported("ridge")
     digest = json.loads((folder / "cache.json").read_text())["digest"]

@@ -11,14 +11,14 @@ import stat
 import pytest
 from huggingface_hub.utils import filter_repo_objects
 
-from features.encoder.files import EncoderError
-from features.encoder.tokens import load_tokenizer
-from files import RefusedFileError
-from finetune.embeddings.encode import open_sentence_encoder
-from finetune.embeddings.sentence_transformer import save_sentence_transformer
-from finetune.export.checksums import NAME, require_intact
-from finetune.export.saved import load_model, save_model
-from finetune.model import MCBertForSequenceClassification, MCBertModel
+from mcbert.features.encoder.files import EncoderError
+from mcbert.features.encoder.tokens import load_tokenizer
+from mcbert.files import RefusedFileError
+from mcbert.finetune.embeddings.encode import open_sentence_encoder
+from mcbert.finetune.embeddings.sentence_transformer import save_sentence_transformer
+from mcbert.finetune.export.checksums import NAME, require_intact
+from mcbert.finetune.export.saved import load_model, save_model
+from mcbert.finetune.model import MCBertForSequenceClassification, MCBertModel
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +183,7 @@ def test_checksums_that_are_none_are_refused(content, tmp_path):
 
 
 def test_checksums_name_no_file_outside(tmp_path):
-    from finetune.export.checksums import _digest
+    from mcbert.finetune.export.checksums import _digest
 
     named = {"../x": "0" * 64}
     (tmp_path / NAME).write_text(json.dumps({"files": named, "digest": _digest(named)}))

@@ -11,13 +11,13 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from features.encoder.files import EncoderError
-from features.encoder.tokens import load_tokenizer
-from finetune.export.checksums import NAME
-from finetune.export.hub import AUTO_MAP, FILE, modelling_source
-from finetune.export.saved import load_model, save_model
-from finetune.model import MCBertForSequenceClassification, MCBertModel
-from finetune.predict import label_texts
+from mcbert.features.encoder.files import EncoderError
+from mcbert.features.encoder.tokens import load_tokenizer
+from mcbert.finetune.export.checksums import NAME
+from mcbert.finetune.export.hub import AUTO_MAP, FILE, modelling_source
+from mcbert.finetune.export.saved import load_model, save_model
+from mcbert.finetune.model import MCBertForSequenceClassification, MCBertModel
+from mcbert.finetune.predict import label_texts
 
 LABELS = ("cancel", "refund", "other")
 IDS = torch.tensor([[2, 5, 9, 3], [2, 7, 3, 0]])

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard, metadata_load
 
-from finetune.export.markdown import (
+from mcbert.finetune.export.markdown import (
     front_matter,
     is_of_hub,
     licence,

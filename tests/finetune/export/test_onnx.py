@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from features.encoder.tokens import load_tokenizer, tokenise
-from finetune.baseline import build_baseline
-from finetune.calibration import softmax
-from finetune.evaluation import compute_logits
-from finetune.export import onnx
-from finetune.export.estimator import FILE
-from finetune.export.onnx import compare, export_onnx
-from finetune.export.saved import load_model, save_model
-from finetune.model import MCBertForSequenceClassification, MCBertModel
-from finetune.predict import label_texts
-from pipeline.cli import main
+from mcbert.features.encoder.tokens import load_tokenizer, tokenise
+from mcbert.finetune.baseline import build_baseline
+from mcbert.finetune.calibration import softmax
+from mcbert.finetune.evaluation import compute_logits
+from mcbert.finetune.export import onnx
+from mcbert.finetune.export.estimator import FILE
+from mcbert.finetune.export.onnx import compare, export_onnx
+from mcbert.finetune.export.saved import load_model, save_model
+from mcbert.finetune.model import MCBertForSequenceClassification, MCBertModel
+from mcbert.finetune.predict import label_texts
+from mcbert.pipeline.cli import main
 from tests.families import FAMILIES, save_family
 
 LABELS = ("cancel", "human", "refund")

@@ -9,12 +9,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from features.encoder.files import EncoderError
-from features.encoder.tokens import load_tokenizer
-from finetune.export.checksums import NAME
-from finetune.export.saved import load_model, save_model
-from finetune.model import MCBertForSequenceClassification
-from finetune.predict import label_texts
+from mcbert.features.encoder.files import EncoderError
+from mcbert.features.encoder.tokens import load_tokenizer
+from mcbert.finetune.export.checksums import NAME
+from mcbert.finetune.export.saved import load_model, save_model
+from mcbert.finetune.model import MCBertForSequenceClassification
+from mcbert.finetune.predict import label_texts
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from huggingface_hub import ModelCard, metadata_load
 
-from finetune.export.markdown import PROTOCOLS, escaped
-from finetune.export.trained_card import Trained, describe_training
-from finetune.finetune import Inputs, finetune
-from finetune.settings import FinetuneSettings
-from results.schema import PROTOCOLS as ALL_PROTOCOLS
+from mcbert.finetune.export.markdown import PROTOCOLS, escaped
+from mcbert.finetune.export.trained_card import Trained, describe_training
+from mcbert.finetune.finetune import Inputs, finetune
+from mcbert.finetune.settings import FinetuneSettings
+from mcbert.results.schema import PROTOCOLS as ALL_PROTOCOLS
 
 LANGUAGES = ("en", "de", "zh")
 STAMP = {

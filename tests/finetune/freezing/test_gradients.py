@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from finetune.freezing.gradients import LayerNorms
-from finetune.freezing.mechanism import layer_parameters
-from finetune.running import build
+from mcbert.finetune.freezing.gradients import LayerNorms
+from mcbert.finetune.freezing.mechanism import layer_parameters
+from mcbert.finetune.running import build
 
 
 def test_the_mean_over_the_steps_by_hand(make_job):

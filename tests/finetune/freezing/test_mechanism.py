@@ -4,15 +4,15 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, DebertaV2Config
 
-from features.encoder.stack import first_parts
-from finetune.freezing.mechanism import (
+from mcbert.features.encoder.stack import first_parts
+from mcbert.finetune.freezing.mechanism import (
     freeze_layers,
     freeze_word_embeddings,
     frozen_prefix,
     layer_parameters,
 )
-from finetune.model import MCBertForSequenceClassification
-from finetune.model_config import MCBertConfig
+from mcbert.finetune.model import MCBertForSequenceClassification
+from mcbert.finetune.model_config import MCBertConfig
 from tests.families import FAMILIES
 
 

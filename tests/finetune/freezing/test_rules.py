@@ -3,8 +3,8 @@ import re
 
 import pytest
 
-from finetune.evaluation import Evaluation, Score
-from finetune.freezing.rules import (
+from mcbert.finetune.evaluation import Evaluation, Score
+from mcbert.finetune.freezing.rules import (
     FreezeEvent,
     Watched,
     decline,
@@ -16,7 +16,7 @@ from finetune.freezing.rules import (
     scheduled,
     slope_of,
 )
-from finetune.settings import FinetuneSettings
+from mcbert.finetune.settings import FinetuneSettings
 
 FREEZE = {0: (1,), 2: (11, 9)}
 GROUPS = {0: (11,), 1: (9, 8)}

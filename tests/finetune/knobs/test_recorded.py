@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from features.corpus import Corpus
-from finetune.knobs.training import require_row
+from mcbert.features.corpus import Corpus
+from mcbert.finetune.knobs.training import require_row
 
 ROW = {"training": "a", "status": "ok", "message": "", "accuracy": {"en": 0.5, "de": 1}, "right": "01",
        "epoch": 1.0, "step": 3, "seconds": 2.5}  # fmt: skip

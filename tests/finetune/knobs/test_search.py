@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.encoder import hardware
-from finetune.finetune import Inputs, JobError
-from finetune.knobs.search import key_of, search_knobs
-from finetune.knobs.settings import KnobsSettings
-from finetune.knobs.training import run_training
-from finetune.settings import FinetuneSettings
-from pipeline.cluster import ClusterSettings, executor
-from results import overall
-from results.schema import KNOBS
+from mcbert.features.encoder import hardware
+from mcbert.finetune.finetune import Inputs, JobError
+from mcbert.finetune.knobs.search import key_of, search_knobs
+from mcbert.finetune.knobs.settings import KnobsSettings
+from mcbert.finetune.knobs.training import run_training
+from mcbert.finetune.settings import FinetuneSettings
+from mcbert.pipeline.cluster import ClusterSettings, executor
+from mcbert.results import overall
+from mcbert.results.schema import KNOBS
 
 STAMP = {
     "run": "r",

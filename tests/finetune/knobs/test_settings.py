@@ -1,6 +1,6 @@
 import pytest
 
-from finetune.knobs.settings import KnobsSettings
+from mcbert.finetune.knobs.settings import KnobsSettings
 
 
 def test_lists_become_tuples_and_combinations_are_counted():

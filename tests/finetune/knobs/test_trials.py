@@ -3,9 +3,9 @@ import tomllib
 
 import pytest
 
-from finetune.knobs.settings import KnobsSettings
-from finetune.knobs.trials import overrides, plan_trials, toml
-from finetune.settings import FinetuneSettings
+from mcbert.finetune.knobs.settings import KnobsSettings
+from mcbert.finetune.knobs.trials import overrides, plan_trials, toml
+from mcbert.finetune.settings import FinetuneSettings
 
 BASE = FinetuneSettings(epochs=2, learning_rate=1e-4, systems=("baseline", "mcbert"))
 

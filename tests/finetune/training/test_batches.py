@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from finetune.training.batches import EpochBatches
+from mcbert.finetune.training.batches import EpochBatches
 
 LENGTHS = np.random.default_rng(0).integers(4, 60, 500)
 

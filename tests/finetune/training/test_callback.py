@@ -5,16 +5,16 @@ import numpy as np
 import pytest
 import torch
 
-from features.corpus import Corpus
-from features.encoder.tokens import load_tokenizer
-from finetune.evaluation import compute_logits, score_languages
-from finetune.freezing.gradients import LayerNorms
-from finetune.freezing.mechanism import frozen_prefix, layer_parameters
-from finetune.freezing.rules import Watched, plan_freezing
-from finetune.running import build, tokenised
-from finetune.settings import FinetuneSettings
-from finetune.training.callback import EpochCallback, Watch
-from finetune.training.trainer import Output, train
+from mcbert.features.corpus import Corpus
+from mcbert.features.encoder.tokens import load_tokenizer
+from mcbert.finetune.evaluation import compute_logits, score_languages
+from mcbert.finetune.freezing.gradients import LayerNorms
+from mcbert.finetune.freezing.mechanism import frozen_prefix, layer_parameters
+from mcbert.finetune.freezing.rules import Watched, plan_freezing
+from mcbert.finetune.running import build, tokenised
+from mcbert.finetune.settings import FinetuneSettings
+from mcbert.finetune.training.callback import EpochCallback, Watch
+from mcbert.finetune.training.trainer import Output, train
 from tests.families import FAMILIES, save_family
 
 
@@ -134,8 +134,8 @@ def test_the_model_ends_with_the_chosen_epochs_weights(make_job, train_job, tmp_
 def test_an_earlier_epoch_is_restored(make_job, train_job, tmp_path, monkeypatch):
     """The best epoch is made the first one by force, so that the restoring cannot pass by luck."""
     scores = iter((0.0, 0.9, 0.1, 0.1))
-    monkeypatch.setattr("finetune.training.callback.watched_score", lambda *_: next(scores))
-    monkeypatch.setattr("finetune.training.callback.choose", lambda *_: 1)
+    monkeypatch.setattr("mcbert.finetune.training.callback.watched_score", lambda *_: next(scores))
+    monkeypatch.setattr("mcbert.finetune.training.callback.choose", lambda *_: 1)
     first = {}
     original = EpochCallback._keep_best
 

@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from finetune.training import checkpoints
+from mcbert.finetune.training import checkpoints
 
 ARGUMENTS = {"settings": {"epochs": 3, "freeze": {2: (9, 11)}}, "seed": 0}
 

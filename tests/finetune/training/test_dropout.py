@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from finetune.baseline import build_baseline
-from finetune.model import MCBertForSequenceClassification
-from finetune.training.dropout import BitDropout, dropout, suited_to
+from mcbert.finetune.baseline import build_baseline
+from mcbert.finetune.model import MCBertForSequenceClassification
+from mcbert.finetune.training.dropout import BitDropout, dropout, suited_to
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-import files
-from features.encoder import hardware
-from finetune.training import checkpoints
-from finetune.training.resumable import ResumableTrainer, TrainingError
-from finetune.training.trainer import within_memory
+from mcbert import files
+from mcbert.features.encoder import hardware
+from mcbert.finetune.training import checkpoints
+from mcbert.finetune.training.resumable import ResumableTrainer, TrainingError
+from mcbert.finetune.training.trainer import within_memory
 
 
 class StopError(Exception):

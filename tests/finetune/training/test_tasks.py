@@ -9,16 +9,16 @@ from hypothesis import given as drawn
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
-from features.corpus import Corpus
-from features.encoder.tokens import load_tokenizer
-from finetune.evaluation import compute_logits
-from finetune.freezing.mechanism import layer_parameters
-from finetune.freezing.rules import FreezeEvent
-from finetune.running import build, tokenised
-from finetune.training.callback import Watch
-from finetune.training.resumable import NO_LABEL, mean_loss
-from finetune.training.tasks import Texts, balancing, classification, require_finite
-from finetune.training.trainer import Output, fit, train
+from mcbert.features.corpus import Corpus
+from mcbert.features.encoder.tokens import load_tokenizer
+from mcbert.finetune.evaluation import compute_logits
+from mcbert.finetune.freezing.mechanism import layer_parameters
+from mcbert.finetune.freezing.rules import FreezeEvent
+from mcbert.finetune.running import build, tokenised
+from mcbert.finetune.training.callback import Watch
+from mcbert.finetune.training.resumable import NO_LABEL, mean_loss
+from mcbert.finetune.training.tasks import Texts, balancing, classification, require_finite
+from mcbert.finetune.training.trainer import Output, fit, train
 
 
 @pytest.fixture

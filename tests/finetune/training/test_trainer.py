@@ -2,9 +2,9 @@ import dataclasses
 
 import torch
 
-from finetune.running import build
-from finetune.training.callback import Watch
-from finetune.training.trainer import Output, parameter_groups, train
+from mcbert.finetune.running import build
+from mcbert.finetune.training.callback import Watch
+from mcbert.finetune.training.trainer import Output, parameter_groups, train
 
 
 def test_the_head_learns_at_its_own_rate_and_biases_do_not_decay(make_job):
@@ -37,7 +37,7 @@ def test_an_old_log_is_replaced(make_job, train_job, tmp_path):
 
 
 def test_it_trains_without_tensorboard(make_job, train_job, tmp_path, monkeypatch):
-    monkeypatch.setattr("finetune.training.curves.importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr("mcbert.finetune.training.curves.importlib.util.find_spec", lambda _: None)
     _, training, _, _ = train_job(make_job(), tmp_path)
     assert len(training.history) == 4
     assert not (tmp_path / "logs").exists()

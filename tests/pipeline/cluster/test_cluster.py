@@ -10,8 +10,8 @@ import dask
 import psutil
 import pytest
 
-from pipeline.cluster import executor, kept_executor, serial
-from pipeline.cluster.settings import ClusterSettings
+from mcbert.pipeline.cluster import executor, kept_executor, serial
+from mcbert.pipeline.cluster.settings import ClusterSettings
 
 
 def square(task):
@@ -161,7 +161,7 @@ LISTENING = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import psutil
-from pipeline.cluster import ClusterSettings, executor
+from mcbert.pipeline.cluster import ClusterSettings, executor
 
 def wait_a_little(_):
     import time
@@ -191,7 +191,7 @@ def test_whatever_is_started_here_listens_on_loopback_only(tmp_path, backend, le
 
 
 def test_the_address_of_the_dashboard_is_told(caplog):
-    with caplog.at_level("INFO", "pipeline.cluster.dask"):
+    with caplog.at_level("INFO", "mcbert.pipeline.cluster.dask"):
         run("dask", [("ok", 1)], workers=1)
     assert re.search(r"dask: 1 workers, dashboard http://127\.0\.0\.1:\d+/status", caplog.text)
 
@@ -199,7 +199,7 @@ def test_the_address_of_the_dashboard_is_told(caplog):
 SLOW = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
-from pipeline.cluster import ClusterSettings, executor
+from mcbert.pipeline.cluster import ClusterSettings, executor
 
 def task(seconds):
     import time

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.config import CHECKOUT
+from mcbert.pipeline.config import CHECKOUT
 from tests import processes
 
 BLOCKS = re.findall(r"```bash\n(.*?)```", (CHECKOUT / "docs/cluster.md").read_text(encoding="utf-8"), re.S)

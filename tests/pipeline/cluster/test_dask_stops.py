@@ -10,9 +10,9 @@ import pytest
 CODE = """
 import logging, os, signal, sys, threading, time
 import psutil
-from pipeline.cluster.dask import opened, run
-from pipeline.cluster.settings import ClusterSettings
-from pipeline.interruption import Interrupted, Interruption
+from mcbert.pipeline.cluster.dask import opened, run
+from mcbert.pipeline.cluster.settings import ClusterSettings
+from mcbert.pipeline.interruption import Interrupted, Interruption
 
 def when_a_worker_starts():
     while not psutil.Process().children():

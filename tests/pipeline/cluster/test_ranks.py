@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from pipeline.cli import main
-from pipeline.cluster import ranks, training_executor
-from pipeline.cluster.settings import ClusterSettings
+from mcbert.pipeline.cli import main
+from mcbert.pipeline.cluster import ranks, training_executor
+from mcbert.pipeline.cluster.settings import ClusterSettings
 
 
 @pytest.fixture(params=["0", "1"])

@@ -9,11 +9,11 @@ import pytest
 from distributed import CancelledError, LocalCluster, Security
 from distributed.comm import CommClosedError
 
-from pipeline.cli import main
-from pipeline.cluster import encoding_executor, threads_per_encoder
-from pipeline.cluster.dask import LostClusterError, _outcome
-from pipeline.cluster.settings import ClusterSettings
-from pipeline.config import load
+from mcbert.pipeline.cli import main
+from mcbert.pipeline.cluster import encoding_executor, threads_per_encoder
+from mcbert.pipeline.cluster.dask import LostClusterError, _outcome
+from mcbert.pipeline.cluster.settings import ClusterSettings
+from mcbert.pipeline.config import load
 from tests.features.extraction.test_extract import contents
 
 

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from features.store import FeatureStore, locked
-from pipeline.cli import main
-from pipeline.commands import caches
+from mcbert.features.store import FeatureStore, locked
+from mcbert.pipeline.cli import main
+from mcbert.pipeline.commands import caches
 from tests.features.store.conftest import Made
 from tests.features.store.damage import flip, head_of
 
@@ -53,9 +53,9 @@ def test_verify_names_damage_and_repair_leaves_it_to_extract(made, cache, capsys
 
 def test_the_command_that_a_damaged_cache_names_repairs_it(made, cache, capsys):
     flip(cache / "index.npy", 20)
-    with pytest.raises(ValueError, match="run: python -m pipeline verify") as caught:
+    with pytest.raises(ValueError, match="run: python -m mcbert verify") as caught:
         FeatureStore.open(cache)
-    command = str(caught.value).split("run: python -m pipeline ")[1].split()
+    command = str(caught.value).split("run: python -m mcbert ")[1].split()
     assert main(command) == 1
     made.fill(cache)
     made.expect(cache)
@@ -95,7 +95,7 @@ def test_a_cache_is_removed_by_what_begins_its_digest(cache, capsys):
 
 
 def test_names_cannot_steer_the_terminal(made, cache, capsys):
-    from features.store import begin
+    from mcbert.features.store import begin
 
     begin(cache.parent / "aaaaaaaaaaaaaaaa", made.fields, {"encoder": "\x1b[2Jx", "created": "soon"})
     assert main(["caches"]) == 0

@@ -11,12 +11,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from finetune.embeddings.encode import open_sentence_encoder
-from finetune.embeddings.vector_file import VectorFile
-from pipeline.cli import main
-from pipeline.commands import embed
-from results import tables
-from results.schema import VECTOR_IDS
+from mcbert.finetune.embeddings.encode import open_sentence_encoder
+from mcbert.finetune.embeddings.vector_file import VectorFile
+from mcbert.pipeline.cli import main
+from mcbert.pipeline.commands import embed
+from mcbert.results import tables
+from mcbert.results.schema import VECTOR_IDS
 from tests import processes
 
 
@@ -225,7 +225,7 @@ def test_parquet_without_its_library(run, monkeypatch, capsys):
 
 
 def test_a_text_without_a_finite_vector_is_named(run, tmp_path, monkeypatch, capsys):
-    encode = "finetune.embeddings.encode.PooledSentenceEncoder._encode"
+    encode = "mcbert.finetune.embeddings.encode.PooledSentenceEncoder._encode"
     monkeypatch.setattr(
         encode, lambda _, texts: np.array([[np.nan if text == "now" else 1.0] * 64 for text in texts])
     )
@@ -236,7 +236,7 @@ def test_a_text_without_a_finite_vector_is_named(run, tmp_path, monkeypatch, cap
 
 def test_no_more_than_a_block_is_held(run, tmp_path, monkeypatch):
     seen = []
-    encode = "finetune.embeddings.encode.PooledSentenceEncoder._encode"
+    encode = "mcbert.finetune.embeddings.encode.PooledSentenceEncoder._encode"
     monkeypatch.setattr(encode, lambda _, texts: seen.append(len(texts)) or np.ones((len(texts), 64)))
     (tmp_path / "t.csv").write_text("text\n" + "money\n" * 50)
     assert run(table=tmp_path / "t.csv") == 0

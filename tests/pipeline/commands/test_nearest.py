@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from finetune.embeddings.encode import open_sentence_encoder
-from pipeline.cli import main
-from pipeline.commands import embed, nearest
-from results import tables
-from results.schema import NEIGHBOURS
+from mcbert.finetune.embeddings.encode import open_sentence_encoder
+from mcbert.pipeline.cli import main
+from mcbert.pipeline.commands import embed, nearest
+from mcbert.results import tables
+from mcbert.results.schema import NEIGHBOURS
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_the_library_is_asked_for_before_any_work(run, tmp_path, monkeypatch, ca
 
 
 def test_a_vector_without_direction_is_named(run, tmp_path, monkeypatch, capsys):
-    encode = "finetune.embeddings.encode.PooledSentenceEncoder._encode"
+    encode = "mcbert.finetune.embeddings.encode.PooledSentenceEncoder._encode"
     monkeypatch.setattr(encode, lambda _, texts: np.array([[float(text != "now")] * 32 for text in texts]))
     assert run(queries="text\nmoney\nnow\n") == 2
     assert "queries.csv: row 2: its vector has no cosines: all numbers are 0" in capsys.readouterr().err

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from finetune.predict import label_texts
-from pipeline.cli import main
-from pipeline.commands import predict
-from results import tables
-from results.schema import LABELS
+from mcbert.finetune.predict import label_texts
+from mcbert.pipeline.cli import main
+from mcbert.pipeline.commands import predict
+from mcbert.results import tables
+from mcbert.results.schema import LABELS
 from tests import processes
 
 ROOT = Path(__file__).parents[3]
@@ -195,7 +195,7 @@ def test_a_damaged_model_is_told_in_a_line(folder, label, tmp_path, capsys, name
 def test_a_process_of_its_own_knows_the_models(folder, tmp_path):
     """What another module has imported may not be needed."""
     paths = ["--input", str(folder / "texts.csv"), "--output", str(tmp_path / "labels.csv")]
-    command = [sys.executable, "-m", "pipeline", "predict", "--model", str(folder / "runs/mine/models/probe")]
+    command = [sys.executable, "-m", "mcbert", "predict", "--model", str(folder / "runs/mine/models/probe")]
     subprocess.run([*command, *paths], cwd=ROOT, check=True)
     assert len(tables.read(LABELS, tmp_path / "labels.csv")) > 40
 
@@ -217,7 +217,7 @@ def test_a_failure_in_the_middle_leaves_the_earlier_output(folder, label, tmp_pa
             raise RuntimeError("no memory")
         return label_texts(saved, texts)
 
-    monkeypatch.setattr("finetune.predict.label_texts", failing)
+    monkeypatch.setattr("mcbert.finetune.predict.label_texts", failing)
     assert label(folder / "texts.csv", "--replace") == 1
     assert "mcbert: failed: no memory" in capsys.readouterr().err
     assert (tmp_path / "labels.csv").read_text() == "mine"

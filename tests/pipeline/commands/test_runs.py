@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from pipeline.cli import main
-from pipeline.commands.runs import folders_of
-from results import schema, tables
+from mcbert.pipeline.cli import main
+from mcbert.pipeline.commands.runs import folders_of
+from mcbert.results import schema, tables
 from tests.results import synthetic
 
 STAGES = ("prepare", "gridsearch", "export-6-max-lda", "embeddings-search", "similarity", "report")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from features.corpus.formats.parallel import read_pairs
-from features.store import FeatureStore
-from pipeline.cli import main
-from pipeline.evaluation.retrieval import texts
-from pipeline.evaluation.systems import Frozen
-from pipeline.evaluation.translations import evaluate
-from results import overall
-from results.schema import TATOEBA
-from results.tables import validate
+from mcbert.features.corpus.formats.parallel import read_pairs
+from mcbert.features.store import FeatureStore
+from mcbert.pipeline.cli import main
+from mcbert.pipeline.evaluation.retrieval import texts
+from mcbert.pipeline.evaluation.systems import Frozen
+from mcbert.pipeline.evaluation.translations import evaluate
+from mcbert.results import overall
+from mcbert.results.schema import TATOEBA
+from mcbert.results.tables import validate
 
 SETS = {
     "deu": [("wo ist mein geld", "where is my money"), ("geld", "money"), ("wo ist", "where is"),
@@ -211,7 +211,7 @@ def changed(project, monkeypatch, **what):
 
 def test_skipped_sentences_are_named(project, monkeypatch, capsys):
     rows = np.array([0, 5, 18, 9, 10, 11])
-    monkeypatch.setattr("pipeline.evaluation.retrieval.FeatureStore.skipped_rows", rows)
+    monkeypatch.setattr("mcbert.pipeline.evaluation.retrieval.FeatureStore.skipped_rows", rows)
     assert run("extract.layers=[4]", "extract.poolings=['mean']") == 0
     named = "deu-1, fra-1, fra-2-en, swh-1, swh-2, ..."
     said = f"6 sentences have no finite state; their pairs count as wrong: {named}"

@@ -12,18 +12,18 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from features.corpus.casing import lowered
-from features.corpus.formats.stsbenchmark import read_stsbenchmark
-from pipeline.cli import main
-from pipeline.config import CHECKOUT, load
-from pipeline.evaluation.similarity import evaluate
-from pipeline.interruption import Interruption
-from pipeline.run import Run
-from pipeline.stages.pipeline import Pipeline
-from results import overall
-from results.report.side_by_side import side_by_side
-from results.schema import EMBEDDINGS, REDUCTIONS, STAMP, STS, TATOEBA
-from results.tables import read, validate, write
+from mcbert.features.corpus.casing import lowered
+from mcbert.features.corpus.formats.stsbenchmark import read_stsbenchmark
+from mcbert.pipeline.cli import main
+from mcbert.pipeline.config import CHECKOUT, load
+from mcbert.pipeline.evaluation.similarity import evaluate
+from mcbert.pipeline.interruption import Interruption
+from mcbert.pipeline.run import Run
+from mcbert.pipeline.stages.pipeline import Pipeline
+from mcbert.results import overall
+from mcbert.results.report.side_by_side import side_by_side
+from mcbert.results.schema import EMBEDDINGS, REDUCTIONS, STAMP, STS, TATOEBA
+from mcbert.results.tables import read, validate, write
 from tests.conftest import WORDS
 
 DATA = os.environ.get("MCBERT_DATA", "")
@@ -391,7 +391,7 @@ def test_the_demo_evaluates_on_the_samples():
 
 @REAL
 def test_the_real_sets_are_read(project):
-    from features.corpus.formats.parallel import languages_in, read_pairs
+    from mcbert.features.corpus.formats.parallel import languages_in, read_pairs
 
     pairs = read_stsbenchmark(Path(DATA) / "stsbenchmark")
     assert pairs["split"].value_counts().to_dict() == {"train": 5749, "dev": 1500, "test": 1379}

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from pipeline.stages.conclusions import comparer, write_conclusions
-from results import schema, tables
+from mcbert.pipeline.stages.conclusions import comparer, write_conclusions
+from mcbert.results import schema, tables
 from tests.results import synthetic
 from tests.search.answers import make_predictions
 

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
 
-from finetune.export.saved import load_model
-from pipeline.cli import main
-from results import deploy, overall
-from results.report.report import build
-from results.schema import TABLE1
+from mcbert.finetune.export.saved import load_model
+from mcbert.pipeline.cli import main
+from mcbert.results import deploy, overall
+from mcbert.results.report.report import build
+from mcbert.results.schema import TABLE1
 
 SETTINGS = """
 [corpus]

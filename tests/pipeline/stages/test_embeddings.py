@@ -7,10 +7,10 @@ import re
 
 import pytest
 
-from pipeline.cli import main
-from results import overall
-from results.schema import EMBEDDINGS, TATOEBA
-from results.tables import read, validate
+from mcbert.pipeline.cli import main
+from mcbert.results import overall
+from mcbert.results.schema import EMBEDDINGS, TATOEBA
+from mcbert.results.tables import read, validate
 from tests.conftest import WORDS
 
 HEADER = "id,premise,hypothesis,label\n"

@@ -5,8 +5,8 @@ import shlex
 import pandas as pd
 import pytest
 
-from pipeline.cli import main
-from pipeline.config import load
+from mcbert.pipeline.cli import main
+from mcbert.pipeline.config import load
 
 SETTINGS = """
 [corpus]

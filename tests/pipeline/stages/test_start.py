@@ -7,19 +7,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.corpus import Corpus
-from features.encoder.tokens import load_tokenizer, tokenise
-from features.store import FeatureStore
-from finetune.calibration import softmax
-from finetune.evaluation import compute_logits, score_languages
-from finetune.export.markdown import escaped
-from finetune.job import Job
-from finetune.running import build
-from finetune.settings import FinetuneSettings
-from finetune.winner import read_architecture
-from pipeline.cli import main
-from search.fitting.probe import Probe
-from search.refit import find_linear
+from mcbert.features.corpus import Corpus
+from mcbert.features.encoder.tokens import load_tokenizer, tokenise
+from mcbert.features.store import FeatureStore
+from mcbert.finetune.calibration import softmax
+from mcbert.finetune.evaluation import compute_logits, score_languages
+from mcbert.finetune.export.markdown import escaped
+from mcbert.finetune.job import Job
+from mcbert.finetune.running import build
+from mcbert.finetune.settings import FinetuneSettings
+from mcbert.finetune.winner import read_architecture
+from mcbert.pipeline.cli import main
+from mcbert.search.fitting.probe import Probe
+from mcbert.search.refit import find_linear
 
 SETTINGS = """
 [corpus]

@@ -2,8 +2,8 @@ import re
 
 import pytest
 
-from pipeline.config import Config, load
-from results.conclusions.claims import CLAIMS
+from mcbert.pipeline.config import Config, load
+from mcbert.results.conclusions.claims import CLAIMS
 
 
 def test_the_eight_conclusions_are_claimed_in_the_paper_s_order():

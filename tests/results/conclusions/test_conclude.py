@@ -4,13 +4,13 @@ import math
 import pandas as pd
 import pytest
 
-from results import summaries
-from results.conclusions import conclude as conclusions
-from results.conclusions.claims import CLAIMS
-from results.conclusions.conclude import Measured, conclude, judge, overall
-from results.overall import read as read_with_sums
-from results.schema.conclusions import NOT_SUPPORTED, NOT_TESTED, SUPPORTED
-from results.statistics import Interval, mean_interval
+from mcbert.results import summaries
+from mcbert.results.conclusions import conclude as conclusions
+from mcbert.results.conclusions.claims import CLAIMS
+from mcbert.results.conclusions.conclude import Measured, conclude, judge, overall
+from mcbert.results.overall import read as read_with_sums
+from mcbert.results.schema.conclusions import NOT_SUPPORTED, NOT_TESTED, SUPPORTED
+from mcbert.results.statistics import Interval, mean_interval
 from tests.results import synthetic
 
 
@@ -109,7 +109,7 @@ def test_no_later_epoch_or_a_single_seed_tests_nothing(epochs, seeds):
 
 
 def test_fine_tuned_systems_are_judged_by_table_1(run_dir):
-    from results import schema
+    from mcbert.results import schema
 
     table1 = read_with_sums(schema.TABLE1, run_dir / "table1.csv")
     own = table1.query("source == 'measured' and language == 'mean'").set_index("system")
@@ -183,7 +183,7 @@ def test_the_best_deeper_head_is_compared():
 
 
 def test_the_whole_run_supports_what_was_put_into_it(run_dir):
-    from results import schema, tables
+    from mcbert.results import schema, tables
 
     found = tables.read(schema.CONCLUSIONS, run_dir / "conclusions.csv")
     verdicts = {words: overall(part["verdict"].tolist()) for words, part in found.groupby("conclusion")}

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from results.conclusions.contrasts import contrasts
+from mcbert.results.conclusions.contrasts import contrasts
 from tests.results import synthetic
 
 EVERY = (*synthetic.SMALL_SUBSETS, (7,), (12,))

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from results.report import report, sections
-from results.report.candidates import N_SHOWN, candidates
+from mcbert.results.report import report, sections
+from mcbert.results.report.candidates import N_SHOWN, candidates
 from tests.results import synthetic
 
 

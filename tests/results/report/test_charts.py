@@ -3,8 +3,8 @@ import json
 import pandas as pd
 import pytest
 
-from results import summaries
-from results.report import charts
+from mcbert.results import summaries
+from mcbert.results.report import charts
 from tests.results import synthetic
 
 

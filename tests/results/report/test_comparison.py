@@ -3,10 +3,10 @@ import shutil
 
 import pytest
 
-from results import overall, schema, tables
-from results.conclusions.claims import CLAIMS
-from results.leaderboard import leaderboard
-from results.report import comparison
+from mcbert.results import overall, schema, tables
+from mcbert.results.conclusions.claims import CLAIMS
+from mcbert.results.leaderboard import leaderboard
+from mcbert.results.report import comparison
 from tests.results.report.test_headings import untitled
 from tests.results.test_frames import texts
 

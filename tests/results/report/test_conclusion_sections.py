@@ -1,7 +1,7 @@
 import pytest
 
-from results.conclusions.claims import CLAIMS
-from results.report import conclusion_sections, report, sections
+from mcbert.results.conclusions.claims import CLAIMS
+from mcbert.results.report import conclusion_sections, report, sections
 
 
 @pytest.fixture(scope="module")

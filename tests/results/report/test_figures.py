@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 import vl_convert
 
-from results import summaries
-from results.report import figures, report, tiles
-from results.report.canvas import BLUE, specification
+from mcbert.results import summaries
+from mcbert.results.report import figures, report, tiles
+from mcbert.results.report.canvas import BLUE, specification
 from tests.results import synthetic
 
 

@@ -2,9 +2,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from results.report import report
-from results.report.headings import heading
-from results.schema import CORPUS, TABLES
+from mcbert.results.report import report
+from mcbert.results.report.headings import heading
+from mcbert.results.schema import CORPUS, TABLES
 
 NOT_OF_A_TABLE = {"file", "bytes", "SHA-256"}
 

@@ -3,9 +3,9 @@ import re
 import pandas as pd
 import pytest
 
-from results import summaries
-from results.report import numbers, report
-from results.report.search_sections import FACTOR_NAMES
+from mcbert.results import summaries
+from mcbert.results.report import numbers, report
+from mcbert.results.report.search_sections import FACTOR_NAMES
 
 
 @pytest.fixture(scope="module")

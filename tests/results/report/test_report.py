@@ -5,9 +5,9 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from results import overall, schema, tables
-from results.report import report
-from results.report.wording import points
+from mcbert.results import overall, schema, tables
+from mcbert.results.report import report
+from mcbert.results.report.wording import points
 from tests.results import synthetic
 
 

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from results.report import report, search_sections, sections
+from mcbert.results.report import report, search_sections, sections
 
 
 @pytest.fixture(scope="module")

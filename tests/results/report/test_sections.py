@@ -1,6 +1,6 @@
 import pytest
 
-from results.report import report, sections
+from mcbert.results.report import report, sections
 
 
 @pytest.fixture(scope="module")

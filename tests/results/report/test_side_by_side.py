@@ -3,10 +3,10 @@
 import pandas as pd
 import pytest
 
-from results import overall
-from results.report import report
-from results.report.side_by_side import measured, published, side_by_side
-from results.schema import REDUCTIONS, STAMP, STS, TATOEBA
+from mcbert.results import overall
+from mcbert.results.report import report
+from mcbert.results.report.side_by_side import measured, published, side_by_side
+from mcbert.results.schema import REDUCTIONS, STAMP, STS, TATOEBA
 
 STAMPED = dict.fromkeys(STAMP, "x") | {"transfer": "zero-shot", "run": "mine"}
 SYSTEMS = [("frozen", "enc", "12", "mean"), ("frozen", "enc", "6", "max"), ("fine-tuned", "ours", "6", "max"),

@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from results import summaries
-from results.report import figures, tiles
-from results.report.canvas import BLUE
+from mcbert.results import summaries
+from mcbert.results.report import figures, tiles
+from mcbert.results.report.canvas import BLUE
 from tests.results import synthetic
 
 

@@ -1,6 +1,6 @@
 import math
 
-from results.report import wording
+from mcbert.results.report import wording
 
 
 def test_the_mean_is_named_by_what_it_is_over():

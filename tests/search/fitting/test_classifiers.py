@@ -2,11 +2,11 @@
 
 import pytest
 
-from results.schema import CLASSIFIERS as DEFAULT
-from results.schema import GRIDSEARCH
-from search.fitting.classifiers import CLASSIFIERS, unknown
-from search.fitting.routes import ROUTES
-from search.space import GridsearchSettings
+from mcbert.results.schema import CLASSIFIERS as DEFAULT
+from mcbert.results.schema import GRIDSEARCH
+from mcbert.search.fitting.classifiers import CLASSIFIERS, unknown
+from mcbert.search.fitting.routes import ROUTES
+from mcbert.search.space import GridsearchSettings
 
 
 def test_every_offered_classifier_is_a_name_that_the_schema_takes_and_the_default_ones_come_first():

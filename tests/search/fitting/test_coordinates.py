@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.linalg import LinAlgError
 
-from search.fitting.coordinates import ColumnCoordinates, TextCoordinates, _solver
-from search.fitting.kernels import Block
+from mcbert.search.fitting.coordinates import ColumnCoordinates, TextCoordinates, _solver
+from mcbert.search.fitting.kernels import Block
 
 
 @pytest.fixture(params=[(12, 5), (12, 20)], ids=["n>d", "n<d"])

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from results import schema, tables
-from search.fitting import factories
-from search.fitting.factories import classifier, identities, seed_parameters
-from search.gridsearch import tasks_left
-from search.space import GridsearchSettings, Space
-from search.task import run
+from mcbert.results import schema, tables
+from mcbert.search.fitting import factories
+from mcbert.search.fitting.factories import classifier, identities, seed_parameters
+from mcbert.search.gridsearch import tasks_left
+from mcbert.search.space import GridsearchSettings, Space
+from mcbert.search.task import run
 
 CODE = """
 import numpy as np

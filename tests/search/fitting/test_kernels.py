@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from search.fitting.kernels import Block, PoolingBlocks, open_rows, select_rows
+from mcbert.search.fitting.kernels import Block, PoolingBlocks, open_rows, select_rows
 
 
 def test_rows_map_train_and_scored_rows_to_distinct_texts(make_search, source_of):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from search.fitting.coordinates import ColumnCoordinates, TextCoordinates
-from search.fitting.kernels import Block
-from search.fitting.logistic import minimise
+from mcbert.search.fitting.coordinates import ColumnCoordinates, TextCoordinates
+from mcbert.search.fitting.kernels import Block
+from mcbert.search.fitting.logistic import minimise
 
 
 def problem(n_texts, n_columns, n_classes, *, common=0.0):

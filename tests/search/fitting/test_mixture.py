@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from search.fitting.kernels import open_pooling
-from search.fitting.mixture import close, open_mixture, represent
-from search.space import Candidate
-from search.task import Task, fit, run
+from mcbert.search.fitting.kernels import open_pooling
+from mcbert.search.fitting.mixture import close, open_mixture, represent
+from mcbert.search.space import Candidate
+from mcbert.search.task import Task, fit, run
 
 SET = ((1, 2, 2, 3), "cls+max+cls+max")
 
@@ -47,7 +47,7 @@ def test_a_mixed_step_keeps_all_poolings_and_lets_the_single_one_go(source):
 
 @pytest.mark.parametrize("classifier", ["logistic_regression", "linear_svm", "ridge", "lda", "knn", "mlp"])
 def test_every_classifier_takes_a_mixed_set(source, classifier):
-    from search.fitting.classifiers import CLASSIFIERS
+    from mcbert.search.fitting.classifiers import CLASSIFIERS
 
     defaults = tuple((name, p.default) for name, p in CLASSIFIERS[classifier].parameters.items())
     candidate = Candidate(layers=SET[0], pooling=SET[1], classifier=classifier, params=defaults)
@@ -57,8 +57,8 @@ def test_every_classifier_takes_a_mixed_set(source, classifier):
 
 
 def test_a_mixed_ridge_is_scikit_learns_on_the_stacked_columns(source):
-    from search.fitting import routes
-    from search.fitting.classifiers import CLASSIFIERS
+    from mcbert.search.fitting import routes
+    from mcbert.search.fitting.classifiers import CLASSIFIERS
 
     r = represent(source, SET)
     candidate = Candidate(layers=SET[0], pooling=SET[1], classifier="ridge", params=(("alpha", 10.0),))

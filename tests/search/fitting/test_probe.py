@@ -8,13 +8,13 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
-from search.fitting import routes
-from search.fitting.kernels import PoolingBlocks, open_rows
-from search.fitting.probe import Probe, decide_linear, decide_neighbours, decide_pairwise
-from search.fitting.representation import Representation
-from search.outcome.artifacts import make_probe
-from search.space import Candidate, GridsearchSettings
-from search.task import fit
+from mcbert.search.fitting import routes
+from mcbert.search.fitting.kernels import PoolingBlocks, open_rows
+from mcbert.search.fitting.probe import Probe, decide_linear, decide_neighbours, decide_pairwise
+from mcbert.search.fitting.representation import Representation
+from mcbert.search.outcome.artifacts import make_probe
+from mcbert.search.space import Candidate, GridsearchSettings
+from mcbert.search.task import fit
 
 DEFAULTS = GridsearchSettings(params={"linear_svm": {"C": 0.1}, "logistic_regression": {"C": 0.1}})
 

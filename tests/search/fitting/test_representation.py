@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from search.fitting.kernels import PoolingBlocks, open_rows
-from search.fitting.representation import Representation
+from mcbert.search.fitting.kernels import PoolingBlocks, open_rows
+from mcbert.search.fitting.representation import Representation
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def blocks(make_search, source_of):
 @pytest.mark.parametrize("layers", [(2,), (1, 2), (1, 2, 3)])
 @pytest.mark.parametrize("kept", [10_000, 100])
 def test_kernels_are_those_of_the_columns_kept_or_not(blocks, monkeypatch, layers, kept):
-    monkeypatch.setattr("search.fitting.representation.KEPT_ENTRIES", kept)
+    monkeypatch.setattr("mcbert.search.fitting.representation.KEPT_ENTRIES", kept)
     r = Representation(blocks, layers)
     r.prepare()
     columns = r.train_columns.astype(np.float64)
@@ -31,13 +31,13 @@ def test_kernels_are_those_of_the_columns_kept_or_not(blocks, monkeypatch, layer
 def test_gram_matrix_is_chosen_where_texts_are_no_more_than_columns(blocks, monkeypatch, layers, by_gram):
     r = Representation(blocks, layers)  # 20 texts, 8 columns a layer
     assert r.by_gram == r.coordinates().dual == by_gram
-    monkeypatch.setattr("search.fitting.representation.KEPT_ENTRIES", 399)
+    monkeypatch.setattr("mcbert.search.fitting.representation.KEPT_ENTRIES", 399)
     assert not Representation(blocks, layers).by_gram
 
 
 @pytest.mark.parametrize("keeps", [True, False])
 def test_scores_from_weights_over_texts_and_over_columns_agree(blocks, monkeypatch, keeps):
-    monkeypatch.setattr("search.fitting.representation.KEPT_ENTRIES", 10_000 if keeps else 100)
+    monkeypatch.setattr("mcbert.search.fitting.representation.KEPT_ENTRIES", 10_000 if keeps else 100)
     r = Representation(blocks, (1, 2, 3))
     dual = np.random.default_rng(0).normal(size=(20, 3))
     expected = r.eval_columns.astype(np.float64) @ r.column_weights(dual)

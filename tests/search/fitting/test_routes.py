@@ -8,12 +8,12 @@ import sklearn
 from sklearn.naive_bayes import GaussianNB
 from sklearn.preprocessing import StandardScaler
 
-from search.examples import Examples
-from search.fitting import routes
-from search.fitting.classifiers import CLASSIFIERS
-from search.fitting.kernels import PoolingBlocks, select_rows
-from search.fitting.representation import Representation
-from search.task import fit
+from mcbert.search.examples import Examples
+from mcbert.search.fitting import routes
+from mcbert.search.fitting.classifiers import CLASSIFIERS
+from mcbert.search.fitting.kernels import PoolingBlocks, select_rows
+from mcbert.search.fitting.representation import Representation
+from mcbert.search.task import fit
 
 PARAMS = {
     "logistic_regression": [{"C": 0.01}, {"C": 0.1}],
@@ -77,7 +77,7 @@ def problem(n_texts, n_classes, hidden_size, *, conflicting=False, n_eval=1500, 
 
 def both(store, corpus, blocks, layers, name, params):
     """Predictions of the route and of the plain way for every scored row, and the latter's margins."""
-    from search.space import Candidate
+    from mcbert.search.space import Candidate
 
     candidate = Candidate(layers=layers, pooling="max", classifier=name, params=tuple(params.items()))
     representation = Representation(blocks, layers)
@@ -147,7 +147,7 @@ def test_weights_of_texts_with_two_labels_and_beyond_the_limits_of_kernels(monke
     store, corpus, blocks = problem(60, 3, 30, conflicting=True)
     assert near_ties_alone_differ(name, *both(store, corpus, blocks, layers, name, params))
     for limit, value in (("GRAM_TEXTS", 59), ("KEPT_ENTRIES", 100)):
-        monkeypatch.setattr(f"search.fitting.representation.{limit}", value)
+        monkeypatch.setattr(f"mcbert.search.fitting.representation.{limit}", value)
     assert near_ties_alone_differ(name, *both(store, corpus, blocks, layers, name, params))
 
 
@@ -167,7 +167,7 @@ def test_a_train_text_with_two_labels_counts_for_both(name):
 def test_beyond_the_limits_of_kernels_the_predictions_stay(monkeypatch, name, layers, limit, value):
     store, corpus, blocks = problem(60, 3, 30)
     usual = Representation(blocks, layers)
-    monkeypatch.setattr(f"search.fitting.representation.{limit}", value)
+    monkeypatch.setattr(f"mcbert.search.fitting.representation.{limit}", value)
     limited = Representation(blocks, layers)
     assert (usual.has_gram, usual.keeps_cross) != (limited.has_gram, limited.keeps_cross)
     assert near_ties_alone_differ(name, *both(store, corpus, blocks, layers, name, PARAMS[name][1]))
@@ -190,7 +190,7 @@ def test_an_added_classifier_takes_the_plain_route(monkeypatch):
 
 def test_neighbours_vote_with_every_duplicate():
     # one nearest text stands for three train rows of class 1 and outvotes the two next ones of class 0
-    from search.fitting.probe import decide_neighbours
+    from mcbert.search.fitting.probe import decide_neighbours
 
     closeness = np.array([[3.0, 2.0, 1.0], [1.0, 2.0, 3.0]])
     classes, counts = np.array([1, 0, 0]), np.array([3, 1, 1])

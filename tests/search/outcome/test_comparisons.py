@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from search.outcome.comparisons import effect_rows, protocol_rows, top_rows
-from search.outcome.effects import Effect
-from search.outcome.intervals import Sample
+from mcbert.search.outcome.comparisons import effect_rows, protocol_rows, top_rows
+from mcbert.search.outcome.effects import Effect
+from mcbert.search.outcome.intervals import Sample
 from tests.search.answers import make_predictions
 
 

@@ -3,8 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
-from search.outcome.effects import effects
-from search.space import Candidate
+from mcbert.search.outcome.effects import effects
+from mcbert.search.space import Candidate
 
 CLASSIFIERS = ("ridge", "knn")
 

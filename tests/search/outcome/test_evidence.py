@@ -8,15 +8,15 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from results import overall, schema, tables
-from results.chance import standings, told
-from search import examples
-from search.examples import Examples
-from search.gridsearch import gridsearch
-from search.outcome.effects import effects
-from search.outcome.intervals import Sample, intervals
-from search.outcome.predictions import Predictions
-from search.space import GridsearchSettings, Space
+from mcbert.results import overall, schema, tables
+from mcbert.results.chance import standings, told
+from mcbert.search import examples
+from mcbert.search.examples import Examples
+from mcbert.search.gridsearch import gridsearch
+from mcbert.search.outcome.effects import effects
+from mcbert.search.outcome.intervals import Sample, intervals
+from mcbert.search.outcome.predictions import Predictions
+from mcbert.search.space import GridsearchSettings, Space
 
 SETTINGS = GridsearchSettings(layers=(1, 2, 3), poolings=("max", "cls"), classifiers=("ridge", "knn"), top=4)
 STRONG = {"n_train": 200, "hidden_size": 24, "n_eval": 60}  # enough to learn well from

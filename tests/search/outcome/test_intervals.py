@@ -3,8 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from results.statistics import paired_bootstrap
-from search.outcome.intervals import Sample, intervals, one_each
+from mcbert.results.statistics import paired_bootstrap
+from mcbert.search.outcome.intervals import Sample, intervals, one_each
 from tests.search.answers import make_predictions
 
 
@@ -87,7 +87,7 @@ def test_the_share_of_intervals_that_hold_the_truth():
 def test_weights_are_taken_portion_by_portion(sample, monkeypatch):
     weights = np.random.default_rng(0).normal(size=(4, 3))
     whole = sample.weighted(weights)
-    monkeypatch.setattr("search.outcome.intervals.CELLS_AT_ONCE", 1)
+    monkeypatch.setattr("mcbert.search.outcome.intervals.CELLS_AT_ONCE", 1)
     np.testing.assert_allclose(sample.weighted(weights), whole)
 
 

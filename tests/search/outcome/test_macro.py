@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from results.statistics import resampled_counts
-from search.outcome.comparisons import top_rows
-from search.outcome.intervals import Sample
-from search.outcome.macro import macro_intervals
+from mcbert.results.statistics import resampled_counts
+from mcbert.search.outcome.comparisons import top_rows
+from mcbert.search.outcome.intervals import Sample
+from mcbert.search.outcome.macro import macro_intervals
 from tests.search.answers import make_predictions
 
 RIGHT = [[0.9, 0.8, 0.7], [0.8, 0.8, 0.7], [0.5, 0.3, 0.2]]

@@ -3,8 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from search.arrays import write_arrays
-from search.outcome.predictions import Predictions, decode, encode
+from mcbert.search.arrays import write_arrays
+from mcbert.search.outcome.predictions import Predictions, decode, encode
 
 
 @pytest.fixture

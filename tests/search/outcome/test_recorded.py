@@ -5,10 +5,10 @@ import zlib
 
 import pytest
 
-from features.store.journal import Journal
-from features.store.ledger import Ledger
-from search.outcome.predictions import decode, encode
-from search.outcome.recorded import require_row
+from mcbert.features.store.journal import Journal
+from mcbert.features.store.ledger import Ledger
+from mcbert.search.outcome.predictions import decode, encode
+from mcbert.search.outcome.recorded import require_row
 
 ROW = {
     "candidate_id": "a",

@@ -5,7 +5,13 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.spatial import distance
 
-from search.sentences.similarity import HEADLINE, SIMILARITIES, correlations, similarities, spearman_samples
+from mcbert.search.sentences.similarity import (
+    HEADLINE,
+    SIMILARITIES,
+    correlations,
+    similarities,
+    spearman_samples,
+)
 
 BY_SCIPY = {
     "cosine": lambda u, v: 1 - distance.cosine(u, v),

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from results.statistics import paired_bootstrap
-from search.sentences.translations import MEAN, Sentences, error_rates
+from mcbert.results.statistics import paired_bootstrap
+from mcbert.search.sentences.translations import MEAN, Sentences, error_rates
 
 
 def sentences(languages, units=None):

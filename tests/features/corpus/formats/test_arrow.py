@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features.corpus.formats.bad_rows import BadRows, CorpusError
-from features.corpus.formats.readers import TableForm, read_table
+from mcbert.features.corpus.formats.bad_rows import BadRows, CorpusError
+from mcbert.features.corpus.formats.readers import TableForm, read_table
 
 
 def parquet(tmp_path, **columns):

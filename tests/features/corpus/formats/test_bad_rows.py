@@ -1,6 +1,14 @@
 import pytest
 
-from features.corpus.formats.bad_rows import BadRow, BadRows, CorpusError, Place, listed, printable, shown
+from mcbert.features.corpus.formats.bad_rows import (
+    BadRow,
+    BadRows,
+    CorpusError,
+    Place,
+    listed,
+    printable,
+    shown,
+)
 
 
 def rows(*numbers, file="t.csv"):

@@ -6,9 +6,9 @@ import resource
 
 import pytest
 
-from features.corpus.formats.bad_rows import CorpusError
-from features.corpus.formats.readers import read_table, stream_table
-from files.lines import LONGEST
+from mcbert.features.corpus.formats.bad_rows import CorpusError
+from mcbert.features.corpus.formats.readers import read_table, stream_table
+from mcbert.files.lines import LONGEST
 
 HEADER = b"id,text\n"
 
@@ -140,7 +140,7 @@ def test_a_parquet_file_whose_rows_share_texts_is_read(tmp_path):
     table = pa.table({"id": [str(k) for k in range(n_rows)], "text": texts})
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=30_000)
     pq.write_table(table, tmp_path / "plain.parquet", use_dictionary=False)
-    from features.corpus.formats.arrow import batches_of, opened_parquet
+    from mcbert.features.corpus.formats.arrow import batches_of, opened_parquet
 
     for name in ("a", "plain"):
         with opened_parquet(tmp_path / f"{name}.parquet") as (file, _):

@@ -4,9 +4,9 @@ import gzip
 
 import pytest
 
-from features.corpus.formats.bad_rows import CorpusError
-from features.corpus.formats.delimiter import header_delimiter
-from features.corpus.formats.readers import TableForm, read_table
+from mcbert.features.corpus.formats.bad_rows import CorpusError
+from mcbert.features.corpus.formats.delimiter import header_delimiter
+from mcbert.features.corpus.formats.readers import TableForm, read_table
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import datasets
 import pandas as pd
 import pytest
 
-from features.corpus import BadRows, Corpus, CorpusError, CorpusSettings, read_corpus
+from mcbert.features.corpus import BadRows, Corpus, CorpusError, CorpusSettings, read_corpus
 
 TEXT = datasets.Value("string")
 FEATURES = datasets.Features(

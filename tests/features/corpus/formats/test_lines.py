@@ -2,8 +2,8 @@ import gzip
 
 import pytest
 
-from features.corpus.formats.bad_rows import CorpusError
-from features.corpus.formats.lines import Lines, is_encodable, reading
+from mcbert.features.corpus.formats.bad_rows import CorpusError
+from mcbert.features.corpus.formats.lines import Lines, is_encodable, reading
 
 
 def written(tmp_path, data, name="a.txt"):

@@ -1,8 +1,8 @@
 import pytest
 
-from features.corpus.formats.bad_rows import CorpusError
-from features.corpus.formats.parallel import is_table, languages_in, pair_files, read_pairs
-from pipeline.config import CHECKOUT
+from mcbert.features.corpus.formats.bad_rows import CorpusError
+from mcbert.features.corpus.formats.parallel import is_table, languages_in, pair_files, read_pairs
+from mcbert.pipeline.config import CHECKOUT
 
 RAW = 'id,text,label\na1,Where is it?,x\na2,Thank you.,y\na3,"No, thanks",x\n'
 

@@ -3,8 +3,8 @@ import json
 
 import pytest
 
-from features.corpus.formats.bad_rows import BadRows, CorpusError
-from features.corpus.formats.readers import TableForm, read_table
+from mcbert.features.corpus.formats.bad_rows import BadRows, CorpusError
+from mcbert.features.corpus.formats.readers import TableForm, read_table
 
 
 def written(tmp_path, name, data):

@@ -3,8 +3,8 @@ import json
 
 import pytest
 
-from features.corpus import BadRows, CorpusError, CorpusSettings, read_corpus
-from features.corpus.formats.releases import RELEASES, release_files
+from mcbert.features.corpus import BadRows, CorpusError, CorpusSettings, read_corpus
+from mcbert.features.corpus.formats.releases import RELEASES, release_files
 
 NLI_HEADER = (
     "gold_label sentence1_binary_parse sentence2_binary_parse sentence1_parse sentence2_parse sentence1 "

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.corpus.formats.bad_rows import CorpusError, Place
-from features.corpus.formats.rows import PLACE, RowBuffer, Wanted, placed, places_of
+from mcbert.features.corpus.formats.bad_rows import CorpusError, Place
+from mcbert.features.corpus.formats.rows import PLACE, RowBuffer, Wanted, placed, places_of
 
 
 def test_places_of_columns():

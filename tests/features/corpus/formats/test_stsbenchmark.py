@@ -2,8 +2,8 @@ import gzip
 
 import pytest
 
-from features.corpus.formats.bad_rows import CorpusError
-from features.corpus.formats.stsbenchmark import read_stsbenchmark
+from mcbert.features.corpus.formats.bad_rows import CorpusError
+from mcbert.features.corpus.formats.stsbenchmark import read_stsbenchmark
 
 ROW = "main-news\theadlines\t2015\t{id}\t{score}\t{first}\t{second}"
 

@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
 
-from features.corpus import CorpusError, CorpusSettings, PrepareSettings
-from features.corpus.preparation.prepare import prepare
+from mcbert.features.corpus import CorpusError, CorpusSettings, PrepareSettings
+from mcbert.features.corpus.preparation.prepare import prepare
 
 SPLITS = CorpusSettings(splits={"train": "Training", "dev": "validation"})
 

@@ -3,8 +3,8 @@ import re
 import pandas as pd
 import pytest
 
-from features.corpus import CorpusError
-from features.corpus.preparation.supplied import supplied_texts, warn_of_copies
+from mcbert.features.corpus import CorpusError
+from mcbert.features.corpus.preparation.supplied import supplied_texts, warn_of_copies
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from features.corpus import BadRows, Corpus, CorpusError, PrepareSettings
-from features.corpus.preparation.transfer import TRANSFERS, transferred
-from features.corpus.repeats import Repeats
+from mcbert.features.corpus import BadRows, Corpus, CorpusError, PrepareSettings
+from mcbert.features.corpus.preparation.transfer import TRANSFERS, transferred
+from mcbert.features.corpus.repeats import Repeats
 from tests.features.corpus.preparation.test_prepare import Upper
 
 

@@ -7,10 +7,10 @@ import time
 import pytest
 import torch
 
-from features.corpus import PrepareSettings
-from features.corpus.preparation import translation
-from features.corpus.preparation.translation import MachineTranslation
-from features.encoder.files import EncoderError
+from mcbert.features.corpus import PrepareSettings
+from mcbert.features.corpus.preparation import translation
+from mcbert.features.corpus.preparation.translation import MachineTranslation
+from mcbert.features.encoder.files import EncoderError
 from tests import processes
 from tests.conftest import WORDS
 from tests.translators import CODES, save_marian, save_nllb
@@ -78,7 +78,9 @@ def test_each_distinct_sentence_is_translated_once(marian, tmp_path, monkeypatch
 
 def test_what_is_known_is_not_translated_again(marian, tmp_path, monkeypatch):
     first = machine(marian, tmp_path)(SENTENCES, "en", "de")
-    monkeypatch.setattr("features.encoder.translator.Translator.__init__", None)  # nothing is even loaded
+    monkeypatch.setattr(
+        "mcbert.features.encoder.translator.Translator.__init__", None
+    )  # nothing is even loaded
     assert machine(marian, tmp_path)(SENTENCES[::-1], "en", "de") == first[::-1]
 
 
@@ -147,7 +149,7 @@ def test_a_model_that_is_not_there_is_named_by_its_setting(tmp_path):
     [{}, {"identity": 3}, {"texts": []}, {"texts": None}, {"texts": {"a": 3}}, {"texts": {"a": ["b"] * 99}}],
 )
 def test_a_record_of_another_make_is_told(marian, tmp_path, record):
-    from features.store.journal import Journal
+    from mcbert.features.store.journal import Journal
 
     machine(marian, tmp_path)(["a"], "en", "de")
     (path,) = (tmp_path / "translations").iterdir()
@@ -169,7 +171,7 @@ def test_a_journal_that_is_a_link_is_not_followed(marian, tmp_path):
 
 
 def test_another_process_at_the_same_journal_is_told(marian, tmp_path):
-    from features.store.journal import Journal
+    from mcbert.features.store.journal import Journal
 
     machine(marian, tmp_path)(["a"], "en", "de")
     (path,) = (tmp_path / "translations").iterdir()

@@ -3,8 +3,8 @@
 python -m pytest tests/files
 """
 
-from files.opening import RefusedFileError, open_file, opened, read_bytes, require_own
-from files.whole import sha256, take_mode, write_bytes, write_text, writing_beside
+from mcbert.files.opening import RefusedFileError, open_file, opened, read_bytes, require_own
+from mcbert.files.whole import sha256, take_mode, write_bytes, write_text, writing_beside
 
 __all__ = [
     "RefusedFileError",

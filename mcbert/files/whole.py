@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from files.opening import open_file, opened
+from mcbert.files.opening import open_file, opened
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,8 +1,8 @@
-"""``python -m pipeline``: the same as the console command ``mcbert``."""
+"""``python -m mcbert``: the same as the console command ``mcbert``."""
 
 import sys
 
-from pipeline.cli import main
+from mcbert.pipeline.cli import main
 
 if __name__ == "__main__":  # worker processes import this module and must not start a pipeline of their own
     sys.exit(main())

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
-from files.opening import opened
+from mcbert.files.opening import opened
 
 KINDS = "biufU"
 MOST_DIMENSIONS = 8

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from files.opening import MOST, read_bytes
+from mcbert.files.opening import MOST, read_bytes
 
 Types = Mapping[str, type | tuple[type, ...]]
 AGAIN = "move it away to have it made again"
