@@ -102,11 +102,7 @@ def _needed(imports: Iterable[str], names: set[str]) -> list[str]:
         node = ast.parse(text).body[0]
         if isinstance(node, ast.Import):
             plain |= {f"import {one.name}" for one in node.names if one.name.split(".")[0] in names}
-        elif (
-            isinstance(node, ast.ImportFrom)
-            and node.module
-            and not node.module.startswith(("features", "finetune"))
-        ):
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.module.startswith("mcbert"):
             parts.setdefault(node.module, set()).update({one.name for one in node.names} & names)
     taken = [f"from {module} import {', '.join(sorted(some))}" for module, some in parts.items() if some]
     return [*sorted(plain), *sorted(taken)]

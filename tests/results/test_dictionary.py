@@ -5,7 +5,7 @@ from pathlib import Path
 from mcbert.results import dictionary
 from mcbert.results.schema import TABLES
 
-README = Path(dictionary.__file__).with_name("README.md")
+README = Path(dictionary.__file__).resolve().with_name("README.md")
 
 
 def test_the_committed_readme_is_the_generated_one():
