@@ -14,7 +14,8 @@ from mcbert.results.schema import TABLES
 _OPENING = """\
 # What the files of a run mean
 
-Generated from `results/schema/` by `python -m mcbert.results.dictionary > results/README.md`; do not edit by hand.
+Generated from `results/schema/` by `python -m mcbert.results.dictionary > results/README.md`; do not edit by
+hand.
 
 All tables are CSV as RFC 4180 has it: UTF-8, one header line, LF line ends, comma separated, quoted where
 needed.

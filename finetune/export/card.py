@@ -40,7 +40,7 @@ _FORMULAS: dict[Way, str] = {
     "estimator": "softmax(scores / T); the scores are decision_function, or the logarithm of predict_proba",
 }
 _USES: dict[bool, str] = {
-    True: """    import mcbert.finetune.model  # registers the class; without this project: trust_remote_code=True
+    True: """    import mcbert.finetune.model  # registers the class; without mcbert: trust_remote_code=True
     AutoModelForSequenceClassification.from_pretrained("THIS_FOLDER")
 """,
     False: """    import mcbert.finetune.model  # registers the class
