@@ -7,8 +7,8 @@ a mixed search by macro-F1 with a prompt, `last` pooling and a head that starts 
 classifiers, a deeper head that is tuned, freezing by gradients. Compared are all CSVs and records of the
 runs (but for times, versions and digests), the bytes of every cached layer and pooling, and what the exported
 models give for texts of three languages. On one machine they are equal digit for digit; `--tolerance` lets
-figures differ by so much. What a commit gave stays in the folder and is used again. The last line is JSON; the
-exit status is 1 where anything differs.
+figures differ by so much. What a commit gave stays in the folder and is used again. The last line is JSON;
+the exit status is 1 where anything differs.
 """
 
 from __future__ import annotations
