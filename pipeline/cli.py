@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mcbert import __version__
+from mcbert.home import CACHE, RUNS
 from mcbert.pipeline.cluster import ranks
 from mcbert.pipeline.commands import caches, embed, nearest, onnx, predict, runs
 from mcbert.pipeline.config import Config, load, presets
@@ -129,8 +130,7 @@ def build_parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         _add_config(command)
         command.add_argument("--run", help="name of the run (default: the configuration's name)")
-        command.add_argument("--runs", type=Path, default=Path("results/runs"), help="folder of all runs")
-        command.add_argument("--cache", type=Path, default=Path("cache"), help="folder of all feature caches")
+        _add_folders(command)
         if name != "report":  # it runs nothing that could run elsewhere
             _add_cluster(command, name)
         command.set_defaults(command=_stage, stage=name)
@@ -152,6 +152,15 @@ def build_parser() -> argparse.ArgumentParser:
         help="a sentence encoder, by folder or hub name; a plain encoder with what to pool, such as "
         "xlm-roberta-base@7+8:mean; may be repeated",
     )
+    demo = commands.add_parser(
+        "demo",
+        help="the whole of it on the samples: finetune and report, and what they need",
+        description="Run the preset demo, from raw texts to the report, on the encoder and texts that come "
+        "with the project: minutes on two cores.",
+    )
+    _add_folders(demo)
+    demo.add_argument("--debug", action="store_true", help="log more and show tracebacks")
+    demo.set_defaults(command=_demo, config="demo", run=None, overrides=[])
     show = commands.add_parser("show", help="print the configuration that a command would use, as JSON")
     _add_config(show)
     show.set_defaults(command=_show)
@@ -163,7 +172,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="RUN",
         help="runs by name, CSV files, or folders whose CSVs to check",
     )
-    validate.add_argument("--runs", type=Path, default=Path("results/runs"), help="folder of all runs")
+    validate.add_argument("--runs", type=Path, default=RUNS, help="folder of all runs")
     validate.add_argument("--debug", action="store_true", help="show tracebacks")
     validate.set_defaults(command=_validate)
     for module in (predict, embed, nearest, runs):
@@ -185,6 +194,13 @@ def _add_config(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings to change")
     command.add_argument("--debug", action="store_true", help="log more and show tracebacks")
+
+
+def _add_folders(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--runs", type=Path, default=RUNS, help=f"folder of all runs (default: {RUNS})")
+    command.add_argument(
+        "--cache", type=Path, default=CACHE, help=f"folder of all feature caches (default: {CACHE})"
+    )
 
 
 def _add_cluster(command: argparse.ArgumentParser, stage: str) -> None:
@@ -231,6 +247,12 @@ def _stage(args: argparse.Namespace, interruption: Interruption) -> int:
             require_known_layers(pipeline, args.stage)
         RUNNERS[args.stage](pipeline, **options)
     log.info("%s -> %s", args.stage, run.folder)
+    return 0
+
+
+def _demo(args: argparse.Namespace, interruption: Interruption) -> int:
+    for stage in ("finetune", "report"):
+        _stage(argparse.Namespace(**vars(args), stage=stage), interruption)
     return 0
 
 

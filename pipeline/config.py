@@ -22,6 +22,7 @@ from mcbert.files import read_bytes
 from mcbert.finetune.embeddings.settings import EmbeddingsSettings
 from mcbert.finetune.knobs.settings import KnobsSettings
 from mcbert.finetune.settings import FinetuneSettings
+from mcbert.home import HOME, IN_CHECKOUT
 from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.pipeline.effects import require_effect
 from mcbert.pipeline.refused import SettingError, shown
@@ -29,9 +30,8 @@ from mcbert.pipeline.toml import MOST_PARTS, parse_toml
 from mcbert.search.sentences.retrieval import RetrievalSettings
 from mcbert.search.space import GridsearchSettings
 
-PRESETS = Path(__file__).parent / "presets"
+PRESETS = HOME / "pipeline" / "presets"
 LARGEST = 1 << 20  # bytes of a configuration
-CHECKOUT = Path(__file__).resolve().parents[1]  # paths in presets count from here
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ def load(name: str, overrides: Sequence[str] = ()) -> Config:
     ----------
     name : str
         A preset's name, or the path of a ``.toml`` file; paths inside count from that file's folder, those
-        of a preset from the checkout.
+        of a preset from the checkout, or, installed without one, from the working folder but for the samples.
     overrides : sequence of str
         ``section.key=value``, the value in TOML syntax (bare words are taken as text); paths in them count
         from the working folder.
@@ -111,7 +111,7 @@ def load(name: str, overrides: Sequence[str] = ()) -> Config:
         raise ValueError(f"{path}: byte {error.start} is not UTF-8; accepted: TOML in UTF-8") from error
     except ValueError as error:
         raise ValueError(f"{path}: not TOML: {error}") from error
-    base = CHECKOUT if path.parent == PRESETS else path.resolve().parent
+    base = HOME if path.parent == PRESETS else path.resolve().parent
     _anchor(tree, base)
     given = {}
     for override in overrides:
@@ -185,7 +185,10 @@ def _sections(tree: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _anchored(base: Path, path: Any) -> Any:
-    return str(base / path) if isinstance(path, str) and path else path
+    if not isinstance(path, str) or not path:
+        return path
+    elsewhere = base == HOME and not IN_CHECKOUT and not (base / path).exists()
+    return str(Path.cwd() / path if elsewhere else base / path)
 
 
 def _may_be_on_hub(name: str, section: Mapping[str, Any]) -> bool:

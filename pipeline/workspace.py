@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcbert.files.objects import AGAIN, read_object, short
-from mcbert.pipeline.config import CHECKOUT, Config
+from mcbert.home import HOME
+from mcbert.pipeline.config import Config
 from mcbert.pipeline.interruption import Interruption
 from mcbert.pipeline.run import Run, stamped_versions
 
@@ -108,6 +109,6 @@ class Workspace:
 def shown(path: str) -> str:
     """Return a path inside the checkout relative to it, so that results do not name a machine's folders."""
     try:
-        return str(Path(path).resolve().relative_to(CHECKOUT.resolve())) if Path(path).exists() else path
+        return str(Path(path).resolve().relative_to(HOME)) if Path(path).exists() else path
     except ValueError:
         return Path(path).name

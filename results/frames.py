@@ -13,13 +13,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from mcbert.home import RUNS
 from mcbert.results.schema import PREDICTIONS, TABLES, TEXTS
 from mcbert.results.stream import Rows
 from mcbert.results.tables import TableError
 from mcbert.results.tables import read as read_table
-
-RUNS = Path("results/runs")
-"""Folder of all runs, from the checkout."""
 
 KINDS = {
     "protocol": "how the choice was made",

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mcbert.home import CACHE
+
 if TYPE_CHECKING:
     from mcbert.features.store import CacheInfo, FeatureStore
 
@@ -34,7 +36,7 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     command.set_defaults(command=_verify)
     text = "list the feature caches, or remove one"
     command = add("caches", help=text, description=text)
-    command.add_argument("--cache", type=Path, default=Path("cache"), help="folder of all feature caches")
+    command.add_argument("--cache", type=Path, default=CACHE, help="folder of all feature caches")
     command.add_argument("--remove", metavar="DIGEST", help="delete the cache whose digest begins so")
     command.add_argument("--debug", action="store_true", help="show tracebacks")
     command.set_defaults(command=_caches)

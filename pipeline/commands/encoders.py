@@ -10,6 +10,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mcbert.home import CACHE
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -40,8 +42,8 @@ def add_options(command: argparse.ArgumentParser, *, required: bool = True) -> N
     command.add_argument(
         "--cache",
         type=Path,
-        default=Path("cache"),
-        help="folder of all feature caches; keeps what is known of encoders (default: cache)",
+        default=CACHE,
+        help=f"folder of all feature caches; keeps what is known of encoders (default: {CACHE})",
     )
     group = command.add_argument_group("how texts are encoded")
     group.add_argument(

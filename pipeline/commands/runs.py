@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mcbert.home import RUNS
 from mcbert.pipeline.commands.inputs import require_new, require_output
 from mcbert.pipeline.run import read_record
 
@@ -32,7 +33,7 @@ def add_command(add: Callable[..., argparse.ArgumentParser]) -> None:
     text = "all runs with their headline scores, best winner on dev first"
     command = add("runs", help=text, description=text)
     command.add_argument("names", nargs="*", metavar="RUN", help="runs to list (default: all)")
-    command.add_argument("--runs", type=Path, default=Path("results/runs"), help="folder of all runs")
+    command.add_argument("--runs", type=Path, default=RUNS, help="folder of all runs")
     command.add_argument("--csv", type=Path, metavar="FILE", help="write them as a table (runs*.csv) too")
     command.add_argument("--html", type=Path, metavar="FILE", help="write them side by side as a page")
     command.add_argument("--replace", action="store_true", help="replace an output that is there")

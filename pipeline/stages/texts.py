@@ -22,7 +22,8 @@ from mcbert.features.corpus import (
 )
 from mcbert.features.corpus.formats.rows import PLACE
 from mcbert.features.corpus.preparation.translation import MachineTranslation
-from mcbert.pipeline.config import CHECKOUT, Config
+from mcbert.home import HOME
+from mcbert.pipeline.config import Config
 from mcbert.pipeline.run import sha256
 
 
@@ -125,5 +126,5 @@ def short_names(files: list[str]) -> dict[str, str]:
 
 def _in_checkout(file: str) -> str:
     path = Path(file).resolve()
-    inside = path.exists() and path.is_relative_to(CHECKOUT.resolve())
-    return str(path.relative_to(CHECKOUT.resolve())) if inside else file
+    inside = path.exists() and path.is_relative_to(HOME)
+    return str(path.relative_to(HOME)) if inside else file

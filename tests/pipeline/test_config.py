@@ -4,7 +4,8 @@ import re
 import pytest
 
 from mcbert.finetune.freezing.rules import plan_freezing
-from mcbert.pipeline.config import CHECKOUT, Config, load, presets, settings_of, written
+from mcbert.home import HOME
+from mcbert.pipeline.config import Config, load, presets, settings_of, written
 
 
 def saved(tmp_path, text):
@@ -48,14 +49,14 @@ def test_the_sentence_embeddings_as_published():
     assert (found.layers, found.pooling, found.objective, found.dropout) == ((12,), "mean", "softmax", 0.0)
     assert (found.batch_size, found.epochs, found.warmup, found.learning_rate) == (16, 1, 0.1, 2e-5)
     assert found.freeze_embeddings
-    assert found.corpus.path == str(CHECKOUT / "data/allnli")
+    assert found.corpus.path == str(HOME / "data/allnli")
 
 
 def test_demo_paths_are_the_shipped_samples():
     config = load("demo")
-    assert config.embeddings.corpus.path == str(CHECKOUT / "samples/nli")
-    assert config.prepare.raw == str(CHECKOUT / "samples/intents/raw.csv")
-    assert config.encoder.path == str(CHECKOUT / "samples/encoder")
+    assert config.embeddings.corpus.path == str(HOME / "samples/nli")
+    assert config.prepare.raw == str(HOME / "samples/intents/raw.csv")
+    assert config.encoder.path == str(HOME / "samples/encoder")
     assert set(config.prepare.translations) == {"de", "es", "fr", "zh", "ar", "ur"}
 
 

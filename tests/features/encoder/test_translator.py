@@ -11,7 +11,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from mcbert.features.encoder import hardware
 from mcbert.features.encoder.files import EncoderError, identity, resolve
 from mcbert.features.encoder.translator import Translator
-from mcbert.pipeline.config import CHECKOUT
+from mcbert.home import HOME
 from tests.translators import save_marian, save_nllb
 
 SENTENCES = ["where is my money", "cancel it", "the late parcel please now human order it the money", "a"]
@@ -142,7 +142,7 @@ def test_a_missing_package_is_named(marian):
         f"Translator(Path({str(marian)!r}), codes=None, beams=1, max_length=9)"
     )
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=HOME, capture_output=True, text=True, check=False)
     assert "EncoderError: prepare.translator: " in done.stderr
     assert "pip install 'mcbert[translate]'" in done.stderr
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mcbert.pipeline.config import CHECKOUT
+from mcbert.home import HOME
 from tests import processes
 
-BLOCKS = re.findall(r"```bash\n(.*?)```", (CHECKOUT / "docs/cluster.md").read_text(encoding="utf-8"), re.S)
+BLOCKS = re.findall(r"```bash\n(.*?)```", (HOME / "docs/cluster.md").read_text(encoding="utf-8"), re.S)
 
 
 def bash(script, folder):
@@ -27,7 +27,7 @@ def bash(script, folder):
     with subprocess.Popen(
         ["bash", "-e", "-c", script],
         cwd=folder,
-        env=os.environ | {"PATH": path, "PYTHONPATH": str(CHECKOUT)},
+        env=os.environ | {"PATH": path, "PYTHONPATH": str(HOME)},
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,

@@ -14,8 +14,9 @@ from scipy import stats
 
 from mcbert.features.corpus.casing import lowered
 from mcbert.features.corpus.formats.stsbenchmark import read_stsbenchmark
+from mcbert.home import HOME
 from mcbert.pipeline.cli import main
-from mcbert.pipeline.config import CHECKOUT, load
+from mcbert.pipeline.config import load
 from mcbert.pipeline.evaluation.similarity import evaluate
 from mcbert.pipeline.interruption import Interruption
 from mcbert.pipeline.run import Run
@@ -383,8 +384,8 @@ def test_a_vector_without_direction_is_named(project, value):
 
 def test_the_demo_evaluates_on_the_samples():
     settings = load("demo").retrieval
-    assert settings.tatoeba == str(CHECKOUT / "samples/intents")
-    assert settings.sts == str(CHECKOUT / "samples/sts")
+    assert settings.tatoeba == str(HOME / "samples/intents")
+    assert settings.sts == str(HOME / "samples/sts")
     pairs = read_stsbenchmark(Path(settings.sts))
     assert pairs["split"].value_counts().to_dict() == {"dev": 150, "test": 150}
 

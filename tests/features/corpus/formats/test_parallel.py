@@ -2,7 +2,7 @@ import pytest
 
 from mcbert.features.corpus.formats.bad_rows import CorpusError
 from mcbert.features.corpus.formats.parallel import is_table, languages_in, pair_files, read_pairs
-from mcbert.pipeline.config import CHECKOUT
+from mcbert.home import HOME
 
 RAW = 'id,text,label\na1,Where is it?,x\na2,Thank you.,y\na3,"No, thanks",x\n'
 
@@ -52,7 +52,7 @@ def test_a_split_does_not_change_with_what_else_is_there(folder):
 
 
 def test_the_shipped_intents():
-    folder = CHECKOUT / "samples/intents"
+    folder = HOME / "samples/intents"
     assert languages_in(folder) == ["ar", "de", "es", "fr", "ur", "zh"]
     frame = read_pairs(folder, ["de", "zh"])
     assert len(frame) == 2 * 422

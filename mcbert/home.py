@@ -1,0 +1,14 @@
+"""Where the project's own files are, and where runs and caches go unless told otherwise."""
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+IN_CHECKOUT = (PACKAGE / "samples").is_symlink()  # a wheel holds files where a checkout has links
+HOME = PACKAGE.resolve().parent if IN_CHECKOUT else PACKAGE
+"""What the relative paths of presets count from: the folder that `samples` is in."""
+
+RUNS = Path("results/runs" if IN_CHECKOUT else "mcbert-runs")
+"""Folder of all runs, from the working folder."""
+
+CACHE = Path("cache" if IN_CHECKOUT else "mcbert-cache")
+"""Folder of all feature caches, from the working folder."""
