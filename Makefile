@@ -39,8 +39,7 @@ $(VENV)/.ready: setup.cfg pyproject.toml $(CONSTRAINTS)
 	touch $@
 
 demo: setup ## samples: prepare, extract, gridsearch, finetune, report
-	$(call STAGE,finetune)
-	$(call STAGE,report)
+	$(MCBERT) demo
 
 prepare: setup ## raw labelled texts -> texts.csv
 	$(call STAGE,prepare)

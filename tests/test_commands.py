@@ -8,11 +8,12 @@ import sys
 
 import pytest
 
+from mcbert.home import HOME
 from mcbert.pipeline.cli import build_parser
-from mcbert.pipeline.config import CHECKOUT, load, presets
+from mcbert.pipeline.config import load, presets
 
 WHERE = ("README.md", "CONTRIBUTING.md", "docs/**/*.md", "samples/**/README.md", "results/README.md")
-PAGES = sorted(path for pattern in WHERE for path in CHECKOUT.glob(pattern))
+PAGES = sorted(path for pattern in WHERE for path in HOME.glob(pattern))
 PROGRAMS = "make mcbert python python3 pip torchrun dask pytest pre-commit git ssh".split()
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 INDENTED = re.compile(r"(?:^    .*\n)+", re.MULTILINE)
@@ -57,7 +58,7 @@ ELSEWHERE = {
 
 
 def named(page):
-    return str(page.relative_to(CHECKOUT))
+    return str(page.relative_to(HOME))
 
 
 def lines(script):
@@ -98,7 +99,7 @@ def forms(command):
 def is_installed(command):
     """Whether it installs an extra that `make setup` does, too."""
     extras = configparser.RawConfigParser()
-    extras.read(CHECKOUT / "setup.cfg")
+    extras.read(HOME / "setup.cfg")
     ours = re.findall(r"%\((\w+)\)s", extras["options.extras_require"]["test"])
     named = re.fullmatch(r"pip install 'mcbert\[(\w+)\]'", command)
     return bool(named and named[1] in ours)
@@ -122,16 +123,16 @@ def spans(page):
 def run():
     """Forms of what CI types, of the scripts that it makes of the pages, and of the pages that tests run."""
     printed = subprocess.run(
-        [sys.executable, ".ci/commands.py"], cwd=CHECKOUT, capture_output=True, check=True, text=True
+        [sys.executable, ".ci/commands.py"], cwd=HOME, capture_output=True, check=True, text=True
     )
-    ours = (CHECKOUT / ".ci/run").read_text(encoding="utf-8").replace("\nbeside ", "\n")
+    ours = (HOME / ".ci/run").read_text(encoding="utf-8").replace("\nbeside ", "\n")
     given = [ours, printed.stdout]
     for page in TESTED_PAGES:
-        given += [block for _, block in FENCED.findall((CHECKOUT / page).read_text(encoding="utf-8"))]
+        given += [block for _, block in FENCED.findall((HOME / page).read_text(encoding="utf-8"))]
     typed = [line for script in given for line in lines(script)]
     for command in [line for line in typed if line.startswith("make ")]:
         recipe = [*shlex.split(bare(command)), "--dry-run", "--old-file=.venv/.ready"]
-        done = subprocess.run(recipe, cwd=CHECKOUT, capture_output=True, check=True, text=True)
+        done = subprocess.run(recipe, cwd=HOME, capture_output=True, check=True, text=True)
         typed += lines(done.stdout)
     return [form for line in typed for form in forms(line)]
 
@@ -152,7 +153,7 @@ def test_every_command_of_a_page_is_run(page, run):
 @pytest.mark.parametrize(("command", "test"), TESTED.items())
 def test_the_tests_named_here_exist_and_their_commands_are_on_a_page(command, test):
     path, _, name = test.partition("::")
-    assert f"\ndef {name}(" in (CHECKOUT / path).read_text(encoding="utf-8")
+    assert f"\ndef {name}(" in (HOME / path).read_text(encoding="utf-8")
     assert any(command in {*blocks(page), *spans(page)} for page in PAGES)
 
 
@@ -163,8 +164,8 @@ def test_what_runs_elsewhere_is_on_a_page():
 
 @pytest.mark.parametrize(("page", "test"), TESTED_PAGES.items())
 def test_pages_that_ci_leaves_to_tests_are_read_by_them(page, test):
-    assert page in (CHECKOUT / test).read_text(encoding="utf-8")
-    assert f'"{page}"' in (CHECKOUT / ".ci/commands.py").read_text(encoding="utf-8")
+    assert page in (HOME / test).read_text(encoding="utf-8")
+    assert f'"{page}"' in (HOME / ".ci/commands.py").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)

@@ -9,16 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from mcbert.home import HOME
 from mcbert.pipeline.cli import build_parser
-from mcbert.pipeline.config import CHECKOUT, load, presets
+from mcbert.pipeline.config import load, presets
 from mcbert.results.tables import find_table
 
 PAGES = sorted(
     [
-        *CHECKOUT.glob("*.md"),
-        *CHECKOUT.glob("docs/**/*.md"),
-        *CHECKOUT.glob("samples/*/README.md"),
-        CHECKOUT / "results" / "README.md",
+        *HOME.glob("*.md"),
+        *HOME.glob("docs/**/*.md"),
+        *HOME.glob("samples/*/README.md"),
+        HOME / "results" / "README.md",
     ]
 )
 DOCS = [page for page in PAGES if page.parent.name == "docs"]
@@ -41,7 +42,7 @@ COMMAND = re.compile(
 
 
 def named(page):
-    return str(page.relative_to(CHECKOUT))
+    return str(page.relative_to(HOME))
 
 
 def anchors(page):
@@ -71,7 +72,7 @@ def test_links_lead_to_files_and_headings(page):
 
 
 def test_the_readme_names_every_page():
-    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    readme = (HOME / "README.md").read_text(encoding="utf-8")
     assert [page.stem for page in DOCS if f"(docs/{page.name}" not in readme] == []
 
 
@@ -80,14 +81,14 @@ def test_settings_and_modules_that_a_page_names_exist(page):
     sections = {field.name: getattr(DEMO, field.name) for field in dataclasses.fields(DEMO)}
     for quoted in re.findall(r"`([^`\n]+)`", FENCED.sub("", page.read_text(encoding="utf-8"))):
         if re.fullmatch(r"[\w-]+/[\w./-]+\.py", quoted):
-            assert (CHECKOUT / quoted).is_file(), quoted
+            assert (HOME / quoted).is_file(), quoted
         setting = re.match(r"([a-z]+)\.([a-z_]+)(?![\w.])", quoted)
         if setting and setting[1] in sections and setting[2] not in SUFFIXES:
             assert setting[2] in {field.name for field in dataclasses.fields(sections[setting[1]])}, quoted
 
 
 def rows_of_results():
-    page = (CHECKOUT / "docs" / "results.md").read_text(encoding="utf-8")
+    page = (HOME / "docs" / "results.md").read_text(encoding="utf-8")
     for file, columns in re.findall(r"^\| `([\w*]+\.csv)` \| [^|]+ \| ([^|[]+) \|$", page, re.MULTILINE):
         yield pytest.param(file, re.findall(r"(?:^|, | and )([a-z]\w*)", columns), id=file)
 
@@ -110,7 +111,7 @@ def test_a_page_begins_with_a_title_and_a_sentence(page):
 
 
 def test_the_index_names_every_decision():
-    index = (CHECKOUT / "docs" / "design" / "README.md").read_text(encoding="utf-8")
+    index = (HOME / "docs" / "design" / "README.md").read_text(encoding="utf-8")
     assert [page.stem for page in DESIGN if f"({page.name})" not in index] == []
 
 
@@ -127,19 +128,19 @@ def test_where_a_decision_lives_there_are_these_files_and_names(page):
     text = page.read_text(encoding="utf-8")
     for name in SOURCE.findall(text):
         if not name.startswith("results/runs/"):
-            assert list(CHECKOUT.glob(name)), f"{page.name}: {name}"
+            assert list(HOME.glob(name)), f"{page.name}: {name}"
     for line in text.partition("## Where it lives")[2].splitlines():
         for part in re.split(r"(?=`[\w/]+\.py`)", line):
             module, *names = re.findall(r"`([^`]+)`", part) or [""]
             if module.endswith(".py"):
                 defined = set(
-                    re.findall(r"^(?:def |class )?([A-Za-z_]+)", (CHECKOUT / module).read_text(), re.M)
+                    re.findall(r"^(?:def |class )?([A-Za-z_]+)", (HOME / module).read_text(), re.M)
                 )
                 assert {name for name in names if re.fullmatch(r"[A-Za-z_]+", name)} <= defined, part
 
 
 def test_the_readme_names_every_preset():
-    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    readme = (HOME / "README.md").read_text(encoding="utf-8")
     assert [name for name in presets() if f"`{name}`" not in readme] == []
 
 
@@ -153,11 +154,11 @@ def test_commands_of_the_pages_are_ones_that_the_program_takes(line):
 def test_the_blocks_of_a_page_are_printed_as_one_script():
     program = [sys.executable, ".ci/commands.py"]
     done = subprocess.run(
-        [*program, "docs/results.md"], cwd=CHECKOUT, capture_output=True, check=True, text=True
+        [*program, "docs/results.md"], cwd=HOME, capture_output=True, check=True, text=True
     )
     assert "mcbert runs\n" in done.stdout
-    assert "python - <<'PYTHON'\nimport results\n" in done.stdout
+    assert "python - <<'PYTHON'\nfrom mcbert import results\n" in done.stdout
     subprocess.run(["bash", "-n"], input=done.stdout, text=True, check=True)
-    whole = subprocess.run(program, cwd=CHECKOUT, capture_output=True, check=True, text=True).stdout
+    whole = subprocess.run(program, cwd=HOME, capture_output=True, check=True, text=True).stdout
     assert done.stdout in whole
     assert "docs/cluster.md" not in whole

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from mcbert.home import HOME
 from mcbert.pipeline.cli import main
-from mcbert.pipeline.config import CHECKOUT
 
 MINE = "a file of the reader's own\n"
 RUN = Path("results/runs/mine")
@@ -75,7 +75,7 @@ def test_a_file_that_grows_too_large_is_named(project):
     """A limit of the process stands for a disk that is full."""
     ended = subprocess.run(
         [sys.executable, "-m", "mcbert", "prepare", "--config", "mine.toml", "--run", "new"],
-        env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
+        env=os.environ | {"PYTHONPATH": str(HOME)},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
         check=False,
         capture_output=True,

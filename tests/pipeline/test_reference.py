@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 import pytest
 
+from mcbert.home import HOME
 from mcbert.pipeline import reference
 from mcbert.pipeline.cli import STAGES
-from mcbert.pipeline.config import CHECKOUT, Config, load, settings_of
+from mcbert.pipeline.config import Config, load, settings_of
 
-PAGE = CHECKOUT / "docs/reference.md"
+PAGE = HOME / "docs/reference.md"
 
 
 @dataclasses.dataclass
@@ -36,7 +37,7 @@ def test_the_committed_page_is_the_generated_one():
 
 def test_the_command_prints_it():
     done = subprocess.run(
-        [sys.executable, "-m", "mcbert.pipeline.reference"], cwd=CHECKOUT, capture_output=True, check=True
+        [sys.executable, "-m", "mcbert.pipeline.reference"], cwd=HOME, capture_output=True, check=True
     )
     assert done.stdout.decode() == reference.render()
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from mcbert.home import HOME
 from mcbert.pipeline.cli import main
-from mcbert.pipeline.config import CHECKOUT, load
+from mcbert.pipeline.config import load
 from mcbert.pipeline.stages.texts import checksums, files_read, short_names
 from mcbert.results import tables
 from mcbert.results.schema import REJECTED, TEXTS
@@ -246,7 +247,7 @@ def test_layers_and_poolings_that_are_not_there_are_told_before_any_text_is_read
 
 
 def test_short_names():
-    inside = str(CHECKOUT / "samples/intents/raw.csv")
+    inside = str(HOME / "samples/intents/raw.csv")
     names = short_names([inside, "/data/a/x.csv", "/data/b/x.csv", "facebook/xnli/de/test"])
     assert list(names.values()) == ["samples/intents/raw.csv", "a/x.csv", "b/x.csv", "facebook/xnli/de/test"]
     assert short_names(["/data/a/x.csv"]) == {"/data/a/x.csv": "x.csv"}

@@ -11,9 +11,9 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from mcbert.pipeline.config import CHECKOUT
+from mcbert.home import HOME
 
-SAMPLES = CHECKOUT / "samples"
+SAMPLES = HOME / "samples"
 LICENCES = {"encoder": "apache-2.0", "intents": "cc-by-4.0", "nli": "cc-by-4.0", "sts": "cc-by-4.0"}
 DATA = [name for name in LICENCES if name != "encoder"]
 DATA_SECTIONS = (

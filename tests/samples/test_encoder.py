@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 
 from mcbert.features.encoder.pooled import PooledEncoder
 from mcbert.features.encoder.tokens import load_tokenizer, tokenise
-from mcbert.pipeline.config import CHECKOUT
+from mcbert.home import HOME
 
-FOLDER = CHECKOUT / "samples" / "encoder"
+FOLDER = HOME / "samples" / "encoder"
 PAIRS = {
     "de": [
         ("Where is my parcel?", "Wo ist mein Paket?"),
@@ -62,13 +62,13 @@ def test_the_training_script_makes_an_encoder_and_the_other_measures_it(tmp_path
         text = "".join(f"{p[column]}\n" for p in pairs[:5])
         (held_out / f"tatoeba.deu-eng.{side}").write_text(text, encoding="utf-8")
     train = [
-        sys.executable, CHECKOUT / "samples/train_encoder.py", "--parallel", parallel, "--held-out", held_out,
+        sys.executable, HOME / "samples/train_encoder.py", "--parallel", parallel, "--held-out", held_out,
         "--out", out, "--steps", "3", "--tokens", "512", "--vocab-size", "300",
     ]  # fmt: skip
     log = subprocess.run([str(a) for a in train], capture_output=True, text=True, check=True).stderr
     assert "55 pairs, 5 left out" in log
     assert {w.dtype for w in load_file(out / "model.safetensors").values()} == {torch.float16}
-    measure = [sys.executable, CHECKOUT / "samples/evaluate_encoder.py", "--encoder", out, "--tatoeba",
+    measure = [sys.executable, HOME / "samples/evaluate_encoder.py", "--encoder", out, "--tatoeba",
                held_out,
                "--languages", "deu", "--layers", "0", "12"]  # fmt: skip
     printed = subprocess.run([str(a) for a in measure], capture_output=True, text=True, check=True).stdout

@@ -10,9 +10,10 @@ import pytest
 from mcbert.features.corpus import Corpus
 from mcbert.features.corpus.formats.readers import read_table
 from mcbert.features.corpus.preparation.prepare import prepare
-from mcbert.pipeline.config import CHECKOUT, load
+from mcbert.home import HOME
+from mcbert.pipeline.config import load
 
-FOLDER = CHECKOUT / "samples" / "intents"
+FOLDER = HOME / "samples" / "intents"
 LANGUAGES = ("ar", "de", "es", "fr", "ur", "zh")
 SCRIPT = {"ar": r"[\u0600-\u06ff]", "ur": r"[\u0600-\u06ff]", "zh": r"[\u4e00-\u9fff]"}
 

@@ -2,9 +2,9 @@ import pandas as pd
 import pytest
 
 from mcbert.features.corpus import Corpus, CorpusSettings, read_corpus
-from mcbert.pipeline.config import CHECKOUT
+from mcbert.home import HOME
 
-FOLDER = CHECKOUT / "samples" / "nli"
+FOLDER = HOME / "samples" / "nli"
 
 
 @pytest.fixture(scope="module")

@@ -124,6 +124,6 @@ def test_neighbours_are_those_of_the_repeated_rows(k):
 
 def test_probe_module_needs_numpy_only():
     unwanted = ("sklearn", "scipy", "torch", "pandas")
-    code = f"import sys, search.fitting.probe; print([m for m in {unwanted} if m in sys.modules])"
+    code = f"import sys, mcbert.search.fitting.probe; print([m for m in {unwanted} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
