@@ -133,9 +133,7 @@ def test_where_a_decision_lives_there_are_these_files_and_names(page):
         for part in re.split(r"(?=`[\w/]+\.py`)", line):
             module, *names = re.findall(r"`([^`]+)`", part) or [""]
             if module.endswith(".py"):
-                defined = set(
-                    re.findall(r"^(?:def |class )?([A-Za-z_]+)", (HOME / module).read_text(), re.M)
-                )
+                defined = set(re.findall(r"^(?:def |class )?([A-Za-z_]+)", (HOME / module).read_text(), re.M))
                 assert {name for name in names if re.fullmatch(r"[A-Za-z_]+", name)} <= defined, part
 
 
@@ -153,9 +151,7 @@ def test_commands_of_the_pages_are_ones_that_the_program_takes(line):
 
 def test_the_blocks_of_a_page_are_printed_as_one_script():
     program = [sys.executable, ".ci/commands.py"]
-    done = subprocess.run(
-        [*program, "docs/results.md"], cwd=HOME, capture_output=True, check=True, text=True
-    )
+    done = subprocess.run([*program, "docs/results.md"], cwd=HOME, capture_output=True, check=True, text=True)
     assert "mcbert runs\n" in done.stdout
     assert "python - <<'PYTHON'\nfrom mcbert import results\n" in done.stdout
     subprocess.run(["bash", "-n"], input=done.stdout, text=True, check=True)

@@ -32,7 +32,7 @@ def test_defaults_are_the_published_ones():
         ("layers", (3, 3), "finetune.layers: got .3. twice"),
         ("layers", (-1,), "finetune.layers: got -1"),
         ("pooling", "min", "finetune.pooling: got 'min', accepted: max, mean, cls"),
-        ("protocol", "best", "mcbert.finetune.protocol: got 'best', accepted: source-dev, target-dev, last"),
+        ("protocol", "best", "finetune.protocol: got 'best', accepted: source-dev, target-dev, last"),
         ("threads", 0, "finetune.threads"),
         ("optimizer", "sgd", "finetune.optimizer: got 'sgd', accepted: adam, adamw"),
         ("precision", "int8", "finetune.precision: got 'int8', accepted: auto, float32, bfloat16, float16"),

@@ -48,10 +48,10 @@ PROBE = "finetune.start=probe"
     ("stage", "overrides", "message"),
     [
         ("finetune", ["finetune.protocol=target-dev"],
-         "mcbert.finetune.protocol: got target-dev, but the corpus has no dev rows of 'de'; accepted: last, so"),
+         "finetune.protocol: got target-dev, but the corpus has no dev rows of 'de'; accepted: last, so"),
         ("knobs", ["knobs.protocol=target-dev"],
          "knobs.protocol: got target-dev, but the corpus has no dev rows of 'de'; accepted: source-dev"),
-        ("knobs", ["finetune.protocol=target-dev"], "mcbert.finetune.protocol: got target-dev, but the corpus has"),
+        ("knobs", ["finetune.protocol=target-dev"], "finetune.protocol: got target-dev, but the corpus has"),
         ("finetune", [FREEZING, "finetune.freeze_rule=record", "finetune.freeze_groups=[[0]]",
                       "finetune.freeze_watch=target-dev"], "finetune.freeze_watch: got target-dev, but the"),
         ("finetune", [FREEZING], "finetune.freeze: got nothing, but finetune.systems names mcbert_wf"),
