@@ -1,10 +1,12 @@
 """Imports point one way, and heavy libraries stay where they belong."""
 
 import ast
+import configparser
 import graphlib
 import re
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -80,6 +82,20 @@ def test_nothing_is_importable_under_two_names(room):
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 1
     assert f"No module named '{room}'" in run.stderr or f"import mcbert.{room}, not {room}" in run.stderr
+
+
+def test_every_library_that_is_imported_is_declared():
+    options = configparser.ConfigParser()
+    options.read(ROOT / "setup.cfg")
+    extras = [text for name, text in options["options.extras_require"].items() if name not in {"test", "dev"}]
+    required = re.findall(r"^[\w-]+", "\n".join([options["options"]["install_requires"], *extras]), re.M)
+    makers = packages_distributions()
+    for path in modules():
+        for top in {name.split(".")[0] for name in imported(path)} - {*sys.stdlib_module_names, *ROOMS}:
+            if not top.startswith("__") and not (ROOT / "mcbert" / f"{top}.py").exists():
+                assert {maker.lower().replace("_", "-") for maker in makers[top]} & {*required}, (
+                    f"{path} imports {top}"
+                )
 
 
 def test_what_a_docstring_tells_to_run_is_there():
