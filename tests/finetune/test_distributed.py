@@ -199,7 +199,7 @@ def test_killed_under_torchrun_the_command_line_goes_on_and_writes_what_one_proc
     """The page's own command, `demo` being a tiny encoder and corpus, its first process killed once."""
     page = (ROOT / "docs/freezing.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"^```bash\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-    assert re.fullmatch(r"torchrun .* -m -- pipeline finetune --config demo --run two\n", block)
+    assert re.fullmatch(r"torchrun .* -m -- mcbert finetune --config demo --run two\n", block)
     config = tmp_path / "demo.toml"
     config.write_text(CONFIG.format(corpus=corpus, encoder=still_encoder), encoding="utf-8")
     (tmp_path / "sitecustomize.py").write_text(STARTS, encoding="utf-8")
