@@ -244,8 +244,9 @@ def load_weights(
 def longest_text(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, where: str) -> int:
     """Return the most tokens of a text that a model reads, special ones included."""
     length = int(tokenizer.model_max_length)
-    readable = most_tokens(getattr(model, "encoder", model)) or LONGEST
-    if not isinstance(model.config, MCBertConfig):
+    ours = isinstance(model.config, MCBertConfig)
+    readable = most_tokens(model.encoder if ours else model) or LONGEST
+    if not ours:
         length = min(length, readable)
     elif readable < length < LONGEST:  # ours say in the tokenizer what they were made with
         raise EncoderError(
