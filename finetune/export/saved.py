@@ -245,7 +245,8 @@ def longest_text(tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, whe
     """Return the most tokens of a text that a model reads, special ones included."""
     length = int(tokenizer.model_max_length)
     ours = isinstance(model.config, MCBertConfig)
-    readable = most_tokens(model.encoder if ours else model) or LONGEST
+    reader: Any = model.encoder if ours else model
+    readable = most_tokens(reader) or LONGEST
     if not ours:
         length = min(length, readable)
     elif readable < length < LONGEST:  # ours say in the tokenizer what they were made with
