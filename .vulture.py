@@ -2,6 +2,12 @@
 
 _.__post_init__
 __getattr__  # results.read and results.compare, imported when used
+__dir__
+_.two_d_array  # scikit-learn
+_.one_d_array
+_.requires_fit
+_.preserves_dtype
+_._n_features_out
 _.on_train_begin  # TrainerCallback
 _.on_epoch_begin
 _.on_epoch_end

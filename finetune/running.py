@@ -161,20 +161,25 @@ def watch_of(job: AnyJob, fresh: frozenset[str], frozen: tuple[int, ...] = ()) -
     )
 
 
-def output_of(job: AnyJob) -> Output:
-    """Return where a job's training writes."""
+def output_of(job: AnyJob, texts: str = "") -> Output:
+    """Return where a job's training writes; `texts`: as for `arguments_of`."""
     return Output(
-        checkpoints=job.checkpoints, log=job.out / "tensorboard" / job.name, arguments=arguments_of(job)
+        checkpoints=job.checkpoints,
+        log=job.out / "tensorboard" / job.name,
+        arguments=arguments_of(job, texts),
     )
 
 
-def arguments_of(job: AnyJob) -> dict[str, Any]:
-    """Return what a training depends on besides settings and seed; a checkpoint of others is refused."""
+def arguments_of(job: AnyJob, texts: str = "") -> dict[str, Any]:
+    """Return what a training depends on besides settings and seed; a checkpoint of others is refused.
+
+    `texts` is a digest of texts that are in memory; by default that of the corpus's file is taken.
+    """
     return {
         "system": job.system,
         "architecture": described(job.architecture),
         "freeze": {str(epoch): list(layers) for epoch, layers in job.freeze.items()},
-        "corpus": files.sha256(job.corpus),
+        "corpus": texts or files.sha256(job.corpus),
         "source_language": job.source_language,
         "encoder": encoder_identity(job.encoder),
         "prompt": job.prompt,

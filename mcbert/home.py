@@ -12,3 +12,6 @@ RUNS = Path("results/runs" if IN_CHECKOUT else "mcbert-runs")
 
 CACHE = Path("cache" if IN_CHECKOUT else "mcbert-cache")
 """Folder of all feature caches, from the working folder."""
+
+SAMPLES = HOME / "samples"
+"""Folder of the texts and the small encoder that come with the project."""

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar with rate and time left on a terminal, plain log lines elsewhere."""
+"""Progress of long work: a bar with rate and time left on a terminal or in a notebook, else log lines."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
-from tqdm import tqdm
+import tqdm.autonotebook
+import tqdm.std
+from tqdm.auto import tqdm as automatic
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +35,27 @@ def track(
     note : callable
         Returns what else is to be shown, such as the best score so far.
     """
-    shown = _on_terminal if sys.stderr.isatty() else _in_lines
+    shown = _in_a_bar if _shows_bars() else _in_lines
     yield from shown(items, total, description, note)
 
 
-def _on_terminal(items: Iterable[T], total: int, description: str, note: Callable[[], str]) -> Iterator[T]:
-    with tqdm(total=total, desc=description, smoothing=0.1) as bar:
+@contextmanager
+def counted(total: int, description: str) -> Iterator[Callable[[int], object]]:
+    """Show a bar where bars are shown; yields what is called with how many more are done."""
+    if not _shows_bars():
+        yield lambda _: None
+        return
+    with automatic(total=total, desc=description, smoothing=0.1) as bar:
+        yield bar.update
+
+
+def _shows_bars() -> bool:
+    """Whether this is a terminal or a notebook."""
+    return sys.stderr.isatty() or tqdm.autonotebook.tqdm is not tqdm.std.tqdm
+
+
+def _in_a_bar(items: Iterable[T], total: int, description: str, note: Callable[[], str]) -> Iterator[T]:
+    with automatic(total=total, desc=description, smoothing=0.1) as bar:
         for item in items:
             yield item
             bar.set_postfix_str(note(), refresh=False)

@@ -82,12 +82,18 @@ def one_thread() -> Iterator[None]:
 
 
 def fit(representation: Representation, candidate: Candidate) -> routes.Fitted:
-    """Fit a candidate on its feature set; what draws random numbers in it draws them from its seed."""
+    """Fit a candidate on its feature set."""
+    entry = classifier(candidate.classifier, candidate.factory)
+    return routes.ROUTES[entry.route](representation, estimator_of(candidate))
+
+
+def estimator_of(candidate: Candidate) -> Any:
+    """Return a candidate's scikit-learn estimator, not fitted; random numbers in it come from its seed."""
     entry = classifier(candidate.classifier, candidate.factory)
     estimator = entry.factory(**dict(candidate.params))
     if seeds := seed_parameters(estimator):
         estimator.set_params(**dict.fromkeys(seeds, candidate.seed))
-    return routes.ROUTES[entry.route](representation, estimator)
+    return estimator
 
 
 def error_rows(candidates: Sequence[Candidate], error: Exception | str) -> list[dict[str, Any]]:

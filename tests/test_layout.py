@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("pipeline", "features", "search", "finetune", "results", "files")
+ROOMS = ("interface", "pipeline", "features", "search", "finetune", "results", "files")
 ALLOWED = {
+    "interface": {"pipeline", "features", "search", "finetune", "results", "files"},
     "pipeline": {"features", "search", "finetune", "results", "files"},
     "features": {"files"},
     "search": {"features.store", "results", "files"},

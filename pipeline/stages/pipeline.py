@@ -180,34 +180,19 @@ class Pipeline(Workspace):
     def _gridsearch(self, settings: GridsearchSettings) -> list[str]:
         from mcbert.features.store.ledger import retry_errors
         from mcbert.pipeline.commands.caches import open_cache
-        from mcbert.search import examples
-        from mcbert.search.gridsearch import gridsearch
+        from mcbert.pipeline.stages.gridsearch import search
 
-        corpus = self.corpus()
-        split = corpus.table["split"].to_numpy(dtype=object)
-        split[open_cache(self.cache_folder()).skipped_rows] = examples.SKIPPED
-        path = self.run.folder / "examples.npz"
-        examples.write(
-            path,
-            y=corpus.y,
-            language=corpus.table["language"].tolist(),
-            split=split.tolist(),
-            labels=corpus.labels,
-            source_language=corpus.source_language,
-            ids=corpus.table["id"].tolist(),
-        )
         if self.config.cluster.retry_errors:
             n_failed = retry_errors(self.run.folder / "gridsearch.jsonl")
             log.info("gridsearch: %d candidates failed earlier and are run again", n_failed)
         with kept_executor(self.config.cluster) as execute:
-            gridsearch(
+            search(
                 settings,
-                store=self.cache_folder(),
-                examples=path,
+                open_cache(self.cache_folder()),
+                self.corpus(),
                 out=self.run.folder,
                 execute=execute,
                 stamp=self.stamp,
-                track=track,
             )
         # no probe of a user's classifier, no evidence without a comparison
         there = [name for name in ("probe.npz", *EVIDENCE) if (self.run.folder / name).is_file()]

@@ -1,0 +1,4 @@
+"""The public interface: functions and estimators, written on what the stages use.
+
+python -m pytest tests/test_interface.py
+"""

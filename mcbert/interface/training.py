@@ -1,0 +1,239 @@
+"""A training of the stage finetune, from texts in memory.
+
+python -m pytest tests/test_interface.py
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from mcbert.features.settings import EncoderSettings
+from mcbert.finetune.settings import FinetuneSettings
+from mcbert.interface.arguments import (
+    Pairs,
+    as_pairs,
+    cache_folder,
+    encoder_settings,
+    fields_of,
+    made,
+    whole_numbers,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from transformers import PreTrainedTokenizerBase
+
+    from mcbert.finetune.export.saved import SavedModel
+    from mcbert.finetune.job import Job
+    from mcbert.finetune.training.callback import Training
+    from mcbert.finetune.training.tasks import Task, Texts
+    from mcbert.finetune.training.trainer import Output
+
+
+def job_of(model: BaseEstimator) -> Job:
+    """Return the training that a classifier's parameters ask for, as the stage describes one."""
+    import torch
+
+    from mcbert.features.encoder.blocks import n_layers, require_layers
+    from mcbert.features.encoder.opening import chosen_prompt, open_encoder
+    from mcbert.finetune.finetune import require_readable
+    from mcbert.finetune.freezing.rules import plan_freezing
+    from mcbert.finetune.job import Job
+    from mcbert.finetune.model_config import blocks_of
+    from mcbert.finetune.winner import Architecture
+
+    layers = whole_numbers("layers", model.layers)
+    own = fields_of(model, FinetuneSettings, but=("layers", "pooling"))
+    settings = made(
+        FinetuneSettings,
+        **own | {"freeze": dict(model.freeze or {}), "threads": model.threads or torch.get_num_threads()},
+    )
+    read = encoder_settings(model.encoder, **fields_of(model, EncoderSettings))
+    encoder = open_encoder(read, cache_folder(model.cache))
+    require_layers(sorted(set(layers)), n_layers(encoder), "layers")
+    blocks_of(layers, model.pooling)
+    if "+" not in model.pooling:
+        layers = tuple(sorted(set(layers)))
+    require_readable(settings, encoder, model.pooling)
+    freezes = bool(settings.freeze) or settings.freeze_rule != "schedule"
+    return Job(
+        system="mcbert_wf" if freezes else "mcbert",
+        seed=model.seed,
+        settings=settings,
+        architecture=Architecture(layers=layers, pooling=model.pooling, probe_protocol=None),
+        freeze=plan_freezing(settings, max(layers)) if freezes else {},
+        corpus=Path(),
+        source_language=model.source_language,
+        encoder=encoder,
+        prompt=chosen_prompt(encoder, read),
+        out=Path(model.folder or ""),
+        stamp={},
+    )
+
+
+def trained(
+    job: Job,
+    train: tuple[Pairs, np.ndarray],
+    names: Sequence[str],
+    *,
+    dev: pd.DataFrame | None,
+    keeps: bool,
+) -> tuple[SavedModel, Training]:
+    """Train as `finetune.running.run_job` does.
+
+    Parameters
+    ----------
+    job : Job
+        Whose corpus is not read.
+    train : (pairs, ndarray of int64)
+        Texts and the codes of their labels.
+    names : sequence of str
+        Labels in the order of their codes.
+    dev : DataFrame or None
+        Texts to watch.
+    keeps : bool
+        Whether checkpoints and a log are kept in the job's folder.
+    """
+    import transformers
+
+    from mcbert.features.encoder.loading import quiet
+    from mcbert.features.encoder.tokens import load_tokenizer
+    from mcbert.finetune.calibrated import calibrate_model
+    from mcbert.finetune.export.saved import SavedModel
+    from mcbert.finetune.running import build, torch_threads, watch_of
+    from mcbert.finetune.training.tasks import classification
+    from mcbert.finetune.training.trainer import Output, fit
+
+    settings = job.settings
+    with quiet(), torch_threads(settings.threads):
+        tokenizer = load_tokenizer(job.encoder, prompt=job.prompt)
+        transformers.set_seed(job.seed)
+        model, fresh = build(job, names)
+        texts = _tokenised(*train, [job.source_language] * len(train[0]), tokenizer, job)
+        watched = _dev_texts(dev, names, tokenizer, job)
+        task = classification(tokenizer, texts, watched, balanced=settings.class_weight == "balanced")
+        out = _output(job, texts, watched) if keeps else Output()
+        with _shown(task, settings.epochs) as shown:
+            training = fit(
+                model, shown, settings=settings, seed=job.seed, watch=watch_of(job, fresh), out=out
+            )
+        calibrate_model(model, tokenizer, watched, job.source_language)
+    if keeps:
+        shutil.rmtree(job.checkpoints, ignore_errors=True)
+    module: Any = model
+    module.eval()
+    saved = SavedModel(model=model, tokenizer=tokenizer, labels=tuple(names), max_length=settings.max_length)
+    return saved, training
+
+
+def classes_and_codes(y: Any, n_texts: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels, sorted, and the code of each text's, int64 (n_texts,)."""
+    from sklearn.utils import column_or_1d
+    from sklearn.utils.multiclass import check_classification_targets
+
+    if y is None:
+        raise ValueError(
+            "y: requires y to be passed, but the target y is None; accepted: as many labels as texts"
+        )
+    labels = column_or_1d(y, warn=True)
+    missing = [k for k, label in enumerate(labels.tolist()) if label is None or label != label]
+    if missing:
+        raise ValueError(f"y: row {missing[0] + 1}: got {labels[missing[0]]!r}, accepted: a label")
+    check_classification_targets(labels)
+    if len(labels) != n_texts:
+        raise ValueError(f"y: got {len(labels)} labels for {n_texts} texts, accepted: as many")
+    classes, codes = np.unique(labels, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"y: got 1 class, {classes[0]!r}, accepted: at least two")
+    return classes, codes.astype(np.int64)
+
+
+def _tokenised(
+    pairs: Pairs, codes: np.ndarray, languages: Sequence[str], tokenizer: PreTrainedTokenizerBase, job: Job
+) -> Texts:
+    from mcbert.features.encoder.tokens import tokenise
+    from mcbert.finetune.training.tasks import Texts
+
+    return Texts(
+        tokens=tokenise(tokenizer, pairs, job.settings.max_length) if pairs else [],
+        y=codes,
+        language=np.asarray(languages, dtype=str),
+        ids=tuple(str(number) for number in range(1, len(pairs) + 1)),
+    )
+
+
+def _dev_texts(
+    dev: pd.DataFrame | None, names: Sequence[str], tokenizer: PreTrainedTokenizerBase, job: Job
+) -> Texts:
+    """Return the texts to watch; none where nothing looks at them.
+
+    Raises
+    ------
+    ValueError
+        Something looks at texts that are not there, or a label that the training texts lack.
+    """
+    looks = _looking(job)
+    if dev is None:
+        if looks:
+            raise ValueError(f"dev: got None with {looks}, accepted: a DataFrame with text, label, language")
+        return _tokenised([], np.empty(0, dtype=np.int64), [], tokenizer, job)
+    pairs = as_pairs(dev, "dev")
+    if "label" not in dev.columns:
+        raise ValueError(f"dev: got the columns {list(dev.columns)}, accepted: text, label, perhaps language")
+    known = {name: code for code, name in enumerate(names)}
+    labels = [str(label) for label in dev["label"]]
+    unknown = sorted(set(labels) - set(known))
+    if unknown:
+        raise ValueError(f"dev: got the label {unknown[0]!r}, accepted: {', '.join(names)}")
+    languages = dev["language"].tolist() if "language" in dev.columns else [job.source_language] * len(dev)
+    targets = set(languages) - {job.source_language}
+    if ("target-dev" in looks and not targets) or (
+        "source-dev" in looks and job.source_language not in languages
+    ):
+        raise ValueError(f"dev: got texts in {', '.join(sorted(set(languages)))}, too few for {looks}")
+    codes = np.array([known[label] for label in labels], dtype=np.int64)
+    return _tokenised(pairs, codes, languages, tokenizer, job)
+
+
+def _looking(job: Job) -> str:
+    """Say which parameters look at dev scores; nothing where none does."""
+    from mcbert.finetune.settings import WATCHING
+
+    settings = job.settings
+    found = [f"protocol {settings.protocol}"] if settings.protocol != "last" else []
+    if settings.freeze_rule in WATCHING:
+        found.append(f"freeze_rule {settings.freeze_rule} and freeze_watch {settings.freeze_watch}")
+    return ", ".join(found)
+
+
+def _output(job: Job, *texts: Texts) -> Output:
+    """Return where a training writes, told apart from others by its texts."""
+    from mcbert.finetune.running import output_of
+
+    digest = hashlib.sha256()
+    for part in texts:
+        digest.update(repr([part.tokens, part.y.tolist(), part.language.tolist()]).encode())
+    return output_of(job, digest.hexdigest())
+
+
+@contextlib.contextmanager
+def _shown(task: Task, epochs: int) -> Iterator[Task]:
+    """Yield the task with a progress bar over the texts that it hands out."""
+    from mcbert.pipeline.progress import counted
+
+    with counted(epochs * len(task.rows), "fit (texts)") as count:
+
+        def collate(rows: list[Any]) -> Mapping[str, Any]:
+            count(len(rows))
+            return task.collate(rows)
+
+        yield dataclasses.replace(task, collate=collate)

@@ -1,0 +1,58 @@
+"""The search, wired: examples.npz of a corpus beside its cached states, then the search over them.
+
+python -m mcbert gridsearch --config demo
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mcbert.pipeline.progress import track
+
+if TYPE_CHECKING:
+    from mcbert.features.corpus import Corpus
+    from mcbert.features.store import FeatureStore
+    from mcbert.pipeline.cluster import Execute
+    from mcbert.search.space import GridsearchSettings
+
+
+def search(
+    settings: GridsearchSettings,
+    states: FeatureStore,
+    corpus: Corpus,
+    *,
+    out: Path,
+    execute: Execute[Any, Any],
+    stamp: Mapping[str, str],
+) -> None:
+    """Search over cached states of a corpus; rows whose states were skipped take part in nothing.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the results; must exist.
+    execute : Execute
+        Runs the tasks.
+    stamp : mapping
+        Columns that every row carries.
+    """
+    from mcbert.search import examples
+    from mcbert.search.gridsearch import gridsearch
+
+    split = corpus.table["split"].to_numpy(dtype=object)
+    split[states.skipped_rows] = examples.SKIPPED
+    path = out / "examples.npz"
+    examples.write(
+        path,
+        y=corpus.y,
+        language=corpus.table["language"].tolist(),
+        split=split.tolist(),
+        labels=corpus.labels,
+        source_language=corpus.source_language,
+        ids=corpus.table["id"].tolist(),
+    )
+    gridsearch(
+        settings, store=states.folder, examples=path, out=out, execute=execute, stamp=stamp, track=track
+    )
