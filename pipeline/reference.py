@@ -36,17 +36,36 @@ command line a setting is `section.key=value`, the value as in TOML, bare words 
 `mcbert show --config FILE` prints what a command would use.
 """
 FUNCTIONS = (
-    "mcbert.results.read",
-    "mcbert.results.compare",
+    "mcbert.read_corpus",
+    "mcbert.prepare_corpus",
+    "mcbert.extract",
+    "mcbert.FeatureStore.open",
+    "mcbert.FeatureStore.states",
+    "mcbert.LayerSearch",
+    "mcbert.LayerSearch.fit",
+    "mcbert.LayerSearch.predict",
+    "mcbert.LayerSearch.predict_proba",
+    "mcbert.MCBertClassifier",
+    "mcbert.MCBertClassifier.fit",
+    "mcbert.MCBertClassifier.predict",
+    "mcbert.MCBertClassifier.predict_proba",
+    "mcbert.MCBertClassifier.save_pretrained",
+    "mcbert.MCBertClassifier.from_pretrained",
+    "mcbert.PooledStates",
+    "mcbert.PooledStates.transform",
+    "mcbert.SentenceEncoder",
+    "mcbert.SentenceEncoder.from_pretrained",
+    "mcbert.SentenceEncoder.encode",
+    "mcbert.SentenceEncoder.stream",
+    "mcbert.read_results",
+    "mcbert.compare_results",
     "mcbert.results.tables.read",
     "mcbert.results.tables.validate",
-    "mcbert.features.store.FeatureStore.open",
-    "mcbert.features.store.FeatureStore.states",
     "mcbert.search.outcome.predictions.Predictions.load",
     "mcbert.search.outcome.intervals.Sample.of",
     "mcbert.search.outcome.intervals.intervals",
 )
-"""What the pages call from Python."""
+"""The public interface, and what the pages call beside it."""
 
 _KINDS = {
     int: "whole number",

@@ -51,6 +51,16 @@ def read(name: str, run: str | Path, *, runs: Path | str = RUNS) -> pd.DataFrame
     ------
     ValueError
         No table has the name, the run has none of it, or it breaks its declaration.
+
+    Examples
+    --------
+    >>> import mcbert, tempfile
+    >>> corpus = mcbert.prepare_corpus(mcbert.SAMPLES / "intents" / "raw.csv", top_labels=4)
+    >>> folder = tempfile.mkdtemp()
+    >>> states = mcbert.extract(corpus[::4], mcbert.SAMPLES / "encoder", layers=[6], cache=folder)
+    >>> search = mcbert.LayerSearch(layers=[6], classifiers=["ridge"]).fit(states, corpus[::4])
+    >>> mcbert.read_results("gridsearch", search.folder_)["rank"].tolist()  # one layer, three poolings
+    [1, 2, 3]
     """
     folder = find_run(run, runs)
     names = {Path(table.file_name).stem: table for table in TABLES if "/" not in table.file_name}
@@ -97,6 +107,19 @@ def compare(
     ValueError
         Less than two runs, two of one name, or runs that differ in what is not allowed; test texts that no
         run tells, for want of a texts.csv, count as unlike.
+
+    Examples
+    --------
+    >>> import mcbert, tempfile
+    >>> corpus = mcbert.prepare_corpus(mcbert.SAMPLES / "intents" / "raw.csv", top_labels=4)[::4]
+    >>> states = mcbert.extract(
+    ...     corpus, mcbert.SAMPLES / "encoder", layers=[6], cache=tempfile.mkdtemp()
+    ... )
+    >>> ridge = mcbert.LayerSearch(layers=[6], classifiers=["ridge"]).fit(states, corpus)
+    >>> lda = mcbert.LayerSearch(layers=[6], classifiers=["lda"]).fit(states, corpus)
+    >>> both = mcbert.compare_results([ridge.folder_, lda.folder_], "gridsearch", allow=["texts"])
+    >>> both["classifier"].value_counts().to_dict()
+    {'ridge': 3, 'lda': 3}
     """
     unknown = sorted(set(allow) - set(KINDS))
     if unknown:

@@ -1,9 +1,11 @@
 """What `import mcbert` offers, through that door: the stages' own figures, and scikit-learn's rules."""
 
+import ast
 import doctest
 import importlib
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 import mcbert
+from mcbert.home import HOME
 from mcbert.pipeline.cli import main
 from tests.conftest import WORDS, save_encoder
 
@@ -116,13 +119,14 @@ def test_there_are_at_most_fifteen_names_and_each_says_what_it_is():
 
 @pytest.mark.parametrize(
     "module",
-    ["corpus", "extraction", "pooled_states", "layer_search", "classifier", "sentence_encoder"],
+    [
+        *(f"interface.{name}" for name in ("corpus", "extraction", "pooled_states", "layer_search")),
+        *("interface.classifier", "interface.sentence_encoder", "features.store.store", "results.frames"),
+    ],
 )
 def test_examples_of_docstrings_run(module, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = doctest.testmod(
-        importlib.import_module(f"mcbert.interface.{module}"), optionflags=doctest.ELLIPSIS
-    )
+    found = doctest.testmod(importlib.import_module(f"mcbert.{module}"), optionflags=doctest.ELLIPSIS)
     assert found.attempted > 2
     assert found.failed == 0
 
@@ -585,3 +589,22 @@ def test_parameters_are_the_settings_by_name(kind):
     }
     own = {"encoder", "cache", "folder", "n_jobs", "pooling", "seed"}
     assert set(getattr(mcbert, kind)().get_params()) <= known | own
+
+
+@pytest.mark.slow
+def test_a_user_s_script_is_typed_and_runs(tmp_path):
+    mypy = [sys.executable, "-m", "mypy", "--strict", "--config-file", os.devnull]
+    script = HOME / "tests" / "user_script.py"
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text('import mcbert\n\nstates: int = mcbert.extract(["a"], "b", layers="1")\n')
+    ran = {
+        path: subprocess.run([*mypy, str(path)], cwd=HOME, capture_output=True, text=True, check=False)
+        for path in (script, wrong)
+    }
+    assert ran[script].returncode == 0, ran[script].stdout
+    assert 'variable has type "int"' in ran[wrong].stdout
+    assert 'Argument "layers" to "extract" has incompatible type' in ran[wrong].stdout
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert len(ast.literal_eval(done.stdout)) == 2

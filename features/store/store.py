@@ -51,6 +51,16 @@ class FeatureStore:
         Their sha256.
     about : dict
         What people call it: ``encoder``, ``corpus``, ``created``.
+
+    Examples
+    --------
+    >>> import mcbert, tempfile
+    >>> made = mcbert.extract(["Hello", "Hallo"], mcbert.SAMPLES / "encoder", cache=tempfile.mkdtemp())
+    >>> store = mcbert.FeatureStore.open(made.folder)
+    >>> store.layers[-1], store.poolings, store.n_rows
+    (12, ('max', 'mean', 'cls'), 2)
+    >>> store.states(layers=[6, 8], pooling="mean", rows=[1]).shape == (1, 2 * store.hidden_size)
+    True
     """
 
     def __init__(self, folder: Path, identity: Identity, manifest: Manifest, index: np.ndarray) -> None:

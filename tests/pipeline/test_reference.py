@@ -55,7 +55,7 @@ def test_every_setting_and_command_is_listed_with_a_meaning():
 def test_functions_are_listed_as_they_are_called_with_their_docstrings():
     text = reference.render().split("\n## Functions\n")[1]
     assert [line[5:-1] for line in text.splitlines() if line.startswith("### ")] == list(reference.FUNCTIONS)
-    assert "\ncompare(runs, name='gridsearch', *, allow=(), folder='results/runs')\n\nJoin the rows" in text
+    assert "\ncompare_results(runs, name='gridsearch', *, allow=(), folder='results/runs')\n\nJoin" in text
     assert "\nstates(*, layers, pooling, rows=None)\n\nRead pooled states." in text
 
 
