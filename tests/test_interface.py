@@ -25,6 +25,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 import mcbert
 from mcbert.home import HOME
 from mcbert.pipeline.cli import main
+from mcbert.pipeline.config import load
 from tests.conftest import WORDS, save_encoder
 
 TIMES = ["fit_seconds", "score_seconds", "run", "config_digest"]
@@ -283,6 +284,8 @@ def test_a_search_in_processes_is_the_same(states, corpus, searched, tmp_path):
     search = clone(searched).set_params(n_jobs=2, folder=tmp_path / "mine").fit(states, corpus)
     pd.testing.assert_frame_equal(search.results_.drop(columns=TIMES), searched.results_.drop(columns=TIMES))
     assert (tmp_path / "mine" / "gridsearch.csv").is_file()
+    here = clone(searched).set_params(cluster={"backend": "serial"}).fit(states, corpus)
+    pd.testing.assert_frame_equal(here.results_.drop(columns=TIMES), searched.results_.drop(columns=TIMES))
 
 
 def test_an_interrupted_search_keeps_what_is_done(states, corpus, searched, monkeypatch):
@@ -321,6 +324,9 @@ def test_a_notebook_shows_the_head_of_the_results_beside_the_diagram(searched):
         ({"layers": ["a"]}, r"^layers: got \['a'\], accepted: whole numbers"),
         ({"protocol": "none"}, "^protocol: got 'none', accepted: auto"),
         ({"n_jobs": 0}, "^n_jobs: got 0, accepted: 1 or more, -1"),
+        ({"n_jobs": 2, "cluster": {"workers": 2}}, "^n_jobs: got 2 beside cluster, accepted: either of them"),
+        ({"cluster": {"host": "a"}}, "^host: no such argument; accepted: backend, workers"),
+        ({"cluster": {"scheduler": "tls://a:1"}}, "^tls_ca: a tls:// scheduler needs tls_ca, tls_cert"),
         ({"source_language": "fr"}, "^corpus: column language: the source language 'fr' has no dev rows"),
     ],
 )
@@ -578,16 +584,8 @@ def test_nothing_is_predicted_before_a_fit(make):
 
 @pytest.mark.parametrize("kind", ["LayerSearch", "MCBertClassifier", "PooledStates"])
 def test_parameters_are_the_settings_by_name(kind):
-    known = {
-        name
-        for section in json.loads(
-            subprocess.run(
-                [sys.executable, "-m", "mcbert", "show", "--config", "demo"], capture_output=True, check=True
-            ).stdout
-        ).values()
-        for name in section
-    }
-    own = {"encoder", "cache", "folder", "n_jobs", "pooling", "seed"}
+    known = {name for section in load("demo").settings.values() for name in section}
+    own = {"encoder", "cache", "folder", "n_jobs", "cluster", "pooling", "seed"}
     assert set(getattr(mcbert, kind)().get_params()) <= known | own
 
 

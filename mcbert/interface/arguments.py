@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Pairs = list[tuple[str, str]]
 """Texts with their second texts, which are empty where there are none."""
 
-_SECTIONS = re.compile(r"\b(?:corpus|prepare|encoder|extract|gridsearch|finetune)\.(?=[a-z_]+)")
+_SECTIONS = re.compile(r"\b(?:corpus|prepare|encoder|extract|gridsearch|finetune|cluster)\.(?=[a-z_]+)")
 
 _HINT = re.compile(r" \((\d+ rows); corpus\.on_bad[^)]*\)")
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from mcbert.features.corpus import Corpus
     from mcbert.features.store import FeatureStore
+    from mcbert.pipeline.cluster import ClusterSettings
 
 _SHOWN = ("rank", "layers", "pooling", "classifier", "params", "score", "dev_f1_mean", "test_f1_mean")
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -97,7 +98,10 @@ class LayerSearch(ClassifierMixin, BaseEstimator):
     source_language : str
         Language of the training texts.
     n_jobs : int, optional
-        Processes; None: 1, -1: one for each CPU.
+        Processes of this machine; None: 1, -1: one for each CPU.
+    cluster : mapping, optional
+        Settings of the section ``cluster`` instead of `n_jobs`, such as those of a running dask scheduler:
+        ``{"scheduler": "tls://host:8786", "tls_ca": ..., "tls_cert": ..., "tls_key": ...}``.
     folder : str or path, optional
         Where tables and ledger go; a search that was interrupted goes on from there. None: a temporary one,
         which lives as long as the estimator.
@@ -113,7 +117,8 @@ class LayerSearch(ClassifierMixin, BaseEstimator):
     best_index_ : int
         Its row in `results_`.
     best_estimator_ : Pipeline
-        `PooledStates`, standardisation and classifier, fitted on the train texts: it labels texts.
+        `PooledStates`, standardisation and classifier, fitted on the train texts: it labels texts. What is
+        pickled of it is all but the encoder, which is found by its name again.
     classes_ : ndarray, (n_classes,)
         The labels, sorted.
     folder_ : Path
@@ -156,6 +161,7 @@ class LayerSearch(ClassifierMixin, BaseEstimator):
     target_languages: Sequence[str] = ()
     source_language: str = "en"
     n_jobs: int | None = None
+    cluster: Mapping[str, Any] | None = None
     folder: str | os.PathLike[str] | None = None
 
     def fit(self, states: FeatureStore, corpus: pd.DataFrame) -> Self:
@@ -175,10 +181,11 @@ class LayerSearch(ClassifierMixin, BaseEstimator):
             protocol lacks.
         """
         with named_arguments():
-            settings = self._settings()
+            settings, cluster = self._settings(), self._cluster()
             texts = self._corpus(states, corpus)
+            settings = _settled(settings, texts)
             out = self._place(settings, states, texts)
-            self._search(settings, (states, texts), out)
+            self._search(settings, (states, texts), out=out, cluster=cluster)
             self._read(states, texts, out)
         return self
 
@@ -245,14 +252,25 @@ class LayerSearch(ClassifierMixin, BaseEstimator):
         return f"{diagram}<p>{told}</p>{table}"
 
     def _settings(self) -> GridsearchSettings:
-        jobs = self.n_jobs
-        if jobs is not None and (not isinstance(jobs, int) or (jobs < 1 and jobs != -1)):
-            raise ValueError(f"n_jobs: got {jobs!r}, accepted: 1 or more, -1 (one for each CPU), None")
         own = fields_of(self, GridsearchSettings)
         own |= {name: whole_numbers(name, own[name]) for name in ("layers", "seeds")}
         own |= {name: tuple(own[name]) for name in ("poolings", "classifiers", "target_languages")}
         own |= {"params": dict(self.params or {}), "factories": dict(self.factories or {})}
         settings: GridsearchSettings = made(GridsearchSettings, **own)
+        return settings
+
+    def _cluster(self) -> ClusterSettings:
+        """Return where the search runs."""
+        from mcbert.pipeline.cluster import ClusterSettings
+
+        jobs, given = self.n_jobs, dict(self.cluster or {})
+        if jobs is not None and (not isinstance(jobs, int) or (jobs < 1 and jobs != -1)):
+            raise ValueError(f"n_jobs: got {jobs!r}, accepted: 1 or more, -1 (one for each CPU), None")
+        if jobs is not None and given:
+            raise ValueError(f"n_jobs: got {jobs} beside cluster, accepted: either of them")
+        if not given:
+            given = {"backend": "serial" if jobs in (None, 1) else "loky", "workers": max(0, jobs or 1)}
+        settings: ClusterSettings = made(ClusterSettings, **given)
         return settings
 
     def _corpus(self, states: FeatureStore, corpus: pd.DataFrame) -> Corpus:
@@ -284,8 +302,15 @@ class LayerSearch(ClassifierMixin, BaseEstimator):
         out.mkdir(parents=True, exist_ok=True)
         return out
 
-    def _search(self, settings: GridsearchSettings, data: tuple[FeatureStore, Corpus], out: Path) -> None:
-        from mcbert.pipeline.cluster import ClusterSettings, kept_executor
+    def _search(
+        self,
+        settings: GridsearchSettings,
+        data: tuple[FeatureStore, Corpus],
+        *,
+        out: Path,
+        cluster: ClusterSettings,
+    ) -> None:
+        from mcbert.pipeline.cluster import kept_executor
         from mcbert.pipeline.run import stamped_versions
         from mcbert.pipeline.stages.gridsearch import search
         from mcbert.pipeline.workspace import shown
@@ -298,10 +323,6 @@ class LayerSearch(ClassifierMixin, BaseEstimator):
             "versions": stamped_versions(),
             "transfer": "zero-shot",
         }
-        cluster = ClusterSettings(
-            backend="serial" if self.n_jobs in (None, 1) else "loky",
-            workers=0 if self.n_jobs == -1 else self.n_jobs or 1,
-        )
         with kept_executor(cluster) as execute:
             search(settings, states, corpus, out=out, execute=execute, stamp=stamp)
 
@@ -349,6 +370,15 @@ class LayerSearch(ClassifierMixin, BaseEstimator):
         scaler = StandardScaler().fit(X)
         estimator.fit(scaler.transform(X), corpus.table["label"].to_numpy(dtype=object)[rows].astype(str))
         return Pipeline([("states", pooled), ("standardise", scaler), ("classify", estimator)])
+
+
+def _settled(settings: GridsearchSettings, corpus: Corpus) -> GridsearchSettings:
+    """Return the settings with a protocol that the texts can choose by, as the stage settles it."""
+    from mcbert.search.protocol import scored, settled
+
+    languages = scored(settings, corpus.languages)
+    dev = {language for language in languages if len(corpus.rows("dev", language))}
+    return settled(settings, languages, dev, "corpus")
 
 
 def _digest(settings: GridsearchSettings, states: FeatureStore, corpus: Corpus) -> str:

@@ -3,12 +3,26 @@ import logging
 import sys
 
 from mcbert.pipeline import progress
-from mcbert.pipeline.progress import track
+from mcbert.pipeline.progress import counted, track
 
 
 class Terminal(io.StringIO):
     def isatty(self):
         return True
+
+
+class Bar:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def update(self):
+        pass
+
+    def set_postfix_str(self, text, refresh):
+        pass
 
 
 def test_items_pass_through_and_the_end_is_logged(caplog):
@@ -41,3 +55,24 @@ def test_a_terminal_gets_a_bar_with_rate_time_left_and_the_note(monkeypatch):
     assert "work: 100%" in last
     assert "3/3" in last
     assert "it/s, best c" in last
+
+
+def test_what_is_counted_is_a_bar_on_a_terminal_and_nothing_elsewhere(monkeypatch, capsys):
+    with counted(5, "texts") as count:
+        count(5)
+    assert capsys.readouterr() == ("", "")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with counted(5, "texts") as count:
+        count(3)
+        count(2)
+    assert "texts: 100%" in terminal.getvalue()
+    assert "5/5" in terminal.getvalue()
+
+
+def test_a_notebook_gets_a_bar(monkeypatch):
+    shown = []
+    monkeypatch.setattr(progress.tqdm.autonotebook, "tqdm", object())
+    monkeypatch.setattr(progress, "automatic", lambda **given: shown.append(given) or Bar())
+    assert list(track(iter("ab"), 2, "work")) == ["a", "b"]
+    assert shown == [{"total": 2, "desc": "work", "smoothing": 0.1}]
