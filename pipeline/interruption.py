@@ -61,6 +61,11 @@ def deferred() -> Iterator[None]:
 class Interruption:
     """The signals of one command.
 
+    Parameters
+    ----------
+    kills : bool
+        Whether a second signal ends the process; else it is raised at once, as a notebook's kernel needs it.
+
     Examples
     --------
     with Interruption() as interruption:
@@ -69,7 +74,8 @@ class Interruption:
                 check()
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, kills: bool = True) -> None:
+        self._kills = kills
         self._received = 0
         self._polled = False
         self._before: dict[int, _Handler] = {}
@@ -86,10 +92,11 @@ class Interruption:
             signal.signal(number, handler)
 
     def _handle(self, number: int, _: FrameType | None) -> None:
-        if self._received:
+        again = self._received > 0
+        if again and self._kills:
             os._exit(128 + number)
         self._received = number
-        if not self._polled:
+        if again or not self._polled:
             raise Interrupted(number)
 
     @contextmanager

@@ -385,8 +385,10 @@ def test_a_saved_model_is_the_model(fitted, tmp_path):
         fitted.save_pretrained(tmp_path / "other")
 
 
-def test_labels_may_be_numbers(make):
-    model = make(epochs=1).fit(TEXTS, np.array([10, 9, 10, 9]))
+def test_labels_and_parameters_may_be_numpy_s_numbers(make):
+    model = make(epochs=np.int64(1), layers=np.array([1, 3]), dropout=np.float32(0.5)).fit(
+        TEXTS, np.array([10, 9, 10, 9])
+    )
     assert model.classes_.tolist() == [9, 10]
     assert model.predict(TEXTS).dtype == model.classes_.dtype
     shares = model.predict_proba(TEXTS)
@@ -423,6 +425,8 @@ def test_a_training_goes_on_from_its_checkpoint(make, monkeypatch, tmp_path, cap
         ({"pooling": "sum"}, "^pooling: got 'sum' for 2 layers, accepted: max, mean"),
         ({"freeze": {1: [4]}}, "^freeze: epoch 1: layer 4 feeds nothing"),
         ({"protocol": "source-dev"}, "^dev: got None with protocol source-dev, accepted: a DataFrame"),
+        ({"freeze": [1]}, r"^freeze: got \[1\], accepted: epochs with layers"),
+        ({"seed": "a"}, r"^seed: got \['a'\], accepted: whole numbers"),
         ({"epochs": 0}, "^epochs: got 0, accepted: whole numbers from 1"),
         ({"encoder": "none/there"}, "^encoder: 'none/there' is no folder"),
     ],

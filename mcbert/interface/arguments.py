@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mcbert.home import CACHE
 
 if TYPE_CHECKING:
@@ -133,9 +135,10 @@ def split_settings(settings: Mapping[str, Any], kind: Any) -> tuple[dict[str, An
 
 
 def fields_of(estimator: Any, kind: Any, *, but: Iterable[str] = ()) -> dict[str, Any]:
-    """Return the parameters of an estimator that a kind of settings has, too."""
+    """Return the parameters of an estimator that a kind of settings has, too; numpy's numbers as Python's."""
     names = {field.name for field in dataclasses.fields(kind)} - set(but)
-    return {name: value for name, value in estimator.get_params(deep=False).items() if name in names}
+    given = {name: value for name, value in estimator.get_params(deep=False).items() if name in names}
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}
 
 
 def rows_of(corpus: Any, pairs: Pairs) -> list[tuple[str, str, str]]:

@@ -90,7 +90,7 @@ def extract(
 
     own, others = split_settings(settings, EncoderSettings)
     folder = cache_folder(cache)
-    with named_arguments(), Interruption() as interruption:
+    with named_arguments(), Interruption(kills=False) as interruption:
         read = encoder_settings(encoder, prompt=prompt, **own)
         what = made(
             ExtractSettings, layers=whole_numbers("layers", layers), poolings=tuple(poolings), **others

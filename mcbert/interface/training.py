@@ -52,10 +52,17 @@ def job_of(model: BaseEstimator) -> Job:
     from mcbert.finetune.winner import Architecture
 
     layers = whole_numbers("layers", model.layers)
-    own = fields_of(model, FinetuneSettings, but=("layers", "pooling"))
+    freeze = {} if model.freeze is None else model.freeze
+    if not isinstance(freeze, Mapping):
+        raise ValueError(f"freeze: got {freeze!r}, accepted: epochs with layers, such as {{2: [9, 11]}}")
+    own = {
+        "freeze": {epoch: whole_numbers("freeze", some) for epoch, some in freeze.items()},
+        "freeze_groups": tuple(whole_numbers("freeze_groups", group) for group in model.freeze_groups),
+        "seeds": whole_numbers("seed", [model.seed]),
+        "threads": torch.get_num_threads() if model.threads is None else model.threads,
+    }
     settings = made(
-        FinetuneSettings,
-        **own | {"freeze": dict(model.freeze or {}), "threads": model.threads or torch.get_num_threads()},
+        FinetuneSettings, **fields_of(model, FinetuneSettings, but=(*own, "layers", "pooling")), **own
     )
     read = encoder_settings(model.encoder, **fields_of(model, EncoderSettings))
     encoder = open_encoder(read, cache_folder(model.cache))
@@ -67,7 +74,7 @@ def job_of(model: BaseEstimator) -> Job:
     freezes = bool(settings.freeze) or settings.freeze_rule != "schedule"
     return Job(
         system="mcbert_wf" if freezes else "mcbert",
-        seed=model.seed,
+        seed=settings.seeds[0],
         settings=settings,
         architecture=Architecture(layers=layers, pooling=model.pooling, probe_protocol=None),
         freeze=plan_freezing(settings, max(layers)) if freezes else {},

@@ -50,6 +50,16 @@ with Interruption() as interruption, interruption.polled():
     assert (run.returncode, run.stdout) == (128 + signal.SIGTERM, "")
 
 
+def test_a_second_signal_is_raised_where_the_process_must_stay():
+    done = []
+    with Interruption(kills=False) as interruption, pytest.raises(Interrupted), interruption.polled():
+        os.kill(os.getpid(), signal.SIGINT)
+        done.append("deferred")
+        os.kill(os.getpid(), signal.SIGINT)
+        done.append("still here")
+    assert done == ["deferred"]
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_signal_that_is_deferred_comes_when_the_block_ends_however_it_ends(fails):
     done = []
