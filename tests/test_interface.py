@@ -272,6 +272,16 @@ def test_the_best_estimator_labels_texts_as_the_winner_does(searched, corpus):
     np.testing.assert_array_equal(anew.predict(held_out), searched.predict(held_out))
 
 
+def test_the_best_estimator_takes_the_encoder_that_the_states_are_of(corpus, encoder, tmp_path):
+    states = mcbert.extract(
+        corpus, encoder, layers=[1], revision="0123abc", prompt="query: ", max_length=16, cache=tmp_path
+    )
+    search = mcbert.LayerSearch(layers=[1], classifiers=["ridge"]).fit(states, corpus)
+    taken = search.best_estimator_["states"].get_params()
+    assert (taken["encoder"], taken["revision"]) == (str(encoder), "0123abc")
+    assert (taken["prompt"], taken["max_length"]) == ("query: ", 16)
+
+
 def test_a_search_has_probabilities_where_its_winner_has(states, corpus, searched):
     search = mcbert.LayerSearch(layers=[1], poolings=["max"], classifiers=["lda"]).fit(states, corpus)
     assert search.predict_proba(TEXTS).shape == (4, 2)

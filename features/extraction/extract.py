@@ -138,6 +138,7 @@ def extract(
             return target  # whoever held the lock has finished it
         require_space(cache, bytes_needed(spec, sum(b - a for s in shards for a, b in pending(target, s))))
         about = {"encoder": encoder.path, "corpus": corpus}
+        about |= {"revision": encoder.revision} if encoder.revision else {}
         begin(target, fields, about | {"created": datetime.now(UTC).isoformat(timespec="seconds")})
         packed = PackedTexts.write(target / TEXTS, texts, found)
         index = found.index

@@ -50,7 +50,7 @@ class FeatureStore:
     digest : str
         Their sha256.
     about : dict
-        What people call it: ``encoder``, ``corpus``, ``created``.
+        What people call it: ``encoder``, its ``revision`` where one was asked for, ``corpus``, ``created``.
 
     Examples
     --------

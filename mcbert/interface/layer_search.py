@@ -355,6 +355,7 @@ class LayerSearch(ClassifierMixin, BaseEstimator):
             str(states.about.get("encoder", "")),
             **blocks,
             **{name: states.fingerprint[name] for name in kept},
+            revision=states.about.get("revision", ""),
             cache=states.folder.parent,
         )
         estimator = estimator_of(
