@@ -21,7 +21,7 @@ class Bar:
     def update(self):
         pass
 
-    def set_postfix_str(self, text, refresh):
+    def set_postfix_str(self, text, **_):
         pass
 
 
