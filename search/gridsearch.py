@@ -211,9 +211,8 @@ def _finish(outcome: Outcome, source: Source, store_digest: str, out: Path) -> N
     winner, score = ranking[0]
     probe = _write_winner_outputs(outcome, winner, source, out)
     artifacts.write_winner(outcome, winner, store_digest=store_digest, probe=probe, path=out / "winner.json")
-    LOG.info(
-        "gridsearch: winner %s by %s, %s %.4f", winner.id, outcome.protocol, outcome.settings.metric, score
-    )
+    found = "" if score is None else f", {outcome.settings.metric} {score:.4f}"  # last looks at no score
+    LOG.info("gridsearch: winner %s by %s%s", winner.id, outcome.protocol, found)
     if failed:
         LOG.warning("gridsearch: %d candidates failed, for example: %s", len(failed), failed[0]["message"])
 

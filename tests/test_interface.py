@@ -605,7 +605,7 @@ def test_parameters_are_the_settings_by_name(kind):
 
 @pytest.mark.slow
 def test_a_user_s_script_is_typed_and_runs(tmp_path):
-    mypy = [sys.executable, "-m", "mypy", "--strict", "--config-file", os.devnull]
+    mypy = [sys.executable, "-m", "mypy", "--strict", "--config-file", "setup.cfg"]
     script = HOME / "tests" / "user_script.py"
     wrong = tmp_path / "wrong.py"
     wrong.write_text('import mcbert\n\nstates: int = mcbert.extract(["a"], "b", layers="1")\n')

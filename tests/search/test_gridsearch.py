@@ -333,7 +333,9 @@ def test_the_metric_chooses_and_is_in_the_rows(make_search, serial, stamp, tmp_p
         winners[metric] = record["candidate_id"]
         assert record["metric"] == metric
         assert record["scores"]["score"] == frame["score"].iloc[0]
-        assert f"winner {winners[metric]} by {protocol}, {metric} {record['scores']['score']}" in caplog.text
+        assert (
+            f"winner {winners[metric]} by {protocol}, {metric} {record['scores']['score']:.4f}" in caplog.text
+        )
     assert winners["micro_f1"] == winners["accuracy"]
     if protocol == "target-dev":
         assert winners["micro_f1"] != winners["macro_f1"]

@@ -132,10 +132,10 @@ def test_on_a_cache_beam_scores_all_63_sets_and_greedy_is_never_worse_than_one_p
     mixed = every[every["pooling"].str.contains("+", regex=False)]
     assert len(mixed) == (63 - 9) * 2
     assert (mixed["pooling"].str.count(r"\+") == mixed["layers"].str.count(r"\+")).all()
-    alone = table(searched(replace(SEARCH, mixed="none"), "alone", **CACHE))
+    alone = table(searched(replace(SEARCH, mixed="none", beam_width=5), "alone", **CACHE))
     shared = every.set_index("candidate_id").loc[alone["candidate_id"]]
     assert shared["score"].tolist() == alone["score"].tolist()  # sets of one pooling keep their ids
-    greedy = table(searched(replace(SEARCH, mixed="greedy"), "greedy", **CACHE))
+    greedy = table(searched(replace(SEARCH, mixed="greedy", beam_width=5), "greedy", **CACHE))
     assert alone["score"].max() <= greedy["score"].max() <= every["score"].max()
     assert len(alone) < len(greedy) < len(every)
 
@@ -171,7 +171,7 @@ def test_a_killed_mixed_search_takes_the_same_steps_again(searched, serial):
 
         return execute
 
-    settings = replace(SEARCH, mixed="greedy")
+    settings = replace(SEARCH, mixed="greedy", beam_width=5)
     expected = table(searched(settings, "whole", **CACHE))
     for limit in (5, 12, 16):
         with pytest.raises(KilledError):
