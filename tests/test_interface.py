@@ -5,7 +5,6 @@ import doctest
 import importlib
 import json
 import logging
-import os
 import signal
 import subprocess
 import sys
