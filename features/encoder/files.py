@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,8 @@ class EncoderError(ValueError):
 
 def first_sentence(error: Exception) -> str:
     """Return an error's first sentence: the library follows it with advice of its own."""
-    return " ".join(str(error).split()).partition(". ")[0][:200]
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # torch colours its words for a terminal
+    return " ".join(plain.split()).partition(". ")[0][:200]
 
 
 def reason_of(error: Exception) -> str:

@@ -10,7 +10,8 @@ import functools
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ MOST = {
     "num_attention_heads": 1 << 16,
     "vocab_size": 1 << 27,
 }
+MOST_POSITIONS = 1 << 24
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 NOT_NEEDED = ("pooler", "decoder.", "position_ids")  # weights that no state depends on
 
@@ -149,6 +151,12 @@ def _require_counts(config: Any, where: str) -> None:
         value = getattr(config, name, 1)
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
             raise EncoderError(f"{where}: config.json: {name}: got {value!r}, accepted: 1 to {most}")
+    positions = getattr(config, "max_position_embeddings", None)  # of some families none, or -1
+    if isinstance(positions, int) and positions > MOST_POSITIONS:
+        raise EncoderError(
+            f"{where}: config.json: max_position_embeddings: got {positions!r}, accepted: at most "
+            f"{MOST_POSITIONS}"
+        )
 
 
 def read_tensors(folder: Path, where: str) -> dict[str, torch.Tensor]:
@@ -258,7 +266,30 @@ def load_weights(
             f"{where}: config.json and weights disagree: {name} is {tuple(found)} in the weights, "
             f"{tuple(wanted)} by the configuration"
         )
+    spare = _spare_blocks(report["unexpected_keys"], model)
+    if spare:
+        _tell_spare(where, spare[0], len(spare))
     return model, frozenset(fresh)
+
+
+def _spare_blocks(unexpected: Iterable[str], model: PreTrainedModel) -> list[str]:
+    """Return weights that are like one of the model's own but for the number of their block."""
+    own = {_unnumbered(name) for name in model.state_dict()}
+    prefix = f"{model.base_model_prefix}."
+    return sorted(name for name in unexpected if _unnumbered(name.removeprefix(prefix)) in own)
+
+
+def _unnumbered(name: str) -> str:
+    return re.sub(r"\.\d+\.", ".#.", name, count=1)
+
+
+@functools.cache
+def _tell_spare(where: str, first: str, count: int) -> None:
+    """Say it once a process: a folder is loaded several times."""
+    log.warning(
+        "%s: %d weights of blocks beyond those of config.json are not used, first %s; if the encoder should "
+        "have them, its number of layers there is too small", where, count, first,
+    )  # fmt: skip
 
 
 def load_encoder(folder: str | os.PathLike[str], deepest_layer: int | None = None) -> PreTrainedModel:

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from mcbert.features.encoder.files import reason_of
 from mcbert.features.encoder.tokens import prompt_of
 from mcbert.finetune.export.saved import SavedModel, load_model, save_tokenizer, whole_folder
 
@@ -146,8 +147,7 @@ def _trace(graph: _Graph, name: str) -> Any:
                 verbose=False,
             )
     except Exception as error:  # whatever an encoder's own code does while it is traced
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise RuntimeError(f"{name}: its encoder has no ONNX form ({reason})") from error
+        raise RuntimeError(f"{name}: its encoder has no ONNX form ({reason_of(error)})") from error
 
 
 def _metadata(saved: SavedModel) -> dict[str, str]:

@@ -89,6 +89,10 @@ def test_no_key_of_a_tokenizer_does_either(folder, key, watched):
             r"disagree: embeddings\.word_embeddings\.weight is \(\d+, 32\) in the weights, \(7, 32\)",
         ),
         ({"num_hidden_layers": 6}, "32 weights are missing, first encoder.layer.4"),
+        (
+            {"max_position_embeddings": 10**30},
+            "max_position_embeddings: got 1000000000000000000000000000000,",
+        ),
         ({"id2label": ["a"]}, "config.json: it cannot be used"),
     ],
     ids=str,
@@ -98,6 +102,15 @@ def test_a_configuration_is_input(folder, values, said, watched):
     with pytest.raises(EncoderError, match=f"encoder.path: {folder}: .*{said}") as caught:
         load_encoder(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_blocks_beyond_those_of_the_configuration_are_told_once(folder, caplog):
+    change(folder, num_hidden_layers=3)
+    encoders = [load_encoder(folder) for _ in range(2)]
+    assert [len(encoder.encoder.layer) for encoder in encoders] == [3, 3]
+    told = [r.getMessage() for r in caplog.records if "beyond those of config.json" in r.getMessage()]
+    assert len(told) == 1
+    assert "16 weights of blocks beyond those of config.json are not used, first encoder.layer.3." in told[0]
 
 
 @pytest.mark.parametrize(
