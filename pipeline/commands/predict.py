@@ -1,6 +1,7 @@
 """The command ``predict``: label the texts of a table with a saved model.
 
 mcbert predict --model results/runs/demo/models/mcbert --input texts.csv --output labels.csv
+mcbert predict --model results/runs/demo/models/mcbert --text "Wo ist mein Paket?"
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -37,13 +39,14 @@ def add_command(add: Callable[..., argparse.ArgumentParser]) -> None:
     text = "table of texts + saved model -> CSV of labels and probabilities"
     command = add("predict", help=text, description=f"{text}. {PROBABILITIES}")
     command.add_argument("--model", required=True, help="folder that finetune or export wrote, or a hub name")
+    command.add_argument("--input", type=Path, help=f"{FORMS} with the column text, perhaps text_pair and id")
+    command.add_argument("--output", type=Path, help="CSV to write, a row per text, in order")
     command.add_argument(
-        "--input",
-        required=True,
-        type=Path,
-        help=f"{FORMS} with the column text, perhaps text_pair and id",
+        "--text",
+        action="append",
+        default=[],
+        help="instead of a table: a text, whose label and probability are printed; may be repeated",
     )
-    command.add_argument("--output", required=True, type=Path, help="CSV to write, a row per text, in order")
     command.add_argument(
         "--abstain",
         type=share,
@@ -99,6 +102,37 @@ class Pairs:
 
 
 def _predict(args: argparse.Namespace, *_: object) -> int:
+    if bool(args.text) == bool(args.input) or bool(args.input) != bool(args.output):
+        raise ValueError("predict: accepted: --input and --output, or --text, once or several times")
+    return _print_labels(args) if args.text else _write_labels(args)
+
+
+def _print_labels(args: argparse.Namespace) -> int:
+    """Label the texts of the command line; print label, probability and text as CSV."""
+    for number, text in enumerate(args.text, start=1):
+        if not text.strip() or not is_unicode(text):
+            raise ValueError(f"--text: text {number}: it is empty or not UTF-8")
+    from mcbert.finetune.export.saved import load_model
+    from mcbert.finetune.predict import label_texts
+
+    saved = load_model(args.model)
+    if saved.text_pairs:
+        raise ValueError(f"--text: {args.model} was trained on pairs; accepted: --input with text_pair")
+    labels, n_cut = label_texts(saved, [(text, "") for text in args.text])
+    labels = labels.round(DECIMALS)
+    labels["label"] = labels["label"].mask(labels["probability"] < args.abstain, "")
+    labels[["label", "probability"]].assign(text=args.text).to_csv(sys.stdout, index=False)
+    if n_cut:
+        log.warning("predict: %d texts were longer than %d tokens and cut", n_cut, saved.max_length)
+    return 0
+
+
+def is_unicode(text: str) -> bool:
+    """Tell whether a text of the command line was UTF-8: bytes that were not are lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _write_labels(args: argparse.Namespace) -> int:
     began = time.monotonic()
     require_output(args.output, (".csv",), (args.input,))
     require_new(args.output, replace=args.replace)

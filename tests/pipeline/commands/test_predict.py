@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import resource
 import shutil
@@ -74,6 +75,39 @@ def test_labels_are_those_that_the_run_measured(folder, label, tmp_path, monkeyp
     assert (shares.max(axis=1) == found["probability"]).all()
     assert (shares.idxmax(axis=1) == "probability_" + found["label"]).all()
     assert main(["validate", str(tmp_path / "labels.csv")]) == 0
+
+
+def test_texts_of_the_command_line_are_labelled_as_those_of_a_table(folder, label, tmp_path, capsys):
+    assert label() == 0
+    found = tables.read(LABELS, tmp_path / "labels.csv")
+    texts = pd.read_csv(folder / "texts.csv")["text"].tolist()[:3]
+    model = ["predict", "--model", str(folder / "runs/mine/models/probe")]
+    capsys.readouterr()
+    assert main([*model, *(f"--text={text}" for text in texts)]) == 0
+    printed = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    assert printed["text"].tolist() == texts
+    assert printed["label"].tolist() == found["label"].tolist()[:3]
+    assert printed["probability"].tolist() == pytest.approx(found["probability"].tolist()[:3], abs=2e-6)
+    assert main([*model, "--text", texts[0], "--abstain", "1"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith(",")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "predict: accepted: --input and --output, or --text"),
+        (
+            ["--text", "a", "--input", "t.csv", "--output", "o.csv"],
+            "predict: accepted: --input and --output,",
+        ),
+        (["--input", "t.csv"], "predict: accepted: --input and --output, or --text"),
+        (["--text", "a", "--text", " "], "--text: text 2: it is empty or not UTF-8"),
+        (["--text", "a\udcff"], "--text: text 1: it is empty or not UTF-8"),
+    ],
+)
+def test_texts_of_the_command_line_that_cannot_be_used_are_told(folder, capsys, options, said):
+    assert main(["predict", "--model", str(folder / "runs/mine/models/probe"), *options]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_block_size_changes_nothing(label, tmp_path, monkeypatch):
