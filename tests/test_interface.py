@@ -406,6 +406,19 @@ def test_labels_and_parameters_may_be_numpy_s_numbers(make):
     assert (model.predict(TEXTS) == model.classes_[shares.argmax(axis=1)]).all()
 
 
+def test_what_was_trained_on_pairs_labels_pairs_and_what_was_not_single_texts(make, tmp_path, caplog):
+    pairs = [(text, "the order") for text in TEXTS]
+    model = make().fit(pairs, LABELS)
+    with pytest.raises(ValueError, match="X: row 2: no second text; accepted: pairs, as the model was"):
+        model.predict([pairs[0], TEXTS[1]])
+    model.save_pretrained(tmp_path / "pairs")
+    with pytest.raises(ValueError, match="X: row 1: no second text"):
+        mcbert.MCBertClassifier.from_pretrained(tmp_path / "pairs").predict(TEXTS)
+    single = make().fit(TEXTS, LABELS)
+    np.testing.assert_array_equal(single.predict_proba(pairs), single.predict_proba(TEXTS))
+    assert "second texts of 4 rows are not read" in caplog.text
+
+
 def test_a_training_goes_on_from_its_checkpoint(make, monkeypatch, tmp_path, caplog):
     from mcbert.finetune.training.callback import EpochCallback
 

@@ -28,7 +28,17 @@ Pairs = list[tuple[str, str]]
 
 _SECTIONS = re.compile(r"\b(?:corpus|prepare|encoder|extract|gridsearch|finetune|cluster)\.(?=[a-z_]+)")
 
-_HINT = re.compile(r" \((\d+ rows); corpus\.on_bad[^)]*\)")
+
+class TakesTexts:
+    """What tells scikit-learn that an estimator labels or transforms texts, not arrays of numbers."""
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn what goes in."""
+        parent: Any = super()
+        tags = parent.__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.one_d_array = tags.input_tags.string = True
+        return tags
 
 
 @contextmanager
@@ -68,6 +78,7 @@ def as_pairs(X: Any, name: str = "X") -> Pairs:
     """
     import pandas as pd
 
+    from mcbert.features.corpus import BadRows
     from mcbert.features.corpus.checks import usable_rows
 
     if isinstance(X, pd.DataFrame):
@@ -83,11 +94,7 @@ def as_pairs(X: Any, name: str = "X") -> Pairs:
     if not texts:
         raise ValueError(f"{name}: got no text, accepted: at least one")
     table = pd.DataFrame({"text": texts, "text_pair": seconds}, dtype=object)
-    try:
-        usable_rows(table, name)
-    except ValueError as error:  # its hint is a setting that there is not here
-        error.args = (_HINT.sub(" (\\1)", str(error)),)
-        raise
+    usable_rows(table, name, BadRows(may_skip=False))
     return list(zip(texts, seconds, strict=True))
 
 

@@ -17,10 +17,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from mcbert.interface.arguments import (
-    as_pairs,
-    named_arguments,
-)
+from mcbert.interface.arguments import TakesTexts, as_pairs, named_arguments
 from mcbert.interface.training import classes_and_codes, job_of, trained
 
 if TYPE_CHECKING:
@@ -29,6 +26,7 @@ if TYPE_CHECKING:
     from mcbert.finetune.export.saved import SavedModel
     from mcbert.finetune.job import Job
     from mcbert.finetune.training.callback import Training
+    from mcbert.interface.arguments import Pairs
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +34,7 @@ _AT_ONCE = 2048  # texts labelled together, as the command predict does
 
 
 @dataclasses.dataclass(eq=False, repr=False)
-class MCBertClassifier(ClassifierMixin, BaseEstimator):
+class MCBertClassifier(TakesTexts, ClassifierMixin, BaseEstimator):
     """Pooled states of chosen layers and a linear head, fine-tuned with layers frozen on the way.
 
     Trained on texts of one language, it labels texts of every language that the encoder knows. With the same
@@ -297,13 +295,6 @@ class MCBertClassifier(ClassifierMixin, BaseEstimator):
         model._keep(saved, np.array(saved.labels))
         return model
 
-    def __sklearn_tags__(self) -> Any:
-        """Tell scikit-learn what goes in: texts."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.input_tags.one_d_array = tags.input_tags.string = True
-        return tags
-
     def __getstate__(self) -> dict[str, Any]:
         """Return what pickle keeps: of a trained model the files that `save_pretrained` writes."""
         state: dict[str, Any] = dict(super().__getstate__())
@@ -339,6 +330,19 @@ class MCBertClassifier(ClassifierMixin, BaseEstimator):
         self.model_, self.tokenizer_ = saved.model, saved.tokenizer
         self.classes_, self._longest = classes, saved.max_length
 
+    def _read(self, pairs: Pairs) -> Pairs:
+        """Return what the model reads of texts: pairs or single texts, as it was trained on."""
+        trained_on_pairs = self.model_.config.text_pairs
+        single = [k for k, (_, second) in enumerate(pairs, start=1) if not second]
+        if trained_on_pairs and single:
+            raise ValueError(
+                f"X: row {single[0]}: no second text; accepted: pairs, as the model was trained on"
+            )
+        if trained_on_pairs is False and len(single) < len(pairs):
+            log.warning("the second texts of %d rows are not read", len(pairs) - len(single))
+            return [(text, "") for text, _ in pairs]
+        return pairs
+
     def _labelled(self, X: Any) -> pd.DataFrame:
         """Label texts as the command predict does."""
         import pandas as pd
@@ -347,7 +351,7 @@ class MCBertClassifier(ClassifierMixin, BaseEstimator):
         from mcbert.finetune.predict import label_texts
 
         check_is_fitted(self, "model_")
-        pairs = as_pairs(X)
+        pairs = self._read(as_pairs(X))
         saved = SavedModel(
             model=self.model_,
             tokenizer=self.tokenizer_,

@@ -23,6 +23,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from mcbert.interface.arguments import (
+    TakesTexts,
     as_pairs,
     fields_of,
     made,
@@ -54,7 +55,7 @@ def _best_has(method: str) -> Callable[[Method], Method]:
 
 
 @dataclasses.dataclass(eq=False, repr=False)
-class LayerSearch(ClassifierMixin, BaseEstimator):
+class LayerSearch(TakesTexts, ClassifierMixin, BaseEstimator):
     """Search subset of layers x pooling x classifier on cached states of a frozen encoder.
 
     Every candidate is trained on the train texts of the source language and scored in every language; the
@@ -227,13 +228,6 @@ class LayerSearch(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self, "best_estimator_")
         return float(self.best_estimator_.score(X, y))
-
-    def __sklearn_tags__(self) -> Any:
-        """Tell scikit-learn what goes in: a store of states; what is labelled afterwards are texts."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.input_tags.one_d_array = tags.input_tags.string = True
-        return tags
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what pickle keeps: all but the temporary folder."""

@@ -20,6 +20,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from mcbert.features.settings import EncoderSettings, ExtractSettings
 from mcbert.interface.arguments import (
     Pairs,
+    TakesTexts,
     as_pairs,
     cache_folder,
     encoder_settings,
@@ -37,7 +38,7 @@ Texts = Any
 
 
 @dataclasses.dataclass(eq=False, repr=False)
-class PooledStates(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class PooledStates(TakesTexts, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Texts to the pooled states of chosen layers of a frozen encoder, concatenated.
 
     The states are those that `extract` caches, to the bit; they are computed anew each time and not kept.
@@ -142,10 +143,8 @@ class PooledStates(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             return self._columns(pairs, fields, _unit_encoder(folder, json.dumps(fields)))
 
     def __sklearn_tags__(self) -> Any:
-        """Tell scikit-learn what goes in: texts."""
+        """Tell scikit-learn what goes in and out."""
         tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.input_tags.one_d_array = tags.input_tags.string = True
         tags.requires_fit = False
         tags.transformer_tags.preserves_dtype = []  # states are float32
         return tags

@@ -134,6 +134,8 @@ def trained(
                 model, shown, settings=settings, seed=job.seed, watch=watch_of(job, fresh), out=out
             )
         calibrate_model(model, tokenizer, watched, job.source_language)
+    paired = {bool(second) for _, second in train[0]}
+    model.config.text_pairs = paired.pop() if len(paired) == 1 else None
     if keeps:
         shutil.rmtree(job.checkpoints, ignore_errors=True)
     module: Any = model

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BLOCK = 2048
+BLOCK = 2048  # texts held at once
 DECIMALS = 6  # of a probability: the rest of its digits differs between CPUs
-"""Texts held at once."""
 
 PROBABILITIES = (
     "Texts may be in any language that the encoder knows. Probabilities are softmax(scores / temperature), "
@@ -109,9 +108,12 @@ def _predict(args: argparse.Namespace, *_: object) -> int:
 
 def _print_labels(args: argparse.Namespace) -> int:
     """Label the texts of the command line; print label, probability and text as CSV."""
-    for number, text in enumerate(args.text, start=1):
-        if not text.strip() or not is_unicode(text):
-            raise ValueError(f"--text: text {number}: it is empty or not UTF-8")
+    import pandas as pd
+
+    from mcbert.features.corpus import BadRows
+    from mcbert.features.corpus.checks import usable_rows
+
+    usable_rows(pd.DataFrame({"text": args.text}, dtype=object), "--text", BadRows(may_skip=False))
     from mcbert.finetune.export.saved import load_model
     from mcbert.finetune.predict import label_texts
 
@@ -125,11 +127,6 @@ def _print_labels(args: argparse.Namespace) -> int:
     if n_cut:
         log.warning("predict: %d texts were longer than %d tokens and cut", n_cut, saved.max_length)
     return 0
-
-
-def is_unicode(text: str) -> bool:
-    """Tell whether a text of the command line was UTF-8: bytes that were not are lone surrogates."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _write_labels(args: argparse.Namespace) -> int:

@@ -101,8 +101,8 @@ def test_texts_of_the_command_line_are_labelled_as_those_of_a_table(folder, labe
             "predict: accepted: --input and --output,",
         ),
         (["--input", "t.csv"], "predict: accepted: --input and --output, or --text"),
-        (["--text", "a", "--text", " "], "--text: text 2: it is empty or not UTF-8"),
-        (["--text", "a\udcff"], "--text: text 1: it is empty or not UTF-8"),
+        (["--text", "a", "--text", " "], "--text: row 2: column text: it is empty"),
+        (["--text", "a\udcff"], "--text: row 1: column text: "),
     ],
 )
 def test_texts_of_the_command_line_that_cannot_be_used_are_told(folder, capsys, options, said):
