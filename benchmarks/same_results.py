@@ -114,11 +114,7 @@ class Tree:
         self.checkout, self.kept = checkout, kept
         one_root = (checkout / "mcbert").exists()
         self.entry = "mcbert" if one_root else "pipeline"
-        imports = (
-            "from mcbert import FeatureStore"
-            if one_root
-            else "from mcbert.features.store import FeatureStore"
-        )
+        imports = "from mcbert import FeatureStore" if one_root else "from features.store import FeatureStore"
         self.digests = DIGESTS.format(imports=imports)
 
     def python(self, *args: str) -> str:
