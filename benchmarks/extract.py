@@ -31,10 +31,11 @@ from transformers.utils import logging as hf_logging
 
 from mcbert.features.encoder import hardware
 from mcbert.features.encoder.blocks import n_layers
-from mcbert.features.encoder.pooling import POOLINGS, pool
+from mcbert.features.encoder.pooling import pool
 from mcbert.features.encoder.tokens import load_tokenizer, tokenise
 from mcbert.features.extraction import extract
 from mcbert.features.settings import EncoderSettings, ExtractSettings
+from mcbert.features.spec import POOLINGS
 from mcbert.features.store import FeatureStore
 from mcbert.pipeline.cli import main as mcbert
 from mcbert.results.schema import GRIDSEARCH

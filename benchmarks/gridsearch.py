@@ -30,6 +30,7 @@ import numpy as np
 import peak
 from plain_way import Measured, Trial, both
 
+from mcbert.features.spec import FeatureSpec
 from mcbert.features.store import FeatureStore
 from mcbert.pipeline.cluster import ClusterSettings, executor
 from mcbert.results.schema import GRIDSEARCH
@@ -37,7 +38,7 @@ from mcbert.results.tables import read
 from mcbert.search.examples import Examples
 from mcbert.search.fitting.kernels import Source
 from mcbert.search.gridsearch import gridsearch
-from mcbert.search.space import Candidate, FeatureSet, GridsearchSettings, Space
+from mcbert.search.space import Candidate, GridsearchSettings, Space
 
 CORES = 2
 NEAR = 0.01  # a margin below this share of the spread of the plain decision function is a near-tie
@@ -103,8 +104,8 @@ def sample(settings: GridsearchSettings, store: Path, table: Path, least: int) -
     trials = [
         Trial(source, candidate)
         for _, chosen in strata.values()
-        for layers, pooling in chosen
-        for candidate in space.models(layers, pooling)
+        for features in chosen
+        for candidate in space.models(features)
     ]
     results: dict[Candidate, Measured] = {}
     for trial, measured, error in executor(ClusterSettings(backend="loky", workers=CORES))(both, trials):
@@ -128,12 +129,12 @@ def stratum(candidate: Candidate) -> tuple[int, str]:
     return len(candidate.layers), candidate.pooling
 
 
-def stratify(sets: Sequence[FeatureSet], least: int) -> dict[tuple[int, str], tuple[int, list[FeatureSet]]]:
+def stratify(sets: Sequence[FeatureSpec], least: int) -> dict[tuple[int, str], tuple[int, list[FeatureSpec]]]:
     """Draw `least` feature sets or more: of each size and pooling its share, at least one."""
     rng = np.random.default_rng(0)
-    groups: dict[tuple[int, str], list[FeatureSet]] = defaultdict(list)
-    for layers, pooling in sets:
-        groups[len(layers), pooling].append((layers, pooling))
+    groups: dict[tuple[int, str], list[FeatureSpec]] = defaultdict(list)
+    for features in sets:
+        groups[len(features.layers), features.pooling].append(features)
     shares = {key: least * len(members) / len(sets) for key, members in groups.items()}
     short = sum(max(1, int(share)) for share in shares.values()) < least
     drawn = {}

@@ -19,6 +19,7 @@ import made_states
 import numpy as np
 import peak
 
+from mcbert.features.spec import FeatureSpec
 from mcbert.search.examples import Examples
 from mcbert.search.fitting import routes
 from mcbert.search.fitting.kernels import PoolingBlocks, select_rows
@@ -90,7 +91,7 @@ def measure(n_texts: int, hidden_size: int, n_layers: int) -> dict[str, object]:
         took = timed(space, blocks, half, n_texts)
         whole = Representation(blocks, shape.layers)
         whole.prepare()
-        (model,) = (c for c in space.models(shape.layers, "max") if c.classifier == "ridge")
+        (model,) = (c for c in space.models(FeatureSpec.of(shape.layers, "max")) if c.classifier == "ridge")
         fit(whole, model)
     feature_sets = 3 * (2**n_layers - 1)
     return {
@@ -107,7 +108,7 @@ def timed(space: Space, blocks: PoolingBlocks, layers: tuple[int, ...], n_texts:
     began = time.perf_counter()
     representation.prepare()
     took = {"sums": time.perf_counter() - began}
-    for candidate in space.models(layers, "max"):
+    for candidate in space.models(FeatureSpec.of(layers, "max")):
         if candidate.classifier == "linear_svm" and n_texts > SLOWEST_SVM:
             continue
         began = time.perf_counter()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-POOLINGS = ("max", "mean", "cls", "last")  # a test holds this equal to what features.encoder.pooling offers
+from mcbert.features.spec import POOLINGS
+
 COMPUTE_DTYPES = ("auto", "float32", "bfloat16")
 STORAGE_DTYPES = ("float16", "float32")
 

@@ -20,6 +20,7 @@ from typing import Any
 from mcbert.features.encoder.blocks import n_layers
 from mcbert.features.encoder.selfcheck import verdict
 from mcbert.features.encoder.tokens import load_tokenizer
+from mcbert.features.spec import FeatureSpec
 from mcbert.files.objects import read_object
 from mcbert.finetune.export.trained_card import write_cards
 from mcbert.finetune.freezing.rules import Schedule, plan_freezing
@@ -103,7 +104,7 @@ def finetune(
         n_layers=n_layers(inputs.encoder),
     )
     require_protocol(settings, DevTexts.of_corpus(texts), freezes="mcbert_wf" in settings.systems)
-    require_readable(settings, inputs.encoder, architecture.pooling)
+    require_readable(settings, inputs.encoder, architecture.features)
     jobs = plan(settings, architecture, inputs, stamp=stamp)
     n_trained = run_jobs(jobs, run_job, execute=execute, track=track)
     gather(jobs, architecture, casing=casing(inputs.encoder))
@@ -177,11 +178,11 @@ def plan(
     ]
 
 
-def require_readable(settings: TrainingSettings, encoder: Path, pooling: str) -> None:
+def require_readable(settings: TrainingSettings, encoder: Path, features: FeatureSpec) -> None:
     """Raise when texts may be longer than the encoder reads, or a pooling takes what saw nothing of them."""
     known = verdict(encoder)
     known.require_length(settings.max_length, f"{settings.section}.max_length")
-    known.require_poolings(pooling.split("+"), f"{settings.section}.pooling")
+    known.require_poolings(features.poolings, f"{settings.section}.pooling")
 
 
 def is_finished(job: AnyJob) -> bool:

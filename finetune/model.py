@@ -28,7 +28,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceCl
 from mcbert.features.encoder.loading import load_encoder
 from mcbert.features.encoder.pooling import pool
 from mcbert.features.encoder.stack import bare_encoder, cut, drop_final_norm
-from mcbert.finetune.model_config import MCBertConfig, blocks_of
+from mcbert.finetune.model_config import MCBertConfig
 
 
 class PooledModel(PreTrainedModel):
@@ -46,7 +46,8 @@ class PooledModel(PreTrainedModel):
         self.encoder = bare_encoder(config.encoder_config)
         if config.cut:
             drop_final_norm(self.encoder)
-        self.width = len(config.layers) * config.encoder_config.hidden_size
+        self.blocks = config.features.blocks
+        self.width = len(self.blocks) * config.encoder_config.hidden_size
 
     def post_init(self) -> None:
         """Finish the construction, last in every subclass's own; the library declares no types for it."""
@@ -104,8 +105,7 @@ class PooledModel(PreTrainedModel):
         kwargs = {name: value for name, value in kwargs.items() if value is not None and name in taken}
         kwargs |= {"output_hidden_states": sorted(set(self.config.layers)), "return_dict": True}
         states = self.encoder(attention_mask=attention_mask, **kwargs).hidden_states
-        blocks = blocks_of(self.config.layers, self.config.pooling)
-        return torch.cat([pool(states[layer], attention_mask, one) for layer, one in blocks], dim=-1)
+        return torch.cat([pool(states[layer], attention_mask, one) for layer, one in self.blocks], dim=-1)
 
 
 class MCBertModel(PooledModel):

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from transformers import AutoConfig, PreTrainedConfig
 
-from mcbert.features.encoder.pooling import POOLINGS
+from mcbert.features.spec import FeatureSpec
 
 Decision = Literal["linear", "pairwise"]
 
@@ -25,7 +25,7 @@ class MCBertConfig(PreTrainedConfig):
     layers : sequence of int
         Layers that feed the head, 0 (embeddings) to the encoder's depth.
     pooling : str
-        A key of `POOLINGS`, or one for each of `layers`, joined by + ("max+mean").
+        Of all of `layers` ("max"), or one for each, joined by + ("max+mean"): see `features.spec`.
     dropout : float
         On the concatenated pooled states.
     decision : {"linear", "pairwise"}
@@ -71,7 +71,7 @@ class MCBertConfig(PreTrainedConfig):
         _require(_are_layers(layers), "layers", layers, accepted)
         self.layers = list(layers)
         self.pooling = pooling
-        blocks_of(self.layers, pooling)
+        _ = self.features  # refuses a pooling that there is not, or not as many as layers
         _require(not _whole(depth) or max(layers) <= int(depth or 0), "layers", layers, accepted)
         self.dropout = dropout
         self.decision: Decision = kwargs.pop("decision", "linear")
@@ -83,6 +83,11 @@ class MCBertConfig(PreTrainedConfig):
         for name, (holds, accepted) in CONFIG_CHECKS.items():
             _require(holds(getattr(self, name)), name, getattr(self, name), accepted)
         super().__init__(**kwargs)
+
+    @property
+    def features(self) -> FeatureSpec:
+        """The columns that the head reads."""
+        return FeatureSpec.of(self.layers, self.pooling)
 
 
 def _number(value: Any) -> bool:
@@ -119,20 +124,3 @@ CONFIG_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
 }
 """What a config may hold, and how that is said: a folder's config.json is input."""
-
-
-def blocks_of(layers: Sequence[int], pooling: str) -> list[tuple[int, str]]:
-    """Return the (layer, pooling) of each part of the head's input, in its order.
-
-    Raises
-    ------
-    ValueError
-        A pooling that there is not, or not as many as layers.
-    """
-    several = str(pooling).split("+") if "+" in str(pooling) else [str(pooling)] * len(layers)
-    if len(several) != len(layers) or not set(several) <= set(POOLINGS):
-        raise ValueError(
-            f"pooling: got {pooling!r} for {len(layers)} layers, accepted: {', '.join(POOLINGS)}, "
-            "or one of them for each layer, joined by +"
-        )
-    return list(zip(layers, several, strict=True))

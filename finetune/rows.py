@@ -6,12 +6,13 @@ python -m pytest tests/finetune/test_running.py
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from mcbert.features.corpus import Corpus
+from mcbert.features.spec import layers_text
 from mcbert.finetune.evaluation import Evaluation, Score
 from mcbert.finetune.job import AnyJob, Job
 from mcbert.finetune.settings import WATCHING
@@ -56,7 +57,7 @@ def _score_row(job: AnyJob, evaluation: Evaluation, split: str, language: str) -
         "layers": "" if is_baseline else layers_text(job.architecture.layers),
         "pooling": "" if is_baseline else job.architecture.pooling,
         "start": "" if is_baseline else job.architecture.start,
-        "frozen_layers": layers_text(evaluation.frozen),
+        "frozen_layers": layers_text(sorted(evaluation.frozen)),
         "protocol": protocol_of(job),
         "seconds": round(evaluation.seconds, 3),
         "train_loss": None if evaluation.train_loss is None else round(evaluation.train_loss, DECIMALS),
@@ -75,7 +76,7 @@ def freeze_rows(job: AnyJob, training: Training) -> list[dict[str, Any]]:
             **dataclasses.asdict(event),
             "system": job.system,
             "seed": job.seed,
-            "layers": layers_text(event.layers),
+            "layers": layers_text(sorted(event.layers)),
             "protocol": protocol_of(job),
         }
         for event in training.events
@@ -100,8 +101,3 @@ def predictions(
         for split, codes in predicted.items()
         for row, code in zip(corpus.table.iloc[rows[split]].itertuples(), codes, strict=True)
     ]
-
-
-def layers_text(layers: Sequence[int]) -> str:
-    """Return layers as the tables have them: ``6+8+11``."""
-    return "+".join(map(str, sorted(layers)))

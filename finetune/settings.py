@@ -10,13 +10,13 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, get_args
 
-from mcbert.results.schema import POOLINGS, PROTOCOLS
+from mcbert.features.spec import POOLINGS
+from mcbert.results.schema.words import PROTOCOLS, Protocol
 
 SYSTEMS = ("baseline", "mcbert", "mcbert_wf")
 Start = Literal["auto", "probe", "random"]
 STARTS: tuple[Start, ...] = get_args(Start)
 ClassWeight = Literal["none", "balanced"]
-Protocol = Literal["source-dev", "target-dev", "last"]
 Optimizer = Literal["adam", "adamw"]
 FreezeRule = Literal["schedule", "record", "decline", "gradient"]
 FreezeWatch = Literal["source-dev", "target-dev"]

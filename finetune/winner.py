@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from mcbert.features.encoder.blocks import require_layers
+from mcbert.features.spec import FeatureSpec, mixes_poolings
 from mcbert.files.objects import AGAIN, Types, read_object, short
 from mcbert.finetune.settings import FinetuneSettings
-from mcbert.results.schema import POOLINGS
 
 _TYPES = {"layers": list, "pooling": str, "labels": list, "encoder": str}
 _OPTIONAL: Types = {
@@ -29,11 +29,8 @@ _OPTIONAL: Types = {
 class Architecture:
     """Which layers feed the head, and how they are pooled."""
 
-    layers: tuple[int, ...]
-    """Ascending; a layer more than once only under different poolings."""
-
-    pooling: str
-    """A key of `features.encoder.pooling.POOLINGS`, or one for each layer, joined by +."""
+    features: FeatureSpec
+    """Layers ascending; a layer more than once only under different poolings."""
 
     probe_protocol: str | None
     """How phase one chose its winner; None where the settings name the layers and there is no winner."""
@@ -49,6 +46,16 @@ class Architecture:
 
     start: str = ""
     """The classifier's candidate_id in gridsearch.csv."""
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Those of `features`."""
+        return self.features.layers
+
+    @property
+    def pooling(self) -> str:
+        """The poolings of `features`, as text."""
+        return self.features.pooling
 
 
 def read_architecture(
@@ -80,12 +87,11 @@ def read_architecture(
             f"{winner or 'winner.json'}: no such file; run gridsearch first, "
             "or set finetune.layers and finetune.pooling"
         )
-    layers, pooling = _blocks(settings, found, winner, n_layers)
+    features = _features(settings, found, winner, n_layers)
     named = settings.layers and settings.pooling
-    probe = _probe(settings, found, winner, (layers, pooling))
+    probe = _probe(settings, found, winner, features)
     return Architecture(
-        layers=layers,
-        pooling=pooling,
+        features=features,
         probe_protocol=found.get("protocol"),
         protocol="last" if named and not probe else str(found.get("protocol", "last")),
         **probe,
@@ -93,10 +99,7 @@ def read_architecture(
 
 
 def _probe(
-    settings: FinetuneSettings,
-    found: Mapping[str, Any],
-    winner: Path | None,
-    blocks: tuple[tuple[int, ...], str],
+    settings: FinetuneSettings, found: Mapping[str, Any], winner: Path | None, features: FeatureSpec
 ) -> dict[str, Any]:
     """Return the fields of the probe that training starts from, of the very layers and pooling."""
     if settings.start == "random" or (settings.start == "auto" and "temperature" not in found):
@@ -106,11 +109,11 @@ def _probe(
             f"{winner or 'winner.json'}: probe: got none, accepted: a classifier with a score for each "
             'label, or finetune.start = "random"'
         )
-    own = tuple(found["layers"]), str(found["pooling"])
-    if own != blocks:
+    own = _spec(winner, found["layers"], found["pooling"])
+    if own != features:
         raise ValueError(
-            f"{winner}: got a classifier of layers {list(own[0])}, {own[1]!r}, accepted: one of "
-            f"finetune.layers and finetune.pooling, {list(blocks[0])}, {blocks[1]!r}"
+            f"{winner}: got a classifier of layers {list(own.layers)}, {own.pooling!r}, accepted: one of "
+            f"finetune.layers and finetune.pooling, {list(features.layers)}, {features.pooling!r}"
         )
     return {
         "probe": winner.with_name(str(found["probe"])),
@@ -119,34 +122,38 @@ def _probe(
     }
 
 
-def _blocks(
+def _features(
     settings: FinetuneSettings, found: Mapping[str, Any], winner: Path | None, n_layers: int
-) -> tuple[tuple[int, ...], str]:
+) -> FeatureSpec:
     """Return layers and pooling of the settings, and of the winner what they leave open."""
     layers, where = (
         (settings.layers, "finetune.layers") if settings.layers else (found["layers"], f"{winner}: layers")
     )
     pooling = settings.pooling or str(found["pooling"])
-    several = pooling.split("+")
-    if not set(several) <= set(POOLINGS):
-        accepted = f"{', '.join(POOLINGS)}, or one for each layer, joined by +"
-        raise ValueError(f"{winner}: pooling: got {pooling!r}, accepted: {accepted}")
-    if len(several) == 1:
+    if not mixes_poolings(pooling):
         once = list(dict.fromkeys(layers)) if settings.pooling else layers  # as of a winner with several
         require_layers(once, n_layers, where)
-        return tuple(sorted(once)), pooling
+        return _spec(winner, sorted(once), pooling)
     if settings.layers:
         raise ValueError(
             f"finetune.layers: got {list(layers)} for a winner with a pooling for each of its own layers, "
             f"{pooling!r}; accepted: no layers, or finetune.pooling too"
         )
     require_layers(sorted(set(layers)), n_layers, where)
-    if len(several) != len(layers) or len(set(zip(layers, several, strict=True))) != len(layers):
+    features = _spec(winner, layers, pooling)
+    if len(set(features.blocks)) != len(layers):
         raise ValueError(
-            f"{winner}: pooling: got {pooling!r} for layers {list(layers)}, accepted: one for each, and no "
-            "layer twice under the same"
+            f"{winner}: pooling: got {pooling!r} for layers {list(layers)}, accepted: no layer twice under "
+            "the same"
         )
-    return tuple(layers), pooling
+    return features
+
+
+def _spec(winner: Path | None, layers: Sequence[int], pooling: str) -> FeatureSpec:
+    try:
+        return FeatureSpec.of(layers, pooling)
+    except ValueError as error:
+        raise ValueError(f"{winner}: {error}") from error
 
 
 def _require_values(found: Mapping[str, Any]) -> None:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import math
 
+from mcbert.features.spec import LAYERS_FORM, POOLINGS, POOLINGS_FORM
 from mcbert.results.columns import Column, Dtype
 
-_LAYERS = r"\d+(\+\d+)*"
 _LAYERS_MEANING = "layers, 0 the embeddings, ascending, joined by + (6+8+11)"
-_POOLINGS = r"(?:max|mean|cls|last)(?:\+(?:max|mean|cls|last))*"
 _POOLINGS_MEANING = (
-    "max, mean, cls or last; where layers have different ones, one for each in the order of `layers`, "
-    "joined by + (max+mean+max)"
+    f"{', '.join(POOLINGS[:-1])} or {POOLINGS[-1]}; where layers have different ones, one for each in the "
+    "order of `layers`, joined by + (max+mean+max)"
 )
 _CLASSIFIER = r"[a-z][a-z0-9_]*"
 _CLASSIFIER_MEANING = (
@@ -36,7 +35,7 @@ def layers(name: str, meaning: str, nullable: bool = False) -> Column:
         name=name,
         dtype="string",
         meaning=meaning,
-        form=_LAYERS,
+        form=LAYERS_FORM,
         form_meaning=_LAYERS_MEANING,
         nullable=nullable,
     )
@@ -48,7 +47,7 @@ def poolings(name: str, meaning: str, nullable: bool = False) -> Column:
         name=name,
         dtype="string",
         meaning=meaning,
-        form=_POOLINGS,
+        form=POOLINGS_FORM,
         form_meaning=_POOLINGS_MEANING,
         nullable=nullable,
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mcbert.features.spec import FeatureSpec, layers_text
 from mcbert.features.store import FeatureStore
 from mcbert.search.examples import Examples
 from mcbert.search.fitting.representation import Representation
@@ -54,7 +55,7 @@ def check(
     return settings, languages
 
 
-def require_varying(representation: Representation) -> None:
+def require_varying(representation: Representation, features: FeatureSpec) -> None:
     """Refuse a feature set of which no column differs between train rows, such as layer 0 under cls.
 
     Raises
@@ -66,7 +67,7 @@ def require_varying(representation: Representation) -> None:
         # a constant column keeps scale 1; one that varies has standard deviation 1, so some |x| of at least 1
         if (block.scale != 1).any() or (np.abs(block.train) >= 0.5).any():
             return
-    layers = "+".join(str(layer) for layer in representation.layers)
+    layers = layers_text(features.layers)
     raise ValueError(f"constant features: layers {layers}: every column is the same in all train rows")
 
 

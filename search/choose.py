@@ -14,8 +14,10 @@ sums are rounded once (`search.scoring`). Nothing here sees a test label: the fu
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from mcbert.features.spec import FeatureSpec
+from mcbert.results.schema.words import Protocol
 from mcbert.search.scoring import Score, mean_score
-from mcbert.search.space import Candidate, FeatureSet, Protocol
+from mcbert.search.space import Candidate
 
 DevScores = Mapping[str, Score]
 Key = tuple[Any, ...]
@@ -72,12 +74,12 @@ def tie_break(candidate: Candidate) -> Key:
     return len(candidate.layers), candidate.layers, candidate.id
 
 
-def places(ranking: Sequence[tuple[Candidate, float | None]]) -> dict[FeatureSet, Key]:
+def places(ranking: Sequence[tuple[Candidate, float | None]]) -> dict[FeatureSpec, Key]:
     """Return each feature set's place, that of its best candidate: the negated score, then the tie-break."""
-    found: dict[FeatureSet, Key] = {}
+    found: dict[FeatureSpec, Key] = {}
     for candidate, score in ranking:
         if score is not None:
-            found.setdefault((candidate.layers, candidate.pooling), (-score, *tie_break(candidate)))
+            found.setdefault(candidate.features, (-score, *tie_break(candidate)))
     return found
 
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import sklearn
 
+from mcbert.features.spec import FeatureSpec
 from mcbert.features.store import FeatureStore, StoreError
 from mcbert.features.store.ledger import Ledger
 from mcbert.search.best import Best
@@ -33,7 +34,7 @@ from mcbert.search.outcome.evidence import write_evidence
 from mcbert.search.outcome.recorded import require_row
 from mcbert.search.rounds import Rounds
 from mcbert.search.sampling import coverage, described
-from mcbert.search.space import Candidate, FeatureSet, GridsearchSettings, Space
+from mcbert.search.space import Candidate, GridsearchSettings, Space
 from mcbert.search.task import Task, Unreadable, error_rows, fit, one_thread, run
 
 LOG = logging.getLogger(__name__)
@@ -161,15 +162,15 @@ def tasks_left(
     candidates: Iterable[Candidate], source: Source, known: set[str], *, mixed: bool = False
 ) -> Iterator[Task]:
     """Yield a task for each feature set with candidates that are not known, in their order."""
-    for (layers, pooling), models in groupby(candidates, key=lambda c: (c.layers, c.pooling)):
+    for features, models in groupby(candidates, key=lambda candidate: candidate.features):
         left = tuple(candidate for candidate in models if candidate.id not in known)
         if left:
-            yield Task(source=source, layers=layers, pooling=pooling, candidates=left, mixed=mixed)
+            yield Task(source=source, features=features, candidates=left, mixed=mixed)
 
 
-def _places(outcome: Outcome, space: Space, sets: Sequence[FeatureSet]) -> dict[FeatureSet, Place]:
+def _places(outcome: Outcome, space: Space, sets: Sequence[FeatureSpec]) -> dict[FeatureSpec, Place]:
     """Return the places of feature sets that have rows; see `search.mixed`."""
-    candidates = [candidate for feature_set in sets for candidate in space.models(*feature_set)]
+    candidates = [candidate for feature_set in sets for candidate in space.models(feature_set)]
     return places(replace(outcome, candidates=candidates).ranking(outcome.protocol))
 
 
@@ -221,7 +222,7 @@ def _write_winner_outputs(outcome: Outcome, winner: Candidate, source: Source, o
     """Fit the winner again, write its predictions and its probe; return the probe's file name."""
     (out / "probe.npz").unlink(missing_ok=True)
     with one_thread():
-        representation = represent(source, (winner.layers, winner.pooling))
+        representation = represent(source, winner.features)
         fitted = fit(representation, winner)
         predicted = routes.predict(representation, fitted)
         probe = artifacts.make_probe(representation, fitted, winner, outcome.examples.labels)

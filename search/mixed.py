@@ -16,42 +16,24 @@ but scores, so a killed search takes the same ones again from its ledger.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from mcbert.search.space import POOLINGS, FeatureSet, GridsearchSettings
+from mcbert.features.spec import FeatureSpec
+from mcbert.search.space import GridsearchSettings
 
 Block = tuple[int, str]  # layer, pooling
 Place = tuple[Any, ...]  # negated score, then what breaks ties: the smallest is the best
-Judge = Callable[[Sequence[FeatureSet]], dict[FeatureSet, Place]]
-
-
-def blocks_of(feature_set: FeatureSet) -> tuple[Block, ...]:
-    """Return the (layer, pooling) of each entry."""
-    layers, pooling = feature_set
-    poolings = pooling.split("+")
-    return tuple(zip(layers, poolings * len(layers) if len(poolings) == 1 else poolings, strict=True))
-
-
-def set_of(blocks: Iterable[Block]) -> FeatureSet:
-    """Return the feature set of some blocks, in the order of layers, then poolings.
-
-    Where all have one pooling it is the set that the search of one pooling has: the same candidates, the
-    same ids.
-    """
-    ordered = sorted(blocks, key=lambda block: (block[0], POOLINGS.index(block[1])))
-    poolings = [pooling for _, pooling in ordered]
-    same = len(set(poolings)) == 1
-    return tuple(layer for layer, _ in ordered), poolings[0] if same else "+".join(poolings)
+Judge = Callable[[Sequence[FeatureSpec]], dict[FeatureSpec, Place]]
 
 
 def steps(
-    settings: GridsearchSettings, first: Sequence[FeatureSet], judge: Judge
-) -> Iterator[list[FeatureSet]]:
+    settings: GridsearchSettings, first: Sequence[FeatureSpec], judge: Judge
+) -> Iterator[list[FeatureSpec]]:
     """Yield the feature sets to be scored next, until the search ends.
 
     Parameters
     ----------
     settings : GridsearchSettings
         `mixed`, `beam_width`, `mixed_steps`; the blocks are `layers` times `poolings`.
-    first : sequence of FeatureSet
+    first : sequence of FeatureSpec
         Sets scored already.
     judge : Judge
         Called with feature sets that have been scored since they were yielded; returns the place of each
@@ -67,36 +49,40 @@ def steps(
 class _Known:
     """The feature sets seen so far and their places."""
 
-    def __init__(self, blocks: Sequence[Block], first: Sequence[FeatureSet], judge: Judge) -> None:
+    def __init__(self, blocks: Sequence[Block], first: Sequence[FeatureSpec], judge: Judge) -> None:
         self.blocks = blocks
         self._judge = judge
         self._seen = set(first)
         self.places = judge(first)
 
-    def new(self, sets: Iterable[FeatureSet]) -> list[FeatureSet]:
+    def new(self, sets: Iterable[FeatureSpec]) -> list[FeatureSpec]:
         """Return those not seen before, each once."""
         found = [feature_set for feature_set in dict.fromkeys(sets) if feature_set not in self._seen]
         self._seen.update(found)
         return found
 
-    def score(self, sets: list[FeatureSet]) -> Iterator[list[FeatureSet]]:
+    def score(self, sets: list[FeatureSpec]) -> Iterator[list[FeatureSpec]]:
         """Have sets scored and learn their places."""
         if sets:
             yield sets
             self.places |= self._judge(sets)
 
-    def larger(self, feature_set: FeatureSet) -> list[FeatureSet]:
+    def larger(self, feature_set: FeatureSpec) -> list[FeatureSpec]:
         """Return the set with each block that it lacks."""
-        held = blocks_of(feature_set)
-        return [set_of([*held, block]) for block in self.blocks if block not in held]
+        held = feature_set.blocks
+        return [FeatureSpec.of_blocks([*held, block]) for block in self.blocks if block not in held]
 
-    def smaller(self, feature_set: FeatureSet) -> list[FeatureSet]:
+    def smaller(self, feature_set: FeatureSpec) -> list[FeatureSpec]:
         """Return the set without each of its blocks."""
-        held = blocks_of(feature_set)
-        return [set_of([b for b in held if b != block]) for block in held] if len(held) > 1 else []
+        held = feature_set.blocks
+        return (
+            [FeatureSpec.of_blocks([b for b in held if b != block]) for block in held]
+            if len(held) > 1
+            else []
+        )
 
 
-def _greedy(known: _Known, settings: GridsearchSettings) -> Iterator[list[FeatureSet]]:
+def _greedy(known: _Known, settings: GridsearchSettings) -> Iterator[list[FeatureSpec]]:
     if not known.places:
         return
     current = min(known.places, key=known.places.__getitem__)
@@ -113,8 +99,8 @@ def _greedy(known: _Known, settings: GridsearchSettings) -> Iterator[list[Featur
             return
 
 
-def _beam(known: _Known, settings: GridsearchSettings) -> Iterator[list[FeatureSet]]:
+def _beam(known: _Known, settings: GridsearchSettings) -> Iterator[list[FeatureSpec]]:
     for size in range(1, min(settings.mixed_steps + 1, len(known.blocks))):
-        of_size = [feature_set for feature_set in known.places if len(feature_set[0]) == size]
+        of_size = [feature_set for feature_set in known.places if len(feature_set.layers) == size]
         beam = sorted(of_size, key=known.places.__getitem__)[: settings.beam_width]
         yield from known.score(known.new(s for feature_set in beam for s in known.larger(feature_set)))

@@ -15,7 +15,7 @@ LOG = logging.getLogger(__name__)
 def settled(
     settings: GridsearchSettings, languages: Sequence[str], dev: Collection[str], where: str
 ) -> GridsearchSettings:
-    """Return settings whose protocol is one of `search.space.PROTOCOLS`, and has the texts to choose by.
+    """Return settings whose protocol is one of `results.schema.PROTOCOLS`, and has the texts to choose by.
 
     Parameters
     ----------

@@ -15,6 +15,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
+from mcbert.features.spec import POOLINGS, FeatureSpec, layers_text
 from mcbert.features.store import FeatureStore
 from mcbert.files.objects import read_object
 from mcbert.results.schema import GRIDSEARCH
@@ -27,7 +28,7 @@ from mcbert.search.fitting.probe import Probe
 from mcbert.search.fitting.representation import Representation
 from mcbert.search.fitting.routes import plain
 from mcbert.search.outcome.artifacts import make_probe
-from mcbert.search.space import Candidate, GridsearchSettings, Space, layers_text
+from mcbert.search.space import Candidate, GridsearchSettings, Space
 from mcbert.search.task import fit, one_thread
 
 LINEAR = ("logistic_regression", "linear_svm", "ridge", "lda")
@@ -121,11 +122,11 @@ def find_linear(
     frame = read(GRIDSEARCH, out / "gridsearch.csv")
     names = score_per_label(n_labels)
     wanted = frame["classifier"].isin(names) & frame["rank"].notna()
-    text = layers_text(tuple(sorted(layers)))
+    text = layers_text(sorted(layers))
     for column, value in (("layers", text), ("pooling", pooling)):
         wanted &= frame[column].eq(value) if value else True
     if layers and not pooling:  # a mixed candidate's layers mean nothing without its poolings
-        wanted &= ~frame["pooling"].str.contains("+", regex=False)
+        wanted &= frame["pooling"].isin(POOLINGS)
     if not wanted.any():
         among = "".join(
             f", {name} {value}" for name, value in (("layers", text), ("pooling", pooling)) if value
@@ -166,7 +167,7 @@ def refit(row: "pd.Series[Any]", settings: GridsearchSettings, *, store: Path, o
         digests=(cache.digest, examples.digest),
     )
     with one_thread():
-        representation = represent(source, (candidate.layers, candidate.pooling))
+        representation = represent(source, candidate.features)
         fitted = fit(representation, candidate)
         if fitted.kind == "neighbours":
             entry = classifier(candidate.classifier, candidate.factory)
@@ -178,8 +179,7 @@ def refit(row: "pd.Series[Any]", settings: GridsearchSettings, *, store: Path, o
 
 
 def _candidate(row: "pd.Series[Any]", settings: GridsearchSettings, out: Path) -> Candidate:
-    layers = tuple(int(layer) for layer in row["layers"].split("+"))
-    for candidate in Space(settings).models(layers, row["pooling"]):
+    for candidate in Space(settings).models(FeatureSpec.of(row["layers"], row["pooling"])):
         if candidate.id == row["candidate_id"]:
             return candidate
     raise ValueError(f"{out / 'gridsearch.csv'}: {row['candidate_id']}: got no candidate of these settings")

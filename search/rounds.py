@@ -64,7 +64,7 @@ class Rounds:
 
     def _steps(self) -> Iterator[list[Candidate]]:
         for sets in steps(self._settings, list(self._space.feature_sets()), self._judge):
-            yield self._take([model for found in sets for model in self._space.models(*found)])
+            yield self._take([model for found in sets for model in self._space.models(found)])
 
     def in_time(self, tasks: Iterable[T]) -> Iterator[T]:
         """Yield tasks until the time is up."""

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, zip_longest
 from typing import Any
 
-from mcbert.search.space import Candidate, layers_text
+from mcbert.features.spec import layers_text
+from mcbert.search.space import Candidate
 
 Stratum = tuple[str, str, int]  # pooling, classifier, number of layers
 Layers = tuple[int, ...]

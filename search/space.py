@@ -2,10 +2,11 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
 
-from mcbert.results.schema.words import METRICS
+from mcbert.features.spec import POOLINGS, FeatureSpec
+from mcbert.results.schema.words import METRICS, Protocol
 from mcbert.search.fitting.classifiers import (
     CLASS_WEIGHTS,
     CLASSIFIERS,
@@ -17,16 +18,12 @@ from mcbert.search.fitting.classifiers import (
 )
 from mcbert.search.fitting.factories import Factory, classifier, require_name, seed_parameters
 
-Protocol = Literal["source-dev", "target-dev", "last"]
-PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
-Chosen = Literal["auto", "source-dev", "target-dev", "last"]
+Chosen = Literal["auto", Protocol]
 AUTO: Literal["auto"] = "auto"
-POOLINGS = ("max", "mean", "cls", "last")
 Mixed = Literal["none", "greedy", "beam"]
 MIXED: tuple[Mixed, ...] = get_args(Mixed)
 Metric = Literal["micro_f1", "macro_f1", "accuracy"]
 Params = tuple[tuple[str, Value], ...]
-FeatureSet = tuple[tuple[int, ...], str]  # layers, and a pooling or one for each of them ("max+mean")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,10 +209,8 @@ class Candidate:
 
     Attributes
     ----------
-    layers : tuple of int
-        Layers of the columns, in their order.
-    pooling : str
-        One pooling, or one for each of the layers ("max+mean"), which then may repeat (`search.mixed`).
+    features : FeatureSpec
+        Its columns; a layer may occur under several poolings (`search.mixed`).
     classifier : str
     params : tuple of (name, value)
     seed : int
@@ -226,8 +221,7 @@ class Candidate:
         "module:callable" of a user's classifier; empty for those of the table.
     """
 
-    layers: tuple[int, ...]
-    pooling: str
+    features: FeatureSpec
     classifier: str
     params: Params
     seed: int = 0
@@ -235,16 +229,21 @@ class Candidate:
     factory: str = ""
 
     @property
+    def layers(self) -> tuple[int, ...]:
+        """Those of `features`."""
+        return self.features.layers
+
+    @property
+    def pooling(self) -> str:
+        """The poolings of `features`, as text."""
+        return self.features.pooling
+
+    @property
     def id(self) -> str:
         """The same text for the same candidate in every search, such as "6+8+11-max-ridge-alpha=1000.0"."""
         params = "".join(f"-{name}={value!r}" for name, value in self.params)
         seed = f"-seed={self.seed}" if self.seeded else ""
-        return f"{layers_text(self.layers)}-{self.pooling}-{self.classifier}{params}{seed}"
-
-
-def layers_text(layers: Sequence[int]) -> str:
-    """Return layers as the tables have them: "6+8+11"."""
-    return "+".join(str(layer) for layer in layers)
+        return f"{self.features}-{self.classifier}{params}{seed}"
 
 
 class Space:
@@ -256,37 +255,35 @@ class Space:
 
     def __init__(self, settings: GridsearchSettings) -> None:
         self._settings = settings
-        self._models = [
-            Candidate(
-                layers=(),
-                pooling="",
-                classifier=name,
-                params=params,
-                seed=seed,
-                seeded=settings.draws(name),
-                factory=settings.factories.get(name, ""),
-            )
+        self._models: list[dict[str, Any]] = [
+            {
+                "classifier": name,
+                "params": params,
+                "seed": seed,
+                "seeded": settings.draws(name),
+                "factory": settings.factories.get(name, ""),
+            }
             for name in settings.classifiers
             for params in settings.values(name)
             for seed in (settings.seeds if settings.draws(name) else settings.seeds[:1])
         ]
 
-    def feature_sets(self) -> Iterator[FeatureSet]:
-        """Yield every (layers, pooling)."""
+    def feature_sets(self) -> Iterator[FeatureSpec]:
+        """Yield every subset of the layers under every pooling."""
         settings = self._settings
         sizes = range(1, (settings.max_layers or len(settings.layers)) + 1)
         for pooling, size in itertools.product(settings.poolings, sizes):
             for layers in itertools.combinations(settings.layers, size):
-                yield layers, pooling
+                yield FeatureSpec(layers, (pooling,) * size)
 
-    def models(self, layers: tuple[int, ...], pooling: str) -> Iterator[Candidate]:
+    def models(self, features: FeatureSpec) -> Iterator[Candidate]:
         """Yield every candidate of one feature set."""
         for model in self._models:
-            yield replace(model, layers=layers, pooling=pooling)
+            yield Candidate(features=features, **model)
 
     def __iter__(self) -> Iterator[Candidate]:
-        for layers, pooling in self.feature_sets():
-            yield from self.models(layers, pooling)
+        for features in self.feature_sets():
+            yield from self.models(features)
 
     def __len__(self) -> int:
         return sum(1 for _ in self.feature_sets()) * len(self._models)

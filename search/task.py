@@ -16,6 +16,7 @@ from typing import Any
 import sklearn
 from threadpoolctl import ThreadpoolController
 
+from mcbert.features.spec import FeatureSpec
 from mcbert.features.store import StoreError
 from mcbert.search.checks import require_varying
 from mcbert.search.fitting import routes
@@ -36,8 +37,7 @@ class Task:
     """A feature set and the candidates on it that are still to be scored."""
 
     source: Source
-    layers: tuple[int, ...]
-    pooling: str
+    features: FeatureSpec
     candidates: tuple[Candidate, ...]
     mixed: bool = False  # a step of a mixed search: the worker keeps all poolings
 
@@ -61,13 +61,13 @@ def run(task: Task) -> list[dict[str, Any]] | Unreadable:
     with one_thread():
         start = time.perf_counter()
         try:
-            representation = represent(task.source, (task.layers, task.pooling), mixed=task.mixed)
-            require_varying(representation)
+            representation = represent(task.source, task.features, mixed=task.mixed)
+            require_varying(representation, task.features)
             representation.prepare()
         except StoreError as error:
             return Unreadable(f"worker on {socket.gethostname()}: {error}")
         except Exception as error:
-            LOG.debug("task %s %s failed", task.layers, task.pooling, exc_info=True)
+            LOG.debug("task %s failed", task.features, exc_info=True)
             return error_rows(task.candidates, error)
         shared = (time.perf_counter() - start) / len(task.candidates)
         return [_score(representation, candidate, shared=shared) for candidate in task.candidates]

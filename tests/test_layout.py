@@ -17,9 +17,9 @@ ALLOWED = {
     "interface": {"pipeline", "features", "search", "finetune", "results", "files"},
     "pipeline": {"features", "search", "finetune", "results", "files"},
     "features": {"files"},
-    "search": {"features.store", "results", "files"},
+    "search": {"features.spec", "features.store", "results", "files"},
     "finetune": {"features", "results", "files"},
-    "results": {"files"},
+    "results": {"features.spec", "files"},
     "files": set(),
 }
 ONLY_IN = {

@@ -37,7 +37,7 @@ def last_pool(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return states[torch.arange(len(states), device=states.device), last]
 
 
-POOLINGS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+POOLS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "max": max_pool,
     "mean": mean_pool,
     "cls": cls_pool,
@@ -55,14 +55,14 @@ def pool(hidden_states: torch.Tensor, attention_mask: torch.Tensor, pooling: str
     attention_mask : Tensor
         (batch, seq), non-zero at the tokens that take part; at least one a row.
     pooling : str
-        A key of `POOLINGS`.
+        A name of `features.spec.POOLINGS`.
 
     Returns
     -------
     Tensor
         (batch, hidden), float32, differentiable.
     """
-    return POOLINGS[pooling](hidden_states.float(), attention_mask.bool())
+    return POOLS[pooling](hidden_states.float(), attention_mask.bool())
 
 
 def pool_sorted(
@@ -81,7 +81,7 @@ def pool_sorted(
     lengths : sequence of int
         Real tokens of each row, ascending, at least 1.
     poolings : sequence of str
-        Keys of `POOLINGS`.
+        Names of `features.spec.POOLINGS`.
 
     Returns
     -------

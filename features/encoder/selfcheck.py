@@ -23,8 +23,9 @@ from mcbert.features.encoder.files import EncoderError, told
 from mcbert.features.encoder.identity import encoder_identity
 from mcbert.features.encoder.loading import load_encoder
 from mcbert.features.encoder.pooled import PooledEncoder
-from mcbert.features.encoder.pooling import POOLINGS, pool
+from mcbert.features.encoder.pooling import pool
 from mcbert.features.encoder.tokens import most_tokens, tokenise
+from mcbert.features.spec import POOLINGS
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +163,7 @@ def examine(model: PreTrainedModel, folder: str | os.PathLike[str]) -> Verdict:
 
 
 def _pooled(model: PreTrainedModel, folder: str | os.PathLike[str], deepest: int) -> PooledEncoder:
-    return PooledEncoder(folder, layers=range(deepest + 1), poolings=tuple(POOLINGS), model=model)
+    return PooledEncoder(folder, layers=range(deepest + 1), poolings=POOLINGS, model=model)
 
 
 def _tokens(encoder: PooledEncoder, text: str, length: int) -> dict[str, list[int]]:

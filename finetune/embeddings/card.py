@@ -11,7 +11,6 @@ import json
 from mcbert.features.corpus import Corpus
 from mcbert.finetune.embeddings.job import EmbeddingsJob
 from mcbert.finetune.export.markdown import escaped, front_matter, is_of_hub, licence
-from mcbert.finetune.rows import layers_text
 from mcbert.finetune.training.callback import Training
 
 SCORED = {
@@ -33,7 +32,7 @@ def describe_embeddings(job: EmbeddingsJob, corpus: Corpus, training: Training) 
         f"- {escaped(language)}: {score.accuracy:.3f} of {score.n_texts} dev examples"
         for language, score in chosen.scores.items()
     )
-    frozen = layers_text(training.history[-1].frozen).replace("+", ", ") or "none"
+    frozen = ", ".join(map(str, sorted(training.history[-1].frozen))) or "none"
     scored = SCORED[settings.objective].format(guess=1 / len(corpus.labels))
     encoder = str(job.stamp["encoder"])
     front = {

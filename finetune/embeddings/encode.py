@@ -32,13 +32,13 @@ from mcbert.features.encoder.selfcheck import verdict
 from mcbert.features.encoder.tokens import most_tokens, prompt_of, require_room
 from mcbert.features.encoder.trust import allow, require_commit, trusts
 from mcbert.features.extraction.unit import UnencodableTextError, UnitEncoder
+from mcbert.features.spec import FeatureSpec
 from mcbert.finetune.embeddings.library import LibraryEncoder
 from mcbert.finetune.embeddings.sentence_encoder import EncodeSettings, SentenceEncoder, VectorError
 from mcbert.finetune.embeddings.sentence_transformer import recorded_blocks
 from mcbert.finetune.export import checksums
 from mcbert.finetune.export.saved import load_weights, longest_text
 from mcbert.finetune.model import MCBertModel
-from mcbert.finetune.model_config import blocks_of
 from mcbert.finetune.weights import require_finite_weights
 
 __all__ = ["EncodeSettings", "SentenceEncoder", "VectorError", "open_sentence_encoder"]
@@ -102,11 +102,11 @@ def open_sentence_encoder(
         loaded: Any = load_weights(
             MODEL_MAPPING, folder, config, where, what="encoder of ours", accepted=accepted
         )
-        model, own = loaded.encoder, blocks_of(config.layers, config.pooling)
+        model, own = loaded.encoder, config.features.blocks
         config = config.encoder_config
     if layers is not None and pooling is not None:
         require_layers(list(layers), int(config.num_hidden_layers), f"{where}: layers")
-        own = blocks_of(layers, pooling)
+        own = FeatureSpec.of(layers, pooling).blocks
     if own is None:
         raise ValueError(
             f"{where}: a plain encoder; accepted: with layers, 0 (embeddings) to {config.num_hidden_layers}, "

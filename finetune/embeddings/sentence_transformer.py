@@ -34,7 +34,6 @@ from mcbert.finetune.export import hub
 from mcbert.finetune.export.markdown import with_prompt
 from mcbert.finetune.export.saved import save_tokenizer, whole_folder
 from mcbert.finetune.model import MCBertModel
-from mcbert.finetune.model_config import blocks_of
 
 MARK = "mcbert"  # in config_sentence_transformers.json: the library leaves it alone
 CODE = "layer_pooling.py"
@@ -73,7 +72,7 @@ def save_sentence_transformer(
     require_loadable(model)
     layers, config = list(model.config.layers), model.config.encoder_config
     encoder = _with_norm(model)
-    poolings = [one for _, one in blocks_of(layers, model.config.pooling)]
+    poolings = list(model.config.features.poolings)
     is_stock = len(layers) == 1
     pooled = _stock_pooling(poolings[0], config.hidden_size) if is_stock else {
         "layers": layers, "poolings": poolings, "hidden_size": config.hidden_size

@@ -61,7 +61,7 @@ def train_embeddings(
     freeze = plan_embeddings_freezing(settings, max(architecture.layers))
     require_pairs(corpus, str(inputs.corpus), ranks=settings.objective == "ranking")
     require_protocol(settings, DevTexts.of_corpus(corpus), freezes=bool(freeze))
-    require_readable(settings, inputs.encoder, architecture.pooling)
+    require_readable(settings, inputs.encoder, architecture.features)
     jobs = [
         EmbeddingsJob(
             system="embeddings",

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from mcbert.features.spec import FeatureSpec
 from mcbert.finetune.calibration import Calibration
 from mcbert.finetune.export.markdown import (
     PROTOCOLS,
@@ -80,12 +81,13 @@ def describe(record: Mapping[str, Any], way: Way, encoder: Path, calibration: Ca
         "base_model": record["encoder"] if is_of_hub(encoder) else "",
         "model-index": measured(record["candidate_id"], "f1", test),
     }
+    features = FeatureSpec.of(record["layers"], record["pooling"])
     return f"""{front_matter(front)}
 
 # {escaped(record["candidate_id"])}
 
 A classifier found by a search over a frozen encoder: pooled states of `{record["encoder"]}`, concatenated,
-layers {", ".join(map(str, record["layers"]))} by {record["pooling"].replace("+", ", ")}, and a
+layers {", ".join(map(str, features.layers))} by {", ".join(features.named_poolings)}, and a
 {record["classifier"]} (parameters {json.dumps(record["params"])}) whose standardisation {folded}.
 The encoder's weights are the original ones, cut after the deepest layer used.
 

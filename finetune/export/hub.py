@@ -2,9 +2,9 @@
 
     AutoModelForSequenceClassification.from_pretrained("models/mcbert", trust_remote_code=True)
 
-The file is `finetune.model` and its config with pooling and stack of `features.encoder` in it, without what
-only training needs. With this project imported the library takes the project's own classes instead, and runs
-no code of a folder.
+The file is `finetune.model` and its config with `features.spec`, and pooling and stack of `features.encoder`,
+in it, without what only training needs. With this project imported the library takes the project's own
+classes instead, and runs no code of a folder.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
 
+from mcbert.features import spec
 from mcbert.features.encoder import pooling, stack
 from mcbert.finetune import model, model_config
 
@@ -35,7 +36,13 @@ AutoModelForSequenceClassification.from_pretrained(FOLDER, trust_remote_code=Tru
 
 def modelling_source() -> str:
     """Return the file's text: it imports torch and transformers, and nothing of this project."""
-    parts = {pooling: ONLY_EXTRACTION, stack: ONLY_HERE, model_config: (), model: ONLY_TRAINING}
+    parts = {
+        spec: (),
+        pooling: ONLY_EXTRACTION,
+        stack: ONLY_HERE,
+        model_config: (),
+        model: ONLY_TRAINING,
+    }
     return self_contained(HEADER, parts)
 
 

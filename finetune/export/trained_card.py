@@ -14,6 +14,7 @@ import pandas as pd
 
 from mcbert import files
 from mcbert.features.corpus import Corpus
+from mcbert.features.spec import FeatureSpec
 from mcbert.finetune.calibration import Calibration
 from mcbert.finetune.export import markdown
 from mcbert.finetune.export.markdown import (
@@ -173,7 +174,8 @@ def _architecture(trained: Trained) -> str:
     if trained.system == "baseline":
         what = "The encoder's own classification head on its [CLS] state"
     else:
-        layers, poolings = str(row["layers"]).replace("+", ", "), str(row["pooling"]).replace("+", ", ")
+        features = FeatureSpec.of(str(row["layers"]), str(row["pooling"]))
+        layers, poolings = ", ".join(map(str, features.layers)), ", ".join(features.named_poolings)
         what = f"States of layers {layers}, pooled by {poolings} and concatenated, {_head(trained)}"
     made = [f"{name}{trained.stamp[key]}" for name, key in _MADE if trained.stamp.get(key)]
     return (

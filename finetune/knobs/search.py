@@ -138,7 +138,7 @@ class _Builder:
             encoder=str(self.stamp["encoder"]),
             n_layers=n_layers(self.inputs.encoder),
         )
-        require_readable(settings, self.inputs.encoder, architecture.pooling)
+        require_readable(settings, self.inputs.encoder, architecture.features)
         system: str = self.knobs.system
         freeze = {}
         if system == "mcbert" and freezes(settings):

@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 
 from mcbert.features.corpus import Corpus
+from mcbert.features.spec import layers_text
 from mcbert.finetune.job import Job
 from mcbert.finetune.knobs.settings import KnobsSettings
 from mcbert.finetune.knobs.trials import Trial
-from mcbert.finetune.rows import SEES, layers_text, protocol_of
+from mcbert.finetune.rows import SEES, protocol_of
 from mcbert.results import overall, table1
 from mcbert.results.schema import KNOBS, MEAN
 

@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mcbert.interface.arguments import TakesTexts, as_pairs, named_arguments
 from mcbert.interface.training import classes_and_codes, job_of, trained
+from mcbert.results.schema.words import Protocol
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,7 +159,7 @@ class MCBertClassifier(TakesTexts, ClassifierMixin, BaseEstimator):
     weight_decay: float = 0.01
     class_weight: Literal["none", "balanced"] = "none"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    protocol: Literal["last", "source-dev", "target-dev"] = "last"
+    protocol: Protocol = "last"
     eval_steps: int = 0
     patience: int = 0
     seed: int = 0

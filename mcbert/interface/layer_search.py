@@ -22,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from mcbert.features.spec import FeatureSpec
 from mcbert.interface.arguments import (
     TakesTexts,
     as_pairs,
@@ -32,7 +33,7 @@ from mcbert.interface.arguments import (
     rows_of,
     whole_numbers,
 )
-from mcbert.search.space import Candidate, GridsearchSettings
+from mcbert.search.space import Candidate, Chosen, GridsearchSettings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,7 +156,7 @@ class LayerSearch(TakesTexts, ClassifierMixin, BaseEstimator):
     mixed_steps: int = 8
     budget: int = 0
     budget_seconds: float = 0.0
-    protocol: Literal["auto", "source-dev", "target-dev", "last"] = "auto"
+    protocol: Chosen = "auto"
     metric: Literal["micro_f1", "macro_f1", "accuracy"] = "micro_f1"
     top: int = 20
     class_weight: Literal["none", "balanced"] = "none"
@@ -354,7 +355,9 @@ class LayerSearch(TakesTexts, ClassifierMixin, BaseEstimator):
         )
         estimator = estimator_of(
             Candidate(
-                **best | {"params": tuple(best["params"].items())},
+                features=FeatureSpec.of(best["layers"], best["pooling"]),
+                classifier=best["classifier"],
+                params=tuple(best["params"].items()),
                 seed=seed,
                 factory=(self.factories or {}).get(best["classifier"], ""),
             )

@@ -18,6 +18,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from mcbert.features.settings import EncoderSettings, ExtractSettings
+from mcbert.features.spec import FeatureSpec
 from mcbert.interface.arguments import (
     Pairs,
     TakesTexts,
@@ -155,13 +156,13 @@ class PooledStates(TakesTexts, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         from mcbert.features.extraction.identity import fingerprint
 
         read = encoder_settings(self.encoder, **fields_of(self, EncoderSettings))
-        blocks = self._blocks()
+        features = self._features()
         settings = made(
             ExtractSettings,
             **fields_of(self, ExtractSettings, but=("layers",))
             | {
-                "layers": tuple(sorted({layer for layer, _ in blocks})),
-                "poolings": tuple(dict.fromkeys(one for _, one in blocks)),
+                "layers": tuple(sorted(set(features.layers))),
+                "poolings": tuple(dict.fromkeys(features.poolings)),
             },
         )
         cache = cache_folder(self.cache)
@@ -169,13 +170,11 @@ class PooledStates(TakesTexts, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         examined(folder, cache).require_poolings(settings.poolings, "pooling")
         return fingerprint("", folder, encoder=read, settings=settings), folder
 
-    def _blocks(self) -> list[tuple[int, str]]:
-        from mcbert.finetune.model_config import blocks_of
-
+    def _features(self) -> FeatureSpec:
         layers = whole_numbers("layers", self.layers)
         if not layers:
             raise ValueError("layers: got none, accepted: 0 (embeddings) to the number of blocks")
-        return blocks_of(layers, self.pooling)
+        return FeatureSpec.of(layers, self.pooling)
 
     def _columns(self, pairs: Pairs, fields: dict[str, Any], unit: UnitEncoder) -> np.ndarray:
         """Encode the distinct texts unit by unit, as an extraction plans them, and give each row its own."""
@@ -190,7 +189,8 @@ class PooledStates(TakesTexts, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             tokens=fields["unit_tokens"],
         )
         places = [
-            (fields["layers"].index(layer), fields["poolings"].index(one)) for layer, one in self._blocks()
+            (fields["layers"].index(layer), fields["poolings"].index(one))
+            for layer, one in self._features().blocks
         ]
         h = fields["hidden_size"]
         out = np.empty((found.n_texts, len(places) * h), dtype=np.float32)

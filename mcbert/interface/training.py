@@ -17,6 +17,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from mcbert.features.settings import EncoderSettings
+from mcbert.features.spec import FeatureSpec, mixes_poolings
 from mcbert.finetune.settings import FinetuneSettings
 from mcbert.interface.arguments import (
     Pairs,
@@ -48,7 +49,6 @@ def job_of(model: BaseEstimator) -> Job:
     from mcbert.finetune.finetune import require_readable
     from mcbert.finetune.freezing.rules import plan_freezing
     from mcbert.finetune.job import Job
-    from mcbert.finetune.model_config import blocks_of
     from mcbert.finetune.winner import Architecture
 
     layers = whole_numbers("layers", model.layers)
@@ -67,16 +67,16 @@ def job_of(model: BaseEstimator) -> Job:
     read = encoder_settings(model.encoder, **fields_of(model, EncoderSettings))
     encoder = open_encoder(read, cache_folder(model.cache))
     require_layers(sorted(set(layers)), n_layers(encoder), "layers")
-    blocks_of(layers, model.pooling)
-    if "+" not in model.pooling:
-        layers = tuple(sorted(set(layers)))
-    require_readable(settings, encoder, model.pooling)
+    features = FeatureSpec.of(layers, model.pooling)
+    if not mixes_poolings(model.pooling):
+        features = FeatureSpec.of_blocks(set(features.blocks))
+    require_readable(settings, encoder, features)
     freezes = bool(settings.freeze) or settings.freeze_rule != "schedule"
     return Job(
         system="mcbert_wf" if freezes else "mcbert",
         seed=settings.seeds[0],
         settings=settings,
-        architecture=Architecture(layers=layers, pooling=model.pooling, probe_protocol=None),
+        architecture=Architecture(features=features, probe_protocol=None),
         freeze=plan_freezing(settings, max(layers)) if freezes else {},
         corpus=Path(),
         source_language=model.source_language,

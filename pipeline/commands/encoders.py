@@ -6,10 +6,10 @@ python -m mcbert embed --help
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mcbert.features.spec import POOLINGS_ACCEPTED, parse_layers
 from mcbert.home import CACHE
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
     from mcbert.finetune.embeddings.encode import SentenceEncoder
     from mcbert.pipeline.commands.inputs import TextTable
-
-POOLINGS = "max, mean, cls, last, or one of them for each layer joined by +"
-_LAYERS = re.compile(r"\d+([+,]\d+)*")
 
 
 def add_options(command: argparse.ArgumentParser, *, required: bool = True) -> None:
@@ -38,7 +35,7 @@ def add_options(command: argparse.ArgumentParser, *, required: bool = True) -> N
         help="layers of the encoder to pool, 0 the embeddings; a plain encoder needs them, of another model "
         "they are taken instead of what it does itself",
     )
-    command.add_argument("--pooling", help=f"with --layers: {POOLINGS}")
+    command.add_argument("--pooling", help=f"with --layers: {POOLINGS_ACCEPTED}")
     command.add_argument(
         "--cache",
         type=Path,
@@ -116,6 +113,9 @@ def encoded(encoder: SentenceEncoder, table: TextTable, rows: pd.DataFrame) -> n
 
 
 def _layers(text: str) -> tuple[int, ...]:
-    if not _LAYERS.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"got {text!r}, accepted: numbers joined by +, such as 6+8")
-    return tuple(int(layer) for layer in re.split(r"[+,]", text))
+    try:
+        return parse_layers(text.replace(",", "+"))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"got {text!r}, accepted: numbers joined by +, such as 6+8"
+        ) from error

@@ -20,6 +20,7 @@ import pandas as pd
 from mcbert.features.corpus.casing import lowered, share_altered
 from mcbert.features.corpus.formats.bad_rows import CorpusError
 from mcbert.features.corpus.formats.stsbenchmark import read_stsbenchmark, sts_files
+from mcbert.features.spec import parse_layers
 from mcbert.features.store import FeatureStore
 from mcbert.pipeline.evaluation.retrieval import retrieval
 from mcbert.pipeline.evaluation.systems import (
@@ -241,7 +242,7 @@ def evaluate_models(workspace: Workspace, models: Sequence[str]) -> None:
         if pooled is None:
             encoders.append(open_sentence_encoder(model))
         else:
-            layers = [int(layer) for layer in pooled["layers"].split("+")]
+            layers = parse_layers(pooled["layers"])
             encoders.append(open_sentence_encoder(pooled["name"], layers=layers, pooling=pooled["pooling"]))
     evaluate(workspace, encoders)
     sys.stdout.write(side_by_side(workspace.run.folder))

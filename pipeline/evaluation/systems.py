@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from mcbert.features.encoder.blocks import n_layers
+from mcbert.features.spec import FeatureSpec, layers_text
 from mcbert.features.store import FeatureStore
 from mcbert.pipeline.workspace import Workspace, shown
 from mcbert.results.schema import EMBEDDINGS, SEED_COMPAT
@@ -148,11 +149,10 @@ class Beside:
         """Describe an encoder; reads its files. Fine-tuned is what lies among the models of runs."""
         identity = encoder.identity()
         blocks = [str(block).partition(":") for block in identity.get("blocks", ())]
-        poolings = [pooling for _, _, pooling in blocks]
-        pooling = "+".join(poolings) if len(set(poolings)) > 1 else "".join(poolings[:1])
+        layers = tuple(int(layer) for layer, _, _ in blocks)
+        pooling = FeatureSpec(layers, tuple(one for _, _, one in blocks)).pooling if blocks else ""
         runs = workspace.run.folder.parent.resolve()
         ours = Path(encoder.name).resolve().is_relative_to(runs)
-        layers = [int(layer) for layer, _, _ in blocks]
         kind = "fine-tuned" if ours else "other"
         return cls(
             encoder,
@@ -207,8 +207,7 @@ def _columns(
     workspace: Workspace, kind: str, encoder: str, layers: Sequence[int], pooling: str
 ) -> dict[str, str]:
     compat = SEED_COMPAT if workspace.config.retrieval.seed_compat else ""
-    joined = "+".join(map(str, layers))
-    return {"system": kind + compat, "encoder": encoder, "layers": joined, "pooling": pooling}
+    return {"system": kind + compat, "encoder": encoder, "layers": layers_text(layers), "pooling": pooling}
 
 
 def _made(runs: Path, model: Path) -> Mapping[str, object]:

@@ -18,8 +18,9 @@ import pandas as pd
 from mcbert.features.corpus import BadRows, checked_corpus, read_corpus, source_files
 from mcbert.features.corpus.formats.parallel import is_table, languages_in, pair_files, read_pairs
 from mcbert.features.corpus.keys import of_section
+from mcbert.features.spec import FeatureSpec, layers_text
 from mcbert.features.store import FeatureStore
-from mcbert.files.objects import AGAIN, read_object, short
+from mcbert.files.objects import AGAIN, read_object
 from mcbert.finetune.embeddings.settings import EmbeddingsSettings
 from mcbert.pipeline.cluster import training_executor
 from mcbert.pipeline.evaluation.retrieval import texts
@@ -31,7 +32,7 @@ from mcbert.pipeline.stages.extraction import cached
 from mcbert.pipeline.stages.texts import short_names
 from mcbert.pipeline.workspace import Workspace, shown
 from mcbert.results import overall
-from mcbert.results.schema import MEAN, POOLINGS, REJECTED, TATOEBA, TEXTS
+from mcbert.results.schema import MEAN, REJECTED, TATOEBA, TEXTS
 from mcbert.results.tables import write
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def best(rows: pd.DataFrame, settings: EmbeddingsSettings) -> dict[str, Any]:
     found = rows[rows["language"].ne(MEAN) & rows["direction"].eq("both") & rows["score"].eq("cosine")]
     means = found.groupby(["layers", "pooling"], as_index=False)["error_rate"].mean()
     means = means[means["layers"] != "0"]  # nothing that learns
-    for name, wanted in (("layers", "+".join(map(str, settings.layers))), ("pooling", settings.pooling)):
+    for name, wanted in (("layers", layers_text(settings.layers)), ("pooling", settings.pooling)):
         means = means[means[name] == wanted] if wanted else means
     if means.empty:
         raise ValueError(
@@ -228,16 +229,16 @@ def architecture_of(workspace: Workspace, settings: EmbeddingsSettings) -> Archi
 
     if not settings.searches:
         return Architecture(
-            layers=tuple(sorted(settings.layers)), pooling=settings.pooling, probe_protocol=None
+            features=FeatureSpec.of(sorted(settings.layers), settings.pooling), probe_protocol=None
         )
     path = workspace.run.folder / BEST
     found = read_object(path, {"layers": list, "pooling": str})
-    known = set(found["pooling"].split("+")) <= set(POOLINGS)
-    if not known or any(type(layer) is not int for layer in found["layers"]):
-        raise ValueError(f"{path}: damaged ({short(found)}); {AGAIN}")
+    try:
+        features = FeatureSpec.of(found["layers"], found["pooling"])
+    except ValueError as error:
+        raise ValueError(f"{path}: damaged ({error}); {AGAIN}") from error
     return Architecture(
-        layers=tuple(found["layers"]),
-        pooling=found["pooling"],
+        features=features,
         probe_protocol=None,
         protocol="target-dev",  # the sentences are of the target languages, if without labels
     )

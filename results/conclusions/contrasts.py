@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from mcbert.features.spec import POOLINGS, layers_text, parse_layers
 from mcbert.results.summaries import finished
 
 PUBLISHED_LAYERS = "6+8+11"
@@ -50,7 +51,7 @@ def contrasts(gridsearch: pd.DataFrame) -> list[Contrast]:
         Rows of table GRIDSEARCH. Candidates that failed, or have a pooling for each layer, are left aside.
     """
     rows = finished(gridsearch)
-    rows = rows[~rows["pooling"].str.contains("+", regex=False)]
+    rows = rows[rows["pooling"].isin(POOLINGS)]
     return [
         _poolings(rows, "tokens", ("max", "mean"), "cls"),
         _poolings(rows, "max", ("max",), "mean"),
@@ -83,7 +84,7 @@ def _poolings(rows: pd.DataFrame, claim: str, ours: tuple[str, ...], other: str)
 
 def _one_against_all(rows: pd.DataFrame) -> Contrast:
     """Compare the best candidate of one layer with the best one of all layers searched."""
-    everything = "+".join(map(str, _layers(rows)))
+    everything = layers_text(_layers(rows))
     one, every = _best(rows[rows["n_layers"] == 1]), _best(rows[rows["layers"] == everything])
     if one is None or every is None or len(_layers(rows)) == 1:
         why = "the search lacks a candidate of one layer or one of all its layers"
@@ -170,4 +171,4 @@ def _listed(layers: list[int]) -> str:
 
 
 def _layers(rows: pd.DataFrame) -> list[int]:
-    return sorted({int(layer) for layers in rows["layers"] for layer in layers.split("+")})
+    return sorted({layer for layers in rows["layers"] for layer in parse_layers(layers)})

@@ -10,10 +10,11 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import pandas as pd
 
+from mcbert.features.spec import POOLINGS
 from mcbert.results.report.charts import SYSTEM_NAMES
 from mcbert.results.report.headings import Heading, heading
 from mcbert.results.report.wording import percent, points, spoken
-from mcbert.results.schema import POOLINGS, SYSTEMS
+from mcbert.results.schema import SYSTEMS
 
 
 @dataclasses.dataclass(frozen=True)

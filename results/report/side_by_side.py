@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from mcbert.features.spec import parse_layers
 from mcbert.results import overall
 from mcbert.results.columns import Table
 from mcbert.results.report.headings import Heading, heading
@@ -107,7 +108,8 @@ def _by_system(
 
 def _depth(layers: str) -> float:
     """Order baselines: one layer, the deeper first, then joined ones."""
-    return -1.0 if "+" in layers else float(layers)
+    numbers = parse_layers(layers)
+    return -1.0 if len(numbers) > 1 else float(numbers[0])
 
 
 def _line(

@@ -8,8 +8,8 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
+from mcbert.features.spec import POOLINGS
 from mcbert.results.report.canvas import BLUE, INK, finish
-from mcbert.results.schema import POOLINGS
 
 _SHADES = (0.06, 0.72)
 """Opacities of the blue from none to all: at any of them the page's ink is easily read, on light and dark."""

@@ -5,14 +5,17 @@ python -m mcbert.results.dictionary > results/README.md
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from mcbert.results.columns import Column, Sums
 from mcbert.results.kinds import count, text
 
 MEAN = "mean"
 """Stands for the target languages where a row sums them up."""
-POOLINGS = ("max", "mean", "cls", "last")
 CLASSIFIERS = ("logistic_regression", "linear_svm", "ridge", "lda", "knn")
-PROTOCOLS = ("source-dev", "target-dev", "last")
+Protocol = Literal["source-dev", "target-dev", "last"]
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+"""How a choice was made; column `protocol` says what each means."""
 SYSTEMS = ("probe", "baseline", "mcbert", "mcbert_wf")
 SPLITS = ("train", "dev", "test")
 NOT_STATED = "not stated"

@@ -10,10 +10,9 @@ products of all pairs of blocks too, 8 H^2 bytes each, the same again for the pa
 from collections.abc import Mapping
 from functools import lru_cache
 
+from mcbert.features.spec import FeatureSpec
 from mcbert.search.fitting.kernels import Block, PoolingBlocks, Rows, Source, open_pooling, open_rows
 from mcbert.search.fitting.representation import Representation
-from mcbert.search.mixed import blocks_of
-from mcbert.search.space import FeatureSet
 
 
 class Mixture:
@@ -37,20 +36,19 @@ def open_mixture(source: Source) -> Mixture:
     return Mixture({pooling: PoolingBlocks(store, rows, pooling) for pooling in store.poolings}, rows)
 
 
-def represent(source: Source, feature_set: FeatureSet, *, mixed: bool = False) -> Representation:
+def represent(source: Source, features: FeatureSpec, *, mixed: bool = False) -> Representation:
     """Return a feature set's representation.
 
     Parameters
     ----------
     source : Source
-    feature_set : FeatureSet
+    features : FeatureSpec
     mixed : bool
         Whether to keep all poolings for the feature sets that follow; a set of several does in any case.
     """
-    layers, pooling = feature_set
-    if mixed or "+" in pooling:
-        return Representation(open_mixture(source), blocks_of(feature_set))
-    return Representation(open_pooling(source, pooling), layers)
+    if mixed or features.is_mixed:
+        return Representation(open_mixture(source), features.blocks)
+    return Representation(open_pooling(source, features.pooling), features.layers)
 
 
 def close() -> None:

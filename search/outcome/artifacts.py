@@ -13,7 +13,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from mcbert import files
+from mcbert.features.spec import layers_text
 from mcbert.results.schema import CONFUSION, GRIDSEARCH, PREDICTIONS
+from mcbert.results.schema.words import PROTOCOLS, Protocol
 from mcbert.results.tables import write
 from mcbert.search.choose import rank
 from mcbert.search.examples import Examples
@@ -22,7 +24,7 @@ from mcbert.search.fitting.probe import Probe
 from mcbert.search.fitting.representation import Representation
 from mcbert.search.fitting.routes import Fitted
 from mcbert.search.scoring import SCORERS, Score, mean_f1, packed_f1, unpack
-from mcbert.search.space import PROTOCOLS, Candidate, GridsearchSettings, Protocol, layers_text
+from mcbert.search.space import Candidate, GridsearchSettings
 
 LOG = logging.getLogger(__name__)
 Ranking = list[tuple[Candidate, float | None]]

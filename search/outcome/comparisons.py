@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from mcbert.results.schema.comparisons import STANDINGS
+from mcbert.results.schema.words import PROTOCOLS
 from mcbert.results.statistics import Interval, holm, mcnemar
 from mcbert.search.outcome.effects import Effect
 from mcbert.search.outcome.intervals import Sample, intervals, one_each
 from mcbert.search.outcome.macro import macro_intervals
-from mcbert.search.space import PROTOCOLS
 
 ALPHA = 0.05
 RANDOM = "random"

@@ -10,12 +10,15 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from mcbert.results.schema import CLASSIFIERS, POOLINGS
+from mcbert.features.spec import POOLINGS
+from mcbert.results.schema import CLASSIFIERS
 from mcbert.search.space import Candidate
 
 Key = tuple[Hashable, ...]
 
-# Factor, the fields that may differ within a group, the level of a candidate, the order of the levels. What
+# What makes a candidate, layers and poolings apart.
+_PARTS = ("layers", "pooling", *(field.name for field in fields(Candidate) if field.name != "features"))
+# Factor, the parts that may differ within a group, the level of a candidate, the order of the levels. What
 # belongs to one classifier alone (parameters, seeds) goes with it.
 _FACTORS: tuple[tuple[str, tuple[str, ...], Callable[[Candidate], str], tuple[str, ...]], ...] = (
     ("pooling", ("pooling",), lambda c: c.pooling, POOLINGS),
@@ -48,7 +51,7 @@ def effects(candidates: Sequence[Candidate]) -> list[Effect]:
     groups. Several candidates of a group and level, as the subsets of one size, are averaged first.
     Candidates with a pooling for each layer count for the layers only.
     """
-    uniform = {at: c for at, c in enumerate(candidates) if "+" not in c.pooling}
+    uniform = {at: c for at, c in enumerate(candidates) if not c.features.is_mixed}
     found = _layers(candidates)
     for factor, but_for, level, order in _FACTORS:
         found += _levels(factor, _groups(uniform, but_for, level), order, len(candidates))
@@ -57,7 +60,9 @@ def effects(candidates: Sequence[Candidate]) -> list[Effect]:
 
 def _layers(candidates: Sequence[Candidate]) -> list[Effect]:
     """Compare every candidate with the one that lacks a layer of it."""
-    position = {(_states(c), _others(c, "layers", "pooling")): at for at, c in enumerate(candidates)}
+    position = {
+        (frozenset(c.features.blocks), _others(c, "layers", "pooling")): at for at, c in enumerate(candidates)
+    }
     pairs: dict[int, list[tuple[int, int]]] = {}
     for (states, rest), at in position.items():
         for layer in {layer for layer, _ in states}:
@@ -73,22 +78,15 @@ def _layers(candidates: Sequence[Candidate]) -> list[Effect]:
     return found
 
 
-def _states(candidate: Candidate) -> frozenset[tuple[int, str]]:
-    """Return the pooled layers of a candidate; a pooling is one for all layers or one for each."""
-    poolings = candidate.pooling.split("+")
-    each = poolings if len(poolings) == len(candidate.layers) else poolings * len(candidate.layers)
-    return frozenset(zip(candidate.layers, each, strict=True))
-
-
 def _others(candidate: Candidate, *left_out: str) -> Key:
-    """Return all that makes a candidate but the fields left out."""
-    return tuple(getattr(candidate, field.name) for field in fields(candidate) if field.name not in left_out)
+    """Return all that makes a candidate but what is left out."""
+    return tuple(getattr(candidate, name) for name in _PARTS if name not in left_out)
 
 
 def _groups(
     candidates: Mapping[int, Candidate], but_for: Sequence[str], level: Callable[[Candidate], str]
 ) -> list[dict[str, list[int]]]:
-    """Group candidates that are equal but for some fields; of each group its members by level."""
+    """Group candidates that are equal but for some parts; of each group its members by level."""
     groups: dict[Key, dict[str, list[int]]] = {}
     for at, candidate in candidates.items():
         groups.setdefault(_others(candidate, *but_for), {}).setdefault(level(candidate), []).append(at)

@@ -16,7 +16,7 @@ from mcbert.results import overall
 from mcbert.results.chance import near_chance, standings, told
 from mcbert.results.columns import Table
 from mcbert.results.schema import EFFECTS, MEAN, PROTOCOL_CHOICES, SCORES, TOP
-from mcbert.results.schema.words import metric_words
+from mcbert.results.schema.words import PROTOCOLS, metric_words
 from mcbert.search.fitting.kernels import Ints, Rows
 from mcbert.search.outcome.artifacts import Outcome, Ranking
 from mcbert.search.outcome.comparisons import effect_rows, protocol_rows, top_rows
@@ -24,7 +24,7 @@ from mcbert.search.outcome.effects import effects
 from mcbert.search.outcome.intervals import Sample
 from mcbert.search.outcome.predictions import Predictions, decode
 from mcbert.search.scoring import scores
-from mcbert.search.space import PROTOCOLS, Candidate
+from mcbert.search.space import Candidate
 from mcbert.search.task import one_thread
 
 LOG = logging.getLogger(__name__)

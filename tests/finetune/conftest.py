@@ -15,6 +15,7 @@ from transformers import BertConfig, BertModel, BertTokenizerFast
 from mcbert.features.corpus import Corpus
 from mcbert.features.encoder.loading import quiet
 from mcbert.features.encoder.tokens import load_tokenizer
+from mcbert.features.spec import FeatureSpec
 from mcbert.finetune.freezing.rules import rule_of
 from mcbert.finetune.job import Job
 from mcbert.finetune.running import build, tokenised
@@ -105,7 +106,7 @@ def make_job_in(encoder, corpus):
             system=system,
             seed=seed,
             settings=FinetuneSettings(**fast),
-            architecture=Architecture(layers=(1, 3), pooling="max", probe_protocol=None),
+            architecture=Architecture(features=FeatureSpec.of((1, 3), "max"), probe_protocol=None),
             freeze=freeze or {},
             corpus=corpus,
             source_language="en",

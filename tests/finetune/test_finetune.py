@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+from mcbert.features.spec import FeatureSpec
 from mcbert.finetune.finetune import Inputs, JobError, casing, finetune, plan
 from mcbert.finetune.running import run_job
 from mcbert.finetune.settings import FinetuneSettings
@@ -189,7 +190,7 @@ def test_a_corpus_without_test_rows_has_curves_but_no_table_1(run, corpus, tmp_p
 
 def test_the_plan_is_seed_by_seed_and_only_wf_freezes(tmp_path, caplog):
     inputs = Inputs(corpus=tmp_path, source_language="en", winner=None, encoder=tmp_path, out=tmp_path)
-    architecture = Architecture(layers=(1, 3), pooling="max", probe_protocol=None)
+    architecture = Architecture(features=FeatureSpec.of((1, 3), "max"), probe_protocol=None)
     jobs = plan(FAST, architecture, inputs, stamp=STAMP)
     assert [job.name for job in jobs][:4] == ["baseline-0", "mcbert-0", "mcbert_wf-0", "baseline-1"]
     assert {job.system: job.freeze for job in jobs} == {"baseline": {}, "mcbert": {}, "mcbert_wf": {1: (3,)}}

@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from mcbert.features.corpus import Corpus
 from mcbert.features.encoder import hardware
 from mcbert.finetune.model import MCBertForSequenceClassification
-from mcbert.finetune.rows import layers_text, protocol_of
+from mcbert.finetune.rows import protocol_of
 from mcbert.finetune.running import run_job, torch_threads
 
 
@@ -153,11 +153,6 @@ def test_threads_are_as_asked_inside_and_as_before_outside():
     with torch_threads(before + 1):
         assert torch.get_num_threads() == before + 1
     assert torch.get_num_threads() == before
-
-
-def test_layers_as_text():
-    assert layers_text((11, 6, 8)) == "6+8+11"
-    assert layers_text(()) == ""
 
 
 def test_a_job_prints_nothing_not_even_while_saving(make_job, capfd):

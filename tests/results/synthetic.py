@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mcbert.features.spec import FeatureSpec, layers_text
 from mcbert.pipeline.stages.conclusions import comparer
 from mcbert.results import overall, schema, table1, tables
 from mcbert.results.conclusions import conclude as conclusions
@@ -62,7 +63,7 @@ def gridsearch(subsets=SMALL_SUBSETS, classifiers=("logistic_regression", "knn")
             for split in ("dev", "test")
             for language in LANGUAGES
         }
-        name = "+".join(map(str, layers))
+        name = layers_text(layers)
         rows.append(
             {
                 "candidate_id": f"{name}-{pooling}-{classifier}",
@@ -266,8 +267,7 @@ def evidence(candidates: pd.DataFrame) -> dict[str, pd.DataFrame]:
     found = effects(
         [
             Candidate(
-                layers=tuple(int(layer) for layer in row["layers"].split("+")),
-                pooling=row["pooling"],
+                features=FeatureSpec.of(row["layers"], row["pooling"]),
                 classifier=row["classifier"],
                 params=tuple(json.loads(row["params"]).items()),
             )

@@ -1,5 +1,6 @@
 import pytest
 
+from mcbert.features.spec import POOLINGS
 from mcbert.results.schema import (
     CLASSIFIERS,
     CONCLUSIONS,
@@ -9,7 +10,6 @@ from mcbert.results.schema import (
     KNOBS,
     LABELS,
     NEIGHBOURS,
-    POOLINGS,
     PUBLISHED,
     PUBLISHED_STS,
     PUBLISHED_TATOEBA,

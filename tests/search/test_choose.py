@@ -5,12 +5,15 @@ from fractions import Fraction
 
 import numpy as np
 
+from mcbert.features.spec import FeatureSpec
 from mcbert.search.choose import rank, tie_break
 from mcbert.search.space import Candidate, GridsearchSettings, Space
 
 
 def candidate(layers, pooling="max", classifier="ridge", value=1.0):
-    return Candidate(layers=layers, pooling=pooling, classifier=classifier, params=(("alpha", value),))
+    return Candidate(
+        features=FeatureSpec.of(layers, pooling), classifier=classifier, params=(("alpha", value),)
+    )
 
 
 def right(n, of=10):

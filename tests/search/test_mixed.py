@@ -7,16 +7,18 @@ from dataclasses import replace
 
 import pytest
 
+from mcbert.features.spec import FeatureSpec
 from mcbert.features.store import FeatureStore
 from mcbert.results import schema, tables
 from mcbert.search.fitting.probe import Probe
-from mcbert.search.mixed import blocks_of, set_of, steps
+from mcbert.search.mixed import steps
 from mcbert.search.space import GridsearchSettings
 
 SMALL = {"layers": (1, 2), "poolings": ("max", "mean", "cls")}
+set_of = FeatureSpec.of_blocks
 BLOCKS = [(layer, pooling) for layer in (1, 2) for pooling in ("max", "mean", "cls")]
 EVERY = [set_of(chosen) for size in range(1, 7) for chosen in itertools.combinations(BLOCKS, size)]
-ONE_POOLING = [feature_set for feature_set in EVERY if "+" not in feature_set[1]]
+ONE_POOLING = [features for features in EVERY if not features.is_mixed]
 
 
 class Judged:
@@ -30,7 +32,7 @@ class Judged:
 
     def __call__(self, sets):
         self.asked += sets
-        return {s: (-self.scores[s], len(s[0]), s) for s in sets if s not in self.failing}
+        return {s: (-self.scores[s], len(s.layers), s) for s in sets if s not in self.failing}
 
     @property
     def best(self):
@@ -43,13 +45,9 @@ def walk(judge, mixed, first=ONE_POOLING, **options):
     return [list(sets) for sets in steps(settings, first, judge)]
 
 
-def test_a_set_of_blocks_has_one_name_and_gives_its_blocks_back():
-    assert set_of([(8, "max"), (6, "mean")]) == ((6, 8), "mean+max")
-    assert set_of([(6, "cls"), (6, "max"), (8, "max")]) == ((6, 6, 8), "max+cls+max")
-    assert set_of([(8, "max"), (6, "max")]) == ((6, 8), "max")
+def test_the_space_has_each_set_once():
     assert len(EVERY) == len(set(EVERY)) == 2**6 - 1
     assert len(ONE_POOLING) == 9
-    assert [set_of(reversed(blocks_of(feature_set))) for feature_set in EVERY] == EVERY
 
 
 def test_no_mixed_search_takes_no_step():
@@ -67,14 +65,14 @@ def test_a_beam_as_wide_as_a_size_has_sets_scores_every_set_once(seed):
 def test_a_narrow_beam_adds_a_block_to_the_best_of_each_size():
     judge = Judged(3)
     rounds = walk(judge, "beam", beam_width=1, mixed_steps=2)
-    singles = [s for s in ONE_POOLING if len(s[0]) == 1]
+    singles = [s for s in ONE_POOLING if len(s.layers) == 1]
     best = max(singles, key=judge.scores.get)
-    pairs = {set_of([*blocks_of(best), block]) for block in BLOCKS if block not in blocks_of(best)}
+    pairs = {set_of([*best.blocks, block]) for block in BLOCKS if block not in best.blocks}
     assert set(rounds[0]) == pairs - set(ONE_POOLING)
-    known = pairs | {s for s in ONE_POOLING if len(s[0]) == 2}
+    known = pairs | {s for s in ONE_POOLING if len(s.layers) == 2}
     best = max(known, key=judge.scores.get)
-    assert {len(s[0]) for s in rounds[1]} == {3}
-    assert all(set(blocks_of(best)) < set(blocks_of(s)) for s in rounds[1])
+    assert {len(s.layers) for s in rounds[1]} == {3}
+    assert all(set(best.blocks) < set(s.blocks) for s in rounds[1])
     assert len(rounds) == 2
 
 
@@ -84,7 +82,7 @@ def test_greedy_ends_where_no_block_added_or_dropped_helps(seed):
     walk(judge, "greedy", mixed_steps=100)
     best = max(judge.asked, key=judge.scores.get)
     assert judge.scores[best] >= max(judge.scores[s] for s in ONE_POOLING)
-    held = set(blocks_of(best))
+    held = set(best.blocks)
     near = [set_of(held ^ {block}) for block in BLOCKS if held ^ {block}]
     assert all(judge.scores[s] <= judge.scores[best] for s in near)
     assert len(judge.asked) == len(set(judge.asked)) < len(EVERY)
@@ -166,7 +164,7 @@ def test_a_killed_mixed_search_takes_the_same_steps_again(searched, serial):
             for triple in serial(function, tasks):
                 if limit is not None and len(ran) >= limit:
                     raise KilledError
-                ran.append((triple[0].layers, triple[0].pooling))
+                ran.append(triple[0].features)
                 yield triple
 
         return execute

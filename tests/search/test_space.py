@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from mcbert.search.space import Candidate, GridsearchSettings, Space, layers_text
+from mcbert.features.spec import FeatureSpec, layers_text
+from mcbert.search.space import Candidate, GridsearchSettings, Space
 
 
 def test_the_default_space_is_the_papers():
@@ -46,7 +47,9 @@ def test_lists_as_toml_gives_them_become_tuples_and_settings_are_json():
     settings = GridsearchSettings(layers=[7, 5], poolings=["cls"])
     assert settings.layers == (5, 7)
     assert json.loads(json.dumps(dataclasses.asdict(settings)))["layers"] == [5, 7]
-    assert hash(Candidate(layers=(5,), pooling="cls", classifier="knn", params=(("n_neighbors", 3),)))
+    assert hash(
+        Candidate(features=FeatureSpec.of((5,), "cls"), classifier="knn", params=(("n_neighbors", 3),))
+    )
 
 
 @pytest.mark.parametrize(

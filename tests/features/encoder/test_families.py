@@ -19,9 +19,10 @@ from mcbert.features.encoder import selfcheck, stack
 from mcbert.features.encoder.files import EncoderError
 from mcbert.features.encoder.loading import load_encoder
 from mcbert.features.encoder.pooled import PooledEncoder
-from mcbert.features.encoder.pooling import POOLINGS, pool
+from mcbert.features.encoder.pooling import pool
 from mcbert.features.encoder.selfcheck import examine, verdict
 from mcbert.features.encoder.tokens import tokenise
+from mcbert.features.spec import POOLINGS
 from tests.conftest import make_tokenizer
 from tests.families import CAUSAL, EVERY_FAMILY, save_family
 
@@ -46,7 +47,7 @@ def own_states(folder, text):
 @pytest.mark.parametrize("deepest", [1, 2, 3])
 def test_states_are_the_librarys_own_at_every_depth(family, deepest):
     name, folder = family
-    layers, poolings = tuple(range(deepest + 1)), tuple(POOLINGS)
+    layers, poolings = tuple(range(deepest + 1)), POOLINGS
     encoder = PooledEncoder(folder, layers=layers, poolings=poolings)
     found = encoder(tokenise(encoder.tokenizer, [(text, "") for text in TEXTS], 64))
     for text, vectors in zip(TEXTS, found, strict=True):

@@ -4,8 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcbert.features.encoder.pooling import POOLINGS, pool, pool_sorted
-from mcbert.features.settings import POOLINGS as SETTING_NAMES
+from mcbert.features.encoder.pooling import POOLS, pool, pool_sorted
+from mcbert.features.spec import POOLINGS
 
 
 def reference(states, mask, pooling):
@@ -90,4 +90,4 @@ def test_gradient_reaches_the_states():
 
 
 def test_settings_offer_exactly_these():
-    assert set(SETTING_NAMES) == set(POOLINGS)
+    assert tuple(POOLS) == POOLINGS

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mcbert.features.spec import FeatureSpec
 from mcbert.finetune.embeddings.job import EmbeddingsJob
 from mcbert.finetune.embeddings.settings import EmbeddingsSettings
 from mcbert.finetune.winner import Architecture
@@ -49,7 +50,7 @@ def make_embeddings_job(encoder, pairs, tmp_path):
             system="embeddings",
             seed=seed,
             settings=EmbeddingsSettings(**fast),
-            architecture=Architecture(layers=layers, pooling="mean", probe_protocol=None),
+            architecture=Architecture(features=FeatureSpec.of(layers, "mean"), probe_protocol=None),
             freeze=freeze or {},
             corpus=pairs,
             source_language="en",

@@ -4,6 +4,7 @@ import re
 import pytest
 
 from mcbert.features.corpus import Corpus, CorpusError
+from mcbert.features.spec import FeatureSpec
 from mcbert.finetune.embeddings.settings import EmbeddingsSettings
 from mcbert.finetune.embeddings.train import plan_embeddings_freezing, require_pairs, train_embeddings
 from mcbert.finetune.finetune import Inputs, JobError
@@ -28,7 +29,7 @@ def serial(function, jobs):
 def train(encoder, pairs, tmp_path):
     def run(settings=FAST, layers=(3,), corpus=pairs, execute=serial):
         inputs = Inputs(corpus=corpus, source_language="en", winner=None, encoder=encoder, out=tmp_path)
-        architecture = Architecture(layers=layers, pooling="max", probe_protocol=None)
+        architecture = Architecture(features=FeatureSpec.of(layers, "max"), probe_protocol=None)
         train_embeddings(settings, inputs, architecture, execute=execute, stamp=STAMP)
         return tmp_path
 

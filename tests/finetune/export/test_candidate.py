@@ -20,6 +20,7 @@ from transformers import AutoModelForSequenceClassification, pipeline
 from mcbert.features.corpus import Corpus
 from mcbert.features.encoder.files import EncoderError
 from mcbert.features.encoder.tokens import tokenise
+from mcbert.features.spec import FeatureSpec
 from mcbert.features.store import FeatureStore
 from mcbert.finetune.evaluation import compute_logits
 from mcbert.finetune.export.candidate import ExportInputs, export, read_chosen
@@ -377,9 +378,9 @@ def test_a_winner_with_a_pooling_for_each_layer_is_exported(exported, tmp_path):
         digests=(store.digest, examples.digest),
     )
     candidate = Candidate(
-        layers=(1, 3, 3), pooling="cls+max+mean", classifier="ridge", params=(("alpha", 1000.0),)
+        features=FeatureSpec.of((1, 3, 3), "cls+max+mean"), classifier="ridge", params=(("alpha", 1000.0),)
     )
-    representation = represent(source, (candidate.layers, candidate.pooling))
+    representation = represent(source, candidate.features)
     probe = make_probe(representation, fit(representation, candidate), candidate, texts.labels)
     close()
     probe.save(tmp_path / "probe.npz")

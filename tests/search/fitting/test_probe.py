@@ -8,6 +8,7 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
+from mcbert.features.spec import FeatureSpec
 from mcbert.search.fitting import routes
 from mcbert.search.fitting.kernels import PoolingBlocks, open_rows
 from mcbert.search.fitting.probe import Probe, decide_linear, decide_neighbours, decide_pairwise
@@ -27,7 +28,9 @@ def test_saved_probe_predicts_what_the_search_predicted(
 ):
     made = make_search(n_train=25, hidden_size=9, n_eval=60, n_classes=n_classes)
     store, corpus, rows = open_rows(source_of(made))
-    candidate = Candidate(layers=layers, pooling="cls", classifier=name, params=DEFAULTS.values(name)[0])
+    candidate = Candidate(
+        features=FeatureSpec.of(layers, "cls"), classifier=name, params=DEFAULTS.values(name)[0]
+    )
     representation = Representation(PoolingBlocks(store, rows, "cls"), layers)
     assert representation.by_gram == (layers == (1, 2, 3))
     fitted = fit(representation, candidate)

@@ -77,9 +77,12 @@ def problem(n_texts, n_classes, hidden_size, *, conflicting=False, n_eval=1500, 
 
 def both(store, corpus, blocks, layers, name, params):
     """Predictions of the route and of the plain way for every scored row, and the latter's margins."""
+    from mcbert.features.spec import FeatureSpec
     from mcbert.search.space import Candidate
 
-    candidate = Candidate(layers=layers, pooling="max", classifier=name, params=tuple(params.items()))
+    candidate = Candidate(
+        features=FeatureSpec.of(layers, "max"), classifier=name, params=tuple(params.items())
+    )
     representation = Representation(blocks, layers)
     fitted = fit(representation, candidate)
     routed = routes.predict(representation, fitted)[blocks.rows.scored_text]

@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
+from mcbert.features.spec import FeatureSpec
 from mcbert.search.outcome.effects import effects
 from mcbert.search.space import Candidate
 
@@ -10,7 +11,7 @@ CLASSIFIERS = ("ridge", "knn")
 
 
 def candidate(layers, pooling="max", classifier="ridge", params=(("alpha", 1.0),), **rest):
-    return Candidate(layers=layers, pooling=pooling, classifier=classifier, params=params, **rest)
+    return Candidate(features=FeatureSpec.of(layers, pooling), classifier=classifier, params=params, **rest)
 
 
 def space(layers=(6, 8, 11), poolings=("max", "mean", "cls"), classifiers=CLASSIFIERS):
