@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mcbert.features.store import FeatureStore
+from mcbert.features.cache import FeatureStore
 from mcbert.search.examples import Examples
 from mcbert.search.fitting.representation import Representation
 from mcbert.search.protocol import scored, settled

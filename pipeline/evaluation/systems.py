@@ -17,8 +17,8 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from mcbert.features.cache import FeatureStore
 from mcbert.features.encoder.blocks import n_layers
-from mcbert.features.store import FeatureStore
 from mcbert.pipeline.workspace import Workspace, shown
 from mcbert.results.schema import EMBEDDINGS, SEED_COMPAT
 from mcbert.results.tables import read

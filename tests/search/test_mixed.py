@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from mcbert.features.store import FeatureStore
+from mcbert.features.cache import FeatureStore
 from mcbert.results import schema, tables
 from mcbert.search.fitting.probe import Probe
 from mcbert.search.mixed import blocks_of, set_of, steps

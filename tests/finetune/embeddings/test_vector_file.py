@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mcbert.features.store.errors import StoreError
-from mcbert.features.store.journal import Journal
+from mcbert.features.cache.errors import StoreError
+from mcbert.features.cache.journal import Journal
 from mcbert.finetune.embeddings import vector_file
 from mcbert.finetune.embeddings.vector_file import is_made, is_published, writing_vectors
 
