@@ -11,13 +11,13 @@ from pathlib import Path
 
 from mcbert.features.cache.durable import sync_folder
 from mcbert.features.cache.errors import StoreError
-from mcbert.features.cache.journal import scan
 from mcbert.features.cache.lock import NAME as LOCK
 from mcbert.features.cache.lock import holder, locked
 from mcbert.features.cache.manifest import IDENTITY, MANIFEST, read_identity
 from mcbert.features.cache.records import contents
 from mcbert.features.cache.sealed import read_file
 from mcbert.features.cache.store import FeatureStore
+from mcbert.files.journal import scan
 
 _DIGEST = re.compile(r"[0-9a-f]{16}")
 _PREFIX = re.compile(r"[0-9a-f]{1,64}")

@@ -21,12 +21,12 @@ import numpy as np
 from mcbert.features.cache import fingerprint as fp
 from mcbert.features.cache.durable import PARTIAL, make_folder, opened, write_whole
 from mcbert.features.cache.errors import StoreError
-from mcbert.features.cache.journal import scan
 from mcbert.features.cache.records import Contents, contents
 from mcbert.features.cache.sealed import parsing, read_file, remedy, seal, unseal
 from mcbert.features.cache.space import writing
 from mcbert.features.cache.spec import Shard, StoreSpec, require_whole
 from mcbert.files.arrays import ArrayError, read_array
+from mcbert.files.journal import scan
 
 log = logging.getLogger(__name__)
 

@@ -18,12 +18,12 @@ import numpy as np
 from mcbert.features.cache import hdf5
 from mcbert.features.cache.durable import opened, read_at
 from mcbert.features.cache.errors import StoreError
-from mcbert.features.cache.journal import scan
 from mcbert.features.cache.layout import Layout
 from mcbert.features.cache.manifest import File
 from mcbert.features.cache.records import Head, Unit, contents
 from mcbert.features.cache.sealed import read_file, remedy
 from mcbert.features.cache.spec import StoreSpec, dataset_name
+from mcbert.files.journal import scan
 
 
 def check_size(folder: Path, file: File) -> None:

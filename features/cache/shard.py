@@ -22,7 +22,6 @@ import numpy as np
 from mcbert.features.cache import hdf5
 from mcbert.features.cache.durable import PARTIAL, make_folder, opened, sync_folder, write_at
 from mcbert.features.cache.errors import StoreError
-from mcbert.features.cache.journal import Journal, scan
 from mcbert.features.cache.layout import Blank, Layout
 from mcbert.features.cache.lock import who
 from mcbert.features.cache.manifest import MANIFEST
@@ -31,6 +30,7 @@ from mcbert.features.cache.records import Contents, Head, Unit, contents, revoca
 from mcbert.features.cache.sealed import read_file
 from mcbert.features.cache.space import bytes_needed, writing
 from mcbert.features.cache.spec import Shard, StoreSpec
+from mcbert.files.journal import Journal, scan
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,9 @@ class ShardWriter:
     Raises
     ------
     StoreError
-        On entering: the cache is finished, the journal is another's, or another process writes this file.
+        On entering: the cache is finished, or the journal is of other texts.
+    ValueError
+        On entering: the journal is no journal, or another process writes this file.
     StoreFullError
         On entering: there is no room for the whole file.
     """

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from mcbert.features.cache.durable import opened, sync_folder
 from mcbert.features.cache.errors import StoreError
-from mcbert.features.cache.journal import Journal, scan
 from mcbert.features.cache.lock import locked
 from mcbert.features.cache.manifest import (
     IDENTITY,
@@ -25,6 +24,7 @@ from mcbert.features.cache.reading import UnitReader, check_file, read_journal
 from mcbert.features.cache.records import Head, Unit, contents, revocation
 from mcbert.features.cache.sealed import read_file, remedy
 from mcbert.features.cache.spec import StoreSpec
+from mcbert.files.journal import Journal, scan
 
 JOURNAL = ".journal"
 

@@ -4,10 +4,10 @@ import dataclasses
 import json
 import zlib
 
-from mcbert.features.cache.journal import encode, scan
 from mcbert.features.cache.layout import checksum
 from mcbert.features.cache.records import contents
 from mcbert.features.cache.sealed import seal
+from mcbert.files.journal import encode, scan
 
 
 def head_of(path):

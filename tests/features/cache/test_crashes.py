@@ -13,9 +13,9 @@ import pytest
 
 from mcbert.features.cache import FeatureStore, ShardWriter, StoreError, begin, finish, revoke, verify
 from mcbert.features.cache.durable import opened
-from mcbert.features.cache.journal import scan
 from mcbert.features.cache.reading import UnitReader
 from mcbert.features.cache.records import contents
+from mcbert.files.journal import scan
 from tests.features.cache.conftest import ABOUT, Made
 from tests.features.cache.damage import flip, head_of
 from tests.features.cache.recorder import Disk, Recorder, torn
