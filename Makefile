@@ -84,7 +84,7 @@ numeric-sse41: # threads that wait must not spin: there are more than processors
 	$(SSE41) OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -q -m "not slow" $(NUMERIC)
 
 stress: setup ## 500 kills of the cache writer, the extraction and the fine-tuning instead of a few
-	MCBERT_KILLS=500 $(BIN)/python -m pytest tests/features/store tests/features/extraction/test_kill.py tests/finetune/test_kill.py -k kill
+	MCBERT_KILLS=500 $(BIN)/python -m pytest tests/features/cache tests/features/extraction/test_kill.py tests/finetune/test_kill.py -k kill
 
 lint: setup ## ruff, vulture
 	$(BIN)/ruff check .

@@ -29,6 +29,7 @@ import torch
 from transformers import AutoConfig, AutoModel, BertConfig, BertModel
 from transformers.utils import logging as hf_logging
 
+from mcbert.features.cache import FeatureStore
 from mcbert.features.encoder import hardware
 from mcbert.features.encoder.blocks import n_layers
 from mcbert.features.encoder.pooling import pool
@@ -36,7 +37,6 @@ from mcbert.features.encoder.tokens import load_tokenizer, tokenise
 from mcbert.features.extraction import extract
 from mcbert.features.settings import EncoderSettings, ExtractSettings
 from mcbert.features.spec import POOLINGS
-from mcbert.features.store import FeatureStore
 from mcbert.pipeline.cli import main as mcbert
 from mcbert.results.schema import GRIDSEARCH
 from mcbert.results.tables import read

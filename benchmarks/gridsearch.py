@@ -30,8 +30,8 @@ import numpy as np
 import peak
 from plain_way import Measured, Trial, both
 
+from mcbert.features.cache import FeatureStore
 from mcbert.features.spec import FeatureSpec
-from mcbert.features.store import FeatureStore
 from mcbert.pipeline.cluster import ClusterSettings, executor
 from mcbert.results.schema import GRIDSEARCH
 from mcbert.results.tables import read

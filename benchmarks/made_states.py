@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mcbert.features.store import Shard, ShardWriter, StoreSpec, begin, finish
+from mcbert.features.cache import Shard, ShardWriter, StoreSpec, begin, finish
 from mcbert.search import examples
 
 LABELS = ("account", "card", "cash", "transfer")

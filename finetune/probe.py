@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mcbert.features.cache import FeatureStore
 from mcbert.features.corpus import Corpus
-from mcbert.features.store import FeatureStore
 from mcbert.files.arrays import read_arrays
 from mcbert.finetune.calibration import Calibration, calibration_of
 from mcbert.finetune.model import MCBertForSequenceClassification, count_votes

@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mcbert.features.store import FeatureStore
+    from mcbert.features.cache import FeatureStore
     from mcbert.home import SAMPLES
     from mcbert.interface.classifier import MCBertClassifier
     from mcbert.interface.corpus import prepare_corpus, read_corpus
@@ -45,7 +45,7 @@ __all__ = [
 
 _PLACES = {
     "SAMPLES": "home:SAMPLES",
-    "FeatureStore": "features.store:FeatureStore",
+    "FeatureStore": "features.cache:FeatureStore",
     "LayerSearch": "interface.layer_search:LayerSearch",
     "MCBertClassifier": "interface.classifier:MCBertClassifier",
     "PooledStates": "interface.pooled_states:PooledStates",

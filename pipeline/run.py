@@ -133,8 +133,8 @@ class Run:
         StoreError
             Another process writes the run; the message says which, and what it does.
         """
-        from mcbert.features.store.lock import NAME as LOCK
-        from mcbert.features.store.lock import locked
+        from mcbert.features.cache.lock import NAME as LOCK
+        from mcbert.features.cache.lock import locked
 
         made = [one for one in (self.folder, *self.folder.parents) if not one.exists()]
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mcbert.features.cache import FeatureStore
 from mcbert.features.spec import FeatureSpec, layers_text
-from mcbert.features.store import FeatureStore
 from mcbert.search.examples import Examples
 from mcbert.search.fitting.representation import Representation
 from mcbert.search.protocol import scored, settled

@@ -15,8 +15,8 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
+from mcbert.features.cache import FeatureStore
 from mcbert.features.spec import POOLINGS, FeatureSpec, layers_text
-from mcbert.features.store import FeatureStore
 from mcbert.files.objects import read_object
 from mcbert.results.schema import GRIDSEARCH
 from mcbert.results.tables import read

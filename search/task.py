@@ -16,8 +16,8 @@ from typing import Any
 import sklearn
 from threadpoolctl import ThreadpoolController
 
+from mcbert.features.cache import StoreError
 from mcbert.features.spec import FeatureSpec
-from mcbert.features.store import StoreError
 from mcbert.search.checks import require_varying
 from mcbert.search.fitting import routes
 from mcbert.search.fitting.factories import classifier, seed_parameters

@@ -17,13 +17,13 @@ ALLOWED = {
     "interface": {"pipeline", "features", "search", "finetune", "results", "files"},
     "pipeline": {"features", "search", "finetune", "results", "files"},
     "features": {"files"},
-    "search": {"features.spec", "features.store", "results", "files"},
+    "search": {"features.spec", "features.cache", "results", "files"},
     "finetune": {"features", "results", "files"},
     "results": {"features.spec", "files"},
     "files": set(),
 }
 ONLY_IN = {
-    "h5py": ["features/store/hdf5.py"],
+    "h5py": ["features/cache/hdf5.py"],
     "joblib": ["pipeline/cluster/loky.py"],
     "dask": ["pipeline/cluster/dask.py"],
     "distributed": ["pipeline/cluster/dask.py"],

@@ -21,6 +21,18 @@ from typing import Any
 
 import numpy as np
 
+from mcbert.features.cache import (
+    FeatureStore,
+    Shard,
+    StoreSpec,
+    begin,
+    bytes_needed,
+    finish,
+    locked,
+    pending,
+    require_space,
+)
+from mcbert.features.cache import fingerprint as fp
 from mcbert.features.encoder.files import EncoderError
 from mcbert.features.encoder.hardware import release_buffers
 from mcbert.features.encoder.opening import examined
@@ -37,18 +49,6 @@ from mcbert.features.extraction.shard import (
 from mcbert.features.extraction.texts import PackedTexts, Row, Survey, survey
 from mcbert.features.extraction.unit import UnencodableTextError
 from mcbert.features.settings import EncoderSettings, ExtractSettings
-from mcbert.features.store import (
-    FeatureStore,
-    Shard,
-    StoreSpec,
-    begin,
-    bytes_needed,
-    finish,
-    locked,
-    pending,
-    require_space,
-)
-from mcbert.features.store import fingerprint as fp
 
 log = logging.getLogger(__name__)
 

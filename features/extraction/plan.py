@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mcbert.features.store import Shard
+from mcbert.features.cache import Shard
 
 BYTES_PER_TOKEN = 3  # of UTF-8; fewer tokens than this assumes only make a unit quicker
 SPECIAL_TOKENS = 3

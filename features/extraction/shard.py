@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from mcbert.features.cache import Shard, ShardWriter, StoreSpec
 from mcbert.features.encoder import hardware
 from mcbert.features.extraction.overlap import overlap
 from mcbert.features.extraction.texts import PackedTexts
 from mcbert.features.extraction.unit import Prepared, UnencodableTextError, UnitEncoder, first_bad_layers
-from mcbert.features.store import Shard, ShardWriter, StoreSpec
 
 Check = Callable[[], None]
 

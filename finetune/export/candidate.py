@@ -21,9 +21,9 @@ import sklearn
 import torch
 from transformers import PreTrainedModel
 
+from mcbert.features.cache import FeatureStore
 from mcbert.features.corpus import Corpus
 from mcbert.features.encoder.tokens import load_tokenizer
-from mcbert.features.store import FeatureStore
 from mcbert.finetune.calibration import Calibration
 from mcbert.finetune.export.card import describe
 from mcbert.finetune.export.estimator import FILE, Estimator, require_exportable

@@ -24,7 +24,7 @@ from mcbert.interface.arguments import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mcbert.features.store import FeatureStore
+    from mcbert.features.cache import FeatureStore
 
 
 def extract(
@@ -81,10 +81,10 @@ def extract(
     >>> states.states(layers=[6, 8], pooling="max").shape == (2, 2 * states.hidden_size)
     True
     """
+    from mcbert.features.cache import FeatureStore
     from mcbert.features.encoder.opening import open_encoder
     from mcbert.features.extraction import Means
     from mcbert.features.extraction import extract as extracted
-    from mcbert.features.store import FeatureStore
     from mcbert.pipeline.interruption import Interruption
     from mcbert.pipeline.progress import track
 

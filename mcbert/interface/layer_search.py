@@ -38,8 +38,8 @@ from mcbert.search.space import Candidate, Chosen, GridsearchSettings
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mcbert.features.cache import FeatureStore
     from mcbert.features.corpus import Corpus
-    from mcbert.features.store import FeatureStore
     from mcbert.pipeline.cluster import ClusterSettings
 
 _SHOWN = ("rank", "layers", "pooling", "classifier", "params", "score", "dev_f1_mean", "test_f1_mean")
@@ -270,9 +270,9 @@ class LayerSearch(TakesTexts, ClassifierMixin, BaseEstimator):
 
     def _corpus(self, states: FeatureStore, corpus: pd.DataFrame) -> Corpus:
         """Return the corpus, checked, and checked to be what the states are of."""
+        from mcbert.features.cache import FeatureStore
         from mcbert.features.corpus import Corpus
         from mcbert.features.extraction.texts import survey
-        from mcbert.features.store import FeatureStore
 
         if not isinstance(states, FeatureStore):
             raise ValueError(f"states: got a {type(states).__name__}, accepted: what extract returns")

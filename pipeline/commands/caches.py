@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from mcbert.home import CACHE
 
 if TYPE_CHECKING:
-    from mcbert.features.store import CacheInfo, FeatureStore
+    from mcbert.features.cache import CacheInfo, FeatureStore
 
 HEADER = ("DIGEST", "SIZE", "TEXTS", "LAYERS", "CREATED", "ENCODER", "CORPUS", "STATE")
 AGES = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
@@ -52,7 +52,7 @@ def open_cache(folder: Path) -> FeatureStore:
     ValueError
         Another cache lies there: its fingerprint is not the one that the folder is named by.
     """
-    from mcbert.features.store import FeatureStore
+    from mcbert.features.cache import FeatureStore
 
     store = FeatureStore.open(folder)
     if not store.digest.startswith(folder.name):
@@ -65,7 +65,7 @@ def open_cache(folder: Path) -> FeatureStore:
 
 
 def _verify(args: argparse.Namespace, *_: object) -> int:
-    from mcbert.features.store import describe, revoke, verify
+    from mcbert.features.cache import describe, revoke, verify
 
     damages = verify(args.folder)
     for damage in damages:
@@ -84,7 +84,7 @@ def _verify(args: argparse.Namespace, *_: object) -> int:
 
 
 def _caches(args: argparse.Namespace, *_: object) -> int:
-    from mcbert.features.store import caches, remove
+    from mcbert.features.cache import caches, remove
 
     if args.remove is not None:
         _say(f"removed {remove(args.cache, args.remove)}")

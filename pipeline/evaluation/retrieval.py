@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from mcbert.features.cache import FeatureStore
 from mcbert.features.corpus.casing import lowered
 from mcbert.features.corpus.formats.parallel import languages_in, pair_files, read_pairs
-from mcbert.features.store import FeatureStore
 from mcbert.pipeline.evaluation.systems import (
     Beside,
     System,

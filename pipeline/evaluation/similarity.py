@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mcbert.features.cache import FeatureStore
 from mcbert.features.corpus.casing import lowered, share_altered
 from mcbert.features.corpus.formats.bad_rows import CorpusError
 from mcbert.features.corpus.formats.stsbenchmark import read_stsbenchmark, sts_files
 from mcbert.features.spec import parse_layers
-from mcbert.features.store import FeatureStore
 from mcbert.pipeline.evaluation.retrieval import retrieval
 from mcbert.pipeline.evaluation.systems import (
     Beside,

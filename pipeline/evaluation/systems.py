@@ -17,9 +17,9 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from mcbert.features.cache import FeatureStore
 from mcbert.features.encoder.blocks import n_layers
 from mcbert.features.spec import FeatureSpec, layers_text
-from mcbert.features.store import FeatureStore
 from mcbert.pipeline.workspace import Workspace, shown
 from mcbert.results.schema import EMBEDDINGS, SEED_COMPAT
 from mcbert.results.tables import read

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from mcbert.features.cache import FeatureStore
 from mcbert.features.corpus import BadRows, checked_corpus, read_corpus, source_files
 from mcbert.features.corpus.formats.parallel import is_table, languages_in, pair_files, read_pairs
 from mcbert.features.corpus.keys import of_section
 from mcbert.features.spec import FeatureSpec, layers_text
-from mcbert.features.store import FeatureStore
 from mcbert.files.objects import AGAIN, read_object
 from mcbert.finetune.embeddings.settings import EmbeddingsSettings
 from mcbert.pipeline.cluster import training_executor

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from mcbert.pipeline.progress import track
 
 if TYPE_CHECKING:
+    from mcbert.features.cache import FeatureStore
     from mcbert.features.corpus import Corpus
-    from mcbert.features.store import FeatureStore
     from mcbert.pipeline.cluster import Execute
     from mcbert.search.space import GridsearchSettings
 

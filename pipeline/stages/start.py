@@ -85,7 +85,7 @@ def starting_point(workspace: Workspace, settings: FinetuneSettings, into: Path)
     ValueError
         No candidate has a score for each label, or the search's states are not those that a model computes.
     """
-    from mcbert.features.store import FeatureStore
+    from mcbert.features.cache import FeatureStore
     from mcbert.finetune.probe import fit_calibration, fold
     from mcbert.search.refit import find_linear, refit
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.preprocessing import StandardScaler
 
-from mcbert.features.store import FeatureStore, StoreError
+from mcbert.features.cache import FeatureStore, StoreError
 from mcbert.search.examples import Examples
 
 Floats = npt.NDArray[np.float64]
@@ -29,7 +29,7 @@ KEPT_ENTRIES = 16_000_000
 
 
 class States(Protocol):
-    """The part of `features.store.FeatureStore` that the search reads."""
+    """The part of `features.cache.FeatureStore` that the search reads."""
 
     @property
     def index(self) -> Ints:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mcbert.features.store import StoreError
+from mcbert.features.cache import StoreError
 from mcbert.pipeline.cli import STAGES, main
 from mcbert.pipeline.run import Run
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mcbert.features.store import FeatureStore, Shard, ShardWriter, StoreSpec, begin, finish
+from mcbert.features.cache import FeatureStore, Shard, ShardWriter, StoreSpec, begin, finish
 from mcbert.search import examples
 
 LABELS = ("apple", "pear", "plum", "quince")

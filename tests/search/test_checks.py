@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mcbert.features.store import FeatureStore
+from mcbert.features.cache import FeatureStore
 from mcbert.search import examples as examples_module
 from mcbert.search.checks import check
 from mcbert.search.examples import Examples

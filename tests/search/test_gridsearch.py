@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score
 
-from mcbert.features.store import FeatureStore, StoreError
+from mcbert.features.cache import FeatureStore, StoreError
 from mcbert.results import overall, schema, tables
 from mcbert.search import examples
 from mcbert.search.examples import Examples

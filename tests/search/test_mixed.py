@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from mcbert.features.cache import FeatureStore
 from mcbert.features.spec import FeatureSpec
-from mcbert.features.store import FeatureStore
 from mcbert.results import schema, tables
 from mcbert.search.fitting.probe import Probe
 from mcbert.search.mixed import steps

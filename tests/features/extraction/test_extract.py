@@ -5,13 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mcbert.features.cache import FeatureStore, StoreError, locked, revoke, verify
 from mcbert.features.corpus import Corpus
 from mcbert.features.encoder import hardware
 from mcbert.features.encoder.pooled import PooledEncoder
 from mcbert.features.encoder.tokens import tokenise
 from mcbert.features.extraction import Means, extract
 from mcbert.features.settings import EncoderSettings, ExtractSettings
-from mcbert.features.store import FeatureStore, StoreError, locked, revoke, verify
 
 SMALL = ExtractSettings(unit_rows=8, units_per_file=3, tokens_per_batch=64)
 
@@ -267,7 +267,7 @@ def test_texts_without_finite_states_can_be_left_out(corpus, encoder_folder, tmp
 
 
 def test_too_little_room_is_said_before_the_encoder_runs(corpus, encoder_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("mcbert.features.store.space.bytes_free", lambda _: 1000)
+    monkeypatch.setattr("mcbert.features.cache.space.bytes_free", lambda _: 1000)
     monkeypatch.setattr(PooledEncoder, "encode_into", lambda *_a: pytest.fail("encoded"))
     with pytest.raises(StoreError, match=r"the features need [\d,]+ bytes and 1,000 are free"):
         run(corpus, encoder_folder, tmp_path)

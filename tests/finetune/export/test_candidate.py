@@ -17,11 +17,11 @@ from huggingface_hub import metadata_load
 from sklearn.ensemble import RandomForestClassifier
 from transformers import AutoModelForSequenceClassification, pipeline
 
+from mcbert.features.cache import FeatureStore
 from mcbert.features.corpus import Corpus
 from mcbert.features.encoder.files import EncoderError
 from mcbert.features.encoder.tokens import tokenise
 from mcbert.features.spec import FeatureSpec
-from mcbert.features.store import FeatureStore
 from mcbert.finetune.evaluation import compute_logits
 from mcbert.finetune.export.candidate import ExportInputs, export, read_chosen
 from mcbert.finetune.export.saved import load_model

@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mcbert.features.store import FeatureStore, locked
+from mcbert.features.cache import FeatureStore, locked
 from mcbert.pipeline.cli import main
 from mcbert.pipeline.commands import caches
-from tests.features.store.conftest import Made
-from tests.features.store.damage import flip, head_of
+from tests.features.cache.conftest import Made
+from tests.features.cache.damage import flip, head_of
 
 NAME = "0123456789abcdef"
 
@@ -95,7 +95,7 @@ def test_a_cache_is_removed_by_what_begins_its_digest(cache, capsys):
 
 
 def test_names_cannot_steer_the_terminal(made, cache, capsys):
-    from mcbert.features.store import begin
+    from mcbert.features.cache import begin
 
     begin(cache.parent / "aaaaaaaaaaaaaaaa", made.fields, {"encoder": "\x1b[2Jx", "created": "soon"})
     assert main(["caches"]) == 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mcbert.features.cache import FeatureStore
 from mcbert.features.corpus.formats.parallel import read_pairs
-from mcbert.features.store import FeatureStore
 from mcbert.pipeline.cli import main
 from mcbert.pipeline.evaluation.retrieval import texts
 from mcbert.pipeline.evaluation.systems import Frozen

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mcbert.features.cache import FeatureStore
 from mcbert.features.corpus import Corpus
 from mcbert.features.encoder.tokens import load_tokenizer, tokenise
-from mcbert.features.store import FeatureStore
 from mcbert.finetune.calibration import softmax
 from mcbert.finetune.evaluation import compute_logits, score_languages
 from mcbert.finetune.export.markdown import escaped
