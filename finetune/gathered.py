@@ -87,7 +87,7 @@ def beside_probe(jobs: Sequence[Job]) -> dict[str, str]:
             )
             log.warning(
                 "finetune: %s is below the search's classifier on dev by %s, %s %.3f against %.3f: deploy "
-                "the classifier, or train otherwise (finetune.start, more epochs, knobs)",
+                "the classifier, or train otherwise (finetune.start, more epochs, mcbert tune)",
                 *(system, looked, metric, own, searched),
             )
     return said

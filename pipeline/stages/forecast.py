@@ -25,10 +25,10 @@ def require_finetune(workspace: Workspace, settings: FinetuneSettings) -> None:
         _require_freezing(workspace, settings)
 
 
-def require_knobs(workspace: Workspace) -> None:
-    """Raise where `knobs` could not rank its trials, or not train the settings as they are."""
-    if workspace.config.knobs.protocol == "target-dev":
-        _dev_texts(workspace).require("knobs.protocol", "source-dev")
+def require_tune(workspace: Workspace) -> None:
+    """Raise where `tune` could not rank its trials, or not train the settings as they are."""
+    if workspace.config.tune.protocol == "target-dev":
+        _dev_texts(workspace).require("tune.protocol", "source-dev")
     _require_trainable(workspace, workspace.config.finetune)
 
 
