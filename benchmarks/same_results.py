@@ -76,7 +76,7 @@ CONFIGURATIONS = {
             "finetune.seeds=[3]",
             'finetune.start="probe"',
             "finetune.freeze={}",
-            'finetune.freeze_rule="record"',
+            'finetune.freeze_rule="plateau"',
             "finetune.freeze_groups=[[11,12],[8,10]]",
             "finetune.eval_steps=20",
             'finetune.protocol="source-dev"',
@@ -124,8 +124,12 @@ class Renaming:
 RENAMED = (
     Renaming(
         "finetune/knobs",
-        given={r"^tune\b": "knobs"},
-        found={r"\bknobs\b": "tune", r"\bknobs_overall\b": "tune_overall"},
+        given={r"^tune\b": "knobs", r'(?<=freeze_rule=)"plateau"': '"record"'},
+        found={
+            r"\bknobs\b": "tune",
+            r"\bknobs_overall\b": "tune_overall",
+            r"^record(: .*) stands for": r"plateau\1 not beaten for",
+        },
         columns={"knobs": "changes"},
     ),
 )

@@ -54,13 +54,9 @@ def test_the_sentence_embeddings_as_published():
 
 def test_a_section_that_was_renamed_is_named(tmp_path):
     text = "encoder.path = 'e'\n[knobs]\nseeds = [0]\n"
-    with pytest.raises(
-        ValueError, match=r"mine\.toml: unknown key knobs \(now called tune\)"
-    ):
+    with pytest.raises(ValueError, match=r"mine\.toml: unknown key knobs \(now called tune\)"):
         load(saved(tmp_path, text))
-    with pytest.raises(
-        ValueError, match=r"override 'knobs.* unknown key knobs \(now called tune\)"
-    ):
+    with pytest.raises(ValueError, match=r"override 'knobs.* unknown key knobs \(now called tune\)"):
         load("demo", ["knobs.seeds=[0]"])
 
 

@@ -79,7 +79,11 @@ def test_what_is_finished_is_not_done_again_and_failures_are_named(train, tmp_pa
             (3,),
             r"embeddings\.freeze: epoch 0: layer 4 feeds nothing.* embeddings\.ignore",
         ),
-        ({"freeze_rule": "record"}, (3,), r'embeddings\.freeze_groups: got nothing, but .*_rule is "record"'),
+        (
+            {"freeze_rule": "plateau"},
+            (3,),
+            r'embeddings\.freeze_groups: got nothing, but .*_rule is "plateau"',
+        ),
         ({"max_length": 99}, (3,), r"embeddings\.max_length: got 99, accepted: at most 32"),
     ],
 )
@@ -91,7 +95,7 @@ def test_settings_that_do_not_fit_the_encoder_name_the_key(train, settings, laye
 def test_what_may_freeze():
     assert plan_embeddings_freezing(EmbeddingsSettings(), 3) == {}
     assert plan_embeddings_freezing(EmbeddingsSettings(freeze={0: (2,)}), 3) == {0: (2,)}
-    groups = EmbeddingsSettings(freeze_rule="decline", freeze_groups=((3,), (2, 1)))
+    groups = EmbeddingsSettings(freeze_rule="slope", freeze_groups=((3,), (2, 1)))
     assert plan_embeddings_freezing(groups, 3) == {0: (3,), 1: (2, 1)}
     assert plan_embeddings_freezing(EmbeddingsSettings(freeze_rule="gradient"), 3) == {0: (0, 1, 2)}
 
@@ -132,10 +136,10 @@ def _corpus(table):
     [
         ({"freeze_rule": "gradient", "freeze_percentile": 100.0}, "last"),
         (
-            {"freeze_rule": "record", "freeze_groups": ((0, 1), (2,)), "freeze_watch": "target-dev"},
+            {"freeze_rule": "plateau", "freeze_groups": ((0, 1), (2,)), "freeze_watch": "target-dev"},
             "target-dev",
         ),
-        ({"freeze_rule": "decline", "freeze_groups": ((1,),), "freeze_window": 2}, "source-dev"),
+        ({"freeze_rule": "slope", "freeze_groups": ((1,),), "freeze_window": 2}, "source-dev"),
     ],
 )
 def test_layers_freeze_by_the_rules_of_fine_tuning(train, rule, protocol):

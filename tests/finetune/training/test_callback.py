@@ -76,9 +76,9 @@ def settling_below_the_deepest(monkeypatch):
 @pytest.mark.parametrize(
     ("rule", "options", "force", "expected"),
     [
-        # at such a rate no score changes: the first stands, and is the record
-        ("record", {"freeze_groups": ((2,), (0, 1)), "learning_rate": 1e-6}, None, [(1, (2,)), (2, (0, 1))]),
-        ("decline", {"freeze_groups": ((3,), (1,)), "freeze_window": 2}, falling, [(1, (3,)), (2, (1,))]),
+        # at such a rate no score changes: the first is not beaten
+        ("plateau", {"freeze_groups": ((2,), (0, 1)), "learning_rate": 1e-6}, None, [(1, (2,)), (2, (0, 1))]),
+        ("slope", {"freeze_groups": ((3,), (1,)), "freeze_window": 2}, falling, [(1, (3,)), (2, (1,))]),
         ("gradient", {"freeze_percentile": 100.0}, settling_below_the_deepest, [(2, (0, 1, 2))]),
     ],
 )
