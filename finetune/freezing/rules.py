@@ -282,5 +282,5 @@ def _next_group(history: Sequence[Evaluation], freeze: Schedule) -> tuple[int, .
 
 def _event(history: Sequence[Evaluation], layers: Sequence[int], reason: str) -> FreezeEvent | None:
     now = history[-1]
-    fresh = tuple(sorted(set(layers) - set(now.frozen)))
-    return FreezeEvent(epoch=now.epoch, step=now.step, layers=fresh, reason=reason) if fresh else None
+    added = tuple(sorted(set(layers) - set(now.frozen)))
+    return FreezeEvent(epoch=now.epoch, step=now.step, layers=added, reason=reason) if added else None

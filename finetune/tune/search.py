@@ -27,13 +27,20 @@ from mcbert.features.encoder.blocks import hidden_size, n_layers
 from mcbert.features.encoder.identity import encoder_identity
 from mcbert.features.encoder.loading import quiet
 from mcbert.features.store.ledger import Ledger
-from mcbert.finetune.finetune import Inputs, JobError, Track, require_readable
 from mcbert.finetune.freezing.rules import plan_freezing
-from mcbert.finetune.job import Job
-from mcbert.finetune.protocol import DevTexts, require_protocol
-from mcbert.finetune.running import described, prepared, read_texts, torch_threads, trained
+from mcbert.finetune.jobs import (
+    FinetuneJob,
+    Inputs,
+    JobError,
+    Track,
+    described,
+    require_readable,
+    torch_threads,
+)
 from mcbert.finetune.settings import FinetuneSettings
-from mcbert.finetune.training.trainer import Output, relevant
+from mcbert.finetune.systems import set_up
+from mcbert.finetune.texts import DevTexts, read_texts, require_protocol
+from mcbert.finetune.training.fit import Output, fit, relevant
 from mcbert.finetune.tune.settings import TuneSettings
 from mcbert.finetune.tune.table import Outcome, Searched, best_by, write_trials
 from mcbert.finetune.tune.trials import Trial, freezes, plan_trials
@@ -47,7 +54,10 @@ KEY = "training"
 """The field that names a training in the ledger."""
 
 Row = dict[str, Any]
-Execute = Callable[[Callable[[Job], Row], Iterable[Job]], Iterator[tuple[Job, Row | None, str | None]]]
+Execute = Callable[
+    [Callable[[FinetuneJob], Row], Iterable[FinetuneJob]],
+    Iterator[tuple[FinetuneJob, Row | None, str | None]],
+]
 WinnerOf = Callable[[FinetuneSettings], Path | None]
 
 
@@ -131,7 +141,7 @@ class _Builder:
                 raise
             return Searched(trial=trial, message=str(error))
 
-    def _jobs(self, settings: FinetuneSettings) -> tuple[Job, ...]:
+    def _jobs(self, settings: FinetuneSettings) -> tuple[FinetuneJob, ...]:
         require_protocol(settings, DevTexts.of_corpus(self.corpus), freezes="mcbert_wf" in settings.systems)
         architecture: Architecture = read_architecture(
             self.winner_of(settings),
@@ -146,7 +156,7 @@ class _Builder:
         if system == "mcbert" and freezes(settings):
             system, freeze = "mcbert_wf", plan_freezing(settings, max(architecture.layers))
         return tuple(
-            Job(
+            FinetuneJob(
                 system=system,
                 seed=seed,
                 settings=settings,
@@ -163,7 +173,7 @@ class _Builder:
         )
 
 
-def key_of(job: Job) -> str:
+def key_of(job: FinetuneJob) -> str:
     """Return the name of a training in the ledger: the same for the same training in every search."""
     content = {
         "system": job.system,
@@ -233,7 +243,7 @@ def require_row(row: Mapping[str, Any], corpus: Corpus) -> None:
         raise ValueError("accuracy, seconds: accepted: numbers from 0")
 
 
-def run_training(job: Job) -> dict[str, Any]:
+def run_training(job: FinetuneJob) -> dict[str, Any]:
     """Train, and score dev with the weights of the chosen evaluation; write nothing.
 
     Returns
@@ -244,10 +254,18 @@ def run_training(job: Job) -> dict[str, Any]:
     """
     began = time.monotonic()
     with quiet(), torch_threads(job.settings.threads):
-        start = prepared(job, splits=("train", "dev"))
-        training = trained(job, start, Output())
+        setup = set_up(job, splits=("train", "dev"))
+        training = fit(
+            setup.model,
+            setup.data,
+            settings=job.settings,
+            seed=job.seed,
+            monitor=job.monitor,
+            out=Output(),
+            newly_initialised=setup.newly_initialised,
+        )
     chosen = training.history[training.chosen]
-    right = training.dev_predicted == start.texts["dev"].y
+    right = training.dev_predicted == setup.texts["dev"].y
     return {
         "status": "ok",
         "message": "",

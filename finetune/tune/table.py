@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from mcbert.features.corpus import Corpus
-from mcbert.finetune.job import Job
+from mcbert.finetune.jobs import FinetuneJob
 from mcbert.finetune.rows import SEES, layers_text, protocol_of
 from mcbert.finetune.tune.settings import TuneSettings
 from mcbert.finetune.tune.trials import Trial
@@ -30,7 +30,7 @@ class Searched:
     trial: Trial
     """What is tried."""
 
-    jobs: tuple[Job, ...] = ()
+    jobs: tuple[FinetuneJob, ...] = ()
     """One for each seed; none where the trial is refused."""
 
     message: str = ""

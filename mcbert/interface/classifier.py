@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mcbert.finetune.export.saved import SavedModel
-    from mcbert.finetune.job import Job
+    from mcbert.finetune.jobs import FinetuneJob
     from mcbert.finetune.training.callback import Training
     from mcbert.interface.arguments import Pairs
 
@@ -318,7 +318,7 @@ class MCBertClassifier(TakesTexts, ClassifierMixin, BaseEstimator):
                     (Path(scratch) / name).write_bytes(content)
                 self._keep(load_model(scratch, key="pickle"), self.classes_)
 
-    def _note(self, job: Job, training: Training) -> None:
+    def _note(self, job: FinetuneJob, training: Training) -> None:
         import pandas as pd
 
         from mcbert.finetune.rows import freeze_rows, score_rows

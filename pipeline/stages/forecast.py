@@ -5,8 +5,8 @@ python -m pytest tests/pipeline/stages/test_forecast.py
 
 from __future__ import annotations
 
-from mcbert.finetune.protocol import DevTexts, require_protocol
 from mcbert.finetune.settings import FinetuneSettings
+from mcbert.finetune.texts import DevTexts, require_protocol
 from mcbert.pipeline.workspace import Workspace
 from mcbert.results.schema import TEXTS
 from mcbert.results.stream import Rows

@@ -219,7 +219,8 @@ class Pipeline(Workspace):
         name_model(self)
 
     def _finetune(self) -> list[str]:
-        from mcbert.finetune.finetune import Inputs, finetune
+        from mcbert.finetune.jobs import Inputs
+        from mcbert.finetune.stage import finetune
         from mcbert.pipeline.stages import start
 
         settings = self.config.finetune

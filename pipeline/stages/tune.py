@@ -67,7 +67,7 @@ def _base(pipeline: Pipeline) -> FinetuneSettings:
 
 def _search(pipeline: Pipeline, base: FinetuneSettings) -> list[str]:
     from mcbert.features.store.ledger import retry_errors
-    from mcbert.finetune.finetune import Inputs
+    from mcbert.finetune.jobs import Inputs
     from mcbert.finetune.tune.search import KEY, LEDGER, search_settings
 
     if pipeline.config.cluster.retry_errors:

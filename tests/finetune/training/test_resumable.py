@@ -13,8 +13,8 @@ import torch
 from mcbert import files
 from mcbert.features.encoder import hardware
 from mcbert.finetune.training import checkpoints
+from mcbert.finetune.training.fit import within_memory
 from mcbert.finetune.training.resumable import ResumableTrainer, TrainingError
-from mcbert.finetune.training.trainer import within_memory
 
 
 class StopError(Exception):

@@ -8,7 +8,7 @@ import pytest
 
 from mcbert.features.corpus import Corpus
 from mcbert.features.encoder import hardware
-from mcbert.finetune.finetune import Inputs, JobError
+from mcbert.finetune.jobs import Inputs, JobError
 from mcbert.finetune.settings import FinetuneSettings
 from mcbert.finetune.tune.search import key_of, require_row, run_training, search_settings
 from mcbert.finetune.tune.settings import TuneSettings

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 import torch
 
-from mcbert.finetune.finetune import Inputs, JobError, casing, finetune, plan
-from mcbert.finetune.running import run_job
+from mcbert.finetune.jobs import Inputs, JobError
 from mcbert.finetune.settings import FinetuneSettings
+from mcbert.finetune.stage import casing, finetune, plan
+from mcbert.finetune.systems import train_system
 from mcbert.finetune.winner import Architecture
 from mcbert.pipeline.cluster import serial
 from mcbert.results import overall, tables
@@ -223,7 +224,7 @@ def test_the_unit_of_work_is_what_the_executor_gets(run):
         return ((job, function(job), None) for job in jobs)
 
     run(dataclasses.replace(FAST, systems=("mcbert",), seeds=(0,), freeze={}), execute=execute)
-    assert functions == [run_job]
+    assert functions == [train_system]
 
 
 @pytest.mark.parametrize("watch", ["source-dev", "target-dev"])
@@ -236,7 +237,7 @@ def test_a_rule_that_watches_target_dev_stamps_everything_of_its_system_as_an_or
     out = run(settings, winner=None)
     events = tables.read(FREEZING, out / "freezing.csv")
     assert events[["system", "protocol", "epoch"]].to_numpy().tolist() == [["mcbert_wf", watch, 1]]
-    assert events.loc[0, "reason"].startswith(f"record: {watch} 0.")
+    assert events.loc[0, "reason"].startswith(f"plateau: {watch} 0.")
     for table in (FINETUNE, TABLE1):
         rows = tables.read(table, out / table.file_name)
         rows = rows[rows["system"].isin(named["systems"])]

@@ -1,7 +1,7 @@
 import pytest
 
-from mcbert.finetune.protocol import DevTexts, require_protocol
 from mcbert.finetune.settings import FinetuneSettings
+from mcbert.finetune.texts import DevTexts, require_protocol
 
 SOURCE_ONLY = [("train", "en"), ("dev", "en"), ("test", "de"), ("test", "zh"), ("dev", "de")]
 WHOLE = [*SOURCE_ONLY, ("dev", "zh")]
