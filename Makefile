@@ -24,7 +24,7 @@ MCBERT    = $(BIN)/python -m mcbert
 STAGE     = $(MCBERT) $(1) --config $(CONFIG) --run $(RUN) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo prepare extract gridsearch knobs finetune report export embeddings retrieval test numeric numeric-avx2 numeric-sse41 stress lint types validate bench bench-extract bench-gridsearch bench-finetune bench-embeddings clean
+.PHONY: help setup demo prepare extract gridsearch tune finetune report export embeddings retrieval test numeric numeric-avx2 numeric-sse41 stress lint types validate bench bench-extract bench-gridsearch bench-finetune bench-embeddings clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,8 +50,8 @@ extract: setup ## texts.csv -> feature cache (every layer x pooling, HDF5)
 gridsearch: setup ## feature cache -> gridsearch.csv, winner.json
 	$(call STAGE,gridsearch)
 
-knobs: setup ## the settings of finetune, tried on dev -> knobs.csv, ARGS="knobs.values.epochs=[2,3]"
-	$(call STAGE,knobs)
+tune: setup ## the settings of finetune, tried on dev -> tune.csv, ARGS="tune.values.epochs=[2,3]"
+	$(call STAGE,tune)
 
 finetune: setup ## texts.csv + winner -> finetune.csv, table1.csv, models/
 	$(call STAGE,finetune)

@@ -24,7 +24,7 @@ from transformers import PreTrainedModel
 
 from mcbert.finetune.freezing.mechanism import layer_parameters
 from mcbert.finetune.freezing.rules import FreezeEvent
-from mcbert.finetune.training.tasks import Texts
+from mcbert.finetune.training.data import Texts
 
 FROZEN = (0, 2, 4, 6, 8, 10)  # blocks of 12, the embeddings below them too
 PER_STAGE = 6  # steps between freezings; the first and the last of them are not counted

@@ -7,8 +7,9 @@ a mixed search by macro-F1 with a prompt, `last` pooling and a head that starts 
 classifiers, a deeper head that is tuned, freezing by gradients. Compared are all CSVs and records of the
 runs (but for times, versions and digests), the bytes of every cached layer and pooling, and what the exported
 models give for texts of three languages. On one machine they are equal digit for digit; `--tolerance` lets
-figures differ by so much. What a commit gave stays in the folder and is used again. The last line is JSON;
-the exit status is 1 where anything differs.
+figures differ by so much. A commit from before a renaming gets its commands and settings by the names that it
+has, and its results are read by those of today (`RENAMED`). What a commit gave stays in the folder and is
+used again. The last line is JSON; the exit status is 1 where anything differs.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,14 +76,14 @@ CONFIGURATIONS = {
             "finetune.seeds=[3]",
             'finetune.start="probe"',
             "finetune.freeze={}",
-            'finetune.freeze_rule="record"',
+            'finetune.freeze_rule="plateau"',
             "finetune.freeze_groups=[[11,12],[8,10]]",
             "finetune.eval_steps=20",
             'finetune.protocol="source-dev"',
         ),
     ),
     "tuned": Configuration(
-        ("knobs", "finetune", "report"),
+        ("tune", "finetune", "report"),
         (
             "gridsearch.layers=[7,9,11,12]",
             'gridsearch.classifiers=["ridge","lda","knn","mlp"]',
@@ -98,13 +100,39 @@ CONFIGURATIONS = {
             "finetune.freeze={}",
             'finetune.freeze_rule="gradient"',
             'finetune.optimizer="adam"',
-            "knobs.values={dropout=[0.0,0.2],head_layers=[0,1]}",
-            'knobs.method="random"',
-            "knobs.trials=2",
-            "knobs.seeds=[0]",
+            "tune.values={dropout=[0.0,0.2],head_layers=[0,1]}",
+            'tune.method="random"',
+            "tune.trials=2",
+            "tune.seeds=[0]",
         ),
     ),
 }
+
+
+@dataclass(frozen=True)
+class Renaming:
+    """Names that a tree with the file or folder `sign` has, and the working tree has no longer."""
+
+    sign: str
+    given: Mapping[str, str]
+    """Patterns in its commands and settings, as above, to what it calls them."""
+    found: Mapping[str, str]
+    """Patterns in the names of its files and in the texts in them to what they are called now."""
+    columns: Mapping[str, str]
+
+
+RENAMED = (
+    Renaming(
+        "finetune/knobs",
+        given={r"^tune\b": "knobs", r'(?<=freeze_rule=)"plateau"': '"record"'},
+        found={
+            r"\bknobs\b": "tune",
+            r"\bknobs_overall\b": "tune_overall",
+            r"^record(: .*) stands for": r"plateau\1 not beaten for",
+        },
+        columns={"knobs": "changes"},
+    ),
+)
 
 
 class Tree:
@@ -112,6 +140,7 @@ class Tree:
 
     def __init__(self, checkout: Path, kept: Path) -> None:
         self.checkout, self.kept = checkout, kept
+        self.renamed = [one for one in RENAMED if (checkout / one.sign).exists()]
         one_root = (checkout / "mcbert").exists()
         self.entry = "mcbert" if one_root else "pipeline"
         imports = "from mcbert import FeatureStore" if one_root else "from features.store import FeatureStore"
@@ -132,8 +161,8 @@ class Tree:
             sys.exit(f"{self.checkout}: {' '.join(args)}: status {done.returncode}\n{done.stderr[-3000:]}")
         return done.stdout
 
-    def make(self, name: str) -> Path:
-        """Run a configuration into an empty folder, renamed when whole; give the folder."""
+    def make(self, name: str) -> None:
+        """Run a configuration into an empty folder, renamed when whole."""
         whole, partial = self.kept / name, self.kept / f"{name}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -141,7 +170,9 @@ class Tree:
         configuration = CONFIGURATIONS[name]
         where = [f"--runs={partial}", f"--cache={partial / 'cache'}", "--run=run", "--config=demo"]
         for command in configuration.commands:
-            self.python("-m", self.entry, command, *where, *configuration.settings)
+            words = (command, *where, *configuration.settings)
+            given = [one.given for one in self.renamed]
+            self.python("-m", self.entry, *(replaced(word, given) for word in words))
         for manifest in sorted((partial / "cache").glob("*/manifest.json")):
             (partial / "states.json").write_text(self.python("-c", self.digests, str(manifest.parent)))
         for model in sorted(partial.glob("run/models/*/config.json")):
@@ -149,7 +180,26 @@ class Tree:
         print(f"{self.checkout.name}: {name} in {time.perf_counter() - began:.0f} s", flush=True)
         shutil.rmtree(whole, ignore_errors=True)
         partial.rename(whole)
-        return whole
+
+    def read(self, path: Path) -> Any:
+        """Return what a file of the results holds, by the names of today."""
+        if path.suffix in (".npy", ".npz"):
+            return np.load(path)
+        patterns = [one.found for one in self.renamed]
+        if path.suffix == ".json":
+            return json.loads(replaced(path.read_text("utf-8"), patterns))
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        for one in self.renamed:
+            table = table.rename(columns=one.columns)
+        return table.map(lambda cell: replaced(cell, patterns))
+
+    def results(self, name: str) -> dict[str, Path]:
+        """Return the files of a configuration's results, by the names of today."""
+        patterns = [one.found for one in self.renamed]
+        return {
+            replaced(str(path.relative_to(self.kept / name)), patterns): path
+            for path in compared(self.kept / name)
+        }
 
     def use(self, model: Path, folder: Path) -> None:
         """Write what a model gives for texts: labels and probabilities, or vectors."""
@@ -163,19 +213,26 @@ class Tree:
             )
 
 
-def differences(theirs: Path, ours: Path) -> Iterator[tuple[str, float]]:
-    """Yield what is unlike in two folders and by how much: infinity where it is no matter of figures."""
-    names = [{str(path.relative_to(folder)) for path in compared(folder)} for folder in (theirs, ours)]
-    for name in sorted(names[0] ^ names[1]):
-        yield f"{name}: only {'the commit' if name in names[0] else 'the working tree'} wrote it", np.inf
-    for name in sorted(names[0] & names[1]):
-        a, b = theirs / name, ours / name
+def replaced(text: str, patterns: Iterable[Mapping[str, str]]) -> str:
+    """Return a text with every pattern's matches replaced."""
+    for pattern, by in ((pattern, by) for one in patterns for pattern, by in one.items()):
+        text = re.sub(pattern, by, text)
+    return text
+
+
+def differences(theirs: Tree, ours: Tree, configuration: str) -> Iterator[tuple[str, float]]:
+    """Yield what is unlike in two trees' results and by how much; infinity where these are no figures."""
+    old, new = theirs.results(configuration), ours.results(configuration)
+    for name in sorted(old.keys() ^ new.keys()):
+        yield f"{name}: only {'the commit' if name in old else 'the working tree'} wrote it", np.inf
+    for name in sorted(old.keys() & new.keys()):
+        a, b = theirs.read(old[name]), ours.read(new[name])
         if name.endswith(".csv"):
-            found = unlike_tables(*(pd.read_csv(path, dtype=str, keep_default_na=False) for path in (a, b)))
+            found = unlike_tables(a, b)
         elif name.endswith(".json"):
-            found = unlike_records(*(json.loads(path.read_text("utf-8")) for path in (a, b)), "")
+            found = unlike_records(a, b, "")
         else:
-            found = unlike_arrays(np.load(a), np.load(b))
+            found = unlike_arrays(a, b)
         yield from ((f"{name}: {what}", size) for what, size in found)
 
 
@@ -260,9 +317,10 @@ def main() -> None:
     theirs, ours = reference(args.commit, args.keep.resolve()), Tree(ROOT, args.keep.resolve() / "tree")
     worst, failed = 0.0, 0
     for name in args.only:
-        kept = theirs.kept / name
-        before = kept if kept.exists() else theirs.make(name)
-        for what, size in differences(before, ours.make(name)):
+        if not (theirs.kept / name).exists():
+            theirs.make(name)
+        ours.make(name)
+        for what, size in differences(theirs, ours, name):
             worst, failed = max(worst, size), failed + (size > args.tolerance or np.isnan(size))
             print(f"{name}: {what}: {size:.3g}" if np.isfinite(size) else f"{name}: {what}", flush=True)
     print(

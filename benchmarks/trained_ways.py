@@ -27,9 +27,9 @@ from mcbert.finetune.baseline import build_baseline
 from mcbert.finetune.freezing.rules import FreezeEvent
 from mcbert.finetune.model import MCBertForSequenceClassification
 from mcbert.finetune.settings import FinetuneSettings
-from mcbert.finetune.training.callback import Watch
-from mcbert.finetune.training.tasks import Texts
-from mcbert.finetune.training.trainer import Output, precision_of, train
+from mcbert.finetune.training.callback import Monitor
+from mcbert.finetune.training.data import Texts, classification
+from mcbert.finetune.training.fit import Output, fit, precision_of
 
 BATCH = 32
 MAX_LENGTH = 128
@@ -154,13 +154,12 @@ class Bench:
         texts = texts or Texts(tokens=self.tokens, y=self.y, language=language.repeat(len(self.y)))
         dev = Texts(tokens=self.tokens[:1], y=self.y[:1], language=language)
         with clocked(steps) as clock, tempfile.TemporaryDirectory(dir=self.scratch) as out:
-            train(
+            fit(
                 model,
-                self.tokenizer,
+                classification(self.tokenizer, texts, dev),
                 settings=dataclasses.replace(self.settings, eval_steps=eval_steps),
                 seed=0,
-                texts=(texts, dev),
-                watch=Watch(rule=rule, protocol="last", source_language="en"),
+                monitor=Monitor(rule=rule, protocol="last", source_language="en"),
                 out=Output(checkpoints=Path(out) / "checkpoints", log=Path(out) / "log"),
             )
         return clock

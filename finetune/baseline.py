@@ -35,7 +35,7 @@ def build_baseline(
     -------
     model : PreTrainedModel
         float32, whole depth.
-    fresh : frozenset of str
+    newly_initialised : frozenset of str
         Names of the parameters that the encoder's files lack; they start random.
     """
     where = f"encoder.path: {folder}"
@@ -50,16 +50,16 @@ def build_baseline(
     if config.model_type in UNDECLARED:
         setattr(config, UNDECLARED[config.model_type], dropout)
     if trusts(folder) and type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
-        model, fresh = _by_own_code(folder, config, where)
+        model, newly_initialised = _by_own_code(folder, config, where)
     else:
-        model, fresh = load_weights(
+        model, newly_initialised = load_weights(
             MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, folder, config, where, new_head=True
         )
     _drop(model, dropout)
-    inner = sorted(name for name in fresh if name.startswith(f"{model.base_model_prefix}."))
+    inner = sorted(name for name in newly_initialised if name.startswith(f"{model.base_model_prefix}."))
     if inner:
         log.info("baseline: the encoder has no %s; these weights start random", ", ".join(inner))
-    return model, fresh
+    return model, newly_initialised
 
 
 def _by_own_code(

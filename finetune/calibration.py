@@ -6,13 +6,29 @@ python -m pytest tests/finetune/test_calibration.py
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, Self
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import torch
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from mcbert.finetune.evaluation import compute_logits
+from mcbert.finetune.model_config import MCBertConfig
+
+if TYPE_CHECKING:  # labelling texts can do without
+    from mcbert.features.cache import FeatureStore
+
+    from mcbert.features.corpus import Corpus
+    from mcbert.finetune.training.data import Texts
+
+log = logging.getLogger(__name__)
 
 TEMPERATURES = (-7.0, 7.0)  # natural logarithms of the least and the greatest looked at
 BINS = 15  # of the expected calibration error, as Guo et al. 2017
+ROWS_AT_ONCE = 1024
 THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
@@ -124,3 +140,80 @@ def calibrate(logits: np.ndarray, y: np.ndarray) -> float:
         return float((targets * (normal - scaled)).sum())
 
     return float(np.exp(minimize_scalar(loss, bounds=TEMPERATURES, method="bounded").x))
+
+
+def fit_calibration(
+    scores: Callable[[np.ndarray], np.ndarray],
+    store: FeatureStore,
+    corpus: Corpus,
+    *,
+    layers: Sequence[int],
+    pooling: str,
+) -> Calibration | None:
+    """Calibrate scores on the source language's dev texts; None where it has none.
+
+    Parameters
+    ----------
+    scores : callable
+        Raw states (n, d) -> (n, n_labels).
+    store : FeatureStore
+        The cache of the corpus's states; texts that it skipped take no part.
+    """
+    rows = corpus.rows(split="dev", language=corpus.source_language)
+    rows = rows[store.index[rows] >= 0]
+    parts = [rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE)]
+    if not parts:
+        return None
+    return calibration_of(
+        np.concatenate([scores(store.states(layers=layers, pooling=pooling, rows=part)) for part in parts]),
+        corpus.y[rows],
+    )
+
+
+def calibrate_model(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dev: Texts, source_language: str
+) -> Calibration | None:
+    """Divide a model's logits by the temperature that fits the source language's dev texts; no label changes.
+
+    Parameters
+    ----------
+    dev : Texts
+        Of all languages.
+
+    Returns
+    -------
+    Calibration or None
+        None, and the model as it was, where there are no such texts, or no head whose scores could be scaled.
+    """
+    rows = [row for row, language in enumerate(dev.language) if language == source_language]
+    if not rows:
+        return None
+    logits = compute_logits(model, tokenizer, [dev.tokens[row] for row in rows], together=True)
+    found = calibration_of(logits, dev.y[rows])
+    return found if divide_logits(model, found.temperature) else None
+
+
+def divide_logits(model: PreTrainedModel, temperature: float) -> bool:
+    """Have a model give logits / temperature; return whether it could be done.
+
+    A model of this project divides by itself. The weights of one of the library's take the division in: what
+    loads it knows of no temperature.
+    """
+    if isinstance(model.config, MCBertConfig):
+        model.config.probability_temperature *= temperature
+        return True
+    inner = set(model.base_model.modules())
+    heads = [
+        module
+        for module in model.modules()
+        if isinstance(module, nn.Linear)
+        and module not in inner
+        and module.out_features == model.config.num_labels
+    ]
+    if not heads:
+        log.warning("%s: its head is no linear layer: not calibrated", type(model).__name__)
+        return False
+    with torch.no_grad():
+        for parameter in heads[-1].parameters():
+            parameter.div_(temperature)
+    return True

@@ -6,28 +6,24 @@ python -m pytest tests/pipeline/stages/test_start.py
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from mcbert.features.cache import FeatureStore
-from mcbert.features.corpus import Corpus
 from mcbert.files.arrays import read_arrays
-from mcbert.finetune.calibration import Calibration, calibration_of
 from mcbert.finetune.model import MCBertForSequenceClassification, count_votes
 from mcbert.finetune.model_config import Decision
 
 PROBE = ("kind", "mean", "scale", "weights", "intercept")
-ROWS_AT_ONCE = 1024
 
-Probe = Mapping[str, np.ndarray]
+ProbeWeights = Mapping[str, np.ndarray]
 """``kind``, linear or pairwise, and arrays: mean, scale (d,), weights (d, n_scores), intercept."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Head:
+class LinearHead:
     """A linear layer over pooled states.
 
     Attributes
@@ -50,7 +46,7 @@ class Head:
         return np.asarray(count_votes(torch.from_numpy(scores), n_labels).numpy())
 
 
-def read_probe(path: Path) -> Probe | None:
+def read_probe(path: Path) -> ProbeWeights | None:
     """Read a probe that gridsearch wrote, None where it is no head of weights; nothing is executed.
 
     Raises
@@ -81,30 +77,30 @@ def read_probe(path: Path) -> Probe | None:
     return found
 
 
-def standardised_head(probe: Probe) -> Head:
+def standardised_head(probe: ProbeWeights) -> LinearHead:
     """Return a probe's layer over standardised states.
 
     The one machine of a binary SVM becomes the score of its first label, that of the second being 0.
     """
     weights, bias = probe["weights"].astype(np.float64), probe["intercept"].astype(np.float64)
     if str(probe["kind"]) == "linear":
-        return Head(weights, bias, "linear")
+        return LinearHead(weights, bias, "linear")
     if weights.shape[1] > 1:
-        return Head(weights, bias, "pairwise")
-    return Head(np.hstack([weights, np.zeros_like(weights)]), np.append(bias, 0.0), "linear")
+        return LinearHead(weights, bias, "pairwise")
+    return LinearHead(np.hstack([weights, np.zeros_like(weights)]), np.append(bias, 0.0), "linear")
 
 
-def fold(probe: Probe) -> Head:
+def fold(probe: ProbeWeights) -> LinearHead:
     """Make a head over raw states of a probe over standardised ones.
 
     (x - mean) / scale @ W + b  =  x @ (W / scale) + (b - mean / scale @ W).
     """
     head = standardised_head(probe)
     weights = head.weights / probe["scale"][:, None]
-    return Head(weights, head.bias - probe["mean"] @ weights, head.decision)
+    return LinearHead(weights, head.bias - probe["mean"] @ weights, head.decision)
 
 
-def read_start(path: Path, model: MCBertForSequenceClassification, temperature: float) -> None:
+def start_from_probe(path: Path, model: MCBertForSequenceClassification, temperature: float) -> None:
     """Put a probe into a model whose config says ``standardised``: its head, mean and scale.
 
     The head stays over standardised states, whose columns are of one size, so that one learning rate suits
@@ -138,31 +134,3 @@ def read_start(path: Path, model: MCBertForSequenceClassification, temperature: 
         model.feature_scale.copy_(torch.from_numpy(probe["scale"]))
         model.classifier.weight.copy_(torch.from_numpy(head.weights.T / temperature))
         model.classifier.bias.copy_(torch.from_numpy(head.bias / temperature))
-
-
-def fit_calibration(
-    scores: Callable[[np.ndarray], np.ndarray],
-    store: FeatureStore,
-    corpus: Corpus,
-    *,
-    layers: Sequence[int],
-    pooling: str,
-) -> Calibration | None:
-    """Calibrate scores on the source language's dev texts; None where it has none.
-
-    Parameters
-    ----------
-    scores : callable
-        Raw states (n, d) -> (n, n_labels).
-    store : FeatureStore
-        The cache of the corpus's states; texts that it skipped take no part.
-    """
-    rows = corpus.rows(split="dev", language=corpus.source_language)
-    rows = rows[store.index[rows] >= 0]
-    parts = [rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE)]
-    if not parts:
-        return None
-    return calibration_of(
-        np.concatenate([scores(store.states(layers=layers, pooling=pooling, rows=part)) for part in parts]),
-        corpus.y[rows],
-    )

@@ -1,28 +1,30 @@
 """What a training measured, as rows of finetune.csv, freezing.csv and predictions_finetune.csv.
 
-python -m pytest tests/finetune/test_running.py
+python -m pytest tests/finetune/test_systems.py
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from mcbert.features.corpus import Corpus
 from mcbert.features.spec import layers_text
 from mcbert.finetune.evaluation import Evaluation, Score
-from mcbert.finetune.job import AnyJob, Job
+from mcbert.finetune.jobs import Job
 from mcbert.finetune.settings import WATCHING
 from mcbert.finetune.training.callback import Training
+from mcbert.results.columns import Table
 
 DECIMALS = 6  # of a loss: the rest of its digits differs between CPUs and numbers of threads
 SEES = ("last", "source-dev", "target-dev")  # protocols by what they look at, the least first
 
 
-def protocol_of(job: AnyJob) -> str:
+def protocol_of(job: Job) -> str:
     """Return the protocol that a system's results are stamped with: of its choices, the one that saw most.
 
     The baseline chooses an epoch only; the others also have layers and pooling that phase one chose, and
@@ -34,7 +36,7 @@ def protocol_of(job: AnyJob) -> str:
     return max(chosen, key=SEES.index)
 
 
-def score_rows(job: AnyJob, training: Training, test: Mapping[str, Score]) -> list[dict[str, Any]]:
+def score_rows(job: Job, training: Training, test: Mapping[str, Score]) -> list[dict[str, Any]]:
     """Return the rows of finetune.csv: dev of every evaluation, test of the chosen one."""
     chosen = training.history[training.chosen]
     scored = [("dev", evaluation) for evaluation in training.history]
@@ -44,7 +46,7 @@ def score_rows(job: AnyJob, training: Training, test: Mapping[str, Score]) -> li
             for split, e in scored for language in e.scores]  # fmt: skip
 
 
-def _score_row(job: AnyJob, evaluation: Evaluation, split: str, language: str) -> dict[str, Any]:
+def _score_row(job: Job, evaluation: Evaluation, split: str, language: str) -> dict[str, Any]:
     is_baseline = job.system == "baseline"
     return {
         "system": job.system,
@@ -69,7 +71,7 @@ def measured(score: Score) -> dict[str, Any]:
     return dataclasses.asdict(score) | {"loss": round(score.loss, DECIMALS)}
 
 
-def freeze_rows(job: AnyJob, training: Training) -> list[dict[str, Any]]:
+def freeze_rows(job: Job, training: Training) -> list[dict[str, Any]]:
     """Return the rows of freezing.csv."""
     return [
         {
@@ -84,7 +86,10 @@ def freeze_rows(job: AnyJob, training: Training) -> list[dict[str, Any]]:
 
 
 def predictions(
-    job: Job, corpus: Corpus, rows: Mapping[str, np.ndarray], predicted: Mapping[str, np.ndarray]
+    job: Job,
+    corpus: Corpus,
+    rows: Mapping[str, np.ndarray],
+    predicted: Mapping[str, np.ndarray],
 ) -> list[dict[str, Any]]:
     """Return the rows of predictions_finetune.csv: dev and test at the chosen epoch."""
     return [
@@ -101,3 +106,8 @@ def predictions(
         for split, codes in predicted.items()
         for row, code in zip(corpus.table.iloc[rows[split]].itertuples(), codes, strict=True)
     ]
+
+
+def to_frame(table: Table, rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
+    """Return rows as a frame with the table's columns, also when there are none."""
+    return pd.DataFrame(rows, columns=[column.name for column in table.columns])

@@ -18,9 +18,10 @@ Start = Literal["auto", "probe", "random"]
 STARTS: tuple[Start, ...] = get_args(Start)
 ClassWeight = Literal["none", "balanced"]
 Optimizer = Literal["adam", "adamw"]
-FreezeRule = Literal["schedule", "record", "decline", "gradient"]
+FreezeRule = Literal["schedule", "plateau", "slope", "gradient"]
 FreezeWatch = Literal["source-dev", "target-dev"]
-WATCHING = ("record", "decline")  # rules that look at dev scores
+RENAMED_RULES = {"record": "plateau", "decline": "slope"}
+WATCHING = ("plateau", "slope")  # rules that look at dev scores
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
@@ -93,20 +94,20 @@ class TrainingSettings:
     """Layers to freeze once so many epochs are complete: ``{2: (9, 11)}``; layer 0 is the embeddings."""
 
     freeze_rule: FreezeRule = "schedule"
-    """What decides when layers freeze: schedule: `freeze`; record, decline: dev scores, group by group of
+    """What decides when layers freeze: schedule: `freeze`; plateau, slope: dev scores, group by group of
     `freeze_groups`; gradient: how the gradient of each layer changes, from the bottom (docs/freezing.md)."""
 
     freeze_groups: tuple[tuple[int, ...], ...] = ()
-    """Layers that record and decline freeze together, in turn: ``[[11], [9, 10]]``."""
+    """Layers that plateau and slope freeze together, in turn: ``[[11], [9, 10]]``."""
 
     freeze_watch: FreezeWatch = "source-dev"
-    """Dev accuracy that record and decline look at; target-dev (mean) is an oracle and stamped as one."""
+    """Dev accuracy that plateau and slope look at; target-dev (mean) is an oracle and stamped as one."""
 
     freeze_patience: int = 1
-    """record: freeze once the best score has stood for so many evaluations."""
+    """plateau: freeze once the best score has not been beaten for so many evaluations."""
 
     freeze_window: int = 3
-    """decline: freeze when the score's least-squares line over so many evaluations falls."""
+    """slope: freeze when the score's least-squares line over so many evaluations falls."""
 
     freeze_percentile: float = 50.0
     """gradient: layers from the bottom freeze whose change is below this percentile of the changes."""
@@ -204,6 +205,8 @@ class TrainingSettings:
     def _check_rule(self) -> None:
         for name, kind in (("freeze_rule", FreezeRule), ("freeze_watch", FreezeWatch)):
             accepted = ", ".join(get_args(kind))
+            if now := RENAMED_RULES.get(getattr(self, name)) if name == "freeze_rule" else None:
+                accepted += f"; it is now called {now}"
             self._require(getattr(self, name) in get_args(kind), name, getattr(self, name), accepted)
         self._whole("freeze_patience", self.freeze_patience, 1)
         self._whole("freeze_window", self.freeze_window, 2)

@@ -18,6 +18,7 @@ from mcbert.pipeline.cluster import ranks
 from mcbert.pipeline.commands import caches, embed, nearest, onnx, predict, runs
 from mcbert.pipeline.config import Config, load, presets
 from mcbert.pipeline.interruption import Interrupted, Interruption
+from mcbert.pipeline.refused import RENAMED
 from mcbert.pipeline.run import Run
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ STAGES = {
     "gridsearch": "feature cache -> gridsearch.csv, confusion.csv, winner.json, probe.npz",
     "export": "winner -> models/probe: the winner as a Hugging Face model, frozen encoder and linear head; "
     "a winner that is no head of weights -> models/probe-skops; another candidate -> models/ID",
-    "knobs": "texts.csv + winner -> knobs.csv: the settings of finetune, tried on dev; prints the best",
+    "tune": "texts.csv + winner -> tune.csv: the settings of finetune, tried on dev; prints the best",
     "finetune": "texts.csv + winner -> finetune.csv, table1.csv, models/, TensorBoard log",
     "embeddings": "pairs of sentences -> embeddings.csv, models/embeddings, models/embeddings-st; then as "
     "evaluate-embeddings",
@@ -42,7 +43,7 @@ STAGES = {
 ENCODING = ("extract_workers", "processes that encode, one per GPU or a share of the processors each")
 FITTING = ("workers", "processes that search and train; 0 is one per processor")
 WORKERS = dict.fromkeys(
-    ("gridsearch", "export", "knobs", "finetune", "embeddings"), FITTING
+    ("gridsearch", "export", "tune", "finetune", "embeddings"), FITTING
 )  # of other stages: ENCODING
 CLUSTER = {
     "scheduler": ("scheduler", "a running dask scheduler: tls://host:port, or tcp:// on this machine"),
@@ -95,6 +96,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse a command; argparse takes settings in one place only, here they may stand between options."""
+    first = next(iter(sys.argv[1:] if argv is None else argv), "")
+    if first in RENAMED:
+        parser.error(f"the command {first} is now called {RENAMED[first]}")
     args, rest = parser.parse_known_args(argv)
     if unknown := [one for one in rest if one.startswith("-") or "=" not in one or "overrides" not in args]:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")

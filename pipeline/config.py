@@ -20,12 +20,12 @@ from mcbert.features.corpus.keys import of_section
 from mcbert.features.settings import EncoderSettings, ExtractSettings
 from mcbert.files import read_bytes
 from mcbert.finetune.embeddings.settings import EmbeddingsSettings
-from mcbert.finetune.knobs.settings import KnobsSettings
 from mcbert.finetune.settings import FinetuneSettings
+from mcbert.finetune.tune.settings import TuneSettings
 from mcbert.home import HOME, IN_CHECKOUT
 from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.pipeline.effects import require_effect
-from mcbert.pipeline.refused import SettingError, shown
+from mcbert.pipeline.refused import RENAMED, SettingError, shown
 from mcbert.pipeline.toml import MOST_PARTS, parse_toml
 from mcbert.search.sentences.retrieval import RetrievalSettings
 from mcbert.search.space import GridsearchSettings
@@ -56,7 +56,7 @@ class Config:
     finetune: FinetuneSettings = dataclasses.field(default_factory=FinetuneSettings)
     """How to train the winner."""
 
-    knobs: KnobsSettings = dataclasses.field(default_factory=KnobsSettings)
+    tune: TuneSettings = dataclasses.field(default_factory=TuneSettings)
     """Which of these settings to try on dev; not used by the other stages."""
 
     embeddings: EmbeddingsSettings = dataclasses.field(default_factory=EmbeddingsSettings)
@@ -231,6 +231,7 @@ def _build(kind: type, tree: Mapping[str, Any], where: str, source: str) -> Any:
         if key not in hints:
             close = get_close_matches(key, list(hints), n=1)
             hint = f" (did you mean {close[0]}?)" if close else ""
+            hint = f" (now called {RENAMED[key]})" if not where and key in RENAMED else hint
             raise SettingError(
                 source, f"{where}{key}", f"unknown key {where}{key}{hint}; accepted: {', '.join(hints)}"
             )

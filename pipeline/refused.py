@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+RENAMED = {"knobs": "tune"}
+"""Commands and sections by the name that they had, and have."""
+
 
 class SettingError(ValueError):
     """A key or a value of a wrong type, where it stands in a file."""

@@ -90,12 +90,10 @@ class Workspace:
         return rows.assign(**{name: text for name, text in self.stamp.items() if name not in rows.columns})
 
     def corpus(self) -> Corpus:
-        """Read the run's texts.csv as a `features.corpus.Corpus`."""
-        from mcbert.features.corpus import Corpus
-        from mcbert.results.schema import TEXTS
-        from mcbert.results.tables import read
+        """Return the corpus of the run's texts.csv."""
+        from mcbert.finetune.texts import read_texts
 
-        return Corpus.of(read(TEXTS, self.texts), self.config.corpus.source_language, str(self.texts))
+        return read_texts(self.texts, self.config.corpus.source_language)
 
     def cache_folder(self) -> Path:
         """Return the folder of the feature cache that the run's extraction made or found."""

@@ -36,7 +36,7 @@ needed.
 - **Stamp.** Every row that a run made carries `run`, `config_digest`, `encoder`, `versions` and `transfer`,
   so rows of several runs can be put into one table. For figures published elsewhere they are empty.
 - **Protocol and seed** are columns where a choice or random numbers had part: `corpus.csv` and `effects.csv`
-  choose nothing, `table1.csv`, `knobs.csv` and `conclusions.csv` are over `n_seeds` seeds or over candidates.
+  choose nothing, `table1.csv`, `tune.csv` and `conclusions.csv` are over `n_seeds` seeds or over candidates.
 - **Layers** are numbered as in the encoder: 0 the embedding output, 1 to N the transformer blocks; `6+8+11`
   is the concatenation of three.
 - **Protocols.** `source-dev` chose by dev labels of the source language only (true zero-shot); `target-dev`

@@ -8,11 +8,11 @@ from __future__ import annotations
 import dataclasses
 
 from mcbert.finetune.embeddings.settings import EmbeddingsSettings
-from mcbert.finetune.job import AnyJob
+from mcbert.finetune.jobs import Job
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EmbeddingsJob(AnyJob):
+class EmbeddingsJob(Job):
     """A training of a siamese encoder; its corpus is one of pairs."""
 
     settings: EmbeddingsSettings

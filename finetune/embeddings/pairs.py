@@ -20,7 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from mcbert.features.corpus import Corpus
 from mcbert.features.encoder.tokens import padded, tokenise
 from mcbert.finetune.evaluation import Score, Tokens, compute_states, score_languages
-from mcbert.finetune.training.tasks import Task, require_finite
+from mcbert.finetune.training.data import TrainingData, require_finite
 
 PAIRS_AT_ONCE = 4096
 NONE = -1
@@ -150,7 +150,7 @@ def no_wrong_answers(anchor: np.ndarray, positive: np.ndarray, others: np.ndarra
     return blocked
 
 
-def classification_of_pairs(tokenizer: PreTrainedTokenizerBase, train: Pairs, dev: Pairs) -> Task:
+def classification_of_pairs(tokenizer: PreTrainedTokenizerBase, train: Pairs, dev: Pairs) -> TrainingData:
     """Return the task of the objective ``softmax``; its score is the accuracy over a language's pairs."""
 
     def collate(numbers: list[int]) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def classification_of_pairs(tokenizer: PreTrainedTokenizerBase, train: Pairs, de
             "labels": torch.from_numpy(train.y[numbers]),
         }
 
-    return Task(
+    return TrainingData(
         rows=range(len(train.ids)),
         lengths=train.lengths(train.premise, train.hypothesis),
         ids=train.ids,
@@ -198,7 +198,9 @@ def _classify(model: PreTrainedModel, states: np.ndarray, pairs: Pairs) -> np.nd
     return outputs
 
 
-def ranking_of_pairs(tokenizer: PreTrainedTokenizerBase, train: Pairs, dev: Pairs, codes: Codes) -> Task:
+def ranking_of_pairs(
+    tokenizer: PreTrainedTokenizerBase, train: Pairs, dev: Pairs, codes: Codes
+) -> TrainingData:
     """Return the task of the objective ``ranking``.
 
     Its score is the share of dev triplets whose premise is nearer to what it entails than to what contradicts
@@ -218,7 +220,7 @@ def ranking_of_pairs(tokenizer: PreTrainedTokenizerBase, train: Pairs, dev: Pair
             "labels": torch.arange(len(numbers)),
         }
 
-    return Task(
+    return TrainingData(
         rows=range(len(found.pair)),
         lengths=train.lengths(*used),
         ids=tuple(train.ids[pair] for pair in found.pair),

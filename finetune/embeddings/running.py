@@ -33,11 +33,12 @@ from mcbert.finetune.embeddings.sentence_transformer import save_sentence_transf
 from mcbert.finetune.evaluation import Score
 from mcbert.finetune.export.markdown import with_prompt
 from mcbert.finetune.export.saved import save_model
+from mcbert.finetune.jobs import finish, torch_threads
 from mcbert.finetune.rows import freeze_rows, score_rows
-from mcbert.finetune.running import finish, output_of, read_texts, torch_threads, watch_of
+from mcbert.finetune.texts import read_texts
 from mcbert.finetune.training import ranks
-from mcbert.finetune.training.tasks import Task
-from mcbert.finetune.training.trainer import fit, within_memory
+from mcbert.finetune.training.data import TrainingData
+from mcbert.finetune.training.fit import fit, within_memory
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ ENTAILMENT, CONTRADICTION = "entailment", "contradiction"
 class Learning:
     """How pairs become a task, and how they are scored."""
 
-    task: Task
+    task: TrainingData
     """Train and dev."""
 
     score: Callable[[PreTrainedModel, Pairs], Mapping[str, Score]]
@@ -81,8 +82,9 @@ def run_embeddings_job(job: EmbeddingsJob) -> str:
             learning.task,
             settings=job.settings,
             seed=job.seed,
-            watch=watch_of(job, fresh_parameters(model), job.frozen),
-            out=output_of(job),
+            monitor=job.monitor,
+            out=job.output(),
+            newly_initialised=newly_initialised(model),
         )
         with within_memory(lambda: "the test pairs", job.settings.section):
             scores = learning.score(model, test) if test.ids else {}
@@ -111,7 +113,7 @@ def build(job: EmbeddingsJob, corpus: Corpus) -> SiameseEncoder:
     )
 
 
-def fresh_parameters(model: PreTrainedModel) -> frozenset[str]:
+def newly_initialised(model: PreTrainedModel) -> frozenset[str]:
     """Return the names of the parameters of the head, which start random."""
     return frozenset(name for name, _ in model.named_parameters() if not name.startswith("encoder."))
 

@@ -19,17 +19,10 @@ from mcbert.features.encoder.blocks import n_layers, require_layers
 from mcbert.finetune.embeddings.job import EmbeddingsJob
 from mcbert.finetune.embeddings.running import CONTRADICTION, ENTAILMENT, run_embeddings_job
 from mcbert.finetune.embeddings.settings import EmbeddingsSettings
-from mcbert.finetune.finetune import (
-    Execute,
-    Inputs,
-    Track,
-    require_readable,
-    run_jobs,
-)
 from mcbert.finetune.freezing.rules import Schedule, plan_freezing
-from mcbert.finetune.gathered import measured, to_frame
-from mcbert.finetune.protocol import DevTexts, require_protocol
-from mcbert.finetune.running import read_texts
+from mcbert.finetune.jobs import Execute, Inputs, Track, measured, require_readable, run_jobs
+from mcbert.finetune.rows import to_frame
+from mcbert.finetune.texts import DevTexts, read_texts, require_protocol
 from mcbert.finetune.winner import Architecture
 from mcbert.results import tables
 from mcbert.results.schema import EMBEDDINGS, EMBEDDINGS_FREEZING
@@ -46,7 +39,7 @@ def train_embeddings(
     stamp: Mapping[str, object],
     track: Track = lambda items, _total, _description: items,
 ) -> None:
-    """Run the stage as `finetune.finetune.finetune` does its own; it takes and raises the same.
+    """Run the stage as `finetune.stage.finetune` does its own; it takes and raises the same.
 
     Parameters
     ----------

@@ -24,13 +24,13 @@ from transformers import PreTrainedModel
 from mcbert.features.cache import FeatureStore
 from mcbert.features.corpus import Corpus
 from mcbert.features.encoder.tokens import load_tokenizer
-from mcbert.finetune.calibration import Calibration
+from mcbert.finetune.calibration import Calibration, fit_calibration
 from mcbert.finetune.export.card import describe
 from mcbert.finetune.export.estimator import FILE, Estimator, require_exportable
 from mcbert.finetune.export.markdown import with_pairs, with_prompt
 from mcbert.finetune.export.saved import save_model
 from mcbert.finetune.model import MCBertForSequenceClassification, MCBertModel
-from mcbert.finetune.probe import Head, fit_calibration, fold, read_probe
+from mcbert.finetune.probe import LinearHead, fold, read_probe
 from mcbert.finetune.winner import read_winner
 
 log = logging.getLogger(__name__)
@@ -137,7 +137,7 @@ def export(inputs: ExportInputs, chosen: Chosen, folder: Path) -> list[str]:
 
 
 def _headed(
-    inputs: ExportInputs, chosen: Chosen, store: FeatureStore, head: Head
+    inputs: ExportInputs, chosen: Chosen, store: FeatureStore, head: LinearHead
 ) -> tuple[PreTrainedModel, dict[str, bytes]]:
     record, labels = chosen.record, inputs.corpus.labels
     calibration = _calibration(lambda X: head.logits(X, len(labels)), store, inputs, record)

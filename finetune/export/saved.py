@@ -230,8 +230,8 @@ def load_weights(
         raise EncoderError(
             f"{where}: not a {what}: {config.model_type!r} has no such model; accepted: {accepted}"
         )
-    model, fresh = loading.load_weights(kind, folder, config, where)
-    missing = sorted(fresh)
+    model, newly_initialised = loading.load_weights(kind, folder, config, where)
+    missing = sorted(newly_initialised)
     if missing:
         raise EncoderError(
             f"{where}: {len(missing)} weights are missing, first {missing[0]}: "

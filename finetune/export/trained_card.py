@@ -27,7 +27,7 @@ from mcbert.finetune.export.markdown import (
     table,
 )
 from mcbert.finetune.export.probabilities import describe_probabilities
-from mcbert.finetune.job import Job
+from mcbert.finetune.jobs import FinetuneJob
 from mcbert.finetune.settings import FinetuneSettings
 from mcbert.results import tables
 from mcbert.results.schema import FINETUNE, FREEZING
@@ -101,7 +101,7 @@ class Trained:
     """How these weights stand to the search's classifier on dev; empty where there was no search."""
 
 
-def write_cards(jobs: Sequence[Job], corpus: Corpus, beside: Mapping[str, str]) -> None:
+def write_cards(jobs: Sequence[FinetuneJob], corpus: Corpus, beside: Mapping[str, str]) -> None:
     """Put a card into the folder of each model that jobs saved, from the tables in the run's folder.
 
     Parameters

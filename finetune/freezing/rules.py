@@ -74,10 +74,10 @@ def scheduled(history: Sequence[Evaluation], freeze: Schedule) -> FreezeEvent | 
     return _event(history, freeze.get(now.epoch, ()), f"schedule: after epoch {now.epoch}")
 
 
-def record(
+def plateau(
     history: Sequence[Evaluation], freeze: Schedule, *, watched: Watched, patience: int
 ) -> FreezeEvent | None:
-    """Freeze the next group once the highest score so far has stood for `patience` evaluations.
+    """Freeze the next group once the best score has not been beaten for `patience` evaluations.
 
     Parameters
     ----------
@@ -86,9 +86,9 @@ def record(
     freeze : mapping of int to tuple of int
         Turn -> layers.
     watched : Watched
-        The score; an equal one is no new record.
+        The score; an equal one does not beat it.
     patience : int
-        Evaluations after the record, or after the last freezing, whichever is later.
+        Evaluations after the best one, or after the last freezing, whichever is later.
     """
     scores = [watched(evaluation) for evaluation in history]
     best = int(np.argmax(scores))  # the first of equals
@@ -98,12 +98,12 @@ def record(
     return _event(
         history,
         _next_group(history, freeze),
-        f"record: {watched.protocol} {scores[best]:.4f} of step {history[best].step} stands for {now - best} "
-        f"evaluations, now {scores[now]:.4f}",
+        f"plateau: {watched.protocol} {scores[best]:.4f} of step {history[best].step} not beaten for "
+        f"{now - best} evaluations, now {scores[now]:.4f}",
     )
 
 
-def decline(
+def slope(
     history: Sequence[Evaluation], freeze: Schedule, *, watched: Watched, window: int
 ) -> FreezeEvent | None:
     """Freeze the next group when the score falls over the last `window` evaluations.
@@ -123,14 +123,14 @@ def decline(
     if len(seen) < window:
         return None
     scores = [watched(evaluation) for evaluation in seen]
-    slope = slope_of([evaluation.step for evaluation in seen], scores)
-    if slope >= 0:
+    fitted = slope_of([evaluation.step for evaluation in seen], scores)
+    if fitted >= 0:
         return None
     shown = ", ".join(f"{score:.4f}" for score in scores)
     return _event(
         history,
         _next_group(history, freeze),
-        f"decline: {watched.protocol} {100 * slope:+.4f} per 100 steps over {window} evaluations ({shown})",
+        f"slope: {watched.protocol} {100 * fitted:+.4f} per 100 steps over {window} evaluations ({shown})",
     )
 
 
@@ -186,10 +186,10 @@ def rule_of(settings: TrainingSettings, freeze: Schedule, source_language: str) 
     watched = Watched(protocol=settings.freeze_watch, source_language=source_language)
     rules: dict[str, Rule] = {
         "schedule": functools.partial(scheduled, freeze=freeze),
-        "record": functools.partial(
-            record, freeze=freeze, watched=watched, patience=settings.freeze_patience
+        "plateau": functools.partial(
+            plateau, freeze=freeze, watched=watched, patience=settings.freeze_patience
         ),
-        "decline": functools.partial(decline, freeze=freeze, watched=watched, window=settings.freeze_window),
+        "slope": functools.partial(slope, freeze=freeze, watched=watched, window=settings.freeze_window),
         "gradient": functools.partial(gradient, freeze=freeze, percentile=settings.freeze_percentile),
     }
     return rules[settings.freeze_rule]
@@ -282,5 +282,5 @@ def _next_group(history: Sequence[Evaluation], freeze: Schedule) -> tuple[int, .
 
 def _event(history: Sequence[Evaluation], layers: Sequence[int], reason: str) -> FreezeEvent | None:
     now = history[-1]
-    fresh = tuple(sorted(set(layers) - set(now.frozen)))
-    return FreezeEvent(epoch=now.epoch, step=now.step, layers=fresh, reason=reason) if fresh else None
+    added = tuple(sorted(set(layers) - set(now.frozen)))
+    return FreezeEvent(epoch=now.epoch, step=now.step, layers=added, reason=reason) if added else None

@@ -65,8 +65,8 @@ class Training:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Watch:
-    """What the callback looks at and acts by."""
+class Monitor:
+    """What a training is watched by: which weights are kept, and which layers freeze when."""
 
     rule: Rule
     """Says what to freeze after each evaluation."""
@@ -80,9 +80,6 @@ class Watch:
     gradient_norms: bool = False
     """Whether the rule looks at the evaluations' `gradient_norms`; they cost a pass over the gradients."""
 
-    fresh: frozenset[str] = frozenset()
-    """Names of the parameters that start random and take the head's learning rate."""
-
     frozen: tuple[int, ...] = ()
     """Layers that are frozen from the start, ascending."""
 
@@ -95,15 +92,15 @@ class EpochCallback(TrainerCallback):
         model: PreTrainedModel,
         evaluate: Evaluate,
         *,
-        watch: Watch,
+        monitor: Monitor,
         settings: TrainingSettings,
         writer: SummaryWriter | None,
     ) -> None:
-        self.model, self.evaluate, self.watch = model, evaluate, watch
+        self.model, self.evaluate, self.monitor = model, evaluate, monitor
         self.settings, self.writer = settings, writer
         self.history: list[Evaluation] = []
         self.events: list[FreezeEvent] = []
-        self.norms = LayerNorms(model) if watch.gradient_norms else None
+        self.norms = LayerNorms(model) if monitor.gradient_norms else None
         self._began = time.monotonic()
         self._predicted = np.empty(0, dtype=np.int64)
         self._best_score = -math.inf
@@ -123,9 +120,9 @@ class EpochCallback(TrainerCallback):
         if self.settings.freeze_embeddings:
             freeze_word_embeddings(self.model, optimizer)
             log.info("freeze: word embeddings, from the start")
-        if not self.history and self.watch.frozen:
-            self.events = [FreezeEvent(epoch=0, step=0, layers=self.watch.frozen, reason="from the start")]
-            log.info("freeze: layers %s, from the start", list(self.watch.frozen))
+        if not self.history and self.monitor.frozen:
+            self.events = [FreezeEvent(epoch=0, step=0, layers=self.monitor.frozen, reason="from the start")]
+            log.info("freeze: layers %s, from the start", list(self.monitor.frozen))
         freeze_layers(self.model, self.frozen, optimizer)
         if not self.history:
             self._evaluate(0, state.global_step, optimizer)
@@ -160,7 +157,7 @@ class EpochCallback(TrainerCallback):
     def _stop_early(self, control: TrainerControl) -> None:
         """Stop after `patience` evaluations without a better score, without a save: who resumes stops too."""
         if self.settings.patience and len(self.history) > 1:
-            best = choose(self.history, self.watch.protocol, self.watch.source_language)
+            best = choose(self.history, self.monitor.protocol, self.monitor.source_language)
             if len(self.history) - 1 - best >= self.settings.patience:
                 control.should_training_stop, control.should_save = True, False
                 log.info("%s: stopped at step %d: no better for %d evaluations",
@@ -205,7 +202,7 @@ class EpochCallback(TrainerCallback):
         )
         self.history.append(evaluation)
         self._keep_best(predicted)
-        event = ranks.decided(lambda: self.watch.rule(self.history))
+        event = ranks.decided(lambda: self.monitor.rule(self.history))
         if event is not None:
             freeze_layers(self.model, event.layers, optimizer)
             self.events.append(event)
@@ -216,12 +213,12 @@ class EpochCallback(TrainerCallback):
     def _keep_best(self, predicted: np.ndarray) -> None:
         """Copy the weights of the best evaluation; `last` needs no copy, it takes what is there."""
         now = self.history[-1]
-        if self.watch.protocol == "last":
+        if self.monitor.protocol == "last":
             self._predicted = predicted
             return
         if now.step == 0:
             return
-        score = watched_score(now.scores, self.watch.protocol, self.watch.source_language)
+        score = watched_score(now.scores, self.monitor.protocol, self.monitor.source_language)
         if score > self._best_score:
             self._best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
             self._best_score, self._predicted = score, predicted
@@ -262,7 +259,7 @@ class EpochCallback(TrainerCallback):
                     f"{self.settings.section}: epoch {evaluation.epoch}: the training loss is "
                     f"{evaluation.train_loss}; lower {self.settings.section}.learning_rate"
                 )
-        chosen = choose(self.history, self.watch.protocol, self.watch.source_language)
+        chosen = choose(self.history, self.monitor.protocol, self.monitor.source_language)
         if self._best:
             self.model.load_state_dict(self._best)
         return Training(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mcbert.finetune.export.saved import SavedModel
-    from mcbert.finetune.job import Job
+    from mcbert.finetune.jobs import FinetuneJob
     from mcbert.finetune.training.callback import Training
     from mcbert.interface.arguments import Pairs
 
@@ -51,12 +51,12 @@ class MCBertClassifier(TakesTexts, ClassifierMixin, BaseEstimator):
         max, mean, cls or last, or one of them for each layer, joined by + ("max+mean").
     freeze : mapping of int to sequence of int, optional
         Layers to freeze once so many epochs are complete: ``{2: [9, 11]}``.
-    freeze_rule : {"schedule", "record", "decline", "gradient"}
+    freeze_rule : {"schedule", "plateau", "slope", "gradient"}
         What decides when layers freeze; schedule: `freeze`.
     freeze_groups : sequence of sequence of int
-        Layers that record and decline freeze together, in turn.
+        Layers that plateau and slope freeze together, in turn.
     freeze_watch : {"source-dev", "target-dev"}
-        Dev accuracy that record and decline look at.
+        Dev accuracy that plateau and slope look at.
     freeze_embeddings : bool
         Freeze the word embeddings from the start.
     ignore_unused_frozen : bool
@@ -141,7 +141,7 @@ class MCBertClassifier(TakesTexts, ClassifierMixin, BaseEstimator):
     layers: Sequence[int] = (6, 8, 11)
     pooling: str = "max"
     freeze: Mapping[int, Sequence[int]] | None = None
-    freeze_rule: Literal["schedule", "record", "decline", "gradient"] = "schedule"
+    freeze_rule: Literal["schedule", "plateau", "slope", "gradient"] = "schedule"
     freeze_groups: Sequence[Sequence[int]] = ()
     freeze_watch: Literal["source-dev", "target-dev"] = "source-dev"
     freeze_embeddings: bool = False
@@ -319,7 +319,7 @@ class MCBertClassifier(TakesTexts, ClassifierMixin, BaseEstimator):
                     (Path(scratch) / name).write_bytes(content)
                 self._keep(load_model(scratch, key="pickle"), self.classes_)
 
-    def _note(self, job: Job, training: Training) -> None:
+    def _note(self, job: FinetuneJob, training: Training) -> None:
         import pandas as pd
 
         from mcbert.finetune.rows import freeze_rows, score_rows

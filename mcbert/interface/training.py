@@ -34,21 +34,20 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from mcbert.finetune.export.saved import SavedModel
-    from mcbert.finetune.job import Job
+    from mcbert.finetune.jobs import FinetuneJob
     from mcbert.finetune.training.callback import Training
-    from mcbert.finetune.training.tasks import Task, Texts
-    from mcbert.finetune.training.trainer import Output
+    from mcbert.finetune.training.data import Texts, TrainingData
+    from mcbert.finetune.training.fit import Output
 
 
-def job_of(model: BaseEstimator) -> Job:
+def job_of(model: BaseEstimator) -> FinetuneJob:
     """Return the training that a classifier's parameters ask for, as the stage describes one."""
     import torch
 
     from mcbert.features.encoder.blocks import n_layers, require_layers
     from mcbert.features.encoder.opening import chosen_prompt, open_encoder
-    from mcbert.finetune.finetune import require_readable
     from mcbert.finetune.freezing.rules import plan_freezing
-    from mcbert.finetune.job import Job
+    from mcbert.finetune.jobs import FinetuneJob, require_readable
     from mcbert.finetune.winner import Architecture
 
     layers = whole_numbers("layers", model.layers)
@@ -72,7 +71,7 @@ def job_of(model: BaseEstimator) -> Job:
         features = FeatureSpec.of_blocks(set(features.blocks))
     require_readable(settings, encoder, features)
     freezes = bool(settings.freeze) or settings.freeze_rule != "schedule"
-    return Job(
+    return FinetuneJob(
         system="mcbert_wf" if freezes else "mcbert",
         seed=settings.seeds[0],
         settings=settings,
@@ -88,14 +87,14 @@ def job_of(model: BaseEstimator) -> Job:
 
 
 def trained(
-    job: Job,
+    job: FinetuneJob,
     train: tuple[Pairs, np.ndarray],
     names: Sequence[str],
     *,
     dev: pd.DataFrame | None,
     keeps: bool,
 ) -> tuple[SavedModel, Training]:
-    """Train as `finetune.running.run_job` does.
+    """Train as `finetune.systems.train_system` does.
 
     Parameters
     ----------
@@ -114,24 +113,31 @@ def trained(
 
     from mcbert.features.encoder.loading import quiet
     from mcbert.features.encoder.tokens import load_tokenizer
-    from mcbert.finetune.calibrated import calibrate_model
+    from mcbert.finetune.calibration import calibrate_model
     from mcbert.finetune.export.saved import SavedModel
-    from mcbert.finetune.running import build, torch_threads, watch_of
-    from mcbert.finetune.training.tasks import classification
-    from mcbert.finetune.training.trainer import Output, fit
+    from mcbert.finetune.jobs import torch_threads
+    from mcbert.finetune.systems import build
+    from mcbert.finetune.training.data import classification
+    from mcbert.finetune.training.fit import Output, fit
 
     settings = job.settings
     with quiet(), torch_threads(settings.threads):
         tokenizer = load_tokenizer(job.encoder, prompt=job.prompt)
         transformers.set_seed(job.seed)
-        model, fresh = build(job, names)
+        model, newly_initialised = build(job, names)
         texts = _tokenised(*train, [job.source_language] * len(train[0]), tokenizer, job)
         watched = _dev_texts(dev, names, tokenizer, job)
-        task = classification(tokenizer, texts, watched, balanced=settings.class_weight == "balanced")
+        data = classification(tokenizer, texts, watched, balanced=settings.class_weight == "balanced")
         out = _output(job, texts, watched) if keeps else Output()
-        with _shown(task, settings.epochs) as shown:
+        with _shown(data, settings.epochs) as shown:
             training = fit(
-                model, shown, settings=settings, seed=job.seed, watch=watch_of(job, fresh), out=out
+                model,
+                shown,
+                settings=settings,
+                seed=job.seed,
+                monitor=job.monitor,
+                out=out,
+                newly_initialised=newly_initialised,
             )
         calibrate_model(model, tokenizer, watched, job.source_language)
     paired = {bool(second) for _, second in train[0]}
@@ -167,10 +173,14 @@ def classes_and_codes(y: Any, n_texts: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _tokenised(
-    pairs: Pairs, codes: np.ndarray, languages: Sequence[str], tokenizer: PreTrainedTokenizerBase, job: Job
+    pairs: Pairs,
+    codes: np.ndarray,
+    languages: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    job: FinetuneJob,
 ) -> Texts:
     from mcbert.features.encoder.tokens import tokenise
-    from mcbert.finetune.training.tasks import Texts
+    from mcbert.finetune.training.data import Texts
 
     return Texts(
         tokens=tokenise(tokenizer, pairs, job.settings.max_length) if pairs else [],
@@ -181,7 +191,10 @@ def _tokenised(
 
 
 def _dev_texts(
-    dev: pd.DataFrame | None, names: Sequence[str], tokenizer: PreTrainedTokenizerBase, job: Job
+    dev: pd.DataFrame | None,
+    names: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    job: FinetuneJob,
 ) -> Texts:
     """Return the texts to watch; none where nothing looks at them.
 
@@ -213,7 +226,7 @@ def _dev_texts(
     return _tokenised(pairs, codes, languages, tokenizer, job)
 
 
-def _looking(job: Job) -> str:
+def _looking(job: FinetuneJob) -> str:
     """Say which parameters look at dev scores; nothing where none does."""
     from mcbert.finetune.settings import WATCHING
 
@@ -224,25 +237,23 @@ def _looking(job: Job) -> str:
     return ", ".join(found)
 
 
-def _output(job: Job, *texts: Texts) -> Output:
+def _output(job: FinetuneJob, *texts: Texts) -> Output:
     """Return where a training writes, told apart from others by its texts."""
-    from mcbert.finetune.running import output_of
-
     digest = hashlib.sha256()
     for part in texts:
         digest.update(repr([part.tokens, part.y.tolist(), part.language.tolist()]).encode())
-    return output_of(job, digest.hexdigest())
+    return job.output(digest.hexdigest())
 
 
 @contextlib.contextmanager
-def _shown(task: Task, epochs: int) -> Iterator[Task]:
-    """Yield the task with a progress bar over the texts that it hands out."""
+def _shown(data: TrainingData, epochs: int) -> Iterator[TrainingData]:
+    """Yield the data with a progress bar over the texts that it hands out."""
     from mcbert.pipeline.progress import counted
 
-    with counted(epochs * len(task.rows), "fit (texts)") as count:
+    with counted(epochs * len(data.rows), "fit (texts)") as count:
 
         def collate(rows: list[Any]) -> Mapping[str, Any]:
             count(len(rows))
-            return task.collate(rows)
+            return data.collate(rows)
 
-        yield dataclasses.replace(task, collate=collate)
+        yield dataclasses.replace(data, collate=collate)

@@ -115,8 +115,7 @@ def _read(workspace: Workspace, settings: EmbeddingsSettings) -> list[str]:
 def require_trainable(workspace: Workspace, settings: EmbeddingsSettings) -> None:
     """Raise where the pairs do not suit the objective or the protocol, before anything is encoded."""
     from mcbert.finetune.embeddings.train import require_pairs
-    from mcbert.finetune.protocol import DevTexts, require_protocol
-    from mcbert.finetune.running import read_texts
+    from mcbert.finetune.texts import DevTexts, read_texts, require_protocol
 
     path = workspace.run.folder / PAIRS
     corpus = read_texts(path, settings.corpus.source_language)
@@ -246,7 +245,7 @@ def architecture_of(workspace: Workspace, settings: EmbeddingsSettings) -> Archi
 
 def _train(workspace: Workspace, settings: EmbeddingsSettings) -> list[str]:
     from mcbert.finetune.embeddings.train import train_embeddings
-    from mcbert.finetune.finetune import Inputs
+    from mcbert.finetune.jobs import Inputs
 
     train_embeddings(
         settings,

@@ -14,7 +14,7 @@ from mcbert.pipeline.progress import track
 from mcbert.pipeline.workspace import Workspace, shown
 
 SEARCH = ("gridsearch", "export")
-TRAIN = ("knobs", "finetune")
+TRAIN = ("tune", "finetune")
 
 
 def cached(workspace: Workspace, texts: Iterable[tuple[str, ...]], source: str) -> Path:

@@ -5,8 +5,8 @@ python -m pytest tests/pipeline/stages/test_forecast.py
 
 from __future__ import annotations
 
-from mcbert.finetune.protocol import DevTexts, require_protocol
 from mcbert.finetune.settings import FinetuneSettings
+from mcbert.finetune.texts import DevTexts, require_protocol
 from mcbert.pipeline.workspace import Workspace
 from mcbert.results.schema import TEXTS
 from mcbert.results.stream import Rows
@@ -25,10 +25,10 @@ def require_finetune(workspace: Workspace, settings: FinetuneSettings) -> None:
         _require_freezing(workspace, settings)
 
 
-def require_knobs(workspace: Workspace) -> None:
-    """Raise where `knobs` could not rank its trials, or not train the settings as they are."""
-    if workspace.config.knobs.protocol == "target-dev":
-        _dev_texts(workspace).require("knobs.protocol", "source-dev")
+def require_tune(workspace: Workspace) -> None:
+    """Raise where `tune` could not rank its trials, or not train the settings as they are."""
+    if workspace.config.tune.protocol == "target-dev":
+        _dev_texts(workspace).require("tune.protocol", "source-dev")
     _require_trainable(workspace, workspace.config.finetune)
 
 

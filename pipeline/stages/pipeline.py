@@ -26,7 +26,6 @@ from mcbert.results.schema import (
     EFFECTS,
     FINETUNE,
     FREEZING,
-    KNOBS,
     PROTOCOL_CHOICES,
     REDUCTIONS,
     SCORES,
@@ -34,6 +33,7 @@ from mcbert.results.schema import (
     TABLE1,
     TATOEBA,
     TOP,
+    TUNE,
 )
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _names(*tables: Table) -> list[str]:
 EVIDENCE = _names(SCORES, TOP, EFFECTS, PROTOCOL_CHOICES)
 TABLES = ("corpus.csv", "gridsearch.csv", "confusion.csv", *EVIDENCE, "predictions_gridsearch.csv",
           "predictions.npz", "finetune.csv", "freezing.csv", "predictions_finetune.csv",
-          *_names(TABLE1, KNOBS, STS, TATOEBA, REDUCTIONS))  # fmt: skip
+          *_names(TABLE1, TUNE, STS, TATOEBA, REDUCTIONS))  # fmt: skip
 
 
 class Pipeline(Workspace):
@@ -219,7 +219,8 @@ class Pipeline(Workspace):
         name_model(self)
 
     def _finetune(self) -> list[str]:
-        from mcbert.finetune.finetune import Inputs, finetune
+        from mcbert.finetune.jobs import Inputs
+        from mcbert.finetune.stage import finetune
         from mcbert.pipeline.stages import start
 
         settings = self.config.finetune

@@ -28,10 +28,10 @@ def _embeddings(pipeline: Pipeline) -> None:
     embeddings(pipeline)
 
 
-def _knobs(pipeline: Pipeline) -> None:
-    from mcbert.pipeline.stages.knobs import knobs
+def _tune(pipeline: Pipeline) -> None:
+    from mcbert.pipeline.stages.tune import tune
 
-    knobs(pipeline)
+    tune(pipeline)
 
 
 def _export(pipeline: Pipeline, candidate: str = "") -> None:
@@ -45,7 +45,7 @@ RUNNERS: dict[str, Callable[..., None]] = {
     "extract": Pipeline.extract,
     "gridsearch": Pipeline.gridsearch,
     "export": _export,
-    "knobs": _knobs,
+    "tune": _tune,
     "finetune": Pipeline.finetune,
     "embeddings": _embeddings,
     "retrieval": _retrieval,

@@ -86,7 +86,8 @@ def starting_point(workspace: Workspace, settings: FinetuneSettings, into: Path)
         No candidate has a score for each label, or the search's states are not those that a model computes.
     """
     from mcbert.features.cache import FeatureStore
-    from mcbert.finetune.probe import fit_calibration, fold
+    from mcbert.finetune.calibration import fit_calibration
+    from mcbert.finetune.probe import fold
     from mcbert.search.refit import find_linear, refit
 
     require_special_tokens(workspace.config)

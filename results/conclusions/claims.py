@@ -70,13 +70,13 @@ CLAIMS = {
     "dropout": Claim(
         number=7,
         words="Dropout is needed.",
-        tested_by='the stage knobs with knobs.method="each" and knobs.values.dropout=[0.0]',
+        tested_by='the stage tune with tune.method="each" and tune.values.dropout=[0.0]',
     ),
     "head": Claim(
         number=8,
         words="A deeper head does not help.",
         margin=POINT,
-        tested_by='the stage knobs with knobs.method="each" and knobs.values.head_layers=[1], or '
+        tested_by='the stage tune with tune.method="each" and tune.values.head_layers=[1], or '
         "gridsearch.classifiers with mlp",
     ),
 }

@@ -58,7 +58,7 @@ def conclude(tables: Tables, source_language: str, compare: Compare, *, sample: 
     Parameters
     ----------
     tables : mapping of str to DataFrame
-        The run's tables by the name of their file without `.csv`: gridsearch, finetune, table1, knobs and
+        The run's tables by the name of their file without `.csv`: gridsearch, finetune, table1, tune and
         corpus are looked at, each may be absent.
     source_language : str
         The language with training labels, which does not enter the means.
@@ -76,7 +76,7 @@ def conclude(tables: Tables, source_language: str, compare: Compare, *, sample: 
         *_epochs(tables, source_language),
         *_fine_tuned(tables, source_language),
         *_searched(tables, compare, sample),
-        *_knobs(tables, source_language),
+        *_tune(tables, source_language),
     ]
     order = list(CLAIMS)
     rows = [_row(finding) for finding in sorted(found, key=lambda finding: order.index(finding.claim))]
@@ -244,35 +244,35 @@ def _searched(tables: Tables, compare: Compare, sample: str) -> list[Finding]:
     ]
 
 
-def _knobs(tables: Tables, source_language: str) -> list[Finding]:
-    """Take trials that differ from the settings in the one knob asked for; the best of several."""
+def _tune(tables: Tables, source_language: str) -> list[Finding]:
+    """Take trials that differ from the settings in the one setting asked for; the best of several."""
     asked = (
         ("dropout", "dropout", "the settings as they are minus the same without dropout"),
         ("head", "head_layers", "the settings as they are minus the same with a deeper head"),
     )
-    knobs = tables.get("knobs")
+    tune = tables.get("tune")
     rows = pd.DataFrame()
-    if knobs is not None:
-        fine = knobs[(knobs["status"] == "ok") & knobs["versus_default"].notna()]
+    if tune is not None:
+        fine = tune[(tune["status"] == "ok") & tune["versus_default"].notna()]
         rows = fine[fine["language"] == shown_language(fine, source_language)].sort_values("rank")
     found = []
-    for claim, knob, comparison in asked:
-        row = _alone(rows, knob)
+    for claim, setting, comparison in asked:
+        row = _alone(rows, setting)
         if row is None:
-            why = "knobs.csv is absent" if knobs is None else f"no trial differs in {knob} alone"
+            why = "tune.csv is absent" if tune is None else f"no trial differs in {setting} alone"
             found.append(Finding(claim=claim, comparison=comparison, why=why))
             continue
         interval = Interval(*(-float(row[column]) for column in ("versus_default", "high", "low")))
-        shown = f"{comparison} ({row['knobs']})"
+        shown = f"{comparison} ({row['changes']})"
         found.append(_over_texts(claim, shown, interval, tables, ("dev", row["protocol"])))
     return found
 
 
-def _alone(rows: pd.DataFrame, knob: str) -> pd.Series | None:
-    """Find the best trial that differs in one knob: dropout of 0, or more layers in the head."""
+def _alone(rows: pd.DataFrame, setting: str) -> pd.Series | None:
+    """Find the best trial that differs in one setting: dropout of 0, or more layers in the head."""
     for _, row in rows.iterrows():
-        values = json.loads(row["knobs"])
-        if set(values) == {knob} and (values[knob] == 0) == (knob == "dropout"):
+        values = json.loads(row["changes"])
+        if set(values) == {setting} and (values[setting] == 0) == (setting == "dropout"):
             return row
     return None
 

@@ -50,9 +50,9 @@ def _figure(rows: pd.DataFrame, add: Add) -> str | None:
     return add("conclusions", charts.forest(tested), words)
 
 
-def knobs(run: Run) -> dict[str, Any] | None:
+def tune(run: Run) -> dict[str, Any] | None:
     """Tell of phase two's settings tried on dev, best first, beside the settings as they are."""
-    table = run.table("knobs")
+    table = run.table("tune")
     if table is None:
         return None
     tried = table[table["status"] == "ok"]
@@ -64,12 +64,12 @@ def knobs(run: Run) -> dict[str, Any] | None:
         "trials": [
             trial
             | {
-                "words": _settings(trial["knobs"]),
+                "words": _settings(trial["changes"]),
                 "source": by_language.get((trial["trial"], run.source_language)),
             }
             for trial in trials
         ],
-        "failed": [row | {"words": _settings(row["knobs"])} for row in records(failed)],
+        "failed": [row | {"words": _settings(row["changes"])} for row in records(failed)],
         "mean": mean,
         "ranked_by": table["ranked_by"].iloc[0],
         "protocol": table["protocol"].iloc[0],
@@ -77,9 +77,9 @@ def knobs(run: Run) -> dict[str, Any] | None:
     }
 
 
-def _settings(knobs: str) -> str:
+def _settings(changes: str) -> str:
     """Write what a trial changes in words."""
-    changed = json.loads(knobs).items()
+    changed = json.loads(changes).items()
     return ", ".join(f"{name} {json.dumps(value)}" for name, value in changed) or "as they are"
 
 

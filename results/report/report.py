@@ -36,7 +36,6 @@ from mcbert.results.schema import (
     FINETUNE,
     FREEZING,
     GRIDSEARCH,
-    KNOBS,
     PREDICTIONS,
     PROTOCOL_CHOICES,
     REDUCTIONS,
@@ -46,6 +45,7 @@ from mcbert.results.schema import (
     TABLE1,
     TATOEBA,
     TOP,
+    TUNE,
 )
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ TABLES = {
     "finetune": FINETUNE,
     "freezing": FREEZING,
     "table1": TABLE1,
-    "knobs": KNOBS,
+    "tune": TUNE,
     "conclusions": CONCLUSIONS,
     "sts": STS,
     "tatoeba": TATOEBA,
@@ -76,7 +76,7 @@ _RECORD: Types = {"seconds": (int, float), "machine": dict, "versions": dict, "i
 _OF_SYSTEMS = ("sts", "tatoeba", "reductions")
 """Tables whose rows name the encoder of a system, not the run's."""
 _ORDER = (
-    "prepare", "extract", "gridsearch", "export", "knobs", "finetune", "pairs", "embeddings", "retrieval",
+    "prepare", "extract", "gridsearch", "export", "tune", "finetune", "pairs", "embeddings", "retrieval",
     "similarity", "report",
 )  # fmt: skip
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -224,7 +224,7 @@ def render(run: sections.Run, origin: dict[str, Any]) -> tuple[str, Specs]:
         "run": run,
         "headline": sections.headline(run),
         "conclusions": conclusion_sections.conclusions(run, add),
-        "knobs": conclusion_sections.knobs(run),
+        "tune": conclusion_sections.tune(run),
         "search": search_sections.search(run, add),
         "candidates": listed,
         "protocols": search_sections.protocols(run),

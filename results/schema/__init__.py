@@ -17,7 +17,6 @@ from mcbert.results.schema.embeddings import (
     STS,
     TATOEBA,
 )
-from mcbert.results.schema.knobs import KNOBS
 from mcbert.results.schema.runs import RUNS
 from mcbert.results.schema.search import CONFUSION, GRIDSEARCH, PREDICTIONS
 from mcbert.results.schema.training import (
@@ -28,20 +27,21 @@ from mcbert.results.schema.training import (
     PUBLISHED,
     TABLE1,
 )
+from mcbert.results.schema.tune import TUNE
 from mcbert.results.schema.vectors import NEIGHBOURS, VECTOR_IDS
 from mcbert.results.schema.words import CLASSIFIERS, MEAN, NOT_STATED, PROTOCOLS, SPLITS, SYSTEMS
 
 __all__ = [
     "CLASSIFIERS", "CONCLUSIONS", "CONFUSION", "CORPUS", "EFFECTS", "EMBEDDINGS", "EMBEDDINGS_FREEZING",
-    "FINETUNE", "FREEZING", "GRIDSEARCH", "KNOBS", "LABELS", "MEAN", "NEIGHBOURS",
+    "FINETUNE", "FREEZING", "GRIDSEARCH", "LABELS", "MEAN", "NEIGHBOURS",
     "NOT_STATED", "PREDICTIONS", "PROTOCOLS", "PROTOCOL_CHOICES", "PUBLISHED", "PUBLISHED_STS",
     "PUBLISHED_TATOEBA", "REDUCTIONS", "REJECTED", "RUNS", "SCORES", "SEED_COMPAT", "SPLITS", "STAMP", "STS",
-    "SYSTEMS", "TABLE1", "TABLES", "TATOEBA", "TEXTS", "TOP", "VECTOR_IDS",
+    "SYSTEMS", "TABLE1", "TABLES", "TATOEBA", "TEXTS", "TOP", "TUNE", "VECTOR_IDS",
 ]  # fmt: skip
 
 _SEARCHED = (GRIDSEARCH, SCORES, CONFUSION, TOP, EFFECTS, PROTOCOL_CHOICES, PREDICTIONS)
 _SENTENCES = (EMBEDDINGS, EMBEDDINGS_FREEZING, STS, TATOEBA, REDUCTIONS)
-_MEASURED = (CORPUS, *_SEARCHED, KNOBS, FINETUNE, FREEZING, TABLE1, CONCLUSIONS, *_SENTENCES)
+_MEASURED = (CORPUS, *_SEARCHED, TUNE, FINETUNE, FREEZING, TABLE1, CONCLUSIONS, *_SENTENCES)
 _GIVEN = (RUNS, LABELS, VECTOR_IDS, NEIGHBOURS)
 _DECLARED = (TEXTS, REJECTED, *_MEASURED, *_GIVEN, PUBLISHED, PUBLISHED_STS, PUBLISHED_TATOEBA)
 TABLES = tuple(table for declared in _DECLARED for table in (declared, declared.overall) if table is not None)

@@ -17,11 +17,12 @@ from mcbert.features.encoder.loading import quiet
 from mcbert.features.encoder.tokens import load_tokenizer
 from mcbert.features.spec import FeatureSpec
 from mcbert.finetune.freezing.rules import rule_of
-from mcbert.finetune.job import Job
-from mcbert.finetune.running import build, tokenised
+from mcbert.finetune.jobs import FinetuneJob
 from mcbert.finetune.settings import FinetuneSettings
-from mcbert.finetune.training.callback import Watch
-from mcbert.finetune.training.trainer import Output, train
+from mcbert.finetune.systems import build, tokenised
+from mcbert.finetune.training.callback import Monitor
+from mcbert.finetune.training.data import classification
+from mcbert.finetune.training.fit import Output, fit
 from mcbert.finetune.winner import Architecture
 
 WORDS = {
@@ -102,7 +103,7 @@ def make_job_in(encoder, corpus):
 
     def make(out: Path, system="mcbert", seed=0, freeze=None, **settings):
         fast = {"epochs": 3, "learning_rate": 1e-3, "batch_size": 8, "weight_decay": 0.1} | settings
-        return Job(
+        return FinetuneJob(
             system=system,
             seed=seed,
             settings=FinetuneSettings(**fast),
@@ -128,7 +129,7 @@ def _train_job(job, tmp_path, on_event=None, tamper=None, **watched):
     corpus, tokenizer = Corpus.read(job.corpus), load_tokenizer(job.encoder)
     texts = [tokenised(corpus, corpus.rows(split=s), tokenizer, max_length=32) for s in ("train", "dev")]
     transformers.set_seed(job.seed)
-    model, fresh = build(job, corpus.labels)
+    model, newly_initialised = build(job, corpus.labels)
     if tamper:
         tamper(model)
 
@@ -141,22 +142,21 @@ def _train_job(job, tmp_path, on_event=None, tamper=None, **watched):
         return event
 
     norms = job.settings.freeze_rule == "gradient"
-    watch = Watch(
+    monitor = Monitor(
         rule=rule,
         protocol=job.settings.protocol,
         source_language="en",
-        fresh=fresh,
         **({"gradient_norms": norms} | watched),
     )
     with quiet():
-        training = train(
+        training = fit(
             model,
-            tokenizer,
+            classification(tokenizer, *texts, balanced=job.settings.class_weight == "balanced"),
             settings=job.settings,
             seed=job.seed,
-            texts=tuple(texts),
-            watch=watch,
+            monitor=monitor,
             out=Output(checkpoints=tmp_path / "scratch", log=tmp_path / "logs"),
+            newly_initialised=newly_initialised,
         )
     return model, training, texts[1], tokenizer
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from mcbert.finetune import running
-from mcbert.finetune.finetune import finetune
+from mcbert.finetune import systems
+from mcbert.finetune.stage import finetune
 from mcbert.finetune.training import checkpoints
 from mcbert.pipeline.cluster import ClusterSettings, executor
 from mcbert.pipeline.interruption import Interrupted, Interruption
@@ -19,14 +19,14 @@ MOMENTS = {
     "rename": (Path, "replace", True),  # a checkpoint is complete but for its name, or a file of it is
     "saved": (checkpoints, "write", False),
     "step": (torch.optim.AdamW, "step", False),
-    "scored": (running, "compute_logits", False),  # test, at the end
+    "scored": (systems, "compute_logits", False),  # test, at the end
 }
 
 
 def run(task):
     """Run a training with one thread."""
     torch.set_num_threads(1)
-    running.run_job(task)
+    systems.train_system(task)
 
 
 def run_until(task, moment, number):
@@ -72,6 +72,6 @@ def command(task, backend):
     settings = ClusterSettings(backend=backend, workers=2)
     try:
         with Interruption():
-            list(executor(settings)(running.run_job, [task, dataclasses.replace(task, seed=1)]))
+            list(executor(settings)(systems.train_system, [task, dataclasses.replace(task, seed=1)]))
     except Interrupted as error:
         sys.exit(error.status)

@@ -13,7 +13,7 @@ import torch
 
 from mcbert.finetune.embeddings.job import EmbeddingsJob
 from mcbert.finetune.embeddings.running import run_embeddings_job
-from mcbert.finetune.running import run_job
+from mcbert.finetune.systems import train_system
 from mcbert.finetune.training import checkpoints, ranks
 from mcbert.pipeline.cluster import ranks as processes
 from tests.finetune.conftest import _train_job
@@ -70,7 +70,7 @@ def do(task):
     """Do one of the tasks: a shared training of the tests', or a job as the stage runs it."""
     if isinstance(task, EmbeddingsJob):
         return run_embeddings_job(task)
-    return train_and_keep(task) if isinstance(task, Shared) else run_job(task)
+    return train_and_keep(task) if isinstance(task, Shared) else train_system(task)
 
 
 def kill_at(kill):

@@ -12,8 +12,8 @@ LABELS = ("cancel", "refund", "other")
 
 def test_the_baseline_says_what_starts_random(encoder, caplog):
     with caplog.at_level("INFO", logger="mcbert.finetune.baseline"):
-        model, fresh = build_baseline(encoder, dropout=0.3, labels=LABELS)
-    assert fresh == {
+        model, newly_initialised = build_baseline(encoder, dropout=0.3, labels=LABELS)
+    assert newly_initialised == {
         "classifier.weight",
         "classifier.bias",
         "bert.pooler.dense.weight",
@@ -27,11 +27,11 @@ def test_the_baseline_says_what_starts_random(encoder, caplog):
 
 @pytest.mark.parametrize("family", list(FAMILIES))
 def test_of_any_family_the_head_starts_random_with_the_dropout_asked_for(tmp_path, family):
-    model, fresh = build_baseline(save_family(family, tmp_path), dropout=0.37, labels=LABELS)
-    assert any(name.endswith(".weight") for name in fresh)
+    model, newly_initialised = build_baseline(save_family(family, tmp_path), dropout=0.37, labels=LABELS)
+    assert any(name.endswith(".weight") for name in newly_initialised)
     encoder = {f"{model.base_model_prefix}.{name}" for name, _ in model.base_model.named_parameters()}
     heads = {name for name, _ in model.named_parameters()} - encoder
-    assert heads <= fresh
+    assert heads <= newly_initialised
     own = set(model.modules()) - set(model.base_model.modules())
     assert 0.37 in {module.p for module in own if isinstance(module, torch.nn.Dropout)}
     batch = {"input_ids": torch.tensor([[2, 5, 3], [2, 6, 3]]), "labels": torch.tensor([0, 2])}

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from mcbert.finetune.running import run_job
+from mcbert.finetune.systems import train_system
 from mcbert.pipeline.cli import main
 from mcbert.results.schema import FINETUNE, FREEZING
 from mcbert.results.tables import read
@@ -161,7 +161,7 @@ def test_killed_and_resumed_ends_the_same_with_every_process_dropping_its_own(ma
         "step-4",
     ]
     with pytest.raises(ValueError, match="processes: got 1, accepted: 2; set it back"):
-        run_job(killed)
+        train_system(killed)
     assert together([killed], tmp_path, after_it) == ([3, -signal.SIGKILL], None)
     assert (killed.checkpoints / "step-6").exists()
     assert together([killed], tmp_path) == ([0, 0], [(str(killed.result), None)])

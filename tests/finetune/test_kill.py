@@ -12,7 +12,7 @@ import time
 import pandas as pd
 import pytest
 
-from mcbert.finetune.finetune import Inputs
+from mcbert.finetune.jobs import Inputs
 from mcbert.finetune.settings import FinetuneSettings
 from mcbert.finetune.training import checkpoints
 from mcbert.results.schema import TABLE1

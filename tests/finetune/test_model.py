@@ -12,7 +12,7 @@ from mcbert.finetune.export.saved import load_model, save_model
 from mcbert.finetune.freezing.mechanism import freeze_layers
 from mcbert.finetune.model import MCBertForSequenceClassification, MCBertModel
 from mcbert.finetune.model_config import MCBertConfig
-from mcbert.finetune.probe import fold, read_start
+from mcbert.finetune.probe import fold, start_from_probe
 from tests.families import FAMILIES, save_family
 
 LABELS = ("cancel", "refund", "other")
@@ -254,7 +254,7 @@ def test_a_head_over_standardised_states_is_the_folded_one_over_raw_states(encod
     np.savez(tmp_path / "probe.npz", **probe)
     build = {"pooling": "mean", "dropout": 0.0, "labels": LABELS}
     standardised = MCBertForSequenceClassification.from_encoder(encoder, (1, 3), standardised=True, **build)
-    read_start(tmp_path / "probe.npz", standardised, temperature=4.0)
+    start_from_probe(tmp_path / "probe.npz", standardised, temperature=4.0)
     raw = MCBertForSequenceClassification.from_encoder(encoder, (1, 3), **build)
     head = fold(probe)
     with torch.no_grad():
@@ -291,4 +291,4 @@ def test_a_probe_that_is_no_start_is_refused(encoder, tmp_path, change, said):
         encoder, (1, 3), pooling="mean", dropout=0.0, labels=LABELS, standardised=True
     )
     with pytest.raises(ValueError, match=rf"probe\.npz: {said}"):
-        read_start(tmp_path / "probe.npz", model, 1.0)
+        start_from_probe(tmp_path / "probe.npz", model, 1.0)

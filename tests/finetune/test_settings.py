@@ -51,7 +51,7 @@ def test_defaults_are_the_published_ones():
         ("freeze", {2: (-1,)}, "finetune.freeze.2: got -1"),
         ("freeze", {1: (3,), 2: (3,)}, "finetune.freeze: got layer 3 twice"),
         ("freeze", [9], "finetune.freeze"),
-        ("freeze_rule", "plateau", "finetune.freeze_rule: got 'plateau', accepted: schedule, record, "),
+        ("freeze_rule", "rising", "finetune.freeze_rule: got 'rising', accepted: schedule, plateau, slope, "),
         ("freeze_watch", "last", "finetune.freeze_watch: got 'last', accepted: source-dev, target-dev"),
         ("freeze_groups", ((9,), (11, 9)), "finetune.freeze_groups: got .9. twice"),
         ("freeze_groups", ((),), "finetune.freeze_groups: got a group without layers"),
@@ -77,7 +77,15 @@ def test_the_keys_and_lists_of_a_toml_table_become_epochs_and_tuples():
     assert dataclasses.replace(settings, seeds=(4,)).freeze == settings.freeze
 
 
-@pytest.mark.parametrize("rule", ["record", "decline", "gradient"])
+@pytest.mark.parametrize(("before", "now"), [("record", "plateau"), ("decline", "slope")])
+def test_a_rule_that_was_renamed_is_named(before, now):
+    with pytest.raises(
+        ValueError, match=f"finetune.freeze_rule: got '{before}', .*; it is now called {now}$"
+    ):
+        FinetuneSettings(freeze_rule=before)
+
+
+@pytest.mark.parametrize("rule", ["plateau", "slope", "gradient"])
 def test_layers_of_another_rule_are_refused_not_ignored(rule):
     with pytest.raises(ValueError, match=f'finetune.freeze: .* nothing with finetune.freeze_rule = "{rule}"'):
         FinetuneSettings(freeze={1: (9,)}, freeze_rule=rule)

@@ -95,7 +95,7 @@ def test_finetune_runs_every_stage_once_and_the_reported_tables_validate(project
             {"scheduler": "tcp://10.0.0.7:8786", "plain_tcp": True},
         ),
         (
-            ["knobs", "--scheduler", "tls://h:1", "--tls-ca", "a", "--tls-cert", "b", "--tls-key", "c"],
+            ["tune", "--scheduler", "tls://h:1", "--tls-ca", "a", "--tls-cert", "b", "--tls-key", "c"],
             {"scheduler": "tls://h:1", "tls_ca": "a", "tls_cert": "b", "tls_key": "c"},
         ),
     ],
@@ -111,6 +111,12 @@ def test_a_stage_has_no_option_that_would_do_nothing(stage, option, capsys):
     with pytest.raises(SystemExit):
         build_parser().parse_args([stage, option])
     assert f"unrecognized arguments: {option}" in capsys.readouterr().err
+
+
+def test_a_command_that_was_renamed_is_named(capsys):
+    with pytest.raises(SystemExit):
+        main(["knobs", "--config", "demo"])
+    assert "the command knobs is now called tune" in capsys.readouterr().err
 
 
 def english(project, split="train"):

@@ -52,6 +52,14 @@ def test_the_sentence_embeddings_as_published():
     assert found.corpus.path == str(HOME / "data/allnli")
 
 
+def test_a_section_that_was_renamed_is_named(tmp_path):
+    text = "encoder.path = 'e'\n[knobs]\nseeds = [0]\n"
+    with pytest.raises(ValueError, match=r"mine\.toml: unknown key knobs \(now called tune\)"):
+        load(saved(tmp_path, text))
+    with pytest.raises(ValueError, match=r"override 'knobs.* unknown key knobs \(now called tune\)"):
+        load("demo", ["knobs.seeds=[0]"])
+
+
 def test_demo_paths_are_the_shipped_samples():
     config = load("demo")
     assert config.embeddings.corpus.path == str(HOME / "samples/nli")

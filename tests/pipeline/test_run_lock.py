@@ -106,6 +106,6 @@ def test_a_command_that_fails_at_once_leaves_no_folder(tmp_path):
 
 def test_this_process_is_named_too(tmp_path):
     run = Run(tmp_path, "mine")
-    said = rf"process {os.getpid()} on .* since \d{{4}}-.*, knobs$"
-    with run.held("knobs"), pytest.raises(StoreError, match=said), run.held("finetune"):
+    said = rf"process {os.getpid()} on .* since \d{{4}}-.*, tune$"
+    with run.held("tune"), pytest.raises(StoreError, match=said), run.held("finetune"):
         pass

@@ -219,7 +219,7 @@ def corpus() -> pd.DataFrame:
     return stamped(rows)
 
 
-def knobs() -> pd.DataFrame:
+def tune() -> pd.DataFrame:
     rows = []
     tried = (
         [1, "{}", 0.0, "ok"],
@@ -229,7 +229,7 @@ def knobs() -> pd.DataFrame:
     for trial, (rank, settings, gain, status) in enumerate(tried):
         for language in (*LANGUAGES, "mean")[: 8 if status == "ok" else 1]:
             ease = EASE.get(language, 0.7)
-            row = {"rank": rank, "trial": trial, "language": language, "knobs": settings, "status": status}
+            row = {"rank": rank, "trial": trial, "language": language, "changes": settings, "status": status}
             row |= {
                 "accuracy": ease + gain if status == "ok" else None,
                 "n_seeds": 3 if status == "ok" else None,
@@ -311,8 +311,8 @@ def write_run(folder: Path, candidates: pd.DataFrame | None = None) -> Path:
     tables.write(schema.PREDICTIONS, systems[~probe], folder / "predictions_finetune.csv")
     rows = table1.build(systems, STAMP, protocols=PROTOCOLS, corpus="sample intents", casing="cased")
     overall.write(schema.TABLE1, rows, folder / "table1.csv")
-    known = {"gridsearch": searched, "finetune": curves, "table1": rows, "corpus": corpus(), "knobs": knobs()}
-    overall.write(schema.KNOBS, knobs(), folder / "knobs.csv")
+    known = {"gridsearch": searched, "finetune": curves, "table1": rows, "corpus": corpus(), "tune": tune()}
+    overall.write(schema.TUNE, tune(), folder / "tune.csv")
     tested = conclusions.conclude(known, "en", comparer(answers(searched)))
     tables.write(schema.CONCLUSIONS, tested.assign(**STAMP), folder / "conclusions.csv")
     (folder / "stages").mkdir(exist_ok=True)

@@ -5,7 +5,7 @@ from mcbert import results
 from mcbert.results import overall, tables
 from mcbert.results.schema import EFFECTS, MEAN, STAMP, STS, TABLE1, TABLES, TATOEBA, TOP
 
-SUMMED = {"scores.csv", "top.csv", "effects.csv", "protocols.csv", "knobs.csv", "table1.csv", "tatoeba.csv",
+SUMMED = {"scores.csv", "top.csv", "effects.csv", "protocols.csv", "tune.csv", "table1.csv", "tatoeba.csv",
           "reductions.csv"}  # fmt: skip
 
 

@@ -7,7 +7,6 @@ from mcbert.results.schema import (
     CORPUS,
     EFFECTS,
     GRIDSEARCH,
-    KNOBS,
     LABELS,
     NEIGHBOURS,
     PUBLISHED,
@@ -19,6 +18,7 @@ from mcbert.results.schema import (
     TABLE1,
     TABLES,
     TEXTS,
+    TUNE,
     VECTOR_IDS,
 )
 
@@ -36,7 +36,7 @@ def test_every_table_that_a_choice_had_part_in_names_the_protocol():
 
 
 def test_every_table_that_random_numbers_had_part_in_names_the_seed():
-    over_several = {EFFECTS, KNOBS, TABLE1, CONCLUSIONS, RUNS}
+    over_several = {EFFECTS, TUNE, TABLE1, CONCLUSIONS, RUNS}
     nothing_random = {TEXTS, REJECTED, CORPUS, LABELS, VECTOR_IDS, NEIGHBOURS, *ELSEWHERE}
     overall = {table.overall for table in over_several if table.overall}
     assert {t for t in TABLES if t.column("seed") is None} == over_several | overall | nothing_random

@@ -56,8 +56,8 @@ def test_what_every_training_has_is_declared_once():
             r"embeddings\.parallel: got 'x', accepted: noth",
         ),
         (
-            {"freeze": {0: (1,)}, "freeze_rule": "record"},
-            r'freeze: .* nothing with embeddings\.freeze_rule = "r',
+            {"freeze": {0: (1,)}, "freeze_rule": "plateau"},
+            r'freeze: .* nothing with embeddings\.freeze_rule = "p',
         ),
         ({"patience": 2}, r'patience: got 2, accepted: 0 with embeddings\.protocol = "last"'),
     ],

@@ -7,7 +7,7 @@ from mcbert.features.corpus import Corpus, CorpusError
 from mcbert.features.spec import FeatureSpec
 from mcbert.finetune.embeddings.settings import EmbeddingsSettings
 from mcbert.finetune.embeddings.train import plan_embeddings_freezing, require_pairs, train_embeddings
-from mcbert.finetune.finetune import Inputs, JobError
+from mcbert.finetune.jobs import Inputs, JobError
 from mcbert.finetune.winner import Architecture
 from mcbert.results import tables
 from mcbert.results.schema import EMBEDDINGS, EMBEDDINGS_FREEZING
@@ -80,7 +80,11 @@ def test_what_is_finished_is_not_done_again_and_failures_are_named(train, tmp_pa
             (3,),
             r"embeddings\.freeze: epoch 0: layer 4 feeds nothing.* embeddings\.ignore",
         ),
-        ({"freeze_rule": "record"}, (3,), r'embeddings\.freeze_groups: got nothing, but .*_rule is "record"'),
+        (
+            {"freeze_rule": "plateau"},
+            (3,),
+            r'embeddings\.freeze_groups: got nothing, but .*_rule is "plateau"',
+        ),
         ({"max_length": 99}, (3,), r"embeddings\.max_length: got 99, accepted: at most 32"),
     ],
 )
@@ -92,7 +96,7 @@ def test_settings_that_do_not_fit_the_encoder_name_the_key(train, settings, laye
 def test_what_may_freeze():
     assert plan_embeddings_freezing(EmbeddingsSettings(), 3) == {}
     assert plan_embeddings_freezing(EmbeddingsSettings(freeze={0: (2,)}), 3) == {0: (2,)}
-    groups = EmbeddingsSettings(freeze_rule="decline", freeze_groups=((3,), (2, 1)))
+    groups = EmbeddingsSettings(freeze_rule="slope", freeze_groups=((3,), (2, 1)))
     assert plan_embeddings_freezing(groups, 3) == {0: (3,), 1: (2, 1)}
     assert plan_embeddings_freezing(EmbeddingsSettings(freeze_rule="gradient"), 3) == {0: (0, 1, 2)}
 
@@ -133,10 +137,10 @@ def _corpus(table):
     [
         ({"freeze_rule": "gradient", "freeze_percentile": 100.0}, "last"),
         (
-            {"freeze_rule": "record", "freeze_groups": ((0, 1), (2,)), "freeze_watch": "target-dev"},
+            {"freeze_rule": "plateau", "freeze_groups": ((0, 1), (2,)), "freeze_watch": "target-dev"},
             "target-dev",
         ),
-        ({"freeze_rule": "decline", "freeze_groups": ((1,),), "freeze_window": 2}, "source-dev"),
+        ({"freeze_rule": "slope", "freeze_groups": ((1,),), "freeze_window": 2}, "source-dev"),
     ],
 )
 def test_layers_freeze_by_the_rules_of_fine_tuning(train, rule, protocol):

@@ -7,8 +7,9 @@ from huggingface_hub import ModelCard, metadata_load
 
 from mcbert.finetune.export.markdown import PROTOCOLS, escaped
 from mcbert.finetune.export.trained_card import Trained, describe_training
-from mcbert.finetune.finetune import Inputs, finetune
+from mcbert.finetune.jobs import Inputs
 from mcbert.finetune.settings import FinetuneSettings
+from mcbert.finetune.stage import finetune
 from mcbert.results.schema import PROTOCOLS as ALL_PROTOCOLS
 
 LANGUAGES = ("en", "de", "zh")

@@ -6,7 +6,7 @@ import torch
 
 from mcbert.finetune.freezing.gradients import LayerNorms
 from mcbert.finetune.freezing.mechanism import layer_parameters
-from mcbert.finetune.running import build
+from mcbert.finetune.systems import build
 
 
 def test_the_mean_over_the_steps_by_hand(make_job):

@@ -7,13 +7,13 @@ from mcbert.finetune.evaluation import Evaluation, Score
 from mcbert.finetune.freezing.rules import (
     FreezeEvent,
     Watched,
-    decline,
     gradient,
     plan_freezing,
-    record,
+    plateau,
     require_feeding,
     rule_of,
     scheduled,
+    slope,
     slope_of,
 )
 from mcbert.finetune.settings import FinetuneSettings
@@ -75,21 +75,21 @@ def test_the_schedule_from_a_table(epoch, frozen, layers):
 @pytest.mark.parametrize(
     ("patience", "scores", "events"),
     [
-        (1, [0.1, 0.5], {}),  # a record, not yet stood
+        (1, [0.1, 0.5], {}),  # the best, for no evaluation yet
         (1, [0.1, 0.5, 0.4], {2: (11,)}),
-        (1, [0.1, 0.5, 0.5], {2: (11,)}),  # an equal score is no new record
+        (1, [0.1, 0.5, 0.5], {2: (11,)}),  # an equal score does not beat it
         (2, [0.1, 0.5, 0.4, 0.5], {3: (11,)}),
-        (2, [0.1, 0.5, 0.4, 0.6, 0.6], {}),  # a new record starts the count again
+        (2, [0.1, 0.5, 0.4, 0.6, 0.6], {}),  # a better score starts the count again
         (2, [0.1, 0.5, 0.4, 0.6, 0.6, 0.5], {5: (11,)}),
-        (1, [0.5, 0.4], {1: (11,)}),  # a head that starts well has its record before training
+        (1, [0.5, 0.4], {1: (11,)}),  # a head that starts well has its best score before training
         (1, [0.1, 0.5, 0.4, 0.4, 0.4, 0.4], {2: (11,), 3: (8, 9)}),  # then there is nothing left
         (2, [0.1, 0.5, 0.4, 0.4, 0.4, 0.4], {3: (11,), 5: (8, 9)}),  # the count starts again at a freezing
         (2, [0.1, 0.5, 0.4, 0.4, 0.6, 0.5, 0.5], {3: (11,), 6: (8, 9)}),
         (3, [0.1, 0.2, 0.3, 0.4, 0.5], {}),
     ],
 )
-def test_record_from_a_table(patience, scores, events):
-    assert run(lambda h: record(h, GROUPS, watched=SOURCE, patience=patience), scores) == events
+def test_plateau_from_a_table(patience, scores, events):
+    assert run(lambda h: plateau(h, GROUPS, watched=SOURCE, patience=patience), scores) == events
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,8 @@ def test_record_from_a_table(patience, scores, events):
         (3, [0.5, 0.4, 0.3, 0.4, 0.5], {2: (11,)}),
     ],
 )
-def test_decline_from_a_table(window, scores, events):
-    assert run(lambda h: decline(h, GROUPS, watched=SOURCE, window=window), scores) == events
+def test_slope_from_a_table(window, scores, events):
+    assert run(lambda h: slope(h, GROUPS, watched=SOURCE, window=window), scores) == events
 
 
 def test_the_slope_is_over_steps_not_evaluations():
@@ -116,7 +116,7 @@ def test_the_slope_is_over_steps_not_evaluations():
     scores = [0.50, 0.40, 0.48]  # over places the line falls; over these steps it rises
     assert slope_of([0, 1, 2], scores) < 0 < slope_of([0, 1, 100], scores)
     history = history_of(scores, steps=[0, 1, 100])
-    assert decline(history, GROUPS, watched=SOURCE, window=3) is None
+    assert slope(history, GROUPS, watched=SOURCE, window=3) is None
 
 
 @pytest.mark.parametrize("value", [0.1, 0.3, 1 / 3, 0.7])
@@ -125,8 +125,8 @@ def test_a_score_that_stands_still_has_no_slope_not_even_a_rounded_one(value):
 
 
 @pytest.mark.parametrize("rule", [
-    lambda h, w: record(h, GROUPS, watched=w, patience=1),
-    lambda h, w: decline(h, GROUPS, watched=w, window=2),
+    lambda h, w: plateau(h, GROUPS, watched=w, patience=1),
+    lambda h, w: slope(h, GROUPS, watched=w, window=2),
 ])  # fmt: skip
 def test_the_score_watched_is_the_one_asked_for(rule):
     history = history_of([(0.5, 0.6), (0.7, 0.4)])  # English rises while the others fall
@@ -139,16 +139,16 @@ def test_the_score_watched_is_the_one_asked_for(rule):
 
 def test_reasons_name_rule_score_and_numbers():
     falling = history_of([0.25, 0.75, 0.5, 0.5])
-    event = record(falling, GROUPS, watched=TARGETS, patience=2)
+    event = plateau(falling, GROUPS, watched=TARGETS, patience=2)
     assert event == FreezeEvent(
         epoch=3,
         step=30,
         layers=(11,),
-        reason="record: target-dev 0.7500 of step 10 stands for 2 evaluations, now 0.5000",
+        reason="plateau: target-dev 0.7500 of step 10 not beaten for 2 evaluations, now 0.5000",
     )
-    event = decline(falling, GROUPS, watched=SOURCE, window=3)
+    event = slope(falling, GROUPS, watched=SOURCE, window=3)
     assert event.reason == (
-        "decline: source-dev -1.2500 per 100 steps over 3 evaluations (0.7500, 0.5000, 0.5000)"
+        "slope: source-dev -1.2500 per 100 steps over 3 evaluations (0.7500, 0.5000, 0.5000)"
     )
 
 
@@ -203,16 +203,16 @@ def test_gradient_says_what_changed():
     ("settings", "history", "layers"),
     [
         ({"freeze": {1: (2,)}}, history_of([0.5, 0.6]), (2,)),
-        ({"freeze_rule": "record", "freeze_groups": ((2, 1),), "freeze_patience": 2},
+        ({"freeze_rule": "plateau", "freeze_groups": ((2, 1),), "freeze_patience": 2},
          history_of([0.1, 0.5, 0.4, 0.4]), (1, 2)),
-        ({"freeze_rule": "record", "freeze_groups": ((2, 1),), "freeze_patience": 3},
+        ({"freeze_rule": "plateau", "freeze_groups": ((2, 1),), "freeze_patience": 3},
          history_of([0.1, 0.5, 0.4, 0.4]), None),
-        ({"freeze_rule": "record", "freeze_groups": ((2,),), "freeze_watch": "target-dev"},
+        ({"freeze_rule": "plateau", "freeze_groups": ((2,),), "freeze_watch": "target-dev"},
          history_of([(0.1, 0.5), (0.2, 0.4)]), (2,)),
-        ({"freeze_rule": "record", "freeze_groups": ((2,),)}, history_of([(0.1, 0.5), (0.2, 0.4)]), None),
-        ({"freeze_rule": "decline", "freeze_groups": ((2,),), "freeze_window": 2},
+        ({"freeze_rule": "plateau", "freeze_groups": ((2,),)}, history_of([(0.1, 0.5), (0.2, 0.4)]), None),
+        ({"freeze_rule": "slope", "freeze_groups": ((2,),), "freeze_window": 2},
          history_of([0.1, 0.5, 0.4]), (2,)),
-        ({"freeze_rule": "decline", "freeze_groups": ((2,),)}, history_of([0.1, 0.5, 0.4]), None),
+        ({"freeze_rule": "slope", "freeze_groups": ((2,),)}, history_of([0.1, 0.5, 0.4]), None),
         ({"freeze_rule": "gradient"}, history_of([0.5] * 2, norms=[BEFORE, (9.0, 9.0, 9.0, 6.0, 5.0)]),
          (0, 1, 2)),
         ({"freeze_rule": "gradient", "freeze_percentile": 100},
@@ -227,7 +227,7 @@ def test_the_settings_name_the_rule_and_its_numbers(settings, history, layers):
 
 
 def test_without_layers_no_rule_acts():
-    for rule in ("record", "gradient"):
+    for rule in ("plateau", "gradient"):
         settings = FinetuneSettings(freeze_rule=rule)
         assert rule_of(settings, {}, "en")(history_of([0.5, 0.1], norms=[BEFORE, (1.0,) * 5])) is None
 
@@ -237,13 +237,13 @@ def test_without_layers_no_rule_acts():
     [
         ({"freeze": {2: (9, 11, 12)}}, "finetune.freeze: epoch 2: layer 12 feeds nothing, the deepest layer "
          "used is 11; accepted: layers from 0 to 11, or finetune.ignore_unused_frozen = true"),
-        ({"freeze_rule": "record", "freeze_groups": ((9,), (12,))},
+        ({"freeze_rule": "plateau", "freeze_groups": ((9,), (12,))},
          "finetune.freeze_groups: group 1: layer 12 feeds nothing"),
-        ({"freeze_rule": "decline", "freeze_groups": ((12, 9),)},
+        ({"freeze_rule": "slope", "freeze_groups": ((12, 9),)},
          "finetune.freeze_groups: group 0: layer 12 feeds nothing"),
         ({}, "finetune.freeze: got nothing, but finetune.systems names mcbert_wf"),
-        ({"freeze_rule": "decline"}, "finetune.freeze_groups: got nothing"),
-        ({"freeze_rule": "record", "freeze_groups": ((12,),), "ignore_unused_frozen": True},
+        ({"freeze_rule": "slope"}, "finetune.freeze_groups: got nothing"),
+        ({"freeze_rule": "plateau", "freeze_groups": ((12,),), "ignore_unused_frozen": True},
          "finetune.freeze_groups: every layer is deeper than 11"),
     ],
 )  # fmt: skip

@@ -9,13 +9,15 @@ from mcbert.features.corpus import Corpus
 from mcbert.features.encoder.tokens import load_tokenizer
 from mcbert.finetune.evaluation import compute_logits, score_languages
 from mcbert.finetune.freezing.gradients import LayerNorms
-from mcbert.finetune.freezing.mechanism import frozen_prefix, layer_parameters
+from mcbert.finetune.freezing.mechanism import layer_parameters
 from mcbert.finetune.freezing.rules import Watched, plan_freezing
-from mcbert.finetune.running import build, tokenised
 from mcbert.finetune.settings import FinetuneSettings
-from mcbert.finetune.training.callback import EpochCallback, Watch
-from mcbert.finetune.training.trainer import Output, train
+from mcbert.finetune.systems import build, tokenised
+from mcbert.finetune.training.callback import EpochCallback, Monitor
+from mcbert.finetune.training.data import classification
+from mcbert.finetune.training.fit import Output, fit
 from tests.families import FAMILIES, save_family
+from tests.finetune.freezing.test_mechanism import frozen_prefix
 
 
 def bits(parameters):
@@ -76,9 +78,9 @@ def settling_below_the_deepest(monkeypatch):
 @pytest.mark.parametrize(
     ("rule", "options", "force", "expected"),
     [
-        # at such a rate no score changes: the first stands, and is the record
-        ("record", {"freeze_groups": ((2,), (0, 1)), "learning_rate": 1e-6}, None, [(1, (2,)), (2, (0, 1))]),
-        ("decline", {"freeze_groups": ((3,), (1,)), "freeze_window": 2}, falling, [(1, (3,)), (2, (1,))]),
+        # at such a rate no score changes: the first is not beaten
+        ("plateau", {"freeze_groups": ((2,), (0, 1)), "learning_rate": 1e-6}, None, [(1, (2,)), (2, (0, 1))]),
+        ("slope", {"freeze_groups": ((3,), (1,)), "freeze_window": 2}, falling, [(1, (3,)), (2, (1,))]),
         ("gradient", {"freeze_percentile": 100.0}, settling_below_the_deepest, [(2, (0, 1, 2))]),
     ],
 )
@@ -233,14 +235,13 @@ def test_the_rule_is_asked_once_an_evaluation_with_the_history_so_far(make_job, 
     corpus, tokenizer = Corpus.read(job.corpus), load_tokenizer(job.encoder)
     texts = tuple(tokenised(corpus, corpus.rows(split=s), tokenizer, max_length=32) for s in ("train", "dev"))
     model, _ = build(job, corpus.labels)
-    watch = Watch(rule=functools.partial(rule, lengths), protocol="last", source_language="en")
-    train(
+    monitor = Monitor(rule=functools.partial(rule, lengths), protocol="last", source_language="en")
+    fit(
         model,
-        tokenizer,
+        classification(tokenizer, *texts),
         settings=job.settings,
         seed=0,
-        texts=texts,
-        watch=watch,
+        monitor=monitor,
         out=Output(checkpoints=tmp_path / "a", log=tmp_path / "b"),
     )
     assert lengths == [1, 2, 3, 4]

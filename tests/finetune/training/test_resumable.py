@@ -13,8 +13,8 @@ import torch
 from mcbert import files
 from mcbert.features.encoder import hardware
 from mcbert.finetune.training import checkpoints
+from mcbert.finetune.training.fit import within_memory
 from mcbert.finetune.training.resumable import ResumableTrainer, TrainingError
-from mcbert.finetune.training.trainer import within_memory
 
 
 class StopError(Exception):
@@ -75,7 +75,7 @@ def test_a_resumed_training_makes_the_steps_that_are_left_and_ends_the_same(
     ("options", "freeze", "at"),
     [
         # at such a rate no score changes, and a group freezes at each evaluation: steps 3 and 6
-        ({"freeze_rule": "record", "freeze_groups": ((2,), (0, 1)), "learning_rate": 1e-6},
+        ({"freeze_rule": "plateau", "freeze_groups": ((2,), (0, 1)), "learning_rate": 1e-6},
          {0: (2,), 1: (0, 1)}, 5),
         # cut between two evaluations, after the first event: sums of norms are kept
         ({"freeze_rule": "gradient", "freeze_percentile": 100.0, "eval_steps": 2, "checkpoint_steps": 1},

@@ -20,7 +20,7 @@ def process(request, monkeypatch):
     return int(request.param)
 
 
-@pytest.mark.parametrize("command", ["prepare", "gridsearch", "knobs", "report", "show"])
+@pytest.mark.parametrize("command", ["prepare", "gridsearch", "tune", "report", "show"])
 def test_other_commands_than_trainings_are_refused_in_one_line(process, command, capsys, monkeypatch):
     monkeypatch.setattr(ranks, "_join", lambda: pytest.fail("it does not get that far"))
     assert main([command, "--config", "demo"]) == 2

@@ -20,9 +20,9 @@ classifiers = ["ridge"]
 systems = ["mcbert"]
 seeds = [0]
 epochs = 1
-[knobs]
+[tune]
 seeds = [0]
-[knobs.values]
+[tune.values]
 learning_rate = [1e-4]
 [cluster]
 backend = "serial"
@@ -49,9 +49,9 @@ PROBE = "finetune.start=probe"
     [
         ("finetune", ["finetune.protocol=target-dev"],
          "finetune.protocol: got target-dev, but the corpus has no dev rows of 'de'; accepted: last, so"),
-        ("knobs", ["knobs.protocol=target-dev"],
-         "knobs.protocol: got target-dev, but the corpus has no dev rows of 'de'; accepted: source-dev"),
-        ("knobs", ["finetune.protocol=target-dev"], "finetune.protocol: got target-dev, but the corpus has"),
+        ("tune", ["tune.protocol=target-dev"],
+         "tune.protocol: got target-dev, but the corpus has no dev rows of 'de'; accepted: source-dev"),
+        ("tune", ["finetune.protocol=target-dev"], "finetune.protocol: got target-dev, but the corpus has"),
         ("finetune", [FREEZING, "finetune.freeze_rule=record", "finetune.freeze_groups=[[0]]",
                       "finetune.freeze_watch=target-dev"], "finetune.freeze_watch: got target-dev, but the"),
         ("finetune", [FREEZING], "finetune.freeze: got nothing, but finetune.systems names mcbert_wf"),

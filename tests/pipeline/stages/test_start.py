@@ -13,9 +13,9 @@ from mcbert.features.encoder.tokens import load_tokenizer, tokenise
 from mcbert.finetune.calibration import softmax
 from mcbert.finetune.evaluation import compute_logits, score_languages
 from mcbert.finetune.export.markdown import escaped
-from mcbert.finetune.job import Job
-from mcbert.finetune.running import build
+from mcbert.finetune.jobs import FinetuneJob
 from mcbert.finetune.settings import FinetuneSettings
+from mcbert.finetune.systems import build
 from mcbert.finetune.winner import read_architecture
 from mcbert.pipeline.cli import main
 from mcbert.search.fitting.probe import Probe
@@ -75,7 +75,7 @@ def first_model(folder, **settings):
         encoder=json.loads((folder / "start.json").read_text())["encoder"],
         n_layers=4,
     )
-    job = Job(
+    job = FinetuneJob(
         system="mcbert", seed=0, settings=chosen, architecture=architecture, freeze={}, stamp={},
         corpus=folder / "texts.csv", encoder=encoder, out=folder, source_language="en",
     )  # fmt: skip

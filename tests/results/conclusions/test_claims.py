@@ -24,7 +24,7 @@ def test_the_settings_named_are_settings(name):
         assert not key or key in value
 
 
-def test_knobs_of_the_demo_test_what_they_are_said_to_test():
-    knobs = load("demo").knobs
-    assert knobs.method == "each"
-    assert (knobs.values["dropout"], knobs.values["head_layers"]) == ((0.0,), (1,))
+def test_settings_tried_by_the_demo_test_what_they_are_said_to_test():
+    tune = load("demo").tune
+    assert tune.method == "each"
+    assert (tune.values["dropout"], tune.values["head_layers"]) == ((0.0,), (1,))

@@ -54,9 +54,9 @@ def test_what_is_not_needed_may_lose_less_than_the_margin(low, high, verdict, wh
 
 
 def test_a_deeper_head_that_gains_nothing_does_not_help():
-    knobs = trials({"head_layers": 1})
-    knobs["knobs"] = knobs["knobs"].assign(low=-0.004, versus_default=0.0, high=0.008)
-    (row,) = rows_of("head", knobs).to_dict("records")[1:]
+    tune = trials({"head_layers": 1})
+    tune["tune"] = tune["tune"].assign(low=-0.004, versus_default=0.0, high=0.008)
+    (row,) = rows_of("head", tune).to_dict("records")[1:]
     assert (row["verdict"], row["margin"]) == (SUPPORTED, 0.01)
     assert row["low"] == -0.008
 
@@ -148,18 +148,18 @@ def test_without_test_predictions_the_search_tests_nothing():
     assert found["why"].str.startswith("no test predictions of the search; tested by").all()
 
 
-def trials(*knobs):
+def trials(*changes):
     gains = [math.nan, -0.05, 0.02, 0.01]
     rows = [
         {
-            "rank": at, "trial": at, "language": language, "status": "ok", "knobs": json.dumps(values),
+            "rank": at, "trial": at, "language": language, "status": "ok", "changes": json.dumps(values),
             "protocol": "source-dev", "versus_default": gains[at],
             "low": gains[at] - 0.03, "high": gains[at] + 0.01,
         }
-        for at, values in enumerate(({}, *knobs))
+        for at, values in enumerate(({}, *changes))
         for language in ("en", "mean")
     ]  # fmt: skip
-    return {"knobs": pd.DataFrame(rows), "corpus": synthetic.corpus()}
+    return {"tune": pd.DataFrame(rows), "corpus": synthetic.corpus()}
 
 
 def test_dropout_is_judged_by_the_trial_without_it():
@@ -169,9 +169,9 @@ def test_dropout_is_judged_by_the_trial_without_it():
     assert row["protocol"] == "source-dev"
 
 
-@pytest.mark.parametrize("knobs", [{"dropout": 0.3}, {"dropout": 0, "epochs": 2}, {"epochs": 2}])
-def test_other_trials_do_not_test_dropout(knobs):
-    row = rows_of("dropout", trials(knobs)).iloc[0]
+@pytest.mark.parametrize("changes", [{"dropout": 0.3}, {"dropout": 0, "epochs": 2}, {"epochs": 2}])
+def test_other_trials_do_not_test_dropout(changes):
+    row = rows_of("dropout", trials(changes)).iloc[0]
     assert row["verdict"] == NOT_TESTED
     assert "no trial differs in dropout alone" in row["why"]
 

@@ -49,16 +49,16 @@ def test_without_any_test_there_is_no_figure(run):
 
 
 def test_trials_are_told_in_words_best_first_beside_the_settings_as_they_are(run):
-    found = conclusion_sections.knobs(run)
+    found = conclusion_sections.tune(run)
     assert [trial["words"] for trial in found["trials"]] == ["as they are", "dropout 0.0"]
     assert [trial["language"] for trial in found["trials"]] == ["mean", "mean"]
     assert found["trials"][1]["source"]["accuracy"] == pytest.approx(0.84)
     assert [row["words"] for row in found["failed"]] == ["epochs 900"]
-    assert conclusion_sections.knobs(sections.Run("x", {}, {}, "en")) is None
+    assert conclusion_sections.tune(sections.Run("x", {}, {}, "en")) is None
 
 
 def test_trials_that_all_failed_are_told(run):
-    table = run.tables["knobs"]
-    failed = sections.Run("x", {"knobs": table[table["status"] == "error"]}, {}, "en")
-    assert conclusion_sections.knobs(failed)["trials"] == []
-    assert len(conclusion_sections.knobs(failed)["failed"]) == 1
+    table = run.tables["tune"]
+    failed = sections.Run("x", {"tune": table[table["status"] == "error"]}, {}, "en")
+    assert conclusion_sections.tune(failed)["trials"] == []
+    assert len(conclusion_sections.tune(failed)["failed"]) == 1

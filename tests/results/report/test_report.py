@@ -49,7 +49,7 @@ def test_headline_says_what_won_by_how_much(html):
 
 def test_every_section_is_there_and_every_table_has_a_caption(html):
     assert re.findall(r'<section id="(\w+)"', html) == [
-        *("conclusions", "search", "protocols", "confusion", "knobs", "training"),
+        *("conclusions", "search", "protocols", "confusion", "tune", "training"),
         *("table1", "embeddings", "corpus", "provenance"),
     ]
     page = Page(html)

@@ -9,8 +9,8 @@ from mcbert.results.columns import Table
 from mcbert.results.kinds import count, difference, layers, number, poolings, share, stamp, text
 from mcbert.results.schema.words import LANGUAGE, PROTOCOL, SYSTEM, over_targets
 
-KNOBS = Table(
-    file_name="knobs.csv",
+TUNE = Table(
+    file_name="tune.csv",
     meaning="Phase two's own settings, tried on dev: combinations of values, best first. The best of many is "
     "the luckiest too: what it gains here, it gains on dev.",
     row="a trial (a combination of values) and language",
@@ -29,7 +29,7 @@ KNOBS = Table(
         difference("versus_default", "accuracy minus that of trial 0; empty for trial 0"),
         difference("low", "lower end of the paired 95% bootstrap interval of that difference"),
         difference("high", "upper end of it"),
-        text("knobs", "the settings of `finetune` that differ from trial 0, with their values, as JSON"),
+        text("changes", "the settings of `finetune` that differ from trial 0, with their values, as JSON"),
         SYSTEM,
         layers("layers", "layers whose pooled states feed the head; empty for the baseline", nullable=True),
         poolings("pooling", "pooling over the tokens; empty for the baseline", nullable=True),

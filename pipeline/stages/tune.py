@@ -1,6 +1,6 @@
-"""The stage that tries phase two's own settings on dev: knobs.csv, and the best as overrides.
+"""The stage that tries phase two's own settings on dev: tune.csv, and the best as overrides.
 
-python -m mcbert knobs --config demo 'knobs.values.learning_rate=[5e-5, 1e-4]'
+python -m mcbert tune --config demo 'tune.values.learning_rate=[5e-5, 1e-4]'
 
 Writes what `mcbert finetune` needs to train with the best settings to the standard output, a word each.
 """
@@ -17,14 +17,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mcbert.finetune.knobs.trials import overrides, plan_trials
 from mcbert.finetune.settings import FinetuneSettings
+from mcbert.finetune.tune.trials import overrides, plan_trials
 from mcbert.pipeline.cluster import executor
 from mcbert.pipeline.progress import track
 from mcbert.pipeline.run import sha256
-from mcbert.pipeline.stages.forecast import require_knobs
+from mcbert.pipeline.stages.forecast import require_tune
 from mcbert.pipeline.stages.start import beginning
-from mcbert.results.schema import KNOBS
+from mcbert.results.schema import TUNE
 
 if TYPE_CHECKING:
     from mcbert.pipeline.stages.pipeline import Pipeline
@@ -32,29 +32,29 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def knobs(pipeline: Pipeline) -> None:
-    """Write ``knobs.csv``, running the stages before where a trial takes something from them."""
+def tune(pipeline: Pipeline) -> None:
+    """Write ``tune.csv``, running the stages before where a trial takes something from them."""
     from mcbert.results import overall
 
-    settings, base = pipeline.config.knobs, _base(pipeline)
+    settings, base = pipeline.config.tune, _base(pipeline)
     tried = [trial.settings for trial in plan_trials(settings, base) if trial.settings is not None]
     phase_one: list[Path] = []
     if any(one.searches for one in tried):
-        pipeline.searched(partial(require_knobs, pipeline))
+        pipeline.searched(partial(require_tune, pipeline))
         phase_one = [pipeline.winner, pipeline.run.folder / "gridsearch.csv"]
     else:
         pipeline.prepare()
     inputs: dict[str, Any] = {
-        "knobs": dataclasses.asdict(settings),
+        "tune": dataclasses.asdict(settings),
         "finetune": {name: value for name, value in dataclasses.asdict(base).items() if name != "seeds"},
         "encoder": pipeline.encoder_inputs,
         "texts": sha256(pipeline.texts),
         "phase one": [sha256(path) for path in phase_one],
     }
     again = pipeline.config.cluster.retry_errors
-    pipeline.run.stage("knobs", inputs, lambda: _search(pipeline, base), replace=True, again=again)
-    table = overall.read(KNOBS, pipeline.run.folder / KNOBS.file_name)
-    best = json.loads(table.loc[table["rank"] == 1, "knobs"].iloc[0])
+    pipeline.run.stage("tune", inputs, lambda: _search(pipeline, base), replace=True, again=again)
+    table = overall.read(TUNE, pipeline.run.folder / TUNE.file_name)
+    best = json.loads(table.loc[table["rank"] == 1, "changes"].iloc[0])
     sys.stdout.write(" ".join(map(shlex.quote, overrides(best, base))) + "\n")
 
 
@@ -67,15 +67,14 @@ def _base(pipeline: Pipeline) -> FinetuneSettings:
 
 def _search(pipeline: Pipeline, base: FinetuneSettings) -> list[str]:
     from mcbert.files.ledger import retry_errors
-    from mcbert.finetune.finetune import Inputs
-    from mcbert.finetune.knobs.search import LEDGER, search_knobs
-    from mcbert.finetune.knobs.training import KEY
+    from mcbert.finetune.jobs import Inputs
+    from mcbert.finetune.tune.search import KEY, LEDGER, search_settings
 
     if pipeline.config.cluster.retry_errors:
         n_failed = retry_errors(pipeline.run.folder / LEDGER, KEY)
-        log.info("knobs: %d trainings failed earlier and are run again", n_failed)
-    search_knobs(
-        pipeline.config.knobs,
+        log.info("tune: %d trainings failed earlier and are run again", n_failed)
+    search_settings(
+        pipeline.config.tune,
         base,
         Inputs(
             corpus=pipeline.texts,
@@ -90,7 +89,7 @@ def _search(pipeline: Pipeline, base: FinetuneSettings) -> list[str]:
         stamp=pipeline.stamp,
         track=track,
     )
-    return list(KNOBS.file_names)
+    return list(TUNE.file_names)
 
 
 def winner_of(pipeline: Pipeline) -> Callable[[FinetuneSettings], Path | None]:

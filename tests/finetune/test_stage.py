@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from mcbert.features.spec import FeatureSpec
-from mcbert.finetune.finetune import Inputs, JobError, casing, finetune, plan
-from mcbert.finetune.running import run_job
+from mcbert.finetune.jobs import Inputs, JobError
 from mcbert.finetune.settings import FinetuneSettings
+from mcbert.finetune.stage import casing, finetune, plan
+from mcbert.finetune.systems import train_system
 from mcbert.finetune.winner import Architecture
 from mcbert.pipeline.cluster import serial
 from mcbert.results import overall, tables
@@ -224,20 +225,20 @@ def test_the_unit_of_work_is_what_the_executor_gets(run):
         return ((job, function(job), None) for job in jobs)
 
     run(dataclasses.replace(FAST, systems=("mcbert",), seeds=(0,), freeze={}), execute=execute)
-    assert functions == [run_job]
+    assert functions == [train_system]
 
 
 @pytest.mark.parametrize("watch", ["source-dev", "target-dev"])
 def test_a_rule_that_watches_target_dev_stamps_everything_of_its_system_as_an_oracle(run, watch):
     """Layers and pooling are named and the last weights are taken: only the moment to freeze was chosen."""
-    rule = {"freeze": {}, "freeze_rule": "record", "freeze_groups": ((3,),), "freeze_watch": watch}
+    rule = {"freeze": {}, "freeze_rule": "plateau", "freeze_groups": ((3,),), "freeze_watch": watch}
     named = {"layers": (1, 3), "pooling": "max", "systems": ("mcbert", "mcbert_wf"), "seeds": (0,)}
-    # at such a rate no score changes: the first one is a record that stands
+    # at such a rate no score changes: the first one is not beaten
     settings = dataclasses.replace(FAST, learning_rate=1e-6, **rule, **named)
     out = run(settings, winner=None)
     events = tables.read(FREEZING, out / "freezing.csv")
     assert events[["system", "protocol", "epoch"]].to_numpy().tolist() == [["mcbert_wf", watch, 1]]
-    assert events.loc[0, "reason"].startswith(f"record: {watch} 0.")
+    assert events.loc[0, "reason"].startswith(f"plateau: {watch} 0.")
     for table in (FINETUNE, TABLE1):
         rows = tables.read(table, out / table.file_name)
         rows = rows[rows["system"].isin(named["systems"])]
@@ -280,7 +281,7 @@ def test_what_does_not_fit_names_given_and_accepted_and_overwrites_nothing(
 ):
     out, before = finished
     execute, good = Serial(), winner.read_bytes()
-    watching = {"freeze_rule": "record", "freeze_groups": ((1,),), "systems": ("mcbert_wf",)}
+    watching = {"freeze_rule": "plateau", "freeze_groups": ((1,),), "systems": ("mcbert_wf",)}
     for change, settings, message in (
         (of_winner(encoder="other"), {}, r"winner\.json: encoder: got 'other', accepted: 'tiny', the one"),
         (of_winner(layers=[1, 7]), {}, r"winner\.json: layers: got 7; accepted: 0 \(embeddings\) to 4"),

@@ -2,16 +2,17 @@ import dataclasses
 
 import torch
 
-from mcbert.finetune.running import build
-from mcbert.finetune.training.callback import Watch
-from mcbert.finetune.training.trainer import Output, parameter_groups, train
+from mcbert.finetune.systems import build
+from mcbert.finetune.training.callback import Monitor
+from mcbert.finetune.training.data import classification
+from mcbert.finetune.training.fit import Output, fit, parameter_groups
 
 
 def test_the_head_learns_at_its_own_rate_and_biases_do_not_decay(make_job):
     job = make_job("baseline", head_learning_rate=0.5, weight_decay=0.25)
-    model, fresh = build(job, ("cancel", "refund"))
+    model, newly_initialised = build(job, ("cancel", "refund"))
     of = {}
-    for group in parameter_groups(model, fresh, job.settings):
+    for group in parameter_groups(model, newly_initialised, job.settings):
         of |= {id(p): (group["lr"], group["weight_decay"]) for p in group["params"]}
     named = {name: of[id(p)] for name, p in model.named_parameters()}
     assert named["classifier.weight"] == (0.5, 0.25)
@@ -20,7 +21,7 @@ def test_the_head_learns_at_its_own_rate_and_biases_do_not_decay(make_job):
     assert named["bert.encoder.layer.0.output.dense.weight"] == (1e-3, 0.25)
     assert named["bert.encoder.layer.0.output.LayerNorm.weight"] == (1e-3, 0.0)
     same = dataclasses.replace(job.settings, head_learning_rate=None)
-    assert {group["lr"] for group in parameter_groups(model, fresh, same)} == {1e-3}
+    assert {group["lr"] for group in parameter_groups(model, newly_initialised, same)} == {1e-3}
 
 
 def test_nothing_is_printed(make_job, train_job, tmp_path, capfd):
@@ -57,6 +58,7 @@ def test_a_trained_model_trains_again_in_the_precision_asked_for_and_is_left_as_
     assert set(kinds) == {torch.bfloat16}
     assert "forward" not in vars(model)
     kinds.clear()
-    watch = Watch(rule=lambda _: None, protocol="last", source_language="en")
-    train(model, tokenizer, settings=job.settings, seed=0, texts=(dev, dev), watch=watch, out=Output())
+    monitor = Monitor(rule=lambda _: None, protocol="last", source_language="en")
+    data = classification(tokenizer, dev, dev)
+    fit(model, data, settings=job.settings, seed=0, monitor=monitor, out=Output())
     assert set(kinds) == {torch.bfloat16}

@@ -1,20 +1,28 @@
-"""Whether the dev texts that a protocol chooses by are there, told from languages alone: before any training.
+"""The run's labelled texts: reading them, and whether a protocol's dev texts are among them.
 
-python -m pytest tests/finetune/test_protocol.py
+python -m pytest tests/finetune/test_texts.py
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from pathlib import Path
 
 from mcbert.features.corpus import Corpus
 from mcbert.finetune.settings import WATCHING, TrainingSettings
+from mcbert.results import tables
+from mcbert.results.schema import TEXTS
+
+
+def read_texts(path: Path, source_language: str) -> Corpus:
+    """Return the corpus of a run's texts.csv, with the cells that `results.tables` neutralised restored."""
+    return Corpus.of(tables.read(TEXTS, path), source_language, str(path))
 
 
 @dataclasses.dataclass(frozen=True)
 class DevTexts:
-    """The target languages of a corpus, and which languages have dev texts; every text has a label."""
+    """The target languages of a corpus, and which languages have dev texts, told before any training."""
 
     targets: tuple[str, ...]
     languages: frozenset[str]

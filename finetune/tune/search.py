@@ -1,6 +1,6 @@
-"""Try combinations of phase two's settings on dev: `python -m mcbert knobs`.
+"""Try combinations of phase two's settings on dev: `python -m mcbert tune`.
 
-Reads the corpus and what phase one chose; writes knobs.csv, and no model. knobs.jsonl is the ledger, a
+Reads the corpus and what phase one chose; writes tune.csv, and no model. tune.jsonl is the ledger, a
 training a line: with it, a killed search goes on where it was, and another list of values trains only what
 is new. Test labels take no part.
 """
@@ -25,32 +25,44 @@ from mcbert.features.corpus import Corpus
 from mcbert.features.encoder import hardware
 from mcbert.features.encoder.blocks import hidden_size, n_layers
 from mcbert.features.encoder.identity import encoder_identity
+from mcbert.features.encoder.loading import quiet
 from mcbert.files.ledger import Ledger
-from mcbert.finetune.finetune import Inputs, JobError, Track, require_readable
 from mcbert.finetune.freezing.rules import plan_freezing
-from mcbert.finetune.job import Job
-from mcbert.finetune.knobs.settings import KnobsSettings
-from mcbert.finetune.knobs.table import Outcome, Searched, best_by, write_knobs
-from mcbert.finetune.knobs.training import KEY, require_row, run_training
-from mcbert.finetune.knobs.trials import Trial, freezes, plan_trials
-from mcbert.finetune.protocol import DevTexts, require_protocol
-from mcbert.finetune.running import described, read_texts
+from mcbert.finetune.jobs import (
+    FinetuneJob,
+    Inputs,
+    JobError,
+    Track,
+    described,
+    require_readable,
+    torch_threads,
+)
 from mcbert.finetune.settings import FinetuneSettings
-from mcbert.finetune.training.trainer import relevant
+from mcbert.finetune.systems import set_up
+from mcbert.finetune.texts import DevTexts, read_texts, require_protocol
+from mcbert.finetune.training.fit import Output, fit, relevant
+from mcbert.finetune.tune.settings import TuneSettings
+from mcbert.finetune.tune.table import Outcome, Searched, best_by, write_trials
+from mcbert.finetune.tune.trials import Trial, freezes, plan_trials
 from mcbert.finetune.winner import Architecture, read_architecture
 
 log = logging.getLogger(__name__)
 
 VERSION = 2  # of a training's record: raise it when a change alters them
-LEDGER = "knobs.jsonl"
+LEDGER = "tune.jsonl"
+KEY = "training"
+"""The field that names a training in the ledger."""
 
 Row = dict[str, Any]
-Execute = Callable[[Callable[[Job], Row], Iterable[Job]], Iterator[tuple[Job, Row | None, str | None]]]
+Execute = Callable[
+    [Callable[[FinetuneJob], Row], Iterable[FinetuneJob]],
+    Iterator[tuple[FinetuneJob, Row | None, str | None]],
+]
 WinnerOf = Callable[[FinetuneSettings], Path | None]
 
 
-def search_knobs(
-    knobs: KnobsSettings,
+def search_settings(
+    tune: TuneSettings,
     base: FinetuneSettings,
     inputs: Inputs,
     *,
@@ -63,7 +75,7 @@ def search_knobs(
 
     Parameters
     ----------
-    knobs : KnobsSettings
+    tune : TuneSettings
         What is tried.
     base : FinetuneSettings
         What stays as it is.
@@ -86,33 +98,33 @@ def search_knobs(
         Every trial failed.
     """
     began = time.monotonic()
-    trials = plan_trials(knobs, base)
+    trials = plan_trials(tune, base)
     corpus = read_texts(inputs.corpus, inputs.source_language)
-    if knobs.protocol == "target-dev":
-        DevTexts.of_corpus(corpus).require("knobs.protocol", "source-dev")
-    build = _Builder(knobs, corpus, inputs, winner_of, stamp)
+    if tune.protocol == "target-dev":
+        DevTexts.of_corpus(corpus).require("tune.protocol", "source-dev")
+    build = _Builder(tune, corpus, inputs, winner_of, stamp)
     planned = [build.searched(trial) for trial in trials]
     jobs = {key_of(job): job for searched in planned for job in searched.jobs}
     require = functools.partial(require_row, corpus=corpus)
     with Ledger(inputs.out / LEDGER, _identity(inputs), KEY, require=require) as ledger:
         todo = [job for key, job in jobs.items() if key not in ledger.rows]
-        log.info("knobs: %d trials, %d trainings, %d to do", len(trials), len(jobs), len(todo))
-        for job, row, error in track(execute(run_training, todo), len(todo), "knobs (trainings)"):
+        log.info("tune: %d trials, %d trainings, %d to do", len(trials), len(jobs), len(todo))
+        for job, row, error in track(execute(run_training, todo), len(todo), "tune (trainings)"):
             ledger.append([{KEY: key_of(job), **(row or _failed(error))}])
         rows = dict(ledger.rows)
     outcomes = [
         Outcome(searched=searched, rows=[rows[key_of(job)] for job in searched.jobs]) for searched in planned
     ]
-    write_knobs(outcomes, knobs, corpus, stamp=stamp, path=inputs.out)
-    _report(outcomes, knobs, inputs.source_language)
-    log.info("knobs: %d trainings in %.1f s -> %s", len(todo), time.monotonic() - began, inputs.out)
+    write_trials(outcomes, tune, corpus, stamp=stamp, path=inputs.out)
+    _report(outcomes, tune, inputs.source_language)
+    log.info("tune: %d trainings in %.1f s -> %s", len(todo), time.monotonic() - began, inputs.out)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Builder:
     """Makes the trainings of a trial."""
 
-    knobs: KnobsSettings
+    tune: TuneSettings
     corpus: Corpus
     inputs: Inputs
     winner_of: WinnerOf
@@ -129,7 +141,7 @@ class _Builder:
                 raise
             return Searched(trial=trial, message=str(error))
 
-    def _jobs(self, settings: FinetuneSettings) -> tuple[Job, ...]:
+    def _jobs(self, settings: FinetuneSettings) -> tuple[FinetuneJob, ...]:
         require_protocol(settings, DevTexts.of_corpus(self.corpus), freezes="mcbert_wf" in settings.systems)
         architecture: Architecture = read_architecture(
             self.winner_of(settings),
@@ -139,12 +151,12 @@ class _Builder:
             n_layers=n_layers(self.inputs.encoder),
         )
         require_readable(settings, self.inputs.encoder, architecture.features)
-        system: str = self.knobs.system
+        system: str = self.tune.system
         freeze = {}
         if system == "mcbert" and freezes(settings):
             system, freeze = "mcbert_wf", plan_freezing(settings, max(architecture.layers))
         return tuple(
-            Job(
+            FinetuneJob(
                 system=system,
                 seed=seed,
                 settings=settings,
@@ -157,11 +169,11 @@ class _Builder:
                 source_language=self.inputs.source_language,
                 stamp=dict(self.stamp),
             )
-            for seed in self.knobs.seeds
+            for seed in self.tune.seeds
         )
 
 
-def key_of(job: Job) -> str:
+def key_of(job: FinetuneJob) -> str:
     """Return the name of a training in the ledger: the same for the same training in every search."""
     content = {
         "system": job.system,
@@ -192,18 +204,75 @@ def _identity(inputs: Inputs) -> dict[str, Any]:
 
 
 def _failed(error: str | None) -> Row:
-    log.error("knobs: a training failed: %s", error)
+    log.error("tune: a training failed: %s", error)
     return {"status": "error", "message": error or "no result", "right": "", "seconds": 0.0}
 
 
-def _report(outcomes: Sequence[Outcome], knobs: KnobsSettings, source_language: str) -> None:
+def _report(outcomes: Sequence[Outcome], tune: TuneSettings, source_language: str) -> None:
     """Log what each protocol would take; raise where there is nothing to take."""
     failed = [outcome for outcome in outcomes if outcome.status == "error"]
     if failed:
-        log.warning("knobs: %d of %d trials failed, first %s", len(failed), len(outcomes), failed[0].message)
+        log.warning("tune: %d of %d trials failed, first %s", len(failed), len(outcomes), failed[0].message)
     if len(failed) == len(outcomes):
-        raise JobError(f"knobs: all {len(failed)} trials failed, first {failed[0].message}")
+        raise JobError(f"tune: all {len(failed)} trials failed, first {failed[0].message}")
     for protocol in ("source-dev", "target-dev"):
-        if protocol == knobs.protocol or protocol == "source-dev":
+        if protocol == tune.protocol or protocol == "source-dev":
             best = best_by(protocol, outcomes, source_language)
-            log.info("knobs: %s takes trial %d: %s", protocol, best.number, json.dumps(dict(best.knobs)))
+            log.info("tune: %s takes trial %d: %s", protocol, best.number, json.dumps(dict(best.changes)))
+
+
+def require_row(row: Mapping[str, Any], corpus: Corpus) -> None:
+    """Raise unless a row of a ledger is one of a training, scored on the dev texts of this corpus.
+
+    Raises
+    ------
+    ValueError
+        Names the first field at fault.
+    """
+    numbers = [row["seconds"]]
+    if row["status"] == "ok":
+        n_dev = len(corpus.rows(split="dev"))
+        if not isinstance(row["right"], str) or len(row["right"]) != n_dev or set(row["right"]) - {"0", "1"}:
+            raise ValueError(f"right: accepted: 0 or 1 for each of {n_dev} dev texts")
+        if set(row["accuracy"]) - set(corpus.languages):
+            raise ValueError("accuracy: accepted: a number for each language of the corpus")
+        numbers += row["accuracy"].values()
+    elif row["status"] != "error" or not isinstance(row["message"], str):
+        raise ValueError("status, message: accepted: ok, or error and what failed")
+    if any(type(one) not in (int, float) or not 0 <= one < 1e10 for one in numbers):
+        raise ValueError("accuracy, seconds: accepted: numbers from 0")
+
+
+def run_training(job: FinetuneJob) -> dict[str, Any]:
+    """Train, and score dev with the weights of the chosen evaluation; write nothing.
+
+    Returns
+    -------
+    dict
+        status, message, accuracy (of each language, unrounded), right (of each dev text in the corpus's
+        order, 1 or 0), epoch and step of the chosen evaluation, precision, seconds.
+    """
+    began = time.monotonic()
+    with quiet(), torch_threads(job.settings.threads):
+        setup = set_up(job, splits=("train", "dev"))
+        training = fit(
+            setup.model,
+            setup.data,
+            settings=job.settings,
+            seed=job.seed,
+            monitor=job.monitor,
+            out=Output(),
+            newly_initialised=setup.newly_initialised,
+        )
+    chosen = training.history[training.chosen]
+    right = training.dev_predicted == setup.texts["dev"].y
+    return {
+        "status": "ok",
+        "message": "",
+        "accuracy": {language: score.accuracy for language, score in chosen.scores.items()},
+        "right": "".join("01"[int(one)] for one in right),
+        "epoch": chosen.epoch,
+        "step": chosen.step,
+        "precision": training.precision,
+        "seconds": time.monotonic() - began,
+    }

@@ -1,6 +1,6 @@
-"""What a training learns from and how its dev set is scored; classification of texts is one such task.
+"""What a training learns from and how its dev set is scored, such as labelled texts.
 
-python -m pytest tests/finetune/training/test_tasks.py
+python -m pytest tests/finetune/training/test_data.py
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from mcbert.finetune.training.callback import Evaluate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Task:
-    """What a training learns from, and how dev is scored; its loss is the mean cross-entropy of logits.
+class TrainingData:
+    """Training examples, and how dev is scored; the loss is the mean cross-entropy of the model's logits.
 
     With `weights` it is the sum over the examples, each times its label's weight, over their number.
     """
@@ -62,15 +62,15 @@ class Texts:
 
 def classification(
     tokenizer: PreTrainedTokenizerBase, train: Texts, dev: Texts, *, balanced: bool = False
-) -> Task:
-    """Return the task of a sequence classifier; `balanced`: labels weigh the same in its loss."""
+) -> TrainingData:
+    """Return the data of a sequence classifier; `balanced`: labels weigh the same in its loss."""
 
     def evaluate(model: PreTrainedModel) -> tuple[Mapping[str, Score], np.ndarray]:
         logits = compute_logits(model, tokenizer, dev.tokens, together=True)
         require_finite(logits)
         return score_languages(logits, dev.y, dev.language), logits.argmax(axis=1).astype(np.int64)
 
-    return Task(
+    return TrainingData(
         rows=[{**tokens, "label": int(code)} for tokens, code in zip(train.tokens, train.y, strict=True)],
         lengths=np.array([len(tokens["input_ids"]) for tokens in train.tokens], dtype=np.int64),
         ids=train.ids,

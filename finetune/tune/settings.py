@@ -1,6 +1,6 @@
 """Settings of the search over phase two's own settings; imports neither torch nor transformers.
 
-python -m mcbert knobs --config demo 'knobs.values.learning_rate=[5e-5, 1e-4, 2e-4]'
+python -m mcbert tune --config demo 'tune.values.learning_rate=[5e-5, 1e-4, 2e-4]'
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ OF_MCBERT = ("layers", "pooling", "start", "head_layers")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class KnobsSettings:
+class TuneSettings:
     """Which settings of ``finetune`` are tried, in which combinations, and how the best is chosen.
 
     Raises
     ------
     ValueError
-        From the constructor, naming the field as ``knobs.<field>``.
+        From the constructor, naming the field as ``tune.<field>``.
     """
 
     values: dict[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
@@ -77,13 +77,13 @@ class KnobsSettings:
         known = [f.name for f in dataclasses.fields(FinetuneSettings) if f.name not in UNSEARCHED]
         _require(name in known, "values", name, ", ".join(known))
         idle = self.system == "baseline" and (name in OF_MCBERT or is_freezing(name))
-        _require(not idle, "values", name, f'settings that knobs.system = "{self.system}" looks at')
+        _require(not idle, "values", name, f'settings that tune.system = "{self.system}" looks at')
         repeated = [value for place, value in enumerate(values) if value in values[:place]]
         _require(bool(values) and not repeated, f"values.{name}", values, "at least one value, each once")
 
     def _check_trials(self) -> None:
         if self.method != "random":
-            only = f'0 with knobs.method = "{self.method}"'
+            only = f'0 with tune.method = "{self.method}"'
             _require(self.trials == 0, "trials", self.trials, only)
             _require(self.seed == 0, "seed", self.seed, only)
             return
@@ -103,4 +103,4 @@ def _is_whole(value: Any) -> bool:
 
 def _require(holds: bool, field: str, given: Any, accepted: str) -> None:
     if not holds:
-        raise ValueError(f"knobs.{field}: got {given!r}, accepted: {accepted}")
+        raise ValueError(f"tune.{field}: got {given!r}, accepted: {accepted}")

@@ -10,9 +10,10 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from mcbert.features.corpus import Corpus
 from mcbert.features.encoder import hardware
+from mcbert.finetune.jobs import torch_threads
 from mcbert.finetune.model import MCBertForSequenceClassification
 from mcbert.finetune.rows import protocol_of
-from mcbert.finetune.running import run_job, torch_threads
+from mcbert.finetune.systems import set_up, train_system
 
 
 def result(job):
@@ -21,14 +22,20 @@ def result(job):
 
 def scores(job, **changed):
     """Rows without what may differ between two runs."""
-    run_job(job)
+    train_system(job)
     rows = pd.DataFrame(result(job)["finetune"]).drop(columns="seconds")
     return rows.drop(columns=list(changed))
 
 
 def test_a_job_travels_to_a_worker(make_job):
     job = make_job("mcbert_wf", freeze={1: (3,)})
-    assert pickle.loads(pickle.dumps((run_job, job)))[1] == job
+    assert pickle.loads(pickle.dumps((train_system, job)))[1] == job
+
+
+def test_class_weights_reach_the_training(make_job):
+    assert set_up(make_job(), ("train", "dev")).data.weights is None
+    weights = set_up(make_job(class_weight="balanced"), ("train", "dev")).data.weights
+    assert weights.tolist() == [1.0, 1.0]  # as many texts of one label as of the other
 
 
 def test_two_runs_are_equal(make_job, tmp_path):
@@ -106,7 +113,7 @@ def test_predictions_agree_with_the_accuracies(make_job, corpus):
 def test_a_saved_model_predicts_what_the_job_wrote(make_job, tmp_path, corpus):
     job = make_job(protocol="source-dev", learning_rate=1e-2)
     object.__setattr__(job, "save_model", True)
-    run_job(job)
+    train_system(job)
     folder = tmp_path / "models" / "mcbert"
     assert sorted(p.name for p in folder.parent.iterdir()) == ["mcbert"]
     assert (folder / "model.safetensors").is_file()
@@ -121,7 +128,7 @@ def test_a_saved_model_predicts_what_the_job_wrote(make_job, tmp_path, corpus):
 
 def test_freeze_events_are_rows(make_job):
     job = make_job("mcbert_wf", seed=4, freeze={0: (0,), 2: (3, 1)})
-    run_job(job)
+    train_system(job)
     found = [
         (r["system"], r["seed"], r["epoch"], r["step"], r["layers"], r["reason"])
         for r in result(job)["freezing"]
@@ -133,7 +140,7 @@ def test_freeze_events_are_rows(make_job):
 
 
 def test_nothing_but_the_results_is_left(make_job, tmp_path):
-    run_job(make_job())
+    train_system(make_job())
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir() and any(p.iterdir())) == [
         "jobs",
         "tensorboard",
@@ -143,7 +150,7 @@ def test_nothing_but_the_results_is_left(make_job, tmp_path):
 
 def test_a_job_says_so_in_one_line(make_job, caplog):
     with caplog.at_level(logging.INFO):
-        run_job(make_job())
+        train_system(make_job())
     assert len([r for r in caplog.records if r.levelno >= logging.WARNING]) == 0
     assert "finetune: mcbert-0:" in caplog.text
 
@@ -159,7 +166,7 @@ def test_a_job_prints_nothing_not_even_while_saving(make_job, capfd):
     job = make_job("baseline")
     object.__setattr__(job, "save_model", True)
     capfd.readouterr()
-    run_job(job)
+    train_system(job)
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "")
 

@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mcbert.features.corpus import Corpus
 from mcbert.features.encoder import hardware
-from mcbert.finetune.finetune import Inputs, JobError
-from mcbert.finetune.knobs.search import key_of, search_knobs
-from mcbert.finetune.knobs.settings import KnobsSettings
-from mcbert.finetune.knobs.training import run_training
+from mcbert.finetune.jobs import Inputs, JobError
 from mcbert.finetune.settings import FinetuneSettings
+from mcbert.finetune.tune.search import key_of, require_row, run_training, search_settings
+from mcbert.finetune.tune.settings import TuneSettings
 from mcbert.pipeline.cluster import ClusterSettings, executor
 from mcbert.results import overall
-from mcbert.results.schema import KNOBS
+from mcbert.results.schema import TUNE
 
 STAMP = {
     "run": "r",
@@ -60,11 +60,13 @@ class Made(Serial):
 @pytest.fixture
 def run(encoder, corpus, winner, tmp_path):
     def run(execute=None, *, texts=corpus, out="out", base=BASE, stamp=STAMP, **given):
-        knobs = KnobsSettings(**({"values": VALUES, "seeds": (0, 1), "protocol": "target-dev"} | given))
+        tune = TuneSettings(**({"values": VALUES, "seeds": (0, 1), "protocol": "target-dev"} | given))
         (tmp_path / out).mkdir(exist_ok=True)
         inputs = Inputs(corpus=texts, source_language="en", winner=None, encoder=encoder, out=tmp_path / out)
-        search_knobs(knobs, base, inputs, winner_of=lambda _: winner, execute=execute or Made(), stamp=stamp)
-        return overall.read(KNOBS, tmp_path / out / "knobs.csv")
+        search_settings(
+            tune, base, inputs, winner_of=lambda _: winner, execute=execute or Made(), stamp=stamp
+        )
+        return overall.read(TUNE, tmp_path / out / "tune.csv")
 
     return run
 
@@ -83,7 +85,7 @@ def test_every_trial_and_language_has_its_row_ranked_by_the_mean_over_targets(ru
     best = means.sort_values("rank")
     assert best["accuracy"].is_monotonic_decreasing
     assert best["rank"].tolist() == [1, 2, 3, 4]
-    assert means["knobs"].map(json.loads).tolist() == [
+    assert means["changes"].map(json.loads).tolist() == [
         {}, {"freeze": {"0": [0, 1]}}, {"learning_rate": 0.02},
         {"learning_rate": 0.02, "freeze": {"0": [0, 1]}},
     ]  # fmt: skip
@@ -97,7 +99,7 @@ def test_every_trial_and_language_has_its_row_ranked_by_the_mean_over_targets(ru
         assert row["versus_default"] == pytest.approx(row["accuracy"] - first["accuracy"])
         assert row["low"] <= row["versus_default"] <= row["high"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "knobs.csv", "knobs.jsonl", "knobs_overall.csv"
+        "tune.csv", "tune.jsonl", "tune_overall.csv"
     ]  # fmt: skip
 
 
@@ -169,9 +171,9 @@ def test_refused_combinations_are_rows_too(run):
 
 
 def test_nothing_that_works_is_an_error_with_the_table_there(run, tmp_path):
-    with pytest.raises(JobError, match="knobs: all 4 trials failed, first out of memory"):
+    with pytest.raises(JobError, match="tune: all 4 trials failed, first out of memory"):
         run(Made(failing=lambda job: True))
-    assert set(overall.read(KNOBS, tmp_path / "out" / "knobs.csv")["status"]) == {"error"}
+    assert set(overall.read(TUNE, tmp_path / "out" / "tune.csv")["status"]) == {"error"}
 
 
 def test_test_labels_take_no_part(run, corpus, tmp_path):
@@ -202,17 +204,17 @@ def test_another_corpus_in_the_same_folder_is_refused(run, corpus, tmp_path):
     run(values={"epochs": (2,)}, seeds=(0,))
     table = pd.read_csv(corpus, keep_default_na=False)
     table.iloc[:-3].to_csv(tmp_path / "other.csv", index=False)
-    with pytest.raises(ValueError, match=r"knobs\.jsonl: holds another search: corpus was"):
+    with pytest.raises(ValueError, match=r"tune\.jsonl: holds another search: corpus was"):
         run(texts=tmp_path / "other.csv")
 
 
 def test_target_dev_needs_dev_texts_of_each_target_language(run, corpus, tmp_path):
     table = pd.read_csv(corpus, keep_default_na=False)
     table[(table["split"] != "dev") | (table["language"] != "zh")].to_csv(tmp_path / "x.csv", index=False)
-    with pytest.raises(ValueError, match=r"knobs\.protocol: got target-dev, .* no dev rows of 'zh'"):
+    with pytest.raises(ValueError, match=r"tune\.protocol: got target-dev, .* no dev rows of 'zh'"):
         run(texts=tmp_path / "x.csv")
     table[table["language"] == "en"].to_csv(tmp_path / "en.csv", index=False)
-    with pytest.raises(ValueError, match=r"knobs\.protocol: got target-dev, .* the source language only"):
+    with pytest.raises(ValueError, match=r"tune\.protocol: got target-dev, .* the source language only"):
         run(texts=tmp_path / "en.csv")
     assert set(run(texts=tmp_path / "en.csv", protocol="source-dev", out="en")["language"]) == {"en"}
 
@@ -233,3 +235,34 @@ def test_a_cluster_s_workers_train_what_this_process_would(run):
     here = run(Serial(), out="here", **values)
     there = run(executor(ClusterSettings(backend="dask", workers=1)), out="there", **values)
     pd.testing.assert_frame_equal(here.drop(columns="seconds"), there.drop(columns="seconds"))
+
+
+ROW = {"training": "a", "status": "ok", "message": "", "accuracy": {"en": 0.5, "de": 1}, "right": "01",
+       "epoch": 1.0, "step": 3, "seconds": 2.5}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def labelled():
+    rows = [(f"{label}{k}", f"{label} {k}", label, "en", "train") for label in "xy" for k in range(2)]
+    rows += [("3", "c", "x", "en", "dev"), ("4", "d", "y", "de", "dev")]
+    frame = pd.DataFrame(rows, columns=["id", "text", "label", "language", "split"]).assign(text_pair="")
+    return Corpus.of(frame, "en", "texts.csv")
+
+
+def test_rows_of_trainings_are_taken(labelled):
+    require_row(ROW, labelled)
+    require_row({"status": "error", "message": "no luck", "right": "", "seconds": 0.0}, labelled)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("status", "done"), ("right", "0"), ("right", "012"), ("right", "0x"), ("right", 3), ("right", None),
+        ("accuracy", {"fr": 1.0}), ("accuracy", {"en": "1"}), ("accuracy", {"en": float("nan")}),
+        ("accuracy", {"en": True}), ("accuracy", {"en": -1}), ("accuracy", {"en": 10**400}),
+        ("seconds", None), ("seconds", -1), ("seconds", [1]),
+    ],
+)  # fmt: skip
+def test_other_rows_are_refused_by_the_field(labelled, field, value):
+    with pytest.raises(ValueError, match=field):
+        require_row(ROW | {field: value}, labelled)

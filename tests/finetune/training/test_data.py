@@ -14,11 +14,11 @@ from mcbert.features.encoder.tokens import load_tokenizer
 from mcbert.finetune.evaluation import compute_logits
 from mcbert.finetune.freezing.mechanism import layer_parameters
 from mcbert.finetune.freezing.rules import FreezeEvent
-from mcbert.finetune.running import build, tokenised
-from mcbert.finetune.training.callback import Watch
+from mcbert.finetune.systems import build, tokenised
+from mcbert.finetune.training.callback import Monitor
+from mcbert.finetune.training.data import Texts, balancing, classification, require_finite
+from mcbert.finetune.training.fit import Output, fit
 from mcbert.finetune.training.resumable import NO_LABEL, mean_loss
-from mcbert.finetune.training.tasks import Texts, balancing, classification, require_finite
-from mcbert.finetune.training.trainer import Output, fit, train
 
 
 @pytest.fixture
@@ -33,20 +33,6 @@ def start(make_job):
         return build(job, corpus.labels)[0], tokenizer, texts
 
     return job, make
-
-
-def test_any_task_is_trained_as_texts_are(start):
-    job, make = start
-    watch = Watch(rule=lambda _: None, protocol="last", source_language="en")
-    common = {"settings": job.settings, "seed": 3, "watch": watch, "out": Output()}
-    model, tokenizer, texts = make()
-    expected = train(model, tokenizer, texts=texts, **common)
-    other, tokenizer, texts = make()
-    training = fit(other, classification(tokenizer, *texts), **common)
-    # to the bit on any CPU: the same steps by the same code, one after the other in one process
-    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
-    np.testing.assert_array_equal(training.dev_predicted, expected.dev_predicted)
-    assert [e.scores for e in training.history] == [e.scores for e in expected.history]
 
 
 @pytest.mark.parametrize(
@@ -66,15 +52,15 @@ def test_messages_name_the_section_of_the_settings_and_what_was_at_fault(start, 
             require_finite(np.array([np.nan]))
         return calls.pop() and whole.evaluate(model)
 
-    task = dataclasses.replace(whole, evaluate=evaluate)
+    data = dataclasses.replace(whole, evaluate=evaluate)
 
     class Other(type(job.settings)):
         section = "other"
 
     settings = Other(**{f.name: getattr(job.settings, f.name) for f in dataclasses.fields(job.settings)})
-    watch = Watch(rule=lambda _: None, protocol="last", source_language="en")
+    monitor = Monitor(rule=lambda _: None, protocol="last", source_language="en")
     with pytest.raises(ValueError, match=said):
-        fit(model, task, settings=settings, seed=0, watch=watch, out=Output())
+        fit(model, data, settings=settings, seed=0, monitor=monitor, out=Output())
 
 
 def test_layers_frozen_from_the_start_never_move_and_are_an_event(start):
@@ -82,8 +68,9 @@ def test_layers_frozen_from_the_start_never_move_and_are_an_event(start):
     model, tokenizer, texts = make()
     before = [p.detach().clone() for layer in (0, 1) for p in layer_parameters(model, layer)]
     above = [p.detach().clone() for p in layer_parameters(model, 2)]
-    watch = Watch(rule=lambda _: None, protocol="last", source_language="en", frozen=(0, 1))
-    training = train(model, tokenizer, settings=job.settings, seed=0, texts=texts, watch=watch, out=Output())
+    monitor = Monitor(rule=lambda _: None, protocol="last", source_language="en", frozen=(0, 1))
+    data = classification(tokenizer, *texts)
+    training = fit(model, data, settings=job.settings, seed=0, monitor=monitor, out=Output())
     after = [p for layer in (0, 1) for p in layer_parameters(model, layer)]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert not any(torch.equal(a, b) for a, b in zip(above, layer_parameters(model, 2), strict=True))
@@ -113,9 +100,9 @@ def test_a_weighted_loss_is_that_of_texts_that_count_so_often():
     assert found > whole
 
 
-def test_class_weights_reach_the_training_and_raise_the_share_of_a_rare_label(start):
+def test_class_weights_raise_the_share_of_a_rare_label(start):
     job, make = start
-    watch = Watch(rule=lambda _: None, protocol="last", source_language="en")
+    monitor = Monitor(rule=lambda _: None, protocol="last", source_language="en")
     given = {}
     for class_weight in ("none", "balanced"):
         model, tokenizer, (texts, dev) = make()
@@ -126,9 +113,8 @@ def test_class_weights_reach_the_training_and_raise_the_share_of_a_rare_label(st
             language=texts.language[rows],
             ids=tuple(texts.ids[row] for row in rows),
         )
-        settings = dataclasses.replace(job.settings, class_weight=class_weight)
-        both = {"texts": (few, dev), "watch": watch, "out": Output()}
-        train(model, tokenizer, settings=settings, seed=0, **both)
+        data = classification(tokenizer, few, dev, balanced=class_weight == "balanced")
+        fit(model, data, settings=job.settings, seed=0, monitor=monitor, out=Output())
         with torch.no_grad():
             given[class_weight] = torch.from_numpy(compute_logits(model, tokenizer, dev.tokens)).softmax(1)
     assert given["balanced"][:, 1].mean() > given["none"][:, 1].mean() + 0.01

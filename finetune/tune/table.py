@@ -1,6 +1,6 @@
 """The table of the trials: dev accuracy over seeds, ranks, and the difference that the values made.
 
-python -m pytest tests/finetune/knobs/test_search.py
+python -m pytest tests/finetune/tune/test_search.py
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import pandas as pd
 
 from mcbert.features.corpus import Corpus
 from mcbert.features.spec import layers_text
-from mcbert.finetune.job import Job
-from mcbert.finetune.knobs.settings import KnobsSettings
-from mcbert.finetune.knobs.trials import Trial
+from mcbert.finetune.jobs import FinetuneJob
 from mcbert.finetune.rows import SEES, protocol_of
+from mcbert.finetune.tune.settings import TuneSettings
+from mcbert.finetune.tune.trials import Trial
 from mcbert.results import overall, table1
-from mcbert.results.schema import KNOBS, MEAN
+from mcbert.results.schema import MEAN, TUNE
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Searched:
     trial: Trial
     """What is tried."""
 
-    jobs: tuple[Job, ...] = ()
+    jobs: tuple[FinetuneJob, ...] = ()
     """One for each seed; none where the trial is refused."""
 
     message: str = ""
@@ -80,36 +80,36 @@ def best_by(protocol: str, outcomes: Sequence[Outcome], source_language: str) ->
     return ranking(protocol, outcomes, source_language)[0].searched.trial
 
 
-def write_knobs(
+def write_trials(
     outcomes: Sequence[Outcome],
-    knobs: KnobsSettings,
+    tune: TuneSettings,
     corpus: Corpus,
     *,
     stamp: Mapping[str, object],
     path: Path,
 ) -> None:
-    """Write knobs.csv and knobs_overall.csv into a folder, the best trial first, failed ones last."""
-    ranked = ranking(knobs.protocol, outcomes, corpus.source_language)
+    """Write tune.csv and tune_overall.csv into a folder, the best trial first, failed ones last."""
+    ranked = ranking(tune.protocol, outcomes, corpus.source_language)
     failed = [outcome for outcome in outcomes if outcome.status == "error"]
     first = _correctness(outcomes[0], corpus) if outcomes[0].status == "ok" else None
     rows = []
     for place, outcome in enumerate([*ranked, *failed], start=1):
-        fixed = _fixed(outcome, knobs) | {"rank": place if outcome.status == "ok" else None}
+        fixed = _fixed(outcome, tune) | {"rank": place if outcome.status == "ok" else None}
         rows += [cells | fixed | dict(stamp) for cells in _measured(outcome, corpus, first)]
-    frame = pd.DataFrame(rows, columns=[column.name for column in KNOBS.columns])
-    overall.write(KNOBS, frame.astype({"rank": "Int64", "n_seeds": "Int64"}), path / KNOBS.file_name)
+    frame = pd.DataFrame(rows, columns=[column.name for column in TUNE.columns])
+    overall.write(TUNE, frame.astype({"rank": "Int64", "n_seeds": "Int64"}), path / TUNE.file_name)
 
 
-def _fixed(outcome: Outcome, knobs: KnobsSettings) -> dict[str, Any]:
+def _fixed(outcome: Outcome, tune: TuneSettings) -> dict[str, Any]:
     searched, jobs = outcome.searched, outcome.searched.jobs
-    built = jobs[0].architecture if jobs and knobs.system != "baseline" else None
-    seen = [knobs.protocol, *(protocol_of(job) for job in jobs[:1])]
+    built = jobs[0].architecture if jobs and tune.system != "baseline" else None
+    seen = [tune.protocol, *(protocol_of(job) for job in jobs[:1])]
     return {
         "trial": searched.trial.number,
-        "system": jobs[0].system if jobs else knobs.system,
-        "ranked_by": knobs.protocol,
+        "system": jobs[0].system if jobs else tune.system,
+        "ranked_by": tune.protocol,
         "protocol": max(seen, key=SEES.index),
-        "knobs": json.dumps(dict(searched.trial.knobs), ensure_ascii=False),
+        "changes": json.dumps(dict(searched.trial.changes), ensure_ascii=False),
         "layers": layers_text(built.layers) if built else "",
         "pooling": built.pooling if built else "",
         "precision": "+".join(sorted({row["precision"] for row in outcome.rows if "precision" in row})),

@@ -1,6 +1,6 @@
-"""One training: the library's Trainer plus one callback that evaluates every language and freezes by rule.
+"""One training: transformers' Trainer plus one callback that evaluates every language and freezes by rule.
 
-python -m pytest tests/finetune/training/test_trainer.py
+python -m pytest tests/finetune/training/test_fit.py
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainingArguments
+from transformers import PreTrainedModel, PrinterCallback, TrainingArguments
 from transformers.integrations.integration_utils import TensorBoardCallback
 
 from mcbert.features.encoder import hardware
 from mcbert.finetune.freezing.mechanism import depth_of, layer_parameters
-from mcbert.finetune.settings import FinetuneSettings, TrainingSettings
+from mcbert.finetune.settings import TrainingSettings
 from mcbert.finetune.training import checkpoints, curves, ranks
 from mcbert.finetune.training.batches import EpochBatches
-from mcbert.finetune.training.callback import EpochCallback, Training, Watch
+from mcbert.finetune.training.callback import EpochCallback, Monitor, Training
+from mcbert.finetune.training.data import TrainingData
 from mcbert.finetune.training.dropout import suited_to
 from mcbert.finetune.training.resumable import ResumableTrainer, Resumption, TrainingError, mean_loss
-from mcbert.finetune.training.tasks import Task, Texts, classification
 from mcbert.finetune.weights import nonfinite_weights
 
 log = logging.getLogger(__name__)
@@ -55,29 +55,15 @@ class Output:
     """What the training depends on besides settings and seed; a checkpoint of others is refused."""
 
 
-def train(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    settings: FinetuneSettings,
-    seed: int,
-    texts: tuple[Texts, Texts],
-    watch: Watch,
-    out: Output,
-) -> Training:
-    """Train a sequence classifier as `fit` does; `texts` are those of train and dev."""
-    task = classification(tokenizer, *texts, balanced=settings.class_weight == "balanced")
-    return fit(model, task, settings=settings, seed=seed, watch=watch, out=out)
-
-
 def fit(
     model: PreTrainedModel,
-    task: Task,
+    data: TrainingData,
     *,
     settings: TrainingSettings,
     seed: int,
-    watch: Watch,
+    monitor: Monitor,
     out: Output,
+    newly_initialised: frozenset[str] = frozenset(),
 ) -> Training:
     """Train a model in place, from its newest checkpoint if there is one; leave the chosen weights in it.
 
@@ -85,16 +71,23 @@ def fit(
     ----------
     model : PreTrainedModel
         Everything trainable; its output has `logits`.
-    task : Task
+    data : TrainingData
         What it learns from, and how dev is scored.
     settings : TrainingSettings
         Rates, epochs and the like.
     seed : int
         Of the order of the examples and the dropout.
-    watch : Watch
-        What decides the chosen weights and the freezing.
+    monitor : Monitor
+        What chooses the weights to keep and the layers to freeze.
     out : Output
         Where checkpoints and log go.
+    newly_initialised : frozenset of str
+        Names of the parameters that start random and take the head's learning rate.
+
+    Returns
+    -------
+    Training
+        What it decided and measured on dev.
 
     Raises
     ------
@@ -119,9 +112,9 @@ def fit(
     if resumed is not None:
         log.info("%s: resumed at step %d, from %s", settings.section, checkpoints.step_of(resumed), resumed)
     writer = curves.open_log(out.log, after=after) if out.log and ranks.rank() == 0 else None
-    callback = EpochCallback(model, task.evaluate, watch=watch, settings=settings, writer=writer)
+    callback = EpochCallback(model, data.evaluate, monitor=monitor, settings=settings, writer=writer)
     batches = EpochBatches(
-        task.lengths,
+        data.lengths,
         size=settings.batch_size,
         tokens=settings.batch_tokens,
         parts=settings.gradient_accumulation,
@@ -131,22 +124,22 @@ def fit(
     trainer = ResumableTrainer(
         model=model,
         args=_arguments(settings, seed, batches, folder or Path(), precision=precision),
-        train_dataset=cast(Any, task.rows),
-        data_collator=task.collate,
-        compute_loss_func=functools.partial(mean_loss, weights=task.weights),
+        train_dataset=cast(Any, data.rows),
+        data_collator=data.collate,
+        compute_loss_func=functools.partial(mean_loss, weights=data.weights),
         callbacks=[callback] + ([TensorBoardCallback(writer)] if writer else []),
         resumption=Resumption(
             folder=folder,
             arguments=arguments,
             callback=callback,
             batches=batches,
-            ids=task.ids,
+            ids=data.ids,
             section=settings.section,
         ),
     )
     trainer.remove_callback(PrinterCallback)
     ranks.draw_apart(seed)
-    groups = parameter_groups(model, watch.fresh, settings)  # now that the model is on its device
+    groups = parameter_groups(model, newly_initialised, settings)  # now that the model is on its device
     trainer.optimizer = OPTIMIZERS[settings.optimizer](groups, lr=settings.learning_rate, fused=True)
     try:
         with within_memory(trainer.where, settings.section), suited_to(model, precision):
@@ -202,14 +195,14 @@ def precision_of(settings: TrainingSettings, model: PreTrainedModel) -> str:
 
 
 def parameter_groups(
-    model: PreTrainedModel, fresh: frozenset[str], settings: TrainingSettings
+    model: PreTrainedModel, newly_initialised: frozenset[str], settings: TrainingSettings
 ) -> list[dict[str, Any]]:
     """Group parameters by learning rate and decay: biases and norms (one dimension) do not decay."""
     shares = layer_shares(model, settings.lower_layer_decay)
     head = settings.head_learning_rate or settings.learning_rate
     groups: dict[tuple[bool, float, bool], list[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        key = (name in fresh, shares.get(parameter, 1.0), parameter.ndim >= 2)
+        key = (name in newly_initialised, shares.get(parameter, 1.0), parameter.ndim >= 2)
         groups.setdefault(key, []).append(parameter)
     return [
         {

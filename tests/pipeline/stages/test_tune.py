@@ -1,4 +1,4 @@
-"""The stage `knobs`: from a configuration to knobs.csv and to words that `finetune` takes."""
+"""The stage `tune`: from a configuration to tune.csv and to words that `finetune` takes."""
 
 import shlex
 
@@ -27,9 +27,9 @@ epochs = 1
 batch_size = 8
 learning_rate = 1e-3
 freeze = { 0 = [0] }
-[knobs]
+[tune]
 seeds = [0]
-[knobs.values]
+[tune.values]
 start = ["probe"]
 learning_rate = [1e-4]
 freeze = [{}, { 0 = [0, 1] }]
@@ -45,12 +45,12 @@ def project(make_project):
 
 def test_the_best_settings_are_printed_as_finetune_takes_them(project, monkeypatch, capsys):
     monkeypatch.chdir(project)
-    assert main(["knobs", "--config", "mine.toml"]) == 0
+    assert main(["tune", "--config", "mine.toml"]) == 0
     printed = capsys.readouterr().out
     folder = project / "results/runs/mine"
-    table = pd.read_csv(folder / "knobs.csv")
+    table = pd.read_csv(folder / "tune.csv")
     assert set(table["trial"]) == {0, 1, 2}
-    assert pd.read_csv(folder / "knobs_overall.csv")["status"].tolist() == ["ok"] * 3
+    assert pd.read_csv(folder / "tune_overall.csv")["status"].tolist() == ["ok"] * 3
     best = table.query("rank == 1").iloc[0]["trial"]
     words = shlex.split(printed)
     base, chosen = (load("mine.toml", given).finetune for given in ([], words))
@@ -63,25 +63,25 @@ def test_the_best_settings_are_printed_as_finetune_takes_them(project, monkeypat
     assert not (folder / "models").exists()
     assert not (folder / "checkpoints").exists()
     assert not (folder / "tensorboard").exists()
-    before = (folder / "knobs.jsonl").read_bytes()
-    assert main(["knobs", "--config", "mine.toml"]) == 0
+    before = (folder / "tune.jsonl").read_bytes()
+    assert main(["tune", "--config", "mine.toml"]) == 0
     assert capsys.readouterr().out == printed
-    assert main(["knobs", "--config", "mine.toml", "knobs.protocol=target-dev"]) == 0
-    assert (folder / "knobs.jsonl").read_bytes() == before
-    assert set(pd.read_csv(folder / "knobs.csv")["ranked_by"]) == {"target-dev"}
+    assert main(["tune", "--config", "mine.toml", "tune.protocol=target-dev"]) == 0
+    assert (folder / "tune.jsonl").read_bytes() == before
+    assert set(pd.read_csv(folder / "tune.csv")["ranked_by"]) == {"target-dev"}
     assert main(["validate", str(folder)]) == 0
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("knobs.values={}", "knobs.values: got nothing, accepted: lists of values"),
-        ("knobs.values.lerning_rate=[1]", "knobs.values: got 'lerning_rate', accepted: epochs"),
-        ("knobs.values.epochs=3", "knobs.values: got 3, accepted: a list"),
-        ("knobs.trials=3", "knobs.trials: got 3, accepted: 0 with"),
+        ("tune.values={}", "tune.values: got nothing, accepted: lists of values"),
+        ("tune.values.lerning_rate=[1]", "tune.values: got 'lerning_rate', accepted: epochs"),
+        ("tune.values.epochs=3", "tune.values: got 3, accepted: a list"),
+        ("tune.trials=3", "tune.trials: got 3, accepted: 0 with"),
     ],
 )
-def test_bad_knobs_are_one_line(project, monkeypatch, capsys, override, message):
+def test_bad_settings_of_tune_are_one_line(project, monkeypatch, capsys, override, message):
     monkeypatch.chdir(project)
-    assert main(["knobs", "--config", "mine.toml", "--run", "bad", override]) == 2
+    assert main(["tune", "--config", "mine.toml", "--run", "bad", override]) == 2
     assert message in capsys.readouterr().err

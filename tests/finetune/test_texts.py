@@ -1,7 +1,7 @@
 import pytest
 
-from mcbert.finetune.protocol import DevTexts, require_protocol
 from mcbert.finetune.settings import FinetuneSettings
+from mcbert.finetune.texts import DevTexts, require_protocol
 
 SOURCE_ONLY = [("train", "en"), ("dev", "en"), ("test", "de"), ("test", "zh"), ("dev", "de")]
 WHOLE = [*SOURCE_ONLY, ("dev", "zh")]
@@ -23,7 +23,7 @@ def test_dev_texts_of_every_target_language_are_needed():
 
 
 def test_a_rule_that_watches_needs_them_where_something_freezes():
-    watching = {"freeze_rule": "record", "freeze_groups": ((1,),), "freeze_watch": "target-dev"}
+    watching = {"freeze_rule": "plateau", "freeze_groups": ((1,),), "freeze_watch": "target-dev"}
     with pytest.raises(ValueError, match=r"^finetune\.freeze_watch: got target-dev, .* accepted: source-dev"):
         require(SOURCE_ONLY, **watching)
     require(SOURCE_ONLY, freezes=False, **watching)

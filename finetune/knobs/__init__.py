@@ -1,1 +1,0 @@
-"""Search phase two's own settings on dev texts (`python -m mcbert knobs`)."""

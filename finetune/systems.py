@@ -1,0 +1,154 @@
+"""Train one system with one seed, from corpus to result file: the unit of work of the stage finetune.
+
+python -m pytest tests/finetune/test_systems.py
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import transformers
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from mcbert.features.corpus import Corpus
+from mcbert.features.encoder.loading import quiet
+from mcbert.features.encoder.tokens import load_tokenizer, tokenise
+from mcbert.finetune.baseline import build_baseline
+from mcbert.finetune.calibration import calibrate_model
+from mcbert.finetune.evaluation import compute_logits, score_languages
+from mcbert.finetune.export.saved import save_model
+from mcbert.finetune.jobs import FinetuneJob, finish, torch_threads
+from mcbert.finetune.model import MCBertForSequenceClassification
+from mcbert.finetune.probe import start_from_probe
+from mcbert.finetune.rows import freeze_rows, predictions, score_rows
+from mcbert.finetune.texts import read_texts
+from mcbert.finetune.training import ranks
+from mcbert.finetune.training.data import Texts, TrainingData, classification
+from mcbert.finetune.training.fit import fit, within_memory
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What the training of a classifier begins with."""
+
+    corpus: Corpus
+    """All texts."""
+
+    tokenizer: PreTrainedTokenizerBase
+    """The encoder's."""
+
+    model: PreTrainedModel
+    """Not trained yet."""
+
+    newly_initialised: frozenset[str]
+    """Names of the parameters that take the head's learning rate."""
+
+    rows: Mapping[str, np.ndarray]
+    """Rows of the corpus, by split."""
+
+    texts: Mapping[str, Texts]
+    """These texts, tokenised."""
+
+    data: TrainingData
+    """Texts of train and dev, as `fit` takes them."""
+
+
+def train_system(job: FinetuneJob) -> str:
+    """Train, choose the epoch, score test once with its weights, write the result.
+
+    Returns
+    -------
+    str
+        Path of the result file.
+    """
+    began = time.monotonic()
+    with quiet(), torch_threads(job.settings.threads):
+        setup = set_up(job, ("train", "dev", "test"))
+        model, tokenizer, texts = setup.model, setup.tokenizer, setup.texts
+        training = fit(
+            model,
+            setup.data,
+            settings=job.settings,
+            seed=job.seed,
+            monitor=job.monitor,
+            newly_initialised=setup.newly_initialised,
+            out=job.output(),
+        )
+        with within_memory(lambda: "the dev and test texts"):
+            test = compute_logits(model, tokenizer, texts["test"].tokens, together=True)
+            calibration = (
+                calibrate_model(model, tokenizer, texts["dev"], job.source_language)
+                if job.save_model
+                else None
+            )
+        if ranks.rank():
+            return str(job.result)  # the first process writes it
+        if job.save_model:
+            model.config.text_pairs = setup.corpus.train_pairs
+            save_model(model, tokenizer, job.out / "models" / job.system, max_length=job.settings.max_length)
+    predicted = {"dev": training.dev_predicted, "test": test.argmax(axis=1)}
+    content = {
+        "stamp": dict(job.stamp),
+        "finetune": score_rows(job, training, score_languages(test, texts["test"].y, texts["test"].language)),
+        "freezing": freeze_rows(job, training),
+        "predictions": predictions(job, setup.corpus, setup.rows, predicted),
+        "calibration": dataclasses.asdict(calibration) if calibration else None,
+    }
+    return finish(job, content, training, began)
+
+
+def set_up(job: FinetuneJob, splits: Sequence[str]) -> Setup:
+    """Read the corpus, tokenise splits of it, train and dev among them, and build the model."""
+    corpus = read_texts(job.corpus, job.source_language)
+    tokenizer = load_tokenizer(job.encoder, prompt=job.prompt)
+    transformers.set_seed(job.seed)
+    model, newly_initialised = build(job, corpus.labels)
+    rows = {split: corpus.rows(split=split) for split in splits}
+    texts = {
+        split: tokenised(corpus, rows[split], tokenizer, max_length=job.settings.max_length) for split in rows
+    }
+    balanced = job.settings.class_weight == "balanced"
+    return Setup(
+        corpus=corpus,
+        tokenizer=tokenizer,
+        model=model,
+        newly_initialised=newly_initialised,
+        rows=rows,
+        texts=texts,
+        data=classification(tokenizer, texts["train"], texts["dev"], balanced=balanced),
+    )
+
+
+def build(job: FinetuneJob, labels: Sequence[str]) -> tuple[PreTrainedModel, frozenset[str]]:
+    """Return a system's model, not trained yet, and the names of its newly initialised parameters."""
+    if job.system == "baseline":
+        return build_baseline(job.encoder, dropout=job.settings.dropout, labels=labels)
+    model = MCBertForSequenceClassification.from_encoder(
+        job.encoder,
+        job.architecture.layers,
+        pooling=job.architecture.pooling,
+        dropout=job.settings.dropout,
+        labels=labels,
+        standardised=job.architecture.probe is not None,
+        head_layers=job.settings.head_layers,
+    )
+    if job.architecture.probe is not None:
+        start_from_probe(job.architecture.probe, model, job.architecture.temperature)
+    return model, frozenset(name for name, _ in model.named_parameters() if not name.startswith("encoder."))
+
+
+def tokenised(
+    corpus: Corpus, rows: np.ndarray, tokenizer: PreTrainedTokenizerBase, *, max_length: int
+) -> Texts:
+    """Tokenise rows of the corpus, once for all epochs."""
+    table = corpus.table.iloc[rows]
+    pairs = list(zip(table["text"], table["text_pair"], strict=True))
+    return Texts(
+        tokens=tokenise(tokenizer, pairs, max_length),
+        y=corpus.y[rows],
+        language=table["language"].to_numpy(dtype=str),
+        ids=tuple(table["id"]),
+    )

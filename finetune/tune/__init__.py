@@ -1,0 +1,1 @@
+"""Search phase two's own settings on dev texts (`python -m mcbert tune`)."""
