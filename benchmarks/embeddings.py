@@ -31,7 +31,7 @@ import torch
 
 from mcbert.features.corpus.formats.parallel import languages_in, read_pairs
 from mcbert.features.corpus.formats.stsbenchmark import read_stsbenchmark
-from mcbert.finetune.embeddings.encode import open_sentence_encoder
+from mcbert.finetune.embeddings.opening import open_sentence_encoder
 from mcbert.pipeline.cli import main as mcbert
 from mcbert.results import overall
 from mcbert.results.schema import REDUCTIONS, STS, TATOEBA

@@ -19,6 +19,7 @@ from mcbert.features.corpus import CorpusSettings, PrepareSettings
 from mcbert.features.corpus.keys import of_section
 from mcbert.features.settings import EncoderSettings, ExtractSettings
 from mcbert.files import read_bytes
+from mcbert.finetune.embeddings.retrieval import RetrievalSettings
 from mcbert.finetune.embeddings.settings import EmbeddingsSettings
 from mcbert.finetune.settings import FinetuneSettings
 from mcbert.finetune.tune.settings import TuneSettings
@@ -27,7 +28,6 @@ from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.pipeline.effects import require_effect
 from mcbert.pipeline.refused import RENAMED, SettingError, shown
 from mcbert.pipeline.toml import MOST_PARTS, parse_toml
-from mcbert.search.sentences.retrieval import RetrievalSettings
 from mcbert.search.space import GridsearchSettings
 
 PRESETS = HOME / "pipeline" / "presets"

@@ -41,7 +41,7 @@ TESTED = {
         "tests/features/corpus/preparation/test_prepare.py::test_without_balance_nothing_is_duplicated",
     "python -m mcbert evaluate-embeddings --config demo --model sentence-transformers/LaBSE "
     "--model xlm-roberta-base@8:mean":
-        "tests/pipeline/evaluation/test_similarity.py::test_the_command_prints_measured_and_published_apart",
+        "tests/pipeline/stages/test_evaluation.py::test_the_command_prints_measured_and_published_apart",
     "python -m mcbert.pipeline.reference > docs/reference.md":
         "tests/pipeline/test_reference.py::test_the_command_prints_it",
     "python -m mcbert.results.dictionary > results/README.md":

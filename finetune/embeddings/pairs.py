@@ -1,4 +1,4 @@
-"""Labelled pairs of sentences as tasks for a siamese encoder: what a batch is, and how dev is scored.
+"""Labelled pairs of sentences as tasks for a siamese encoder: batches of them, and scores on dev.
 
     python -m pytest tests/finetune/embeddings/test_pairs.py
 
@@ -89,8 +89,10 @@ class Triplets:
     """Number of the entailed pair, int64 (n,)."""
 
 
-def read_pairs(corpus: Corpus, split: str, tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> Pairs:
-    """Tokenise a split of a corpus of pairs."""
+def tokenised_pairs(
+    corpus: Corpus, split: str, tokenizer: PreTrainedTokenizerBase, *, max_length: int
+) -> Pairs:
+    """Return a split of a corpus of pairs, tokenised."""
     rows = corpus.rows(split=split)
     table = corpus.table.iloc[rows]
     codes, sentences = pd.factorize(np.concatenate([table["text"], table["text_pair"]]))

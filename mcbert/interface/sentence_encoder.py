@@ -73,7 +73,8 @@ class SentenceEncoder:
         ValueError
             No such model, a damaged one, layers that it lacks; the message names the argument.
         """
-        from mcbert.finetune.embeddings.encode import EncodeSettings, open_sentence_encoder
+        from mcbert.finetune.embeddings.opening import open_sentence_encoder
+        from mcbert.finetune.embeddings.sentence_encoder import EncodeSettings
 
         with named_arguments():
             encoder = open_sentence_encoder(

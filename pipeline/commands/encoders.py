@@ -1,4 +1,4 @@
-"""Which sentence encoder a command uses: its options, and the model that they ask for.
+"""The options of a command that name a sentence encoder, and the encoder that they name.
 
 python -m mcbert embed --help
 """
@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mcbert.features.spec import POOLINGS_ACCEPTED, parse_layers
 from mcbert.home import CACHE
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-
-    from mcbert.finetune.embeddings.encode import SentenceEncoder
-    from mcbert.pipeline.commands.inputs import TextTable
+    from mcbert.finetune.embeddings.sentence_encoder import SentenceEncoder
 
 
 def add_options(command: argparse.ArgumentParser, *, required: bool = True) -> None:
@@ -33,14 +29,14 @@ def add_options(command: argparse.ArgumentParser, *, required: bool = True) -> N
         type=_layers,
         metavar="6+8",
         help="layers of the encoder to pool, 0 the embeddings; a plain encoder needs them, of another model "
-        "they are taken instead of what it does itself",
+        "they replace its own pooling",
     )
     command.add_argument("--pooling", help=f"with --layers: {POOLINGS_ACCEPTED}")
     command.add_argument(
         "--cache",
         type=Path,
         default=CACHE,
-        help=f"folder of all feature caches; keeps what is known of encoders (default: {CACHE})",
+        help=f"folder of all feature caches; keeps the verdicts on encoders (default: {CACHE})",
     )
     group = command.add_argument_group("how texts are encoded")
     group.add_argument(
@@ -69,8 +65,9 @@ def add_options(command: argparse.ArgumentParser, *, required: bool = True) -> N
 
 
 def opened(args: argparse.Namespace) -> SentenceEncoder:
-    """Open the model that the options ask for."""
-    from mcbert.finetune.embeddings.encode import EncodeSettings, open_sentence_encoder
+    """Open the encoder that the options name."""
+    from mcbert.finetune.embeddings.opening import open_sentence_encoder
+    from mcbert.finetune.embeddings.sentence_encoder import EncodeSettings
 
     settings = EncodeSettings(
         precision=args.precision,
@@ -88,28 +85,6 @@ def opened(args: argparse.Namespace) -> SentenceEncoder:
         settings=settings,
         verdicts=args.cache / "encoders",
     )
-
-
-def record(encoder: SentenceEncoder) -> dict[str, Any]:
-    """Return what tells a model and how it encodes, in JSON's types; reads the model's files."""
-    return {"name": encoder.name, "dimension": encoder.dimension, **encoder.identity()}
-
-
-def encoded(encoder: SentenceEncoder, table: TextTable, rows: pd.DataFrame) -> np.ndarray:
-    """Return the vectors of some rows of a table, (n_rows, dimension), float32.
-
-    Raises
-    ------
-    ValueError
-        Naming a row whose vector is not finite.
-    """
-    from mcbert.finetune.embeddings.encode import VectorError
-
-    try:
-        return encoder.encode(rows["text"].tolist())
-    except VectorError as error:
-        row = rows["_row"].iloc[error.position]
-        raise ValueError(f"{table.path}: row {row}: {encoder.name}: {error.reason}") from error
 
 
 def _layers(text: str) -> tuple[int, ...]:

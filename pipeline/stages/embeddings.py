@@ -9,36 +9,25 @@ pooling searches dev sentences for their translations (embeddings/tatoeba.csv). 
 from __future__ import annotations
 
 import dataclasses
-import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mcbert.features.cache import FeatureStore
 from mcbert.features.corpus import BadRows, checked_corpus, read_corpus, source_files
 from mcbert.features.corpus.formats.parallel import is_table, languages_in, pair_files, read_pairs
 from mcbert.features.corpus.keys import of_section
-from mcbert.features.spec import FeatureSpec, layers_text
-from mcbert.files.objects import AGAIN, read_object
+from mcbert.finetune.embeddings import translations
 from mcbert.finetune.embeddings.settings import EmbeddingsSettings
+from mcbert.finetune.embeddings.systems import texts_of
 from mcbert.pipeline.cluster import training_executor
-from mcbert.pipeline.evaluation.retrieval import texts
-from mcbert.pipeline.evaluation.systems import frozen_systems
-from mcbert.pipeline.evaluation.translations import evaluate
 from mcbert.pipeline.progress import track
 from mcbert.pipeline.run import sha256, write_json
-from mcbert.pipeline.stages.extraction import cached
+from mcbert.pipeline.stages.evaluation import evaluate_embeddings, frozen, require_evaluable
 from mcbert.pipeline.stages.texts import short_names
 from mcbert.pipeline.workspace import Workspace, shown
 from mcbert.results import overall
-from mcbert.results.schema import MEAN, REJECTED, TATOEBA, TEXTS
+from mcbert.results.schema import REJECTED, TATOEBA, TEXTS
 from mcbert.results.tables import write
-
-if TYPE_CHECKING:
-    from mcbert.finetune.winner import Architecture
-
-log = logging.getLogger(__name__)
 
 FOLDER = "embeddings"
 PAIRS = f"{FOLDER}/{TEXTS.file_name}"
@@ -47,14 +36,16 @@ BEST = f"{FOLDER}/layers.json"
 
 
 def embeddings(workspace: Workspace) -> None:
-    """Write ``embeddings.csv``, ``models/embeddings``, and how near translations and like sentences are."""
+    """Write ``embeddings.csv``, ``models/embeddings`` and, where sentences are named, the scores on them."""
     settings = workspace.config.embeddings
     if not settings.max_length:
         settings = dataclasses.replace(settings, max_length=workspace.config.encoder.max_length)
     read(workspace, settings)
     require_evaluable(workspace)
     if settings.searches:
-        require_trainable(workspace, settings)
+        from mcbert.finetune.embeddings.training import require_trainable
+
+        require_trainable(settings, workspace.run.folder / PAIRS)
         search(workspace, settings)
     inputs = {
         "embeddings": dataclasses.asdict(settings),
@@ -64,20 +55,7 @@ def embeddings(workspace: Workspace) -> None:
     }
     workspace.run.stage("embeddings", inputs, lambda: _train(workspace, settings))
     if workspace.config.retrieval.tatoeba or workspace.config.retrieval.sts:
-        from mcbert.pipeline.evaluation.similarity import evaluate_models
-
-        evaluate_models(workspace, ())
-
-
-def require_evaluable(workspace: Workspace) -> None:
-    """Read once what the encoders will be measured on, so that a bad file does not cost a training first."""
-    from mcbert.pipeline.evaluation import retrieval, similarity
-
-    settings = workspace.config.retrieval
-    if settings.sts:
-        similarity.read_pairs(Path(settings.sts))
-    if settings.tatoeba:
-        read_pairs(Path(settings.tatoeba), retrieval.languages(settings))
+        evaluate_embeddings(workspace)
 
 
 def read(workspace: Workspace, settings: EmbeddingsSettings) -> None:
@@ -112,18 +90,6 @@ def _read(workspace: Workspace, settings: EmbeddingsSettings) -> list[str]:
     return [PAIRS, f"{FOLDER}/{REJECTED.file_name}"]
 
 
-def require_trainable(workspace: Workspace, settings: EmbeddingsSettings) -> None:
-    """Raise where the pairs do not suit the objective or the protocol, before anything is encoded."""
-    from mcbert.finetune.embeddings.train import require_pairs
-    from mcbert.finetune.texts import DevTexts, read_texts, require_protocol
-
-    path = workspace.run.folder / PAIRS
-    corpus = read_texts(path, settings.corpus.source_language)
-    require_pairs(corpus, str(path), ranks=settings.objective == "ranking")
-    freezes = bool(settings.freeze or settings.freeze_groups)
-    require_protocol(settings, DevTexts.of_corpus(corpus), freezes=freezes)
-
-
 def search(workspace: Workspace, settings: EmbeddingsSettings) -> None:
     """Find the frozen encoder's layer and pooling whose nearest dev sentences are most often translations.
 
@@ -143,10 +109,13 @@ def search(workspace: Workspace, settings: EmbeddingsSettings) -> None:
     }
 
     def work() -> list[str]:
+        from mcbert.finetune.embeddings.training import best_layer
+
         pairs = dev_pairs(folder, names)
-        store = FeatureStore.open(cached(workspace, texts(pairs), str(folder)))
-        rows, _ = evaluate(pairs, frozen_systems(workspace, store), neighbours=config.retrieval.neighbours)
-        write_json(workspace.run.folder / BEST, best(rows, settings))
+        layers = frozen(workspace, texts_of(pairs, translations.SUFFIXES), str(folder))
+        neighbours = config.retrieval.neighbours
+        rows, _ = translations.evaluate(pairs, layers, neighbours=neighbours, track=track)
+        write_json(workspace.run.folder / BEST, best_layer(rows, settings))
         written = overall.write(TATOEBA, workspace.stamped(rows), workspace.run.folder / SEARCHED)
         return [*(path.relative_to(workspace.run.folder).as_posix() for path in written), BEST]
 
@@ -188,63 +157,8 @@ def dev_pairs(folder: Path, languages: list[str]) -> pd.DataFrame:
     return pairs[pairs["split"] == "dev"].reset_index(drop=True)
 
 
-def best(rows: pd.DataFrame, settings: EmbeddingsSettings) -> dict[str, Any]:
-    """Return the layer and pooling of the least mean error, among those that the settings leave open.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Columns of tatoeba.csv.
-
-    Returns
-    -------
-    dict
-        layers, pooling, error_rate; of equals the lower layer, then the first pooling by name.
-    """
-    found = rows[rows["language"].ne(MEAN) & rows["direction"].eq("both") & rows["score"].eq("cosine")]
-    means = found.groupby(["layers", "pooling"], as_index=False)["error_rate"].mean()
-    means = means[means["layers"] != "0"]  # nothing that learns
-    for name, wanted in (("layers", layers_text(settings.layers)), ("pooling", settings.pooling)):
-        means = means[means[name] == wanted] if wanted else means
-    if means.empty:
-        raise ValueError(
-            f"embeddings.layers: got {list(settings.layers)} and pooling {settings.pooling!r}, of which the "
-            "cache has none to search; accepted: both, or a layer and a pooling of extract"
-        )
-    order = means.assign(layer=means["layers"].astype(int)).sort_values(["error_rate", "layer", "pooling"])
-    row = order.iloc[0]
-    log.info("embeddings: layer %d, %s: %.3f of dev translations not found, the least of %d",
-             row["layer"], row["pooling"], row["error_rate"], len(order))  # fmt: skip
-    return {
-        "layers": [int(row["layer"])],
-        "pooling": str(row["pooling"]),
-        "error_rate": float(row["error_rate"]),
-    }
-
-
-def architecture_of(workspace: Workspace, settings: EmbeddingsSettings) -> Architecture:
-    """Return the layers and pooling to train: the settings', or the search's."""
-    from mcbert.finetune.winner import Architecture
-
-    if not settings.searches:
-        return Architecture(
-            features=FeatureSpec.of(sorted(settings.layers), settings.pooling), probe_protocol=None
-        )
-    path = workspace.run.folder / BEST
-    found = read_object(path, {"layers": list, "pooling": str})
-    try:
-        features = FeatureSpec.of(found["layers"], found["pooling"])
-    except ValueError as error:
-        raise ValueError(f"{path}: damaged ({error}); {AGAIN}") from error
-    return Architecture(
-        features=features,
-        probe_protocol=None,
-        protocol="target-dev",  # the sentences are of the target languages, if without labels
-    )
-
-
 def _train(workspace: Workspace, settings: EmbeddingsSettings) -> list[str]:
-    from mcbert.finetune.embeddings.train import train_embeddings
+    from mcbert.finetune.embeddings.training import read_architecture, train_embeddings
     from mcbert.finetune.jobs import Inputs
 
     train_embeddings(
@@ -257,7 +171,7 @@ def _train(workspace: Workspace, settings: EmbeddingsSettings) -> list[str]:
             prompt=workspace.prompt,
             out=workspace.run.folder,
         ),
-        architecture_of(workspace, settings),
+        read_architecture(settings, workspace.run.folder / BEST),
         execute=training_executor(workspace.config.cluster),
         stamp=workspace.stamp,
         track=track,

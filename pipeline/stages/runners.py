@@ -11,15 +11,15 @@ from mcbert.pipeline.stages.pipeline import Pipeline
 
 
 def _retrieval(pipeline: Pipeline) -> None:
-    from mcbert.pipeline.evaluation.retrieval import retrieval
+    from mcbert.pipeline.stages.evaluation import retrieval
 
     retrieval(pipeline)
 
 
 def _evaluate_embeddings(pipeline: Pipeline, models: Sequence[str] = ()) -> None:
-    from mcbert.pipeline.evaluation.similarity import evaluate_models
+    from mcbert.pipeline.stages.evaluation import evaluate_embeddings
 
-    evaluate_models(pipeline, models)
+    evaluate_embeddings(pipeline, models)
 
 
 def _embeddings(pipeline: Pipeline) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from mcbert.finetune.embeddings.job import EmbeddingsJob
-from mcbert.finetune.embeddings.running import run_embeddings_job
+from mcbert.finetune.embeddings.training import run_embeddings_job
 from mcbert.finetune.systems import train_system
 from mcbert.finetune.training import checkpoints, ranks
 from mcbert.pipeline.cluster import ranks as processes

@@ -9,7 +9,8 @@ import pytest
 from mcbert.features.encoder.opening import open_encoder
 from mcbert.features.encoder.tokens import load_tokenizer, prompt_of
 from mcbert.features.settings import EncoderSettings
-from mcbert.finetune.embeddings.encode import EncodeSettings, open_sentence_encoder
+from mcbert.finetune.embeddings.opening import open_sentence_encoder
+from mcbert.finetune.embeddings.sentence_encoder import EncodeSettings
 from mcbert.finetune.export.saved import load_model
 from mcbert.finetune.predict import label_texts
 from mcbert.pipeline.cli import main

@@ -13,7 +13,7 @@ from mcbert.features.encoder.identity import encoder_identity
 from mcbert.features.encoder.loading import load_encoder
 from mcbert.features.encoder.opening import open_encoder
 from mcbert.features.settings import EncoderSettings
-from mcbert.finetune.embeddings.encode import open_sentence_encoder
+from mcbert.finetune.embeddings.opening import open_sentence_encoder
 
 SCALE = 2.0
 

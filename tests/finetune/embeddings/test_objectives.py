@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from mcbert.finetune.embeddings.objectives import OBJECTIVES, RankingObjective, SoftmaxObjective
+from mcbert.finetune.embeddings.siamese import OBJECTIVES, RankingObjective, SoftmaxObjective
 
 
 def test_softmax_is_linear_over_both_vectors_and_their_distance():

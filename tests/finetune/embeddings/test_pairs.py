@@ -4,7 +4,6 @@ import torch
 
 from mcbert.features.corpus import Corpus
 from mcbert.features.encoder.tokens import load_tokenizer
-from mcbert.finetune.embeddings.model import SiameseEncoder
 from mcbert.finetune.embeddings.pairs import (
     NONE,
     Codes,
@@ -13,10 +12,11 @@ from mcbert.finetune.embeddings.pairs import (
     find_triplets,
     no_wrong_answers,
     ranking_of_pairs,
-    read_pairs,
     score_pairs,
     score_triplets,
+    tokenised_pairs,
 )
+from mcbert.finetune.embeddings.siamese import SiameseEncoder
 
 CODES = Codes(entailment=1, contradiction=0)
 
@@ -33,7 +33,7 @@ def tokenizer(encoder):
 
 @pytest.fixture(scope="module")
 def splits(corpus, tokenizer):
-    return {split: read_pairs(corpus, split, tokenizer, max_length=32) for split in ("train", "dev")}
+    return {split: tokenised_pairs(corpus, split, tokenizer, max_length=32) for split in ("train", "dev")}
 
 
 def given(premise, hypothesis, y, lengths=None):

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file
 
 from mcbert.features.encoder.loading import load_encoder
-from mcbert.finetune.embeddings.encode import open_sentence_encoder
 from mcbert.finetune.embeddings.job import EmbeddingsJob
-from mcbert.finetune.embeddings.running import run_embeddings_job
+from mcbert.finetune.embeddings.opening import open_sentence_encoder
+from mcbert.finetune.embeddings.training import run_embeddings_job
 from mcbert.finetune.export.saved import load_model
 from mcbert.finetune.training.resumable import ResumableTrainer
 from tests import processes

@@ -14,8 +14,8 @@ from huggingface_hub import metadata_load
 
 from mcbert.features.encoder.files import EncoderError
 from mcbert.features.encoder.tokens import load_tokenizer
-from mcbert.finetune.embeddings.encode import open_sentence_encoder
 from mcbert.finetune.embeddings.encoder_card import describe_encoder
+from mcbert.finetune.embeddings.opening import open_sentence_encoder
 from mcbert.finetune.embeddings.sentence_transformer import (
     pooling_source,
     recorded_blocks,

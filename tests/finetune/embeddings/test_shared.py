@@ -7,7 +7,7 @@ import shutil
 import pytest
 from safetensors.torch import load_file
 
-from mcbert.finetune.embeddings.running import run_embeddings_job
+from mcbert.finetune.embeddings.training import run_embeddings_job
 from tests.finetune.test_distributed import together
 
 

@@ -14,7 +14,7 @@ from huggingface_hub.utils import filter_repo_objects
 from mcbert.features.encoder.files import EncoderError
 from mcbert.features.encoder.tokens import load_tokenizer
 from mcbert.files import RefusedFileError
-from mcbert.finetune.embeddings.encode import open_sentence_encoder
+from mcbert.finetune.embeddings.opening import open_sentence_encoder
 from mcbert.finetune.embeddings.sentence_transformer import save_sentence_transformer
 from mcbert.finetune.export.checksums import NAME, require_intact
 from mcbert.finetune.export.saved import load_model, save_model

@@ -11,17 +11,17 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from mcbert.finetune.embeddings.encode import open_sentence_encoder
+from mcbert.finetune.embeddings import vectors
+from mcbert.finetune.embeddings.opening import open_sentence_encoder
 from mcbert.finetune.embeddings.vector_file import VectorFile
 from mcbert.pipeline.cli import main
-from mcbert.pipeline.commands import embed
 from mcbert.results import tables
 from mcbert.results.schema import VECTOR_IDS
 from tests import processes
 
 
 def killed_after_two_blocks(arguments):
-    embed.BLOCK = 16
+    vectors.BLOCK = 16
     append, done = VectorFile.append, []
 
     def killing(self, vectors):
@@ -55,7 +55,7 @@ def arguments(encoder_folder, texts, tmp_path):
 
 @pytest.fixture
 def run(arguments, monkeypatch):
-    monkeypatch.setattr(embed, "BLOCK", 16)
+    monkeypatch.setattr(vectors, "BLOCK", 16)
     return lambda *options, **more: main(arguments(*options, **more))
 
 
@@ -219,13 +219,13 @@ def test_outputs_that_cannot_be(run, capsys, output, said):
 
 
 def test_parquet_without_its_library(run, monkeypatch, capsys):
-    monkeypatch.setattr(embed, "find_spec", lambda _: None)
+    monkeypatch.setattr("mcbert.pipeline.commands.embed.find_spec", lambda _: None)
     assert run(output="vectors.parquet") == 2
     assert "pip install 'mcbert[parquet]'" in capsys.readouterr().err
 
 
 def test_a_text_without_a_finite_vector_is_named(run, tmp_path, monkeypatch, capsys):
-    encode = "mcbert.finetune.embeddings.encode.PooledSentenceEncoder._encode"
+    encode = "mcbert.finetune.embeddings.sentence_encoder.PooledSentenceEncoder._encode"
     monkeypatch.setattr(
         encode, lambda _, texts: np.array([[np.nan if text == "now" else 1.0] * 64 for text in texts])
     )
@@ -236,7 +236,7 @@ def test_a_text_without_a_finite_vector_is_named(run, tmp_path, monkeypatch, cap
 
 def test_no_more_than_a_block_is_held(run, tmp_path, monkeypatch):
     seen = []
-    encode = "mcbert.finetune.embeddings.encode.PooledSentenceEncoder._encode"
+    encode = "mcbert.finetune.embeddings.sentence_encoder.PooledSentenceEncoder._encode"
     monkeypatch.setattr(encode, lambda _, texts: seen.append(len(texts)) or np.ones((len(texts), 64)))
     (tmp_path / "t.csv").write_text("text\n" + "money\n" * 50)
     assert run(table=tmp_path / "t.csv") == 0

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mcbert.finetune.embeddings.encode import open_sentence_encoder
+from mcbert.finetune.embeddings import neighbours, vectors
+from mcbert.finetune.embeddings.opening import open_sentence_encoder
 from mcbert.pipeline.cli import main
-from mcbert.pipeline.commands import embed, nearest
 from mcbert.results import tables
 from mcbert.results.schema import NEIGHBOURS
 
@@ -25,7 +25,8 @@ def corpus(tmp_path, texts_table):
 @pytest.fixture
 def run(encoder_folder, corpus, tmp_path, monkeypatch):
     """Find neighbours: (*options, queries) -> exit status; the output is neighbours.csv."""
-    monkeypatch.setattr(nearest, "BLOCK", 16)
+    monkeypatch.setattr(vectors, "BLOCK", 16)
+    monkeypatch.setattr(neighbours, "BLOCK", 16)
 
     def run(*options, queries="id,text\nx,where is my money\n,cancel order\n"):
         (tmp_path / "queries.csv").write_text(queries)
@@ -104,7 +105,7 @@ def test_the_library_is_asked_for_before_any_work(run, tmp_path, monkeypatch, ca
 
 
 def test_a_vector_without_direction_is_named(run, tmp_path, monkeypatch, capsys):
-    encode = "mcbert.finetune.embeddings.encode.PooledSentenceEncoder._encode"
+    encode = "mcbert.finetune.embeddings.sentence_encoder.PooledSentenceEncoder._encode"
     monkeypatch.setattr(encode, lambda _, texts: np.array([[float(text != "now")] * 32 for text in texts]))
     assert run(queries="text\nmoney\nnow\n") == 2
     assert "queries.csv: row 2: its vector has no cosines: all numbers are 0" in capsys.readouterr().err
@@ -113,8 +114,8 @@ def test_a_vector_without_direction_is_named(run, tmp_path, monkeypatch, capsys)
 @pytest.fixture
 def embedded(encoder_folder, tmp_path, monkeypatch):
     """Embed a table: (name without suffix, suffix, *options) -> path of its vectors."""
-    monkeypatch.setattr(embed, "BLOCK", 16)
-    monkeypatch.setattr(nearest, "HELD", 10 * 32)
+    monkeypatch.setattr(vectors, "BLOCK", 16)
+    monkeypatch.setattr(neighbours, "HELD", 10 * 32)
 
     def embedded(name, suffix, *options):
         output = tmp_path / f"{name}{suffix}"

@@ -6,7 +6,7 @@ import pytest
 from mcbert.features.corpus import Corpus, CorpusError
 from mcbert.features.spec import FeatureSpec
 from mcbert.finetune.embeddings.settings import EmbeddingsSettings
-from mcbert.finetune.embeddings.train import plan_embeddings_freezing, require_pairs, train_embeddings
+from mcbert.finetune.embeddings.training import plan_embeddings_freezing, require_pairs, train_embeddings
 from mcbert.finetune.jobs import Inputs, JobError
 from mcbert.finetune.winner import Architecture
 from mcbert.results import tables

@@ -1,25 +1,35 @@
 """Nearest neighbours by cosine, through faiss.
 
+    for rows in find_neighbours(corpus, queries, k=5): ...     # rows of neighbours.csv
     neighbours = Exact(blocks, dimension)          # blocks(): the corpus's unit rows, piece by piece
     rows, cosines = neighbours.search(unit_rows(X), k=5)
 
-Exact goes through the corpus block by block, so that one larger than memory can be searched. faiss says in
-float32 which rows of a block may be the nearest; their cosines are then summed exactly
-(`search.sentences.retrieval`), so that the answer is the same however the corpus is cut, and equal ones come
-in the corpus's order. ``hnsw`` is a graph, held in memory, and may miss some; which ones may differ from one
-CPU to the next, the cosines of those it finds do not.
+Exact goes through the corpus block by block, so that one larger than memory can be searched. faiss finds in
+float32 the rows of a block that may be the nearest; their cosines are then summed exactly
+(`finetune.embeddings.retrieval`), so that the result is the same however the corpus is cut, and equal ones
+come in the corpus's order. ``hnsw`` is a graph, held in memory, and may miss some; which ones may differ from
+one CPU to the next, the cosines of those it finds do not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import collections
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import ModuleType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import pandas as pd
+
+from mcbert.finetune.embeddings.retrieval import RowError, unit_rows
+from mcbert.finetune.embeddings.vectors import BLOCK, Name, StoredVectors, Vectors
+
+if TYPE_CHECKING:
+    from mcbert.finetune.jobs import Track
 
 Blocks = Callable[[], Iterable[np.ndarray]]
-"""Gives the corpus from its beginning: float32 blocks (n, dimension) of `unit_rows`."""
+"""Returns the corpus from its beginning: float32 blocks (n, dimension) of `unit_rows`."""
 
 Found = tuple[np.ndarray, np.ndarray]
 
@@ -28,6 +38,62 @@ BREADTH = 200  # candidates that hnsw looks at, when a vector is added and when 
 SPARE = 8  # rows of a block looked at beyond k, so that rounding seldom leaves the k-th in doubt
 WIDER = 8  # times as many, where it does: many equally near ones
 AT_ONCE = 1 << 22  # numbers gathered at a time, float64
+HELD = 1 << 23  # numbers of a stored corpus that are read at once: 32 MB
+DECIMALS = 6  # of a cosine: vectors are float32, and the digits after these differ between CPUs
+
+
+def find_neighbours(
+    corpus: Vectors,
+    queries: Vectors,
+    k: int,
+    *,
+    index: str = "exact",
+    track: Track = lambda items, _total, _description: items,
+) -> Iterator[pd.DataFrame]:
+    """Find the nearest vectors of a corpus to each query.
+
+    Vectors that ``embed`` wrote are read block by block, those of texts are held in memory.
+
+    Parameters
+    ----------
+    corpus, queries : StoredVectors or TextVectors
+        Of one model.
+    k : int
+        Neighbours of each query.
+    index : str
+        A key of `KINDS`.
+    track : callable
+        Progress display.
+
+    Yields
+    ------
+    DataFrame
+        The columns of ``neighbours.csv`` for some queries: a row per query and neighbour, nearest first.
+
+    Raises
+    ------
+    ValueError
+        Naming a row whose vector has no direction.
+    """
+
+    def tracked(side: Vectors, name: str) -> Iterable[np.ndarray]:
+        return track(_units(side, BLOCK), -(-side.n_rows // BLOCK), f"nearest: {name} (blocks)")
+
+    if isinstance(corpus, StoredVectors):
+        size, stored = max(1, HELD // corpus.dimension), corpus
+        neighbours = KINDS[index](lambda: _units(stored, size), corpus.dimension)
+        held: list[Name] | None = None
+    else:
+        units, held = list(tracked(corpus, "corpus")), list(corpus.names())
+        neighbours = KINDS[index](lambda: units, corpus.dimension)
+    names = queries.names()
+    for block in tracked(queries, "queries"):
+        asked = list(itertools.islice(names, len(block)))
+        rows, cosines = neighbours.search(block, k)
+        wanted, which = np.unique(rows[rows >= 0], return_inverse=True)
+        found = _names_at(corpus, wanted) if held is None else [held[row] for row in wanted]
+        yield _frame(asked, [found[at] for at in which], rows >= 0, cosines)
+    collections.deque(names, maxlen=0)  # more names than vectors: an error here, before the output is there
 
 
 class Neighbours(Protocol):
@@ -39,7 +105,7 @@ class Neighbours(Protocol):
         Parameters
         ----------
         queries : ndarray of float32
-            (n_queries, dimension), made by `search.sentences.retrieval.unit_rows`.
+            (n_queries, dimension), made by `finetune.embeddings.retrieval.unit_rows`.
         k : int
             How many; all where there are fewer.
 
@@ -54,7 +120,7 @@ class Neighbours(Protocol):
 
 
 class Exact:
-    """Compares all pairs, one block of the corpus after the other; see `Neighbours`.
+    """Comparison of all pairs, one block of the corpus after the other; see `Neighbours`.
 
     Raises
     ------
@@ -63,7 +129,7 @@ class Exact:
     """
 
     def __init__(self, blocks: Blocks, dimension: int) -> None:
-        self._blocks, self._library = blocks, library()
+        self._blocks, self._faiss = blocks, require_faiss()
         self._error = dimension * 2.0**-24  # of a float32 sum of products of unit vectors, in any order
 
     def search(self, queries: np.ndarray, k: int) -> Found:
@@ -85,13 +151,11 @@ class Exact:
         cosines = np.full((len(queries), k), -np.inf)
         left, wide = np.arange(len(queries)), min(k + SPARE, len(block))
         while len(left):
-            near, at = self._library.knn(
-                queries[left], block, wide, metric=self._library.METRIC_INNER_PRODUCT
-            )
+            near, at = self._faiss.knn(queries[left], block, wide, metric=self._faiss.METRIC_INNER_PRODUCT)
             live = near[:, 0] + self._error >= floor[left]
             left, near, at = left[live], near[live], at[live].astype(np.int64)
             rows[left], cosines[left] = _first(at, exact_cosines(queries[left], block, at), k)
-            left_out = near[:, -1] + self._error  # what the library did not name is at most as near
+            left_out = near[:, -1] + self._error  # rows that faiss did not name are at most as near
             sure = left_out < np.maximum(cosines[left, -1], floor[left])
             left = left[~sure] if wide < len(block) else left[:0]
             wide = min(wide * WIDER, len(block))
@@ -99,10 +163,10 @@ class Exact:
 
 
 class Graph:
-    """Hierarchical small worlds of the corpus, held in memory; see `Neighbours`."""
+    """Hierarchical navigable small world graph of the corpus, held in memory; see `Neighbours`."""
 
     def __init__(self, blocks: Blocks, dimension: int) -> None:
-        faiss = library()
+        faiss = require_faiss()
         self._index = faiss.IndexHNSWFlat(dimension, LINKS, faiss.METRIC_INNER_PRODUCT)
         self._index.hnsw.efConstruction = self._index.hnsw.efSearch = BREADTH
         for block in blocks():
@@ -122,7 +186,7 @@ class Graph:
 
 
 KINDS: dict[str, Callable[[Blocks, int], Neighbours]] = {"exact": Exact, "hnsw": Graph}
-"""How vectors may be searched."""
+"""Name of an index -> its class."""
 
 
 def exact_cosines(queries: np.ndarray, block: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -142,8 +206,14 @@ def _first(rows: np.ndarray, cosines: np.ndarray, k: int) -> Found:
     return np.take_along_axis(rows, order, axis=1), np.take_along_axis(cosines, order, axis=1)
 
 
-def library() -> ModuleType:
-    """Return faiss."""
+def require_faiss() -> ModuleType:
+    """Return faiss.
+
+    Raises
+    ------
+    ValueError
+        It is not installed.
+    """
     try:
         import faiss
     except ImportError as error:
@@ -152,3 +222,43 @@ def library() -> ModuleType:
         ) from error
     found: ModuleType = faiss
     return found
+
+
+def _units(side: Vectors, size: int) -> Iterator[np.ndarray]:
+    """Yield a side's unit rows; say of a vector without direction which row of the input it is of."""
+    start = 0
+    for block in side.blocks(size):
+        try:
+            yield unit_rows(block)
+        except RowError as error:
+            row = next(itertools.islice(side.names(), start + error.row, None))[0]
+            raise ValueError(f"{side.path}: row {row}: its vector has no cosines: {error.reason}") from error
+        start += len(block)
+
+
+def _names_at(side: Vectors, positions: np.ndarray) -> list[Name]:
+    """Return the names of some vectors, their positions ascending, without holding those of the rest."""
+    found: list[Name] = []
+    names, at = side.names(), 0
+    for position in positions.tolist():
+        found += itertools.islice(names, position - at, position - at + 1)
+        at = position + 1
+    return found
+
+
+def _frame(
+    asked: Sequence[Name], found: Sequence[Name], kept: np.ndarray, cosines: np.ndarray
+) -> pd.DataFrame:
+    """Return a row per query and neighbour; `found`: those where `kept`, bool (n_queries, k)."""
+    query, place = np.nonzero(kept)
+    of_query = [asked[k] for k in query.tolist()]
+    return pd.DataFrame(
+        {
+            "query_row": [row for row, _ in of_query],
+            "query_id": [name for _, name in of_query],
+            "rank": place + 1,
+            "row": [row for row, _ in found],
+            "id": [name for _, name in found],
+            "cosine": cosines[kept].round(DECIMALS),
+        }
+    )

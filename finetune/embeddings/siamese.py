@@ -1,25 +1,88 @@
-"""A siamese encoder: two sentences go through the same encoder, and an objective looks at their vectors.
+"""A siamese encoder: two sentences go through the same encoder, and an objective compares their vectors.
 
-python -m pytest tests/finetune/embeddings/test_model.py
+python -m pytest tests/finetune/embeddings/test_siamese.py
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import PreTrainedConfig
 from transformers.utils.generic import ModelOutput
 
-from mcbert.finetune.embeddings.objectives import OBJECTIVES
 from mcbert.finetune.model import MCBertModel, PooledModel
 from mcbert.finetune.model_config import MCBertConfig
 
 
+class SoftmaxObjective(nn.Module):
+    """A linear layer over (u, v, |u - v|): Reimers and Gurevych (2019), arXiv 1908.10084, section 3.
+
+    Parameters
+    ----------
+    width : int
+        Columns of u and of v.
+    n_labels : int
+        Labels of a pair.
+    dropout : float
+        Share of the layer's input dropped in training.
+    """
+
+    def __init__(self, width: int, *, n_labels: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(3 * width, n_labels)
+
+    def forward(self, u: torch.Tensor, v: torch.Tensor, blocked: torch.Tensor | None = None) -> torch.Tensor:
+        """Return (n, n_labels) of u and v, (n, width)."""
+        logits: torch.Tensor = self.classifier(self.dropout(torch.cat([u, v, (u - v).abs()], dim=-1)))
+        return logits
+
+
+class RankingObjective(nn.Module):
+    """Scaled cosines between the sentences of a batch: Henderson and others (2017), arXiv 1705.00652.
+
+    Parameters
+    ----------
+    scale : float
+        What the cosines are multiplied by.
+    """
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, u: torch.Tensor, v: torch.Tensor, blocked: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the scaled cosine of each row of v, (m, width), and each of u, (n, width).
+
+        Parameters
+        ----------
+        blocked : Tensor, optional
+            (n, m), bool: where v is no wrong answer to u, and none at all.
+
+        Returns
+        -------
+        Tensor
+            (n, m).
+        """
+        logits = self.scale * nn.functional.normalize(u, dim=-1) @ nn.functional.normalize(v, dim=-1).T
+        return logits if blocked is None else logits.masked_fill(blocked, torch.finfo(logits.dtype).min)
+
+
+OBJECTIVES: dict[str, Callable[..., nn.Module]] = {
+    "softmax": lambda width, n_labels, dropout, scale: SoftmaxObjective(
+        width, n_labels=n_labels, dropout=dropout
+    ),
+    "ranking": lambda width, n_labels, dropout, scale: RankingObjective(scale),
+}
+"""``embeddings.objective`` -> its module."""
+
+
 class SiameseConfig(MCBertConfig):
-    """Config of `SiameseEncoder`: that of the pooled encoder, and what its vectors are trained for.
+    """Config of `SiameseEncoder`: that of the pooled encoder, and the objective of its training.
 
     Parameters
     ----------
@@ -45,7 +108,7 @@ class SiameseConfig(MCBertConfig):
 
 @dataclasses.dataclass
 class SiameseOutput(ModelOutput):
-    """What a siamese encoder returns."""
+    """Output of a siamese encoder."""
 
     logits: torch.Tensor | None = None
     """(n, n_labels) or (n, m), of the objective; None where no other sentences were given."""
@@ -95,7 +158,7 @@ class SiameseEncoder(PooledModel):
             return SiameseOutput(logits=self.objective(u.float(), v.float(), blocked), pooler_output=u)
 
     def alone(self) -> MCBertModel:
-        """Return the encoder without its objective, its weights shared: what is saved."""
+        """Return the encoder without its objective, to be saved; it shares the weights."""
         config = MCBertConfig(
             encoder_config=self.config.encoder_config,
             layers=self.config.layers,

@@ -16,8 +16,12 @@ from mcbert.features.encoder.identity import encoder_identity
 from mcbert.features.encoder.pooled import PooledEncoder
 from mcbert.features.encoder.tokens import load_tokenizer
 from mcbert.files import RefusedFileError
-from mcbert.finetune.embeddings.encode import EncodeSettings, VectorError, open_sentence_encoder
-from mcbert.finetune.embeddings.library import LibraryEncoder
+from mcbert.finetune.embeddings.opening import open_sentence_encoder
+from mcbert.finetune.embeddings.sentence_encoder import (
+    EncodeSettings,
+    SentenceTransformerEncoder,
+    VectorError,
+)
 from mcbert.finetune.embeddings.sentence_transformer import save_sentence_transformer
 from mcbert.finetune.export.saved import save_model
 from mcbert.finetune.model import MCBertModel
@@ -115,7 +119,7 @@ def theirs(tmp_path, plain):
 
 def test_any_other_model_is_the_librarys(theirs):
     opened = open_sentence_encoder(str(theirs))
-    assert isinstance(opened, LibraryEncoder)
+    assert isinstance(opened, SentenceTransformerEncoder)
     assert opened.dimension == 16
     found = opened.encode(TEXTS)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)

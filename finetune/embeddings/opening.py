@@ -1,11 +1,9 @@
-"""Texts to vectors with any model: this project's, layers of a plain encoder, sentence-transformers.
+"""Open any model as a sentence encoder: this project's, layers of a plain encoder, sentence-transformers.
 
-    encoder = open_sentence_encoder("models/embeddings")
-    encoder.encode(["...", "..."])                                     # (2, encoder.dimension), float32
-    open_sentence_encoder("bert-base-multilingual-cased", layers=(8,), pooling="mean")
-    open_sentence_encoder("sentence-transformers/LaBSE")               # needs the extra sbert
-
-Texts are sorted by length within a window and encoded in batches as full as a budget of tokens allows.
+encoder = open_sentence_encoder("models/embeddings")
+encoder.encode(["...", "..."])                                     # (2, encoder.dimension), float32
+open_sentence_encoder("bert-base-multilingual-cased", layers=(8,), pooling="mean")
+open_sentence_encoder("sentence-transformers/LaBSE")               # needs the extra sbert
 """
 
 from __future__ import annotations
@@ -16,8 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from transformers import PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
@@ -31,19 +27,20 @@ from mcbert.features.encoder.pooled import PooledEncoder
 from mcbert.features.encoder.selfcheck import verdict
 from mcbert.features.encoder.tokens import most_tokens, prompt_of, require_room
 from mcbert.features.encoder.trust import allow, require_commit, trusts
-from mcbert.features.extraction.unit import UnencodableTextError, UnitEncoder
+from mcbert.features.extraction.unit import UnitEncoder
 from mcbert.features.spec import FeatureSpec
-from mcbert.finetune.embeddings.library import LibraryEncoder
-from mcbert.finetune.embeddings.sentence_encoder import EncodeSettings, SentenceEncoder, VectorError
+from mcbert.finetune.embeddings.sentence_encoder import (
+    Blocks,
+    EncodeSettings,
+    PooledSentenceEncoder,
+    SentenceEncoder,
+    SentenceTransformerEncoder,
+)
 from mcbert.finetune.embeddings.sentence_transformer import recorded_blocks
 from mcbert.finetune.export import checksums
 from mcbert.finetune.export.saved import load_weights, longest_text
 from mcbert.finetune.model import MCBertModel
 from mcbert.finetune.weights import require_finite_weights
-
-__all__ = ["EncodeSettings", "SentenceEncoder", "VectorError", "open_sentence_encoder"]
-
-Blocks = Sequence[tuple[int, str]]
 
 
 def open_sentence_encoder(
@@ -55,7 +52,7 @@ def open_sentence_encoder(
     key: str = "--model",
     verdicts: Path | None = None,
 ) -> SentenceEncoder:
-    """Open a model that turns texts into vectors.
+    """Open a model as a sentence encoder.
 
     Parameters
     ----------
@@ -63,13 +60,13 @@ def open_sentence_encoder(
         A folder that this project wrote, of a plain encoder, or of sentence-transformers; or a hub name.
     layers : sequence of int, optional
         Layers to pool, 0 the embeddings, in the order in which they are concatenated. A plain encoder needs
-        them; of another model they are taken instead of what it does itself.
+        them; of another model they replace its own pooling.
     pooling : str, optional
         With `layers`: ``max``, ``mean``, ``cls``, ``last``, or one of them for each layer, joined by +.
     key : str
-        What names the model, for messages.
+        Name of the argument or option that gave the model, for messages.
     verdicts : Path, optional
-        Folder that keeps what was found out about plain encoders, so that each is tried once, and what
+        Folder that keeps the verdicts on plain encoders, so that each is checked once, and the encoders that
         adapters are merged into; without it an adapter is refused.
 
     Raises
@@ -88,7 +85,7 @@ def open_sentence_encoder(
     if layers is None and (folder / "modules.json").is_file():
         recorded = recorded_blocks(folder)
         if recorded is None:
-            return LibraryEncoder(name, folder, where=where, settings=settings)
+            return SentenceTransformerEncoder(name, folder, where=where, settings=settings)
         if not is_checked:
             checksums.say_unchecked(where)
         return _pooled(name, folder, recorded, settings=settings, where=where)
@@ -118,52 +115,12 @@ def open_sentence_encoder(
     return _pooled(name, folder, own, settings=settings, where=where, model=model)
 
 
-class PooledSentenceEncoder(SentenceEncoder):
-    """Pooled layers of an encoder, concatenated.
-
-    Parameters
-    ----------
-    name : str
-        As it was asked for.
-    folder : Path
-        Of the encoder and its tokenizer.
-    unit : UnitEncoder
-        Pools every layer that a block needs by every pooling that one needs, in float32.
-    blocks : sequence of (int, str)
-        Layer and pooling of each part of a vector, in order.
-    """
-
-    def __init__(self, name: str, folder: Path, unit: UnitEncoder, blocks: Blocks) -> None:
-        pooled = unit.pooled
-        self._unit = unit
-        self._places = [(pooled.layers.index(layer), pooled.poolings.index(one)) for layer, one in blocks]
-        made = {
-            "blocks": [f"{layer}:{one}" for layer, one in blocks],
-            "dtype": str(pooled.model.dtype).removeprefix("torch."),
-            "device": pooled.device.type,
-            "max_length": unit.max_length,
-            "prompt": prompt_of(pooled.tokenizer),
-            "tokens_per_batch": unit.tokens_per_batch,
-        }
-        super().__init__(name, folder, len(blocks) * pooled.hidden_size, made)
-
-    def _encode(self, texts: list[str]) -> np.ndarray:
-        prepared = self._unit.prepare([(text, "") for text in texts])
-        try:
-            states = self._unit.encode(prepared, lambda: None)  # (n_texts, n_layers, n_poolings, hidden)
-        except UnencodableTextError as error:
-            raise VectorError(self.name, error.number, f"the encoder fails on it ({error.reason})") from error
-        vectors = torch.cat([states[:, layer, one] for layer, one in self._places], dim=1)
-        found: np.ndarray = vectors.cpu().numpy()
-        return found
-
-
 def _folder(name: str, settings: EncodeSettings, key: str, kept: Path | None) -> tuple[Path, bool]:
     """Return a model's local folder, and whether its files were compared with checksums."""
     if settings.remote_code:
         require_commit(name, settings.revision, ("--revision", "--remote-code"))
     folder = Path(name)
-    if (folder / "modules.json").is_file():  # a folder of the library may have its encoder further down
+    if (folder / "modules.json").is_file():  # of sentence-transformers: the encoder may be further down
         is_checked = checksums.require_intact(folder, f"{key}: {name}")
     else:
         folder, is_checked = checksums.resolve_intact(

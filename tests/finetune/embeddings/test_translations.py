@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from mcbert.finetune.embeddings.translations import Sentences, error_rates
+from mcbert.results.schema import MEAN
 from mcbert.results.statistics import paired_bootstrap
-from mcbert.search.sentences.translations import MEAN, Sentences, error_rates
 
 
 def sentences(languages, units=None):

@@ -7,10 +7,9 @@ import pytest
 
 from mcbert.features.cache import FeatureStore
 from mcbert.features.corpus.formats.parallel import read_pairs
+from mcbert.finetune.embeddings.systems import Frozen, texts_of
+from mcbert.finetune.embeddings.translations import SUFFIXES, evaluate
 from mcbert.pipeline.cli import main
-from mcbert.pipeline.evaluation.retrieval import texts
-from mcbert.pipeline.evaluation.systems import Frozen
-from mcbert.pipeline.evaluation.translations import evaluate
 from mcbert.results import overall
 from mcbert.results.schema import TATOEBA
 from mcbert.results.tables import validate
@@ -201,7 +200,7 @@ class Changed(FeatureStore):
 def changed(project, monkeypatch, **what):
     assert run("extract.layers=[4]", "extract.poolings=['mean']") == 0
     pairs = read_pairs(project / "sets", ["deu", "fra", "swh"])
-    assert len(texts(pairs)) == 24
+    assert len(texts_of(pairs, SUFFIXES)) == 24
     store = type("Other", (Changed,), what).open(the_cache(project))
     columns = {"system": "frozen", "encoder": "it", "layers": "4", "pooling": "mean"}
     frame, reductions = evaluate(pairs, [Frozen(store, (4,), "mean", columns)], neighbours=4)
@@ -211,7 +210,7 @@ def changed(project, monkeypatch, **what):
 
 def test_skipped_sentences_are_named(project, monkeypatch, capsys):
     rows = np.array([0, 5, 18, 9, 10, 11])
-    monkeypatch.setattr("mcbert.pipeline.evaluation.retrieval.FeatureStore.skipped_rows", rows)
+    monkeypatch.setattr("mcbert.features.cache.FeatureStore.skipped_rows", rows)
     assert run("extract.layers=[4]", "extract.poolings=['mean']") == 0
     named = "deu-1, fra-1, fra-2-en, swh-1, swh-2, ..."
     said = f"6 sentences have no finite state; their pairs count as wrong: {named}"

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcbert.search.sentences.retrieval import RetrievalSettings, RowError, search, unit_rows
+from mcbert.finetune.embeddings.retrieval import RetrievalSettings, RowError, search, unit_rows
 
 
 @st.composite

@@ -1,5 +1,6 @@
 """Semantic textual similarity of sentence vectors: four measures, two correlations, the paired bootstrap.
 
+    sts = evaluate(read_scored_pairs(Path("stsbenchmark")), systems, bases={(12,)})
     measured = similarities(u, v)["cosine"]                       # (n_pairs,)
     correlations(measured, scores).spearman
     spearman_samples([measured, other], scores)                   # resampled over pairs, the same for both
@@ -10,23 +11,41 @@ never a score, since it was chosen by the labels that it is scored on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+import dataclasses
+import itertools
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy.stats import rankdata
 
-from mcbert.results.statistics import resampled_counts
+from mcbert.features.corpus.casing import share_altered
+from mcbert.features.corpus.formats.bad_rows import CorpusError
+from mcbert.features.corpus.formats.stsbenchmark import read_stsbenchmark
+from mcbert.finetune.embeddings.systems import Frozen, System
+from mcbert.results.statistics import percentile_interval, resampled_counts
+
+if TYPE_CHECKING:
+    from mcbert.finetune.jobs import Track
 
 Floats = npt.NDArray[np.float64]
 HEADLINE = "cosine"
-AT_ONCE = 64  # samples: few enough for a processor's cache
+SPLITS = ("dev", "test")
+SUFFIXES = ("-1", "-2")
+"""What names a pair's two sentences, after the pair's id."""
+AT_ONCE = 64  # samples: few enough for the CPU's cache
 DECIMALS = 12  # of a cosine: equal pairs of sentences tie, whatever the order in which sums were rounded
+
+_NO_INTERVALS = dict.fromkeys(
+    ("low", "high", "versus_frozen", "versus_frozen_low", "versus_frozen_high"), float("nan")
+)
 
 
 class Correlations(NamedTuple):
-    """How far a measure agrees with people's scores; NaN where either never changes."""
+    """Correlations of a measure with people's scores; NaN where either is constant."""
 
     pearson: float
     spearman: float
@@ -55,11 +74,11 @@ SIMILARITIES: dict[str, Callable[[Floats, Floats], Floats]] = {
     "euclidean": _euclidean,
     "dot": _dot,
 }
-"""Measures of two rows, greater for the more alike: distances are negative."""
+"""Measures of two rows, greater the more alike they are: distances are negative."""
 
 
 def similarities(u: np.ndarray, v: np.ndarray) -> dict[str, Floats]:
-    """Measure how alike the rows of two arrays are, pair by pair.
+    """Return the similarities of the rows of two arrays, pair by pair.
 
     Parameters
     ----------
@@ -101,7 +120,7 @@ def correlations(values: npt.ArrayLike, scores: npt.ArrayLike) -> Correlations:
 def spearman_samples(
     systems: Sequence[npt.ArrayLike], scores: npt.ArrayLike, *, n_resamples: int = 10_000, seed: int = 0
 ) -> Floats:
-    """Spearman correlations of several systems over bootstrap samples of the pairs, the same for all.
+    """Return Spearman correlations of several systems over bootstrap samples of the pairs, the same for all.
 
     Values are ranked anew within each sample, as the statistic itself would be.
 
@@ -186,3 +205,124 @@ def _paired(values: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Floats, Float
             f"similarity: got {x.shape} and {y.shape}, accepted: a number each of 2 pairs or more"
         )
     return x, y
+
+
+def read_scored_pairs(path: Path) -> pd.DataFrame:
+    """Read the dev and test pairs of STS Benchmark or of files like it.
+
+    Raises
+    ------
+    CorpusError
+        One of the two splits has fewer than two pairs; what `read_stsbenchmark` refuses.
+    """
+    pairs = read_stsbenchmark(path)
+    for split in SPLITS:
+        n_pairs = int(pairs["split"].eq(split).sum())
+        if n_pairs < 2:
+            raise CorpusError(f"{path}: {n_pairs} {split} pairs; accepted: 2 or more, in dev and in test")
+    return pairs[pairs["split"].isin(SPLITS)].reset_index(drop=True)
+
+
+def evaluate(
+    pairs: pd.DataFrame,
+    systems: Sequence[System],
+    *,
+    bases: Collection[tuple[int, ...]],
+    track: Track = lambda items, _total, _description: items,
+) -> pd.DataFrame:
+    """Correlate every system's similarities with the scores.
+
+    Parameters
+    ----------
+    pairs : DataFrame
+        id, text, text_pair, score, split.
+    systems : sequence
+        Their rows are those that `texts_of` makes of the pairs with `SUFFIXES`. Of the frozen ones, only the
+        best on dev and those of `bases` are scored on test.
+    bases : collection of tuples of int
+        Layers of frozen systems that sentence encoders are compared with.
+    track : callable
+        Progress display.
+
+    Returns
+    -------
+    DataFrame
+        The columns of ``sts.csv`` without the stamp.
+
+    Raises
+    ------
+    ValueError
+        A vector that is not finite or has no direction, naming system and sentence.
+    """
+    dev = _Split(pairs, "dev", systems, track)
+    best = dev.best()
+    reported = [s for s in systems if not isinstance(s, Frozen) or s is best or s.layers in bases]
+    test = _Split(pairs, "test", reported, track)
+    return pd.DataFrame([*dev.rows(best), *test.rows(best)])
+
+
+class _Split:
+    """The similarities of a split's pairs by each system."""
+
+    def __init__(self, pairs: pd.DataFrame, split: str, systems: Sequence[System], track: Track) -> None:
+        self.split, self.systems, self.n = split, systems, len(pairs)
+        at = np.flatnonzero(pairs["split"].eq(split))
+        self.pairs = pairs.iloc[at]
+        self.scores = self.pairs["score"].to_numpy(dtype=np.float64)
+        self.measured = [self._measure(s, at) for s in track(systems, len(systems), f"similarity ({split})")]
+        self.found = [{name: correlations(x, self.scores) for name, x in m.items()} for m in self.measured]
+
+    def _measure(self, system: System, at: np.ndarray) -> dict[str, np.ndarray]:
+        vectors = []
+        for side, rows in enumerate((at, at + self.n), start=1):
+            kept = system.kept(rows)
+            states = system.vectors(rows[kept])
+            kept[kept] = states.any(axis=1)
+            if not kept.all():
+                name = self.pairs["id"].iloc[int(kept.argmin())]
+                what = " ".join(part for part in system.columns.values() if part)
+                raise ValueError(
+                    f"retrieval.sts: id {name}, sentence{side}: {what}: its vector is not finite, or 0"
+                )
+            vectors.append(states)
+        return similarities(*vectors)
+
+    def best(self) -> Frozen:
+        """Return the frozen system of the highest headline; of equal ones the first."""
+        ranked = [
+            (-np.nan_to_num(found[HEADLINE].spearman, nan=-1.0), k)
+            for k, found in enumerate(self.found)
+            if isinstance(self.systems[k], Frozen)
+        ]
+        found = self.systems[min(ranked)[1]]
+        if not isinstance(found, Frozen):
+            raise TypeError(f"similarity: {found.columns} is no frozen system")
+        return found
+
+    def rows(self, best: Frozen) -> Iterator[dict[str, Any]]:
+        """Yield the rows of ``sts.csv``."""
+        drawn = spearman_samples([measured[HEADLINE] for measured in self.measured], self.scores)
+        b = self.systems.index(best)
+        altered = share_altered([*self.pairs["text"], *self.pairs["text_pair"]]).altered
+        for (k, system), name in itertools.product(enumerate(self.systems), self.measured[0]):
+            found = self.found[k][name]
+            yield {
+                **system.columns,
+                **system.made,
+                "split": self.split,
+                "similarity": name,
+                "n_pairs": len(self.scores),
+                **found._asdict(),
+                **(self._intervals(drawn, k, b) if name == HEADLINE else _NO_INTERVALS),
+                "frozen_layers": best.columns["layers"],
+                "frozen_pooling": best.columns["pooling"],
+                "altered": altered,
+            }
+
+    def _intervals(self, drawn: np.ndarray, k: int, b: int) -> dict[str, float]:
+        own, other = (self.found[i][HEADLINE].spearman for i in (k, b))
+        if np.isnan(own) or np.isnan(other):
+            return _NO_INTERVALS
+        score = percentile_interval(own, drawn[:, k])
+        versus = percentile_interval(own - other, drawn[:, k] - drawn[:, b])
+        return dict(zip(_NO_INTERVALS, (score.low, score.high, *dataclasses.astuple(versus)), strict=True))

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mcbert.pipeline.commands.vectors import StoredVectors, is_stored, require_one_model
+from mcbert.finetune.embeddings.vectors import StoredVectors, is_stored, require_one_model
 
 MODEL = {"name": "a", "dimension": 3, "model": "1f" * 32, "blocks": ["4:mean"], "max_length": 16,
          "device": "cpu", "dtype": "float32", "tokens_per_batch": 1024}  # fmt: skip

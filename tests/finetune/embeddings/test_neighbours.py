@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcbert.search.sentences import neighbours
-from mcbert.search.sentences.neighbours import Exact, Graph
-from mcbert.search.sentences.retrieval import unit_rows
+from mcbert.finetune.embeddings import neighbours
+from mcbert.finetune.embeddings.neighbours import Exact, Graph
+from mcbert.finetune.embeddings.retrieval import unit_rows
 
 RNG = np.random.default_rng(0)
 CORPUS = unit_rows(RNG.standard_normal((300, 8)) * RNG.uniform(0.1, 10, (300, 1)))

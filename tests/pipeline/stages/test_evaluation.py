@@ -17,9 +17,9 @@ from mcbert.features.corpus.formats.stsbenchmark import read_stsbenchmark
 from mcbert.home import HOME
 from mcbert.pipeline.cli import main
 from mcbert.pipeline.config import load
-from mcbert.pipeline.evaluation.similarity import evaluate
 from mcbert.pipeline.interruption import Interruption
 from mcbert.pipeline.run import Run
+from mcbert.pipeline.stages.evaluation import evaluate
 from mcbert.pipeline.stages.pipeline import Pipeline
 from mcbert.results import overall
 from mcbert.results.report.side_by_side import side_by_side

@@ -1,6 +1,6 @@
 """What is compared: layers of the frozen encoder from a feature cache, and sentence encoders beside them.
 
-systems = [*frozen_systems(workspace, store, beside), *encoded_systems(beside, texts)]
+systems = [*frozen_systems(store, encoder="samples/encoder"), *encoded_systems(compared, texts)]
 systems[0].vectors(rows)     # (n, dimension), float32
 """
 
@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
+import pandas as pd
 
 from mcbert.features.cache import FeatureStore
-from mcbert.features.encoder.blocks import n_layers
+from mcbert.features.corpus.casing import lowered
 from mcbert.features.spec import FeatureSpec, layers_text
-from mcbert.pipeline.workspace import Workspace, shown
 from mcbert.results.schema import EMBEDDINGS, SEED_COMPAT
 from mcbert.results.tables import read
 
@@ -32,7 +32,7 @@ Texts = Sequence[tuple[str, str, str]]
 
 
 class SentenceEncoder(Protocol):
-    """Whatever turns texts into vectors; `finetune.embeddings` opens them."""
+    """Whatever turns texts into vectors; `finetune.embeddings.opening` opens them."""
 
     @property
     def name(self) -> str:
@@ -45,9 +45,30 @@ class SentenceEncoder(Protocol):
         """Return (n_texts, dimension), float32."""
 
 
+def texts_of(
+    pairs: pd.DataFrame, suffixes: tuple[str, str], *, compat: bool = False
+) -> list[tuple[str, str, str]]:
+    """Return the sentences of pairs as rows of a cache: all first ones, then all second ones.
+
+    Parameters
+    ----------
+    pairs : DataFrame
+        id, text, text_pair.
+    suffixes : tuple of str
+        What is added to a pair's id to name its first and its second sentence.
+    compat : bool
+        Whether the sentences are lower-cased and lose their combining marks.
+    """
+    return [
+        (f"{name}{suffix}", lowered(text) if compat else text, "")
+        for suffix, column in zip(suffixes, ("text", "text_pair"), strict=True)
+        for name, text in zip(pairs["id"], pairs[column], strict=True)
+    ]
+
+
 @dataclasses.dataclass(frozen=True)
 class Frozen:
-    """Layers of the frozen encoder, joined, in one pooling."""
+    """Layers of the frozen encoder, concatenated, in one pooling."""
 
     store: FeatureStore
     layers: tuple[int, ...]
@@ -85,8 +106,26 @@ class Encoded:
 System = Frozen | Encoded
 
 
-def frozen_systems(workspace: Workspace, store: FeatureStore, beside: Sequence[Beside] = ()) -> list[Frozen]:
-    """Return every layer x pooling of a cache, then the layers that sentence encoders join in every pooling.
+def frozen_systems(
+    store: FeatureStore,
+    *,
+    encoder: str,
+    compat: bool = False,
+    compared: Sequence[ComparedEncoder] = (),
+    last: int | None = None,
+) -> list[Frozen]:
+    """Return every layer x pooling of a cache, then the layers of sentence encoders in every pooling.
+
+    Parameters
+    ----------
+    encoder : str
+        The frozen encoder's name, for the column ``encoder``.
+    compat : bool
+        Whether the texts were lower-cased, for the column ``system``.
+    compared : sequence of ComparedEncoder
+        The sentence encoders.
+    last : int, optional
+        The frozen encoder's last layer; with sentence encoders alone.
 
     Raises
     ------
@@ -94,27 +133,19 @@ def frozen_systems(workspace: Workspace, store: FeatureStore, beside: Sequence[B
         Beside sentence encoders: the cache lacks their layers, the last layer or a pooling, which the
         baselines take.
     """
-    own = [one.layers for one in beside if one.layers]
-    if beside:
-        _require(workspace, store, own)
+    own = [one.layers for one in compared if one.layers]
+    if last is not None:
+        _require(store, {last, *itertools.chain.from_iterable(own)})
     singles = [(layer,) for layer in store.layers]
     joined = dict.fromkeys(layers for layers in own if layers not in singles)
     return [
-        Frozen(
-            store, layers, pooling, _columns(workspace, "frozen", workspace.stamp["encoder"], layers, pooling)
-        )
+        Frozen(store, layers, pooling, _columns("frozen", encoder, layers, pooling, compat=compat))
         for layers, pooling in itertools.product([*singles, *joined], store.poolings)
     ]
 
 
-def last_layer(workspace: Workspace) -> int:
-    """Return the number of the frozen encoder's last layer."""
-    return n_layers(workspace.encoder)
-
-
-def _require(workspace: Workspace, store: FeatureStore, own: Collection[tuple[int, ...]]) -> None:
-    needed = {last_layer(workspace), *itertools.chain.from_iterable(own)}
-    missing = sorted(needed - set(store.layers))
+def _require(store: FeatureStore, needed: Collection[int]) -> None:
+    missing = sorted(set(needed) - set(store.layers))
     if missing:
         raise ValueError(
             f"extract.layers: got {list(store.layers)}; the baselines need layer {missing[0]}; accepted: "
@@ -128,8 +159,8 @@ def _require(workspace: Workspace, store: FeatureStore, own: Collection[tuple[in
 
 
 @dataclasses.dataclass(frozen=True)
-class Beside:
-    """A sentence encoder to set beside the frozen encoder's layers."""
+class ComparedEncoder:
+    """A sentence encoder to compare with the frozen encoder's layers."""
 
     encoder: SentenceEncoder
     digest: str
@@ -145,43 +176,35 @@ class Beside:
     """Columns that say how: protocol and seed."""
 
     @classmethod
-    def of(cls, workspace: Workspace, encoder: SentenceEncoder) -> Beside:
-        """Describe an encoder; reads its files. Fine-tuned is what lies among the models of runs."""
+    def of(cls, encoder: SentenceEncoder, *, name: str, runs: Path, compat: bool = False) -> ComparedEncoder:
+        """Describe an encoder; reads its files. Fine-tuned is what lies among the models of runs.
+
+        Parameters
+        ----------
+        name : str
+            For the column ``encoder``.
+        runs : Path
+            Folder of all runs.
+        compat : bool
+            Whether the texts were lower-cased, for the column ``system``.
+        """
         identity = encoder.identity()
         blocks = [str(block).partition(":") for block in identity.get("blocks", ())]
         layers = tuple(int(layer) for layer, _, _ in blocks)
         pooling = FeatureSpec(layers, tuple(one for _, _, one in blocks)).pooling if blocks else ""
-        runs = workspace.run.folder.parent.resolve()
-        ours = Path(encoder.name).resolve().is_relative_to(runs)
+        folder, runs = Path(encoder.name).resolve(), runs.resolve()
+        ours = folder.is_relative_to(runs)
         kind = "fine-tuned" if ours else "other"
         return cls(
             encoder,
             hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16],
             tuple(sorted(set(layers))) if ours else (),
-            _columns(workspace, kind, shown(encoder.name), layers, pooling),
-            _made(runs, Path(encoder.name).resolve()) if ours else _MADE_ELSEWHERE,
+            _columns(kind, name, layers, pooling, compat=compat),
+            _made(runs, folder) if ours else _MADE_ELSEWHERE,
         )
 
 
-def set_beside(workspace: Workspace, encoders: Sequence[SentenceEncoder]) -> list[Beside]:
-    """Describe sentence encoders.
-
-    Raises
-    ------
-    ValueError
-        Two of one name.
-    """
-    found: list[Beside] = []
-    for encoder in encoders:
-        described = Beside.of(workspace, encoder)
-        if any(described.columns == other.columns for other in found):
-            called = described.columns["encoder"]
-            raise ValueError(f"--model {encoder.name}: another is called {called!r}, too; rename one")
-        found.append(described)
-    return found
-
-
-def encoded_systems(beside: Sequence[Beside], texts: Texts) -> list[Encoded]:
+def encoded_systems(compared: Sequence[ComparedEncoder], texts: Texts) -> list[Encoded]:
     """Encode every distinct text with each sentence encoder.
 
     Raises
@@ -193,7 +216,7 @@ def encoded_systems(beside: Sequence[Beside], texts: Texts) -> list[Encoded]:
     place = {text: k for k, text in enumerate(distinct)}
     rows = np.array([place[text] for _, text, _ in texts])
     systems = []
-    for one in beside:
+    for one in compared:
         name = one.encoder.name
         log.info("evaluate: %d distinct sentences with %s", len(distinct), name)
         states = np.asarray(one.encoder.encode(distinct), dtype=np.float32)
@@ -203,11 +226,9 @@ def encoded_systems(beside: Sequence[Beside], texts: Texts) -> list[Encoded]:
     return systems
 
 
-def _columns(
-    workspace: Workspace, kind: str, encoder: str, layers: Sequence[int], pooling: str
-) -> dict[str, str]:
-    compat = SEED_COMPAT if workspace.config.retrieval.seed_compat else ""
-    return {"system": kind + compat, "encoder": encoder, "layers": layers_text(layers), "pooling": pooling}
+def _columns(kind: str, encoder: str, layers: Sequence[int], pooling: str, *, compat: bool) -> dict[str, str]:
+    system = kind + (SEED_COMPAT if compat else "")
+    return {"system": system, "encoder": encoder, "layers": layers_text(layers), "pooling": pooling}
 
 
 def _made(runs: Path, model: Path) -> Mapping[str, object]:
@@ -215,13 +236,3 @@ def _made(runs: Path, model: Path) -> Mapping[str, object]:
     table = runs / model.relative_to(runs).parts[0] / EMBEDDINGS.file_name
     rows = read(EMBEDDINGS, table).to_dict("records") if table.is_file() else []
     return {"protocol": str(rows[0]["protocol"]), "seed": int(rows[0]["seed"])} if rows else _MADE_ELSEWHERE
-
-
-def settled(workspace: Workspace, stage: str, beside: Sequence[Beside], output: str) -> dict[str, Any]:
-    """Return the systems that a stage's results should hold: these, or what is there if it has these already.
-
-    So results with further systems are not made poorer by asking for fewer.
-    """
-    wanted = {" ".join(one.columns.values()).strip(): one.digest for one in beside}
-    there: dict[str, Any] = workspace.run.inputs(stage).get("systems", {})
-    return there if wanted.items() <= there.items() and (workspace.run.folder / output).is_file() else wanted

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.spatial import distance
 
-from mcbert.search.sentences.similarity import (
+from mcbert.finetune.embeddings.similarity import (
     HEADLINE,
     SIMILARITIES,
     correlations,

@@ -1,23 +1,35 @@
-"""Translations found by systems side by side: error rates with intervals, and what they cut.
+"""Translations found by systems side by side: error rates with intervals, and reductions of error rates.
 
 tatoeba, reductions = evaluate(pairs, systems, neighbours=4, last=12)
+for language, rates in error_rates(wrong, sentences):       # each language, then `mean`
+    rates.interval(0)                                       # the first column's error, low, high
+    rates.reduction(0, 3)                                   # the share of the fourth's errors it avoids
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from mcbert.features.corpus.casing import Altered, share_altered
-from mcbert.pipeline.evaluation.systems import Frozen, System
-from mcbert.pipeline.progress import track
+from mcbert.finetune.embeddings.retrieval import DIRECTIONS, SCORES, RowError, search, unit_rows
+from mcbert.finetune.embeddings.systems import Frozen, System
 from mcbert.results.schema import MEAN
-from mcbert.search.sentences.retrieval import DIRECTIONS, SCORES, RowError, search, unit_rows
-from mcbert.search.sentences.translations import Rates, Sentences, error_rates
+from mcbert.results.statistics import Interval, percentile_interval, resampled_sums
+
+if TYPE_CHECKING:
+    from mcbert.finetune.jobs import Track
+
+Floats = npt.NDArray[np.float64]
+
+SUFFIXES = ("", "-en")
+"""What names a pair's foreign and its English sentence, after the pair's id."""
 
 NAMES = ("to-en", "from-en", "both")
 CASES = list(itertools.product(NAMES, SCORES))
@@ -26,9 +38,14 @@ HEADLINE = CASES.index(("both", "cosine"))
 
 
 def evaluate(
-    pairs: pd.DataFrame, systems: Sequence[System], *, neighbours: int, last: int | None = None
+    pairs: pd.DataFrame,
+    systems: Sequence[System],
+    *,
+    neighbours: int,
+    last: int | None = None,
+    track: Track = lambda items, _total, _description: items,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Search with every system, both directions, by cosine and margin, in each split.
+    """Search with every system, in both directions, by cosine and margin, in each split.
 
     Where there are dev pairs, all systems search them; test pairs are left to the frozen layer and pooling
     that erred least on dev, to the baselines and to the sentence encoders.
@@ -36,13 +53,15 @@ def evaluate(
     Parameters
     ----------
     pairs : DataFrame
-        As `read_pairs` returns them.
+        As `features.corpus.formats.parallel.read_pairs` returns them.
     systems : sequence
-        Their rows are those of `texts`.
+        Their rows are those that `texts_of` makes of the pairs with `SUFFIXES`.
     neighbours : int
         Neighbours on each side in the margin.
     last : int, optional
         The frozen encoder's last layer, with sentence encoders among the systems.
+    track : callable
+        Progress display.
 
     Returns
     -------
@@ -57,7 +76,7 @@ def evaluate(
     tables: list[list[dict[str, Any]]] = [[], []]
     reported = list(systems)
     for split, rows in pairs.groupby("split", sort=True).indices.items():
-        measured = _Split(pairs, np.asarray(rows), reported, neighbours)
+        measured = _Split(pairs, np.asarray(rows), reported, neighbours=neighbours, track=track)
         mean = measured.rates[-1][1].measured[HEADLINE :: len(CASES)]
         what = {"split": split}
         tables[0] += [what | row for row in measured.rows()]
@@ -80,10 +99,16 @@ def _reported(systems: Sequence[System], errors: np.ndarray, last: int | None) -
 
 
 class _Split:
-    """What the systems find among the pairs at `rows`, the pairs of a split."""
+    """The translations that each system finds among the pairs at `rows`, those of a split."""
 
     def __init__(
-        self, pairs: pd.DataFrame, rows: np.ndarray, systems: Sequence[System], neighbours: int
+        self,
+        pairs: pd.DataFrame,
+        rows: np.ndarray,
+        systems: Sequence[System],
+        *,
+        neighbours: int,
+        track: Track,
     ) -> None:
         self.pairs, self.systems = pairs, systems
         self.part = pairs.iloc[rows]
@@ -223,5 +248,99 @@ def _wrong(states: _Pairs, neighbours: int) -> tuple[np.ndarray, int]:
 
 
 def sentence_name(pairs: pd.DataFrame, row: int) -> str:
-    """Return the id of a row of the cache: language, line and, for the English side, ``-en``."""
-    return str(pairs["id"].iloc[row % len(pairs)]) + ("-en" if row >= len(pairs) else "")
+    """Return the id of a row of the cache: the pair's, with ``-en`` for its English sentence."""
+    side, pair = divmod(row, len(pairs))
+    return f"{pairs['id'].iloc[pair]}{SUFFIXES[side]}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sentences:
+    """Which language each pair of sentences is in, and which pairs are the same sentence.
+
+    Attributes
+    ----------
+    language : array of str, shape (n_pairs,)
+    unit : array of str, shape (n_pairs,)
+        Pairs of one unit are resampled together: the translations of one sentence.
+    """
+
+    language: npt.NDArray[np.object_]
+    unit: npt.NDArray[np.object_]
+
+    @property
+    def languages(self) -> list[str]:
+        """The languages, in order of first appearance."""
+        return list(dict.fromkeys(self.language.tolist()))
+
+
+@dataclasses.dataclass(frozen=True)
+class Rates:
+    """Error rates of some columns (system, direction, score) in a language.
+
+    Attributes
+    ----------
+    measured : float64 array of shape (n_columns,)
+    drawn : float64 array of shape (n_resamples, n_columns)
+        The same over bootstrap samples, shared by the columns.
+    """
+
+    measured: Floats
+    drawn: Floats
+
+    def interval(self, column: int) -> Interval:
+        """Return a column's error rate with its 95% interval."""
+        return percentile_interval(float(self.measured[column]), self.drawn[:, column])
+
+    def reduction(self, column: int, baseline: int) -> Interval | None:
+        """Return the share of a baseline's errors that a column avoids, with its paired 95% interval.
+
+        Below 0 where it makes more of them; None for a baseline without errors, of which there is no share.
+        """
+        if not self.measured[baseline]:
+            return None
+        with np.errstate(invalid="ignore", divide="ignore"):
+            drawn = 1 - self.drawn[:, column] / self.drawn[:, baseline]
+        drawn[~np.isfinite(drawn)] = np.nan  # samples without an error of the baseline
+        return percentile_interval(float(1 - self.measured[column] / self.measured[baseline]), drawn)
+
+
+def error_rates(
+    wrong: npt.ArrayLike, sentences: Sentences, *, n_resamples: int = 10_000, seed: int = 0
+) -> Iterator[tuple[str, Rates]]:
+    """Yield the error rates of each language, then, where there are several, of their mean.
+
+    The unit of resampling is the sentence. Languages whose pairs share units are resampled together;
+    languages of unrelated sentences each for itself.
+
+    Parameters
+    ----------
+    wrong : array of float, shape (n_pairs, n_columns)
+        1 where the search went wrong, 0 where not; between for a mean over directions.
+    sentences : Sentences
+        Of the rows of `wrong`.
+    n_resamples, seed : int
+        Of the bootstrap.
+    """
+    cells = np.asarray(wrong, dtype=np.float64)
+    languages = sentences.languages
+    related = len(set(sentences.unit.tolist())) < len(sentences.unit)
+    total: Rates | None = None
+    for k, language in enumerate(languages):
+        rows = sentences.language == language
+        drawn = (sentences.unit if related else sentences.unit[rows]).tolist()
+        place = {unit: k for k, unit in enumerate(dict.fromkeys(drawn))}
+        unit = np.array([place[unit] for unit in sentences.unit[rows]])
+        drawn_alike = seed if related else seed + k
+        rates = _rates(cells[rows], unit, len(place), n_resamples=n_resamples, seed=drawn_alike)
+        yield language, rates
+        total = rates if total is None else Rates(total.measured + rates.measured, total.drawn + rates.drawn)
+    if total is not None and len(languages) > 1:
+        yield MEAN, Rates(total.measured / len(languages), total.drawn / len(languages))
+
+
+def _rates(wrong: Floats, unit: npt.NDArray[np.intp], n_units: int, *, n_resamples: int, seed: int) -> Rates:
+    sums = np.zeros((n_units, wrong.shape[1] + 1))
+    np.add.at(sums, unit, np.hstack([np.ones((len(wrong), 1)), wrong]))
+    drawn = resampled_sums(sums, n_resamples=n_resamples, seed=seed)
+    with np.errstate(invalid="ignore"):  # a sample without a sentence of the language
+        return Rates(wrong.mean(axis=0), drawn[:, 1:] / drawn[:, :1])

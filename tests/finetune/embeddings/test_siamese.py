@@ -4,7 +4,7 @@ import torch
 from mcbert.features.encoder.loading import load_encoder
 from mcbert.features.encoder.pooling import pool
 from mcbert.features.encoder.tokens import load_tokenizer, padded, tokenise
-from mcbert.finetune.embeddings.model import SiameseEncoder
+from mcbert.finetune.embeddings.siamese import SiameseEncoder
 
 FIRST, SECOND = ["w1 w2 w3", "w4"], ["w5 w6", "w7 w8 w9 w10", "w11"]
 

@@ -1,1 +1,0 @@
-"""Sentence encoders side by side: likeness judged and translations found."""

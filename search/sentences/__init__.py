@@ -1,1 +1,0 @@
-"""Sentence vectors: translations found, likeness judged, nearest neighbours."""
