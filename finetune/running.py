@@ -41,8 +41,8 @@ from mcbert.finetune.training.callback import Training, Watch
 from mcbert.finetune.training.tasks import Texts
 from mcbert.finetune.training.trainer import Output, train, within_memory
 from mcbert.finetune.winner import Architecture
-from mcbert.results import tables
-from mcbert.results.schema import TEXTS
+from mcbert.results import csv_files
+from mcbert.results.schema.texts import TEXTS
 
 log = logging.getLogger(__name__)
 
@@ -196,8 +196,8 @@ def described(architecture: Architecture) -> dict[str, Any]:
 
 
 def read_texts(path: Path, source_language: str) -> Corpus:
-    """Read the run's texts.csv, with the cells that `results.tables` neutralised restored."""
-    return Corpus.of(tables.read(TEXTS, path), source_language, str(path))
+    """Read the run's texts.csv, with the cells that `results.csv_files` neutralised restored."""
+    return Corpus.of(csv_files.read(TEXTS, path), source_language, str(path))
 
 
 def build(job: Job, labels: Sequence[str]) -> tuple[PreTrainedModel, frozenset[str]]:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, get_args
 
-from mcbert.results.schema import POOLINGS, PROTOCOLS
+from mcbert.results.schema.words import POOLINGS, PROTOCOLS
 
 SYSTEMS = ("baseline", "mcbert", "mcbert_wf")
 Start = Literal["auto", "probe", "random"]

@@ -14,7 +14,7 @@ from typing import Any
 from mcbert.features.encoder.blocks import require_layers
 from mcbert.files.objects import AGAIN, Types, read_object, short
 from mcbert.finetune.settings import FinetuneSettings
-from mcbert.results.schema import POOLINGS
+from mcbert.results.schema.words import POOLINGS
 
 _TYPES = {"layers": list, "pooling": str, "labels": list, "encoder": str}
 _OPTIONAL: Types = {

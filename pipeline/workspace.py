@@ -92,8 +92,8 @@ class Workspace:
     def corpus(self) -> Corpus:
         """Read the run's texts.csv as a `features.corpus.Corpus`."""
         from mcbert.features.corpus import Corpus
-        from mcbert.results.schema import TEXTS
-        from mcbert.results.tables import read
+        from mcbert.results.csv_files import read
+        from mcbert.results.schema.texts import TEXTS
 
         return Corpus.of(read(TEXTS, self.texts), self.config.corpus.source_language, str(self.texts))
 

@@ -17,8 +17,8 @@ from sklearn.preprocessing import StandardScaler
 
 from mcbert.features.store import FeatureStore
 from mcbert.files.objects import read_object
-from mcbert.results.schema import GRIDSEARCH
-from mcbert.results.tables import read
+from mcbert.results.csv_files import read
+from mcbert.results.schema.search import GRIDSEARCH
 from mcbert.search.examples import Examples
 from mcbert.search.fitting.factories import classifier
 from mcbert.search.fitting.kernels import Source

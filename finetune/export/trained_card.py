@@ -28,8 +28,8 @@ from mcbert.finetune.export.markdown import (
 from mcbert.finetune.export.probabilities import describe_probabilities
 from mcbert.finetune.job import Job
 from mcbert.finetune.settings import FinetuneSettings
-from mcbert.results import tables
-from mcbert.results.schema import FINETUNE, FREEZING
+from mcbert.results import csv_files
+from mcbert.results.schema.training import FINETUNE, FREEZING
 
 _USE = """    from transformers import pipeline
 
@@ -108,7 +108,7 @@ def write_cards(jobs: Sequence[Job], corpus: Corpus, beside: Mapping[str, str]) 
     beside : mapping of str to str
         By system, how its model stands to the search's classifier.
     """
-    curves, events = (tables.read(table, jobs[0].out / table.file_name) for table in (FINETUNE, FREEZING))
+    curves, events = (csv_files.read(table, jobs[0].out / table.file_name) for table in (FINETUNE, FREEZING))
     for job in jobs:
         folder = job.out / "models" / job.system
         if not job.save_model or not folder.is_dir():

@@ -19,8 +19,9 @@ from mcbert.finetune.job import Job
 from mcbert.finetune.knobs.settings import KnobsSettings
 from mcbert.finetune.knobs.trials import Trial
 from mcbert.finetune.rows import SEES, layers_text, protocol_of
-from mcbert.results import overall, table1
-from mcbert.results.schema import KNOBS, MEAN
+from mcbert.results import csv_files, table1
+from mcbert.results.schema.knobs import KNOBS
+from mcbert.results.schema.words import MEAN
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,8 @@ def write_knobs(
         fixed = _fixed(outcome, knobs) | {"rank": place if outcome.status == "ok" else None}
         rows += [cells | fixed | dict(stamp) for cells in _measured(outcome, corpus, first)]
     frame = pd.DataFrame(rows, columns=[column.name for column in KNOBS.columns])
-    overall.write(KNOBS, frame.astype({"rank": "Int64", "n_seeds": "Int64"}), path / KNOBS.file_name)
+    frame = frame.astype({"rank": "Int64", "n_seeds": "Int64"})
+    csv_files.write_with_sums(KNOBS, frame, path / KNOBS.file_name)
 
 
 def _fixed(outcome: Outcome, knobs: KnobsSettings) -> dict[str, Any]:

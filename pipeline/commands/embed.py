@@ -111,8 +111,8 @@ def _encode(table: TextTable, encoder: SentenceEncoder, file: VectorFile, n_text
 
 def _as_array(table: TextTable, file: VectorFile, output: Path) -> Parts:
     """Return the array and its table of ids, whose rows are the array's."""
-    from mcbert.results.schema import VECTOR_IDS
-    from mcbert.results.stream import writing
+    from mcbert.results.csv_files import writing
+    from mcbert.results.schema.texts import VECTOR_IDS
 
     ids = file.folder / "ids.csv"
     if not file.is_publishing:

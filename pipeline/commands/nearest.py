@@ -77,8 +77,8 @@ def add_command(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _nearest(args: argparse.Namespace, *_: object) -> int:
-    from mcbert.results.schema import NEIGHBOURS
-    from mcbert.results.stream import writing
+    from mcbert.results.csv_files import writing
+    from mcbert.results.schema.texts import NEIGHBOURS
     from mcbert.search.sentences.neighbours import library
 
     began = time.monotonic()

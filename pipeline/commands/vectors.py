@@ -102,11 +102,11 @@ class StoredVectors:
             for batch in self._batches(BLOCK, "row", "id"):
                 yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
             return
-        from mcbert.results.schema import VECTOR_IDS
-        from mcbert.results.stream import Rows
+        from mcbert.results.csv_rows import CsvStream
+        from mcbert.results.schema.texts import VECTOR_IDS
 
         ids, count = ids_of(self.path), 0
-        for row, name in Rows(VECTOR_IDS, ids, ("row", "id")):
+        for row, name in CsvStream(VECTOR_IDS, ids, ("row", "id")):
             count += 1
             if not row.isdecimal() or len(row) > MOST_DIGITS:
                 given = f"{row[:20]!r}, accepted: a whole number from 1"

@@ -27,8 +27,8 @@ from mcbert.pipeline.evaluation.translations import evaluate, sentence_name
 from mcbert.pipeline.run import sha256
 from mcbert.pipeline.stages.extraction import cached
 from mcbert.pipeline.workspace import Workspace
-from mcbert.results import overall
-from mcbert.results.schema import REDUCTIONS, TATOEBA
+from mcbert.results import csv_files
+from mcbert.results.schema.embeddings import REDUCTIONS, TATOEBA
 from mcbert.search.sentences.retrieval import RetrievalSettings
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def retrieval(workspace: Workspace, beside: Sequence[Beside] = ()) -> None:
             path.name
             for table, frame in zip((TATOEBA, REDUCTIONS), tables, strict=True)
             if len(frame)
-            for path in overall.write(table, workspace.stamped(frame), folder / table.file_name)
+            for path in csv_files.write_with_sums(table, workspace.stamped(frame), folder / table.file_name)
         ]
 
     workspace.run.stage("retrieval", inputs, work, replace=("systems",))

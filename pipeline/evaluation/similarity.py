@@ -37,9 +37,9 @@ from mcbert.pipeline.progress import track
 from mcbert.pipeline.run import sha256
 from mcbert.pipeline.stages.extraction import cached
 from mcbert.pipeline.workspace import Workspace
-from mcbert.results.schema import STS
+from mcbert.results.csv_files import write
+from mcbert.results.schema.embeddings import STS
 from mcbert.results.statistics import percentile_interval
-from mcbert.results.tables import write
 from mcbert.search.sentences.similarity import HEADLINE, correlations, similarities, spearman_samples
 
 log = logging.getLogger(__name__)
@@ -232,7 +232,7 @@ def evaluate_models(workspace: Workspace, models: Sequence[str]) -> None:
         Folders or hub names; of plain encoders followed by what to pool, ``@7+8:mean``.
     """
     from mcbert.finetune.embeddings.encode import open_sentence_encoder
-    from mcbert.results.report.side_by_side import side_by_side
+    from mcbert.results.report.embeddings import side_by_side
 
     trained = [str(path) for path in [workspace.run.folder / TRAINED] if path.is_dir()]
     encoders: list[SentenceEncoder] = []

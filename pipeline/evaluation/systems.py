@@ -20,8 +20,9 @@ import numpy as np
 from mcbert.features.encoder.blocks import n_layers
 from mcbert.features.store import FeatureStore
 from mcbert.pipeline.workspace import Workspace, shown
-from mcbert.results.schema import EMBEDDINGS, SEED_COMPAT
-from mcbert.results.tables import read
+from mcbert.results.csv_files import read
+from mcbert.results.schema.embeddings import SEED_COMPAT
+from mcbert.results.schema.training import EMBEDDINGS
 
 log = logging.getLogger(__name__)
 

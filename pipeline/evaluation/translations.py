@@ -15,7 +15,7 @@ import pandas as pd
 from mcbert.features.corpus.casing import Altered, share_altered
 from mcbert.pipeline.evaluation.systems import Frozen, System
 from mcbert.pipeline.progress import track
-from mcbert.results.schema import MEAN
+from mcbert.results.schema.words import MEAN
 from mcbert.search.sentences.retrieval import DIRECTIONS, SCORES, RowError, search, unit_rows
 from mcbert.search.sentences.translations import Rates, Sentences, error_rates
 

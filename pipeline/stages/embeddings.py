@@ -30,9 +30,11 @@ from mcbert.pipeline.run import sha256, write_json
 from mcbert.pipeline.stages.extraction import cached
 from mcbert.pipeline.stages.texts import short_names
 from mcbert.pipeline.workspace import Workspace, shown
-from mcbert.results import overall
-from mcbert.results.schema import MEAN, POOLINGS, REJECTED, TATOEBA, TEXTS
-from mcbert.results.tables import write
+from mcbert.results import csv_files
+from mcbert.results.csv_files import write
+from mcbert.results.schema.embeddings import TATOEBA
+from mcbert.results.schema.texts import REJECTED, TEXTS
+from mcbert.results.schema.words import MEAN, POOLINGS
 
 if TYPE_CHECKING:
     from mcbert.finetune.winner import Architecture
@@ -147,7 +149,7 @@ def search(workspace: Workspace, settings: EmbeddingsSettings) -> None:
         store = FeatureStore.open(cached(workspace, texts(pairs), str(folder)))
         rows, _ = evaluate(pairs, frozen_systems(workspace, store), neighbours=config.retrieval.neighbours)
         write_json(workspace.run.folder / BEST, best(rows, settings))
-        written = overall.write(TATOEBA, workspace.stamped(rows), workspace.run.folder / SEARCHED)
+        written = csv_files.write_with_sums(TATOEBA, workspace.stamped(rows), workspace.run.folder / SEARCHED)
         return [*(path.relative_to(workspace.run.folder).as_posix() for path in written), BEST]
 
     workspace.run.stage("embeddings-search", inputs, work)

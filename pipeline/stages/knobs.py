@@ -24,7 +24,7 @@ from mcbert.pipeline.progress import track
 from mcbert.pipeline.run import sha256
 from mcbert.pipeline.stages.forecast import require_knobs
 from mcbert.pipeline.stages.start import beginning
-from mcbert.results.schema import KNOBS
+from mcbert.results.schema.knobs import KNOBS
 
 if TYPE_CHECKING:
     from mcbert.pipeline.stages.pipeline import Pipeline
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 def knobs(pipeline: Pipeline) -> None:
     """Write ``knobs.csv``, running the stages before where a trial takes something from them."""
-    from mcbert.results import overall
+    from mcbert.results import csv_files
 
     settings, base = pipeline.config.knobs, _base(pipeline)
     tried = [trial.settings for trial in plan_trials(settings, base) if trial.settings is not None]
@@ -53,7 +53,7 @@ def knobs(pipeline: Pipeline) -> None:
     }
     again = pipeline.config.cluster.retry_errors
     pipeline.run.stage("knobs", inputs, lambda: _search(pipeline, base), replace=True, again=again)
-    table = overall.read(KNOBS, pipeline.run.folder / KNOBS.file_name)
+    table = csv_files.read_with_sums(KNOBS, pipeline.run.folder / KNOBS.file_name)
     best = json.loads(table.loc[table["rank"] == 1, "knobs"].iloc[0])
     sys.stdout.write(" ".join(map(shlex.quote, overrides(best, base))) + "\n")
 

@@ -5,8 +5,7 @@ python -m mcbert.results.dictionary > results/README.md
 
 from __future__ import annotations
 
-from mcbert.results.columns import Column, Sums
-from mcbert.results.kinds import count, text
+from mcbert.results.column import Column, Sums, count, stamp, text
 
 MEAN = "mean"
 """Stands for the target languages where a row sums them up."""
@@ -16,6 +15,8 @@ PROTOCOLS = ("source-dev", "target-dev", "last")
 SYSTEMS = ("probe", "baseline", "mcbert", "mcbert_wf")
 SPLITS = ("train", "dev", "test")
 NOT_STATED = "not stated"
+STAMP = tuple(column.name for column in stamp())
+"""The columns that every row of a run carries."""
 
 SYSTEM = text(
     "system",

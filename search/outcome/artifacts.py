@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from mcbert import files
-from mcbert.results.schema import CONFUSION, GRIDSEARCH, PREDICTIONS
-from mcbert.results.tables import write
+from mcbert.results.csv_files import write
+from mcbert.results.schema.search import CONFUSION, GRIDSEARCH, PREDICTIONS
 from mcbert.search.choose import rank
 from mcbert.search.examples import Examples
 from mcbert.search.fitting.kernels import Ints, Rows

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from mcbert.results.schema import CLASSIFIERS, POOLINGS
+from mcbert.results.schema.words import CLASSIFIERS, POOLINGS
 from mcbert.search.space import Candidate
 
 Key = tuple[Hashable, ...]

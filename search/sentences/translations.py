@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from mcbert.results.schema import MEAN
+from mcbert.results.schema.words import MEAN
 from mcbert.results.statistics import Interval, percentile_interval, resampled_sums
 
 Floats = npt.NDArray[np.float64]

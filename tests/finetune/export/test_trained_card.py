@@ -9,7 +9,7 @@ from mcbert.finetune.export.markdown import PROTOCOLS, escaped
 from mcbert.finetune.export.trained_card import Trained, describe_training
 from mcbert.finetune.finetune import Inputs, finetune
 from mcbert.finetune.settings import FinetuneSettings
-from mcbert.results.schema import PROTOCOLS as ALL_PROTOCOLS
+from mcbert.results.schema.words import PROTOCOLS as ALL_PROTOCOLS
 
 LANGUAGES = ("en", "de", "zh")
 STAMP = {

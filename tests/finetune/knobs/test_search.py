@@ -13,8 +13,8 @@ from mcbert.finetune.knobs.settings import KnobsSettings
 from mcbert.finetune.knobs.training import run_training
 from mcbert.finetune.settings import FinetuneSettings
 from mcbert.pipeline.cluster import ClusterSettings, executor
-from mcbert.results import overall
-from mcbert.results.schema import KNOBS
+from mcbert.results import csv_files
+from mcbert.results.schema.knobs import KNOBS
 
 STAMP = {
     "run": "r",
@@ -64,7 +64,7 @@ def run(encoder, corpus, winner, tmp_path):
         (tmp_path / out).mkdir(exist_ok=True)
         inputs = Inputs(corpus=texts, source_language="en", winner=None, encoder=encoder, out=tmp_path / out)
         search_knobs(knobs, base, inputs, winner_of=lambda _: winner, execute=execute or Made(), stamp=stamp)
-        return overall.read(KNOBS, tmp_path / out / "knobs.csv")
+        return csv_files.read_with_sums(KNOBS, tmp_path / out / "knobs.csv")
 
     return run
 
@@ -171,7 +171,7 @@ def test_refused_combinations_are_rows_too(run):
 def test_nothing_that_works_is_an_error_with_the_table_there(run, tmp_path):
     with pytest.raises(JobError, match="knobs: all 4 trials failed, first out of memory"):
         run(Made(failing=lambda job: True))
-    assert set(overall.read(KNOBS, tmp_path / "out" / "knobs.csv")["status"]) == {"error"}
+    assert set(csv_files.read_with_sums(KNOBS, tmp_path / "out" / "knobs.csv")["status"]) == {"error"}
 
 
 def test_test_labels_take_no_part(run, corpus, tmp_path):
