@@ -1,7 +1,7 @@
 """Names that are used from outside: by transformers, torch, tokenizers, jinja and dataclasses."""
 
 _.__post_init__
-__getattr__  # results.read and results.compare, imported when used
+__getattr__  # names of mcbert, imported when used
 __dir__
 _.two_d_array  # scikit-learn
 _.one_d_array

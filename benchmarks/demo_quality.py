@@ -19,9 +19,10 @@ import numpy as np
 import pandas as pd
 
 from mcbert.pipeline.cli import main as mcbert
-from mcbert.results import overall
-from mcbert.results.schema import PREDICTIONS, TABLE1
-from mcbert.results.tables import read
+from mcbert.results import csv_files
+from mcbert.results.csv_files import read
+from mcbert.results.schema.search import PREDICTIONS
+from mcbert.results.schema.training import TABLE1
 
 SYSTEMS = ("baseline", "probe", "mcbert", "mcbert_wf")
 
@@ -48,7 +49,7 @@ def main() -> None:
     ):
         raise SystemExit(2)
     folder = Path("results/runs") / args.run
-    table = overall.read(TABLE1, folder / "table1.csv")
+    table = csv_files.read_with_sums(TABLE1, folder / "table1.csv")
     table = table[table["source"] == "measured"].set_index(["system", "language"])
     systems = [s for s in SYSTEMS if s in table.index.get_level_values("system")]
     languages = list(table.loc["baseline"].index)

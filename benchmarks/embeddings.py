@@ -33,9 +33,9 @@ from mcbert.features.corpus.formats.parallel import languages_in, read_pairs
 from mcbert.features.corpus.formats.stsbenchmark import read_stsbenchmark
 from mcbert.finetune.embeddings.opening import open_sentence_encoder
 from mcbert.pipeline.cli import main as mcbert
-from mcbert.results import overall
-from mcbert.results.schema import REDUCTIONS, STS, TATOEBA
-from mcbert.results.tables import read
+from mcbert.results import csv_files
+from mcbert.results.csv_files import read
+from mcbert.results.schema.embeddings import REDUCTIONS, STS, TATOEBA
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 POOLINGS = ("mean", "max", "cls")
@@ -105,9 +105,9 @@ def _mcbert(command: list[str]) -> None:
 
 def figures_of(run: Path) -> dict[str, Any]:
     """Return what a run measured on test, each with its interval where there is one."""
-    tatoeba = only(overall.read(TATOEBA, run / TATOEBA.file_name), WHERE)
+    tatoeba = only(csv_files.read_with_sums(TATOEBA, run / TATOEBA.file_name), WHERE)
     sts = only(read(STS, run / STS.file_name), {"split": "test", "similarity": "cosine"})
-    cuts = only(overall.read(REDUCTIONS, run / REDUCTIONS.file_name), WHERE)
+    cuts = only(csv_files.read_with_sums(REDUCTIONS, run / REDUCTIONS.file_name), WHERE)
     (found,) = tatoeba[tatoeba["system"].ne("frozen")].to_dict("records")
     (judged,) = sts[sts["system"].ne("frozen")].to_dict("records")
     named = {f"{row['baseline_layers']} {row['baseline_pooling']}": row for row in cuts.to_dict("records")}

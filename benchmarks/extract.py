@@ -38,8 +38,8 @@ from mcbert.features.extraction import extract
 from mcbert.features.settings import EncoderSettings, ExtractSettings
 from mcbert.features.spec import POOLINGS
 from mcbert.pipeline.cli import main as mcbert
-from mcbert.results.schema import GRIDSEARCH
-from mcbert.results.tables import read
+from mcbert.results.csv_files import read
+from mcbert.results.schema.search import GRIDSEARCH
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 MAX_LENGTH = 128

@@ -17,9 +17,10 @@ from pathlib import Path
 import pandas as pd
 
 from mcbert.results import table1
-from mcbert.results.schema import FINETUNE, PREDICTIONS
+from mcbert.results.csv_files import read
+from mcbert.results.schema.search import PREDICTIONS
+from mcbert.results.schema.training import FINETUNE
 from mcbert.results.statistics import Interval, mean_interval
-from mcbert.results.tables import read
 
 REFERENCE = "mcbert"
 

@@ -33,8 +33,8 @@ from plain_way import Measured, Trial, both
 from mcbert.features.cache import FeatureStore
 from mcbert.features.spec import FeatureSpec
 from mcbert.pipeline.cluster import ClusterSettings, executor
-from mcbert.results.schema import GRIDSEARCH
-from mcbert.results.tables import read
+from mcbert.results.csv_files import read
+from mcbert.results.schema.search import GRIDSEARCH
 from mcbert.search.examples import Examples
 from mcbert.search.fitting.kernels import Source
 from mcbert.search.gridsearch import gridsearch

@@ -18,7 +18,7 @@ from mcbert.finetune.evaluation import Evaluation, Score
 from mcbert.finetune.jobs import Job
 from mcbert.finetune.settings import WATCHING
 from mcbert.finetune.training.callback import Training
-from mcbert.results.columns import Table
+from mcbert.results.column import Table
 
 DECIMALS = 6  # of a loss: the rest of its digits differs between CPUs and numbers of threads
 SEES = ("last", "source-dev", "target-dev")  # protocols by what they look at, the least first

@@ -25,9 +25,10 @@ from mcbert.finetune.settings import FinetuneSettings
 from mcbert.finetune.systems import train_system
 from mcbert.finetune.texts import DevTexts, read_texts, require_protocol
 from mcbert.finetune.winner import Architecture, read_architecture
-from mcbert.results import deploy, overall, table1, tables
+from mcbert.results import csv_files, deploy, table1
 from mcbert.results.deploy import PROBE
-from mcbert.results.schema import FINETUNE, FREEZING, PREDICTIONS, TABLE1
+from mcbert.results.schema.search import PREDICTIONS
+from mcbert.results.schema.training import FINETUNE, FREEZING, TABLE1
 from mcbert.results.schema.words import metric_words
 
 log = logging.getLogger(__name__)
@@ -134,12 +135,12 @@ def gather(jobs: Sequence[FinetuneJob], architecture: Architecture, *, casing: s
         (FREEZING, "freezing", FREEZING.file_name),
         (PREDICTIONS, "predictions", "predictions_finetune.csv"),
     ):
-        tables.write(table, to_frame(table, measured(jobs, key)), out / name)
+        csv_files.write(table, to_frame(table, measured(jobs, key)), out / name)
     protocols: dict[str, str] = {job.system: protocol_of(job) for job in jobs}
-    predictions = [tables.read(PREDICTIONS, out / "predictions_finetune.csv")]
+    predictions = [csv_files.read(PREDICTIONS, out / "predictions_finetune.csv")]
     probe = out / "predictions_gridsearch.csv"
     if probe.is_file() and architecture.probe_protocol is not None:
-        predictions.append(tables.read(PREDICTIONS, probe))
+        predictions.append(csv_files.read(PREDICTIONS, probe))
         protocols[PROBE] = architecture.probe_protocol
     everything = pd.concat(predictions, ignore_index=True)
     if not (everything["split"] == "test").any():
@@ -158,7 +159,7 @@ def gather(jobs: Sequence[FinetuneJob], architecture: Architecture, *, casing: s
         ("yes" if below[system] else "no") if system in below else ""
         for system in frame["system"][is_measured]
     ]
-    overall.write(TABLE1, frame, out / TABLE1.file_name)
+    csv_files.write_with_sums(TABLE1, frame, out / TABLE1.file_name)
 
 
 def on_dev(jobs: Sequence[FinetuneJob]) -> dict[str, float]:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from mcbert.features.corpus import Corpus
 from mcbert.finetune.settings import WATCHING, TrainingSettings
-from mcbert.results import tables
-from mcbert.results.schema import TEXTS
+from mcbert.results import csv_files
+from mcbert.results.schema.texts import TEXTS
 
 
 def read_texts(path: Path, source_language: str) -> Corpus:
-    """Return the corpus of a run's texts.csv, with the cells that `results.tables` neutralised restored."""
-    return Corpus.of(tables.read(TEXTS, path), source_language, str(path))
+    """Return the corpus of a run's texts.csv, with the cells that `results.csv_files` neutralised restored."""
+    return Corpus.of(csv_files.read(TEXTS, path), source_language, str(path))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from mcbert.interface.layer_search import LayerSearch
     from mcbert.interface.pooled_states import PooledStates
     from mcbert.interface.sentence_encoder import SentenceEncoder
-    from mcbert.results.frames import compare as compare_results
-    from mcbert.results.frames import read as read_results
+    from mcbert.results.runs import compare_results, read_results
 
 __version__ = "0.1.0"
 
@@ -50,11 +49,11 @@ _PLACES = {
     "MCBertClassifier": "interface.classifier:MCBertClassifier",
     "PooledStates": "interface.pooled_states:PooledStates",
     "SentenceEncoder": "interface.sentence_encoder:SentenceEncoder",
-    "compare_results": "results.frames:compare",
+    "compare_results": "results.runs:compare_results",
     "extract": "interface.extraction:extract",
     "prepare_corpus": "interface.corpus:prepare_corpus",
     "read_corpus": "interface.corpus:read_corpus",
-    "read_results": "results.frames:read",
+    "read_results": "results.runs:read_results",
 }
 """Public name -> module and name in it."""
 

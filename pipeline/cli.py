@@ -267,7 +267,7 @@ def _show(args: argparse.Namespace, _: Interruption) -> int:
 
 
 def _validate(args: argparse.Namespace, _: Interruption) -> int:
-    from mcbert.results.tables import validate
+    from mcbert.results.csv_files import validate
 
     files = [file for path in args.paths for file in _csv_files(path, args.runs)]
     if not files:

@@ -18,9 +18,9 @@ from typing import Any
 
 from mcbert import files
 from mcbert.files.objects import parse, read_object
-from mcbert.results.schema import PREDICTIONS, SYSTEMS
-from mcbert.results.schema.words import METRICS
-from mcbert.results.stream import Rows
+from mcbert.results.csv_rows import CsvStream
+from mcbert.results.schema.search import PREDICTIONS
+from mcbert.results.schema.words import METRICS, SYSTEMS
 
 NAME = "deploy.json"
 PROBE = "probe"
@@ -114,7 +114,7 @@ def _counted(folder: Path) -> dict[str, dict[str, Pairs]]:
     known, kept = set[str](), dict[str, str]()
     for name in (_SEARCHED, _TRAINED):
         columns = ("system", "seed", "id", "language", "split", "label", "predicted")
-        rows = Rows(PREDICTIONS, folder / name, columns) if (folder / name).is_file() else ()
+        rows = CsvStream(PREDICTIONS, folder / name, columns) if (folder / name).is_file() else ()
         for system, seed, text, language, split, label, predicted in rows:
             if split != "dev" or kept.setdefault(system, seed) != seed:
                 continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-from mcbert.results.columns import Column, Table
+from mcbert.results.column import Column, Table
 from mcbert.results.schema import TABLES
 
 _OPENING = """\
@@ -26,13 +26,13 @@ needed.
   `NAME_overall.csv` beside `NAME.csv`: means over the target languages (their language is `mean`), whose
   intervals cannot be had from the languages', and both directions of a search together.
 - **An empty cell** means "none" in a text column and "not known" in a number column. The words NA, null and
-  nan are texts like any other: `results.tables.read` keeps them; with plain pandas use
+  nan are texts like any other: `results.csv_files.read` keeps them; with plain pandas use
   `keep_default_na=False`.
 - **Formulas.** A text that a spreadsheet might run as a formula (it begins with `=`, `+`, `-` or `@`, also in
   full width, or with a tab, a line end or a NUL, with or without apostrophes before it) is written with one
-  more apostrophe in front. `results.tables.read` takes it off again; a text that lacks it is refused.
+  more apostrophe in front. `results.csv_files.read` takes it off again; a text that lacks it is refused.
 - **Plain pandas** takes texts that look like numbers for numbers: where `layers` are single ones, or labels
-  and ids digits, give `dtype={"layers": "str"}`. `results.read` types by the declarations.
+  and ids digits, give `dtype={"layers": "str"}`. `mcbert.read_results` types by the declarations.
 - **Stamp.** Every row that a run made carries `run`, `config_digest`, `encoder`, `versions` and `transfer`,
   so rows of several runs can be put into one table. For figures published elsewhere they are empty.
 - **Protocol and seed** are columns where a choice or random numbers had part: `corpus.csv` and `effects.csv`
@@ -52,13 +52,13 @@ needed.
 
 From Python, typed and checked:
 
-    from mcbert import results
-    from mcbert.results import tables
+    import mcbert
+    from mcbert.results import csv_files
 
-    candidates = results.read("gridsearch", "demo")                  # of the run results/runs/demo
-    both = results.compare(["demo", "wider"], "table1")              # rows of both; unlike runs are refused
-    both = results.compare(["demo", "wider"], "table1", allow=["protocol"])              # unless allowed
-    problems = tables.validate("results/runs/demo/gridsearch.csv")   # [] when nothing is wrong
+    candidates = mcbert.read_results("gridsearch", "demo")           # of the run results/runs/demo
+    both = mcbert.compare_results(["demo", "wider"], "table1")       # rows of both; unlike runs are refused
+    both = mcbert.compare_results(["demo", "wider"], "table1", allow=["protocol"])       # unless allowed
+    problems = csv_files.validate("results/runs/demo/gridsearch.csv")        # [] when nothing is wrong
 
 Runs may differ in what `allow` names: protocol, split, language, texts (ids, languages and labels of the test
 texts; not known without a texts.csv) and transfer. `python -m mcbert runs` lists all runs, with `--csv

@@ -12,10 +12,13 @@ from typing import Any
 
 import pandas as pd
 
-from mcbert.results import deploy, overall, summaries
-from mcbert.results.frames import digest_of_test
-from mcbert.results.report.report import source_language
-from mcbert.results.schema import CORPUS, GRIDSEARCH, MEAN, RUNS, STAMP, TABLE1, TOP
+from mcbert.results import csv_files, deploy, summaries
+from mcbert.results.runs import digest_of_test, source_language
+from mcbert.results.schema.runs import RUNS
+from mcbert.results.schema.search import GRIDSEARCH, TOP
+from mcbert.results.schema.texts import CORPUS
+from mcbert.results.schema.training import TABLE1
+from mcbert.results.schema.words import MEAN, STAMP
 from mcbert.results.table1 import BASELINE, UNFROZEN, ordered_languages
 
 _READ = {"gridsearch": GRIDSEARCH, "top": TOP, "table1": TABLE1, "corpus": CORPUS}
@@ -70,7 +73,7 @@ def _tables(folder: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
     for name, table in _READ.items():
         if (folder / table.file_name).is_file():
             try:
-                found[name] = overall.read(table, folder / table.file_name)
+                found[name] = csv_files.read_with_sums(table, folder / table.file_name)
             except ValueError as error:
                 problems.append(" ".join(str(error).split()))
     return found, problems

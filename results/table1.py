@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mcbert.results import statistics, tables
+from mcbert.results import csv_files, statistics
 from mcbert.results.deploy import PROBE
-from mcbert.results.schema import MEAN, NOT_STATED, PUBLISHED, STAMP, SYSTEMS, TABLE1
+from mcbert.results.schema.training import PUBLISHED, TABLE1
+from mcbert.results.schema.words import MEAN, NOT_STATED, STAMP, SYSTEMS
 
 BASELINE, UNFROZEN = "baseline", "mcbert"
 
@@ -23,7 +24,7 @@ _XNLI = Path(__file__).parent / "published" / "xnli.csv"
 
 def read_published(path: Path = _XNLI) -> pd.DataFrame:
     """Read published figures, one row per system and language (table PUBLISHED)."""
-    return tables.read(PUBLISHED, path)
+    return csv_files.read(PUBLISHED, path)
 
 
 def build(

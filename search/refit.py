@@ -18,8 +18,8 @@ from sklearn.preprocessing import StandardScaler
 from mcbert.features.cache import FeatureStore
 from mcbert.features.spec import POOLINGS, FeatureSpec, layers_text
 from mcbert.files.objects import read_object
-from mcbert.results.schema import GRIDSEARCH
-from mcbert.results.tables import read
+from mcbert.results.csv_files import read
+from mcbert.results.schema.search import GRIDSEARCH
 from mcbert.search.examples import Examples
 from mcbert.search.fitting.factories import classifier
 from mcbert.search.fitting.kernels import Source

@@ -12,7 +12,7 @@ import pytest
 from mcbert.home import HOME
 from mcbert.pipeline.cli import build_parser
 from mcbert.pipeline.config import load, presets
-from mcbert.results.tables import find_table
+from mcbert.results.csv_files import find_table
 
 PAGES = sorted(
     [

@@ -21,8 +21,9 @@ import pandas as pd
 from mcbert.features.cache import FeatureStore
 from mcbert.features.corpus.casing import lowered
 from mcbert.features.spec import FeatureSpec, layers_text
-from mcbert.results.schema import EMBEDDINGS, SEED_COMPAT
-from mcbert.results.tables import read
+from mcbert.results.csv_files import read
+from mcbert.results.schema.embeddings import SEED_COMPAT
+from mcbert.results.schema.training import EMBEDDINGS
 
 log = logging.getLogger(__name__)
 

@@ -60,8 +60,9 @@ from mcbert.finetune.training import ranks
 from mcbert.finetune.training.data import TrainingData
 from mcbert.finetune.training.fit import fit, within_memory
 from mcbert.finetune.winner import Architecture
-from mcbert.results import tables
-from mcbert.results.schema import EMBEDDINGS, EMBEDDINGS_FREEZING, MEAN
+from mcbert.results import csv_files
+from mcbert.results.schema.training import EMBEDDINGS, EMBEDDINGS_FREEZING
+from mcbert.results.schema.words import MEAN
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +186,7 @@ def train_embeddings(
     ]
     n_trained = run_jobs(jobs, run_embeddings_job, execute=execute, track=track)
     for table, key in ((EMBEDDINGS, "embeddings"), (EMBEDDINGS_FREEZING, "freezing")):
-        tables.write(table, to_frame(table, measured(jobs, key)), inputs.out / table.file_name)
+        csv_files.write(table, to_frame(table, measured(jobs, key)), inputs.out / table.file_name)
     log.info("embeddings: %d trainings in %.1f s -> %s", n_trained, time.monotonic() - began, inputs.out)
 
 

@@ -20,7 +20,7 @@ import pandas as pd
 from mcbert.features.corpus.casing import Altered, share_altered
 from mcbert.finetune.embeddings.retrieval import DIRECTIONS, SCORES, RowError, search, unit_rows
 from mcbert.finetune.embeddings.systems import Frozen, System
-from mcbert.results.schema import MEAN
+from mcbert.results.schema.words import MEAN
 from mcbert.results.statistics import Interval, percentile_interval, resampled_sums
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ import pandas as pd
 from mcbert.features.corpus.formats.arrow import batches_of, opened_parquet
 from mcbert.files.arrays import map_array
 from mcbert.finetune.embeddings.vector_file import VectorFile, read_made, record_of, writing_vectors
-from mcbert.results.schema import VECTOR_IDS
-from mcbert.results.stream import Rows, writing
+from mcbert.results.csv_files import writing
+from mcbert.results.csv_rows import CsvStream
+from mcbert.results.schema.texts import VECTOR_IDS
 
 if TYPE_CHECKING:
     from mcbert.finetune.embeddings.sentence_encoder import SentenceEncoder
@@ -227,7 +228,7 @@ class StoredVectors:
                 yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
             return
         ids, count = ids_of(self.path), 0
-        for row, name in Rows(VECTOR_IDS, ids, ("row", "id")):
+        for row, name in CsvStream(VECTOR_IDS, ids, ("row", "id")):
             count += 1
             if not row.isdecimal() or len(row) > MOST_DIGITS:
                 given = f"{row[:20]!r}, accepted: a whole number from 1"

@@ -29,8 +29,8 @@ from mcbert.finetune.export.markdown import (
 from mcbert.finetune.export.probabilities import describe_probabilities
 from mcbert.finetune.jobs import FinetuneJob
 from mcbert.finetune.settings import FinetuneSettings
-from mcbert.results import tables
-from mcbert.results.schema import FINETUNE, FREEZING
+from mcbert.results import csv_files
+from mcbert.results.schema.training import FINETUNE, FREEZING
 
 _USE = """    from transformers import pipeline
 
@@ -109,7 +109,7 @@ def write_cards(jobs: Sequence[FinetuneJob], corpus: Corpus, beside: Mapping[str
     beside : mapping of str to str
         By system, how its model stands to the search's classifier.
     """
-    curves, events = (tables.read(table, jobs[0].out / table.file_name) for table in (FINETUNE, FREEZING))
+    curves, events = (csv_files.read(table, jobs[0].out / table.file_name) for table in (FINETUNE, FREEZING))
     for job in jobs:
         folder = job.out / "models" / job.system
         if not job.save_model or not folder.is_dir():

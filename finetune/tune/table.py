@@ -20,8 +20,9 @@ from mcbert.finetune.jobs import FinetuneJob
 from mcbert.finetune.rows import SEES, protocol_of
 from mcbert.finetune.tune.settings import TuneSettings
 from mcbert.finetune.tune.trials import Trial
-from mcbert.results import overall, table1
-from mcbert.results.schema import MEAN, TUNE
+from mcbert.results import csv_files, table1
+from mcbert.results.schema.tune import TUNE
+from mcbert.results.schema.words import MEAN
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,7 +98,8 @@ def write_trials(
         fixed = _fixed(outcome, tune) | {"rank": place if outcome.status == "ok" else None}
         rows += [cells | fixed | dict(stamp) for cells in _measured(outcome, corpus, first)]
     frame = pd.DataFrame(rows, columns=[column.name for column in TUNE.columns])
-    overall.write(TUNE, frame.astype({"rank": "Int64", "n_seeds": "Int64"}), path / TUNE.file_name)
+    frame = frame.astype({"rank": "Int64", "n_seeds": "Int64"})
+    csv_files.write_with_sums(TUNE, frame, path / TUNE.file_name)
 
 
 def _fixed(outcome: Outcome, tune: TuneSettings) -> dict[str, Any]:

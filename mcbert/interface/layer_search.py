@@ -324,8 +324,8 @@ class LayerSearch(TakesTexts, ClassifierMixin, BaseEstimator):
     def _read(self, states: FeatureStore, corpus: Corpus, out: Path) -> None:
         """Read what the search wrote; fit the winner on the train texts as scikit-learn does."""
         from mcbert.files.objects import read_object
-        from mcbert.results.schema import GRIDSEARCH
-        from mcbert.results.tables import read
+        from mcbert.results.csv_files import read
+        from mcbert.results.schema.search import GRIDSEARCH
 
         winner = read_object(out / "winner.json")
         self.results_, self.folder_ = read(GRIDSEARCH, out / "gridsearch.csv"), out

@@ -61,8 +61,8 @@ def add_command(add: Callable[..., argparse.ArgumentParser]) -> None:
 def _nearest(args: argparse.Namespace, *_: object) -> int:
     from mcbert.finetune.embeddings.neighbours import find_neighbours, require_faiss
     from mcbert.pipeline.progress import track
-    from mcbert.results.schema import NEIGHBOURS
-    from mcbert.results.stream import writing
+    from mcbert.results.csv_files import writing
+    from mcbert.results.schema.texts import NEIGHBOURS
 
     began = time.monotonic()
     require_output(args.output, (".csv",), (args.corpus, args.queries))

@@ -140,8 +140,8 @@ def _write_labels(args: argparse.Namespace) -> int:
     from mcbert.finetune.export.saved import load_model
     from mcbert.finetune.predict import label_texts
     from mcbert.pipeline.progress import track
-    from mcbert.results.schema import LABELS
-    from mcbert.results.stream import writing
+    from mcbert.results.csv_files import writing
+    from mcbert.results.schema.texts import LABELS
 
     saved = load_model(args.model)
     reads_pairs = pairs.are_read(args.input, trained_on_pairs=saved.text_pairs)

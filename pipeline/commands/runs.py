@@ -42,9 +42,9 @@ def add_command(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _runs(args: argparse.Namespace, *_: object) -> int:
-    from mcbert.results.frames import find_run
-    from mcbert.results.schema import RUNS
-    from mcbert.results.tables import write
+    from mcbert.results.csv_files import write
+    from mcbert.results.runs import find_run
+    from mcbert.results.schema.runs import RUNS
 
     folders = [find_run(name, args.runs) for name in dict.fromkeys(args.names)] or folders_of(args.runs)
     if not folders:
@@ -96,7 +96,7 @@ def listed(folders: list[Path]) -> pd.DataFrame:
 
 def _recorded(folder: Path) -> dict[str, str]:
     """Tell from the records of a run's stages which are finished, when, and what the corpus was made of."""
-    from mcbert.results.report.report import stage_records
+    from mcbert.results.runs import stage_records
 
     records = {path.stem: path for path in stage_records(folder)}
     row = {"stages": " ".join(records), "finished": "", "corpus": ""}

@@ -13,9 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mcbert.results.conclusions.conclude import Compare, Measured, conclude
-from mcbert.results.report.report import read_run
-from mcbert.results.schema import CONCLUSIONS, CORPUS, FINETUNE, GRIDSEARCH, MEAN
-from mcbert.results.tables import read, write
+from mcbert.results.csv_files import read, write
+from mcbert.results.runs import RunTables
+from mcbert.results.schema.runs import CONCLUSIONS
+from mcbert.results.schema.search import GRIDSEARCH
+from mcbert.results.schema.texts import CORPUS
+from mcbert.results.schema.training import FINETUNE
+from mcbert.results.schema.words import MEAN
 
 if TYPE_CHECKING:
     from mcbert.search.outcome.predictions import Predictions
@@ -65,7 +69,7 @@ def write_conclusions(folder: Path, stamp: Mapping[str, str]) -> Path:
 
     target = folder / CONCLUSIONS.file_name
     target.unlink(missing_ok=True)  # what an earlier version wrote is nothing to go by
-    run = read_run(folder)
+    run = RunTables.read(folder)
     path = folder / "predictions.npz"
     compare = comparer(Predictions.load(path)) if path.is_file() else _nothing
     sample = ""

@@ -25,9 +25,10 @@ from mcbert.pipeline.run import sha256, write_json
 from mcbert.pipeline.stages.evaluation import evaluate_embeddings, frozen, require_evaluable
 from mcbert.pipeline.stages.texts import short_names
 from mcbert.pipeline.workspace import Workspace, shown
-from mcbert.results import overall
-from mcbert.results.schema import REJECTED, TATOEBA, TEXTS
-from mcbert.results.tables import write
+from mcbert.results import csv_files
+from mcbert.results.csv_files import write
+from mcbert.results.schema.embeddings import TATOEBA
+from mcbert.results.schema.texts import REJECTED, TEXTS
 
 FOLDER = "embeddings"
 PAIRS = f"{FOLDER}/{TEXTS.file_name}"
@@ -116,7 +117,7 @@ def search(workspace: Workspace, settings: EmbeddingsSettings) -> None:
         neighbours = config.retrieval.neighbours
         rows, _ = translations.evaluate(pairs, layers, neighbours=neighbours, track=track)
         write_json(workspace.run.folder / BEST, best_layer(rows, settings))
-        written = overall.write(TATOEBA, workspace.stamped(rows), workspace.run.folder / SEARCHED)
+        written = csv_files.write_with_sums(TATOEBA, workspace.stamped(rows), workspace.run.folder / SEARCHED)
         return [*(path.relative_to(workspace.run.folder).as_posix() for path in written), BEST]
 
     workspace.run.stage("embeddings-search", inputs, work)

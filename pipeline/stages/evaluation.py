@@ -35,9 +35,9 @@ from mcbert.pipeline.progress import track
 from mcbert.pipeline.run import sha256
 from mcbert.pipeline.stages.extraction import cached
 from mcbert.pipeline.workspace import Workspace, shown
-from mcbert.results import overall
-from mcbert.results.schema import REDUCTIONS, STS, TATOEBA
-from mcbert.results.tables import write
+from mcbert.results import csv_files
+from mcbert.results.csv_files import write
+from mcbert.results.schema.embeddings import REDUCTIONS, STS, TATOEBA
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +55,9 @@ def evaluate_embeddings(workspace: Workspace, models: Sequence[str] = ()) -> Non
     models : sequence of str
         Folders or hub names; of plain encoders followed by layers and pooling, ``@7+8:mean``.
     """
+    from mcbert.results.report.embeddings import side_by_side
+
     from mcbert.finetune.embeddings.opening import open_sentence_encoder
-    from mcbert.results.report.side_by_side import side_by_side
 
     trained = [str(path) for path in [workspace.run.folder / TRAINED] if path.is_dir()]
     encoders: list[SentenceEncoder] = []
@@ -155,7 +156,7 @@ def retrieval(workspace: Workspace, compared: Sequence[ComparedEncoder] = ()) ->
             path.name
             for table, frame in zip((TATOEBA, REDUCTIONS), tables, strict=True)
             if len(frame)
-            for path in overall.write(table, workspace.stamped(frame), folder / table.file_name)
+            for path in csv_files.write_with_sums(table, workspace.stamped(frame), folder / table.file_name)
         ]
 
     workspace.run.stage("retrieval", inputs, work, replace=("systems",))

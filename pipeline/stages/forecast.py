@@ -8,8 +8,8 @@ from __future__ import annotations
 from mcbert.finetune.settings import FinetuneSettings
 from mcbert.finetune.texts import DevTexts, require_protocol
 from mcbert.pipeline.workspace import Workspace
-from mcbert.results.schema import TEXTS
-from mcbert.results.stream import Rows
+from mcbert.results.csv_rows import CsvStream
+from mcbert.results.schema.texts import TEXTS
 
 
 def require_finetune(workspace: Workspace, settings: FinetuneSettings) -> None:
@@ -45,7 +45,7 @@ def _require_trainable(workspace: Workspace, settings: FinetuneSettings) -> None
 
 
 def _dev_texts(workspace: Workspace) -> DevTexts:
-    rows = Rows(TEXTS, workspace.texts, ("split", "language"))
+    rows = CsvStream(TEXTS, workspace.texts, ("split", "language"))
     return DevTexts.of(
         ((split, language) for split, language in rows), workspace.config.corpus.source_language
     )
@@ -58,7 +58,7 @@ def _require_start(workspace: Workspace, settings: FinetuneSettings) -> None:
 
     require_special_tokens(workspace.config)
     searched = workspace.config.gridsearch
-    labels = {label for (label,) in Rows(TEXTS, workspace.texts, ("label",))}
+    labels = {label for (label,) in CsvStream(TEXTS, workspace.texts, ("label",))}
     names = score_per_label(len(labels))
     if not set(names) & set(searched.classifiers):
         raise ValueError(

@@ -21,20 +21,11 @@ from mcbert.pipeline.run import sha256
 from mcbert.pipeline.stages.deploy import name_model
 from mcbert.pipeline.stages.extraction import cached
 from mcbert.pipeline.workspace import Workspace
-from mcbert.results.columns import Table
-from mcbert.results.schema import (
-    EFFECTS,
-    FINETUNE,
-    FREEZING,
-    PROTOCOL_CHOICES,
-    REDUCTIONS,
-    SCORES,
-    STS,
-    TABLE1,
-    TATOEBA,
-    TOP,
-    TUNE,
-)
+from mcbert.results.column import Table
+from mcbert.results.schema.embeddings import REDUCTIONS, STS, TATOEBA
+from mcbert.results.schema.search import EFFECTS, PROTOCOL_CHOICES, SCORES, TOP
+from mcbert.results.schema.training import FINETUNE, FREEZING, TABLE1
+from mcbert.results.schema.tune import TUNE
 
 if TYPE_CHECKING:
     from mcbert.search.space import GridsearchSettings
@@ -76,8 +67,8 @@ class Pipeline(Workspace):
 
     def _prepare(self) -> list[str]:
         from mcbert.pipeline.stages.texts import corpus_of
-        from mcbert.results.schema import REJECTED, TEXTS
-        from mcbert.results.tables import write
+        from mcbert.results.csv_files import write
+        from mcbert.results.schema.texts import REJECTED, TEXTS
 
         corpus, rejected = corpus_of(self.config, self.stamp, self._machine)
         write(TEXTS, corpus.table, self.texts)
@@ -106,13 +97,13 @@ class Pipeline(Workspace):
         from mcbert.features.corpus.statistics import corpus_statistics
         from mcbert.features.encoder.tokens import load_tokenizer
         from mcbert.pipeline.run import write_json
-        from mcbert.results.schema import CORPUS, TEXTS
-        from mcbert.results.stream import Rows
-        from mcbert.results.tables import write
+        from mcbert.results.csv_files import write
+        from mcbert.results.csv_rows import CsvStream
+        from mcbert.results.schema.texts import CORPUS, TEXTS
 
         target = cached(
             self,
-            Rows(TEXTS, self.texts, ("id", "text", "text_pair")),
+            CsvStream(TEXTS, self.texts, ("id", "text", "text_pair")),
             self.config.prepare.raw or self.config.corpus.path,
         )
         rows = corpus_statistics(
@@ -151,12 +142,12 @@ class Pipeline(Workspace):
 
     def _settled(self) -> GridsearchSettings:
         """Return what to search, the protocol settled by the texts, so that nothing is encoded in vain."""
-        from mcbert.results.schema import TEXTS
-        from mcbert.results.stream import Rows
+        from mcbert.results.csv_rows import CsvStream
+        from mcbert.results.schema.texts import TEXTS
         from mcbert.search.protocol import scored, settled
 
         source, settings = self.config.corpus.source_language, self.config.gridsearch
-        found = set(Rows(TEXTS, self.texts, ("split", "language")))
+        found = set(CsvStream(TEXTS, self.texts, ("split", "language")))
         targets = sorted({language for _, language in found} - {source})
         languages = scored(settings, (source, *targets))
         return settled(

@@ -24,7 +24,7 @@ from mcbert.pipeline.progress import track
 from mcbert.pipeline.run import sha256
 from mcbert.pipeline.stages.forecast import require_tune
 from mcbert.pipeline.stages.start import beginning
-from mcbert.results.schema import TUNE
+from mcbert.results.schema.tune import TUNE
 
 if TYPE_CHECKING:
     from mcbert.pipeline.stages.pipeline import Pipeline
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 def tune(pipeline: Pipeline) -> None:
     """Write ``tune.csv``, running the stages before where a trial takes something from them."""
-    from mcbert.results import overall
+    from mcbert.results import csv_files
 
     settings, base = pipeline.config.tune, _base(pipeline)
     tried = [trial.settings for trial in plan_trials(settings, base) if trial.settings is not None]
@@ -53,7 +53,7 @@ def tune(pipeline: Pipeline) -> None:
     }
     again = pipeline.config.cluster.retry_errors
     pipeline.run.stage("tune", inputs, lambda: _search(pipeline, base), replace=True, again=again)
-    table = overall.read(TUNE, pipeline.run.folder / TUNE.file_name)
+    table = csv_files.read_with_sums(TUNE, pipeline.run.folder / TUNE.file_name)
     best = json.loads(table.loc[table["rank"] == 1, "changes"].iloc[0])
     sys.stdout.write(" ".join(map(shlex.quote, overrides(best, base))) + "\n")
 

@@ -14,8 +14,9 @@ import pandas as pd
 
 from mcbert.results.conclusions.claims import CLAIMS
 from mcbert.results.conclusions.contrasts import contrasts
-from mcbert.results.schema import GRIDSEARCH, STAMP
-from mcbert.results.schema.conclusions import CONCLUSIONS, NOT_SUPPORTED, NOT_TESTED, SUPPORTED
+from mcbert.results.schema.runs import CONCLUSIONS, NOT_SUPPORTED, NOT_TESTED, SUPPORTED
+from mcbert.results.schema.search import GRIDSEARCH
+from mcbert.results.schema.words import STAMP
 from mcbert.results.statistics import Interval, mean_interval
 from mcbert.results.summaries import epoch_ends, shown_language
 from mcbert.results.table1 import BASELINE, UNFROZEN

@@ -15,14 +15,22 @@ import pandas as pd
 
 from mcbert import files
 from mcbert.results.conclusions.conclude import overall
-from mcbert.results.frames import KINDS, read, unlike
 from mcbert.results.report import numbers
-from mcbert.results.report.canvas import GREY, MID_BLUE, ORANGE, finish, specification, symbol_legend
-from mcbert.results.report.charts import SYSTEM_NAMES
+from mcbert.results.report.charts import (
+    GREY,
+    MID_BLUE,
+    ORANGE,
+    SYSTEM_NAMES,
+    finish,
+    specification,
+    symbol_legend,
+)
 from mcbert.results.report.figures import FOLDER, write_figures
-from mcbert.results.report.report import Specs, as_json, environment, library, read_run
-from mcbert.results.report.sections import Run, records
-from mcbert.results.schema import MEAN, PREDICTIONS, SYSTEMS
+from mcbert.results.report.report import Specs, as_json, environment, library
+from mcbert.results.report.sections import records
+from mcbert.results.runs import KINDS, RunTables, read_results, unlike
+from mcbert.results.schema.search import PREDICTIONS
+from mcbert.results.schema.words import MEAN, SYSTEMS
 from mcbert.results.table1 import correctness, measured, ordered_languages, same_texts
 
 log = logging.getLogger(__name__)
@@ -58,7 +66,7 @@ def build(folders: Sequence[Path], listed: pd.DataFrame, path: Path) -> Path:
     """
     if not 2 <= len(folders) <= MOST:
         raise ValueError(f"runs: got {len(folders)} to compare, accepted: 2 to {MOST}")
-    runs = [read_run(folder) for folder in folders]
+    runs = [RunTables.read(folder) for folder in folders]
     specs: Specs = {}
     differing = _differing(folders, runs)
     shown = {
@@ -83,7 +91,7 @@ def build(folders: Sequence[Path], listed: pd.DataFrame, path: Path) -> Path:
     return path
 
 
-def systems(runs: Sequence[Run], specs: Specs) -> list[dict[str, Any]]:
+def systems(runs: Sequence[RunTables], specs: Specs) -> list[dict[str, Any]]:
     """Give each system's test accuracy by run and language, with a figure put into `specs`."""
     parts = [
         table[table["source"] == "measured"].assign(run=run.name)
@@ -140,7 +148,7 @@ def dots(rows: pd.DataFrame, runs: Sequence[str], languages: Sequence[str]) -> a
     return finish([points], height=22 * len(languages))
 
 
-def paired(folders: Sequence[Path], runs: Sequence[Run]) -> list[dict[str, Any]]:
+def paired(folders: Sequence[Path], runs: Sequence[RunTables]) -> list[dict[str, Any]]:
     """Compare each run's systems with the first run's, paired over the texts that both were tested on.
 
     Returns
@@ -158,7 +166,7 @@ def paired(folders: Sequence[Path], runs: Sequence[Run]) -> list[dict[str, Any]]
     return found
 
 
-def conclusions(runs: Sequence[Run]) -> list[dict[str, Any]]:
+def conclusions(runs: Sequence[RunTables]) -> list[dict[str, Any]]:
     """Give each claim of the published conclusions with its verdict by run."""
     tables = {run.name: table for run in runs if (table := run.table("conclusions")) is not None}
     claims = dict.fromkeys(
@@ -182,12 +190,12 @@ def conclusions(runs: Sequence[Run]) -> list[dict[str, Any]]:
 def _correct(folder: Path) -> dict[str, pd.DataFrame]:
     if not any(folder.glob(PREDICTIONS.file_name)):
         return {}
-    frame = read("predictions", folder)
+    frame = read_results("predictions", folder)
     test = frame[frame["split"] == "test"]
     return {str(system): correctness(rows) for system, rows in test.groupby("system")}
 
 
-def _differing(folders: Sequence[Path], runs: Sequence[Run]) -> dict[str, list[str]]:
+def _differing(folders: Sequence[Path], runs: Sequence[RunTables]) -> dict[str, list[str]]:
     """Find in what the runs differ, by the first of these tables that all have."""
     for name in ("table1", "gridsearch", "corpus"):
         found = [run.table(name) for run in runs]

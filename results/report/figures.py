@@ -17,7 +17,7 @@ import altair as alt
 import vl_convert
 
 from mcbert import files
-from mcbert.results.report.canvas import INK
+from mcbert.results.report.charts import INK
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """The report: one HTML file made of a run's CSV files, whole in itself; nothing in it loads from a network.
 
-python -m mcbert report --run demo        (or, for any folder: results.report.build(folder))
+python -m mcbert report --run demo        (or, for any folder: results.report.report.build(folder))
 """
 
 from __future__ import annotations
@@ -15,70 +15,26 @@ from typing import Any
 
 import altair as alt
 import jinja2
-import pandas as pd
 import vl_convert
 from markupsafe import Markup
 
 from mcbert import files
-from mcbert.files.objects import Types, read_object
-from mcbert.results import deploy, overall
-from mcbert.results.report import conclusion_sections, search_sections, sections, wording
-from mcbert.results.report.candidates import candidates
-from mcbert.results.report.canvas import specification
-from mcbert.results.report.charts import SYSTEM_NAMES
+from mcbert.results import runs
+from mcbert.results.report import numbers, search_sections, sections
+from mcbert.results.report.charts import SYSTEM_NAMES, specification
 from mcbert.results.report.figures import FOLDER, vega_version, write_figures
-from mcbert.results.report.headings import heading
-from mcbert.results.schema import (
-    CONCLUSIONS,
-    CONFUSION,
-    CORPUS,
-    EFFECTS,
-    FINETUNE,
-    FREEZING,
-    GRIDSEARCH,
-    PREDICTIONS,
-    PROTOCOL_CHOICES,
-    REDUCTIONS,
-    SCORES,
-    STAMP,
-    STS,
-    TABLE1,
-    TATOEBA,
-    TOP,
-    TUNE,
-)
+from mcbert.results.runs import RunTables
+from mcbert.results.schema.search import PREDICTIONS, SCORES
+from mcbert.results.schema.words import STAMP
 
 log = logging.getLogger(__name__)
 
 NAME = "report.html"
-TABLES = {
-    "corpus": CORPUS,
-    "gridsearch": GRIDSEARCH,
-    "confusion": CONFUSION,
-    "top": TOP,
-    "effects": EFFECTS,
-    "protocols": PROTOCOL_CHOICES,
-    "finetune": FINETUNE,
-    "freezing": FREEZING,
-    "table1": TABLE1,
-    "tune": TUNE,
-    "conclusions": CONCLUSIONS,
-    "sts": STS,
-    "tatoeba": TATOEBA,
-    "reductions": REDUCTIONS,
-}
-"""The tables that the report shows, by the name of their file without `.csv`."""
-
 Specs = dict[str, dict[str, Any]]
 """Vega-Lite specifications of figures by their id."""
 
-_RECORD: Types = {"seconds": (int, float), "machine": dict, "versions": dict, "inputs": dict}
 _OF_SYSTEMS = ("sts", "tatoeba", "reductions")
 """Tables whose rows name the encoder of a system, not the run's."""
-_ORDER = (
-    "prepare", "extract", "gridsearch", "export", "tune", "finetune", "pairs", "embeddings", "retrieval",
-    "similarity", "report",
-)  # fmt: skip
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -103,7 +59,7 @@ def build(run_dir: str | os.PathLike[str], *, figures: bool = False) -> list[Pat
         If the folder holds none of the tables, or one of them breaks its declaration.
     """
     began, run_dir = time.monotonic(), Path(run_dir)
-    run = read_run(run_dir)
+    run = RunTables.read(run_dir)
     html, specs = render(run, provenance(run_dir, run))
     path = run_dir / NAME
     files.write_text(path, html)
@@ -112,53 +68,16 @@ def build(run_dir: str | os.PathLike[str], *, figures: bool = False) -> list[Pat
     return [path, *(write_figures(specs, run_dir / FOLDER) if figures else [])]
 
 
-def read_run(run_dir: Path) -> sections.Run:
-    """Read the tables of a run's folder that are there.
-
-    Raises
-    ------
-    ValueError
-        If there are none, or one of them breaks its declaration.
-    OSError
-        If the folder holds a link: it is not followed.
-    """
-    files.require_own(run_dir)
-    frames = {
-        name: overall.read(table, run_dir / table.file_name)
-        for name, table in TABLES.items()
-        if (run_dir / table.file_name).is_file()
-    }
-    if not frames:
-        accepted = ", ".join(table.file_name for table in TABLES.values())
-        raise ValueError(f"{run_dir}: no results to report; accepted: a folder with any of {accepted}")
-    path = run_dir / "winner.json"
-    winner = read_object(path) if os.path.lexists(path) else {}
-    source = source_language(frames, winner)
-    return sections.Run(run_dir.resolve().name, frames, winner, source, deploy.read(run_dir))
-
-
-def source_language(frames: dict[str, pd.DataFrame], winner: dict[str, Any]) -> str:
-    """Tell the source language: winner.json's, else the only one with texts to train on, else en."""
-    if isinstance(winner.get("source_language"), str):
-        return str(winner["source_language"])
-    corpus = frames.get("corpus")
-    trained: set[str] = set()
-    if corpus is not None:  # of translated texts none tells what they were translated from
-        rows = (corpus["split"] == "train") & ~corpus["transfer"].str.startswith("translate-train")
-        trained = set(corpus.loc[rows, "language"])
-    return trained.pop() if len(trained) == 1 else "en"
-
-
-def provenance(run_dir: Path, run: sections.Run) -> dict[str, Any]:
+def provenance(run_dir: Path, run: RunTables) -> dict[str, Any]:
     """Collect the rows' stamps, the stages' records, and every CSV file with its bytes and SHA-256."""
     stamps: dict[str, list[str]] = {name: [] for name in STAMP}
     for table, frame in run.tables.items():
         for name in STAMP if table not in _OF_SYSTEMS else set(STAMP) - {"encoder"}:
             stamps[name] += [value for value in frame[name].unique() if value and value not in stamps[name]]
-    listed = [name for table in (*TABLES.values(), SCORES, PREDICTIONS) for name in table.file_names]
+    listed = [name for table in (*runs.SHOWN.values(), SCORES, PREDICTIONS) for name in table.file_names]
     found = sorted({path for pattern in listed for path in run_dir.glob(pattern)})
     return {
-        "stages": stages(run_dir),
+        "stages": runs.stages(run_dir),
         "stamps": stamps,
         "files": [
             {"name": path.name, "bytes": path.stat().st_size, "sha256": files.sha256(path)} for path in found
@@ -166,49 +85,12 @@ def provenance(run_dir: Path, run: sections.Run) -> dict[str, Any]:
     }
 
 
-def stages(run_dir: Path) -> list[dict[str, Any]]:
-    """List the stages that a run's folder has records of, in the order of the method.
-
-    Returns
-    -------
-    list of dict
-        name, seconds, machine and versions (texts by name; empty where the record has none), settings (the
-        stage's inputs as JSON).
-    """
-    found = []
-    for path in stage_records(run_dir):
-        record = read_object(path, optional=_RECORD)
-        found.append(
-            {
-                "name": path.stem,
-                "seconds": record.get("seconds"),
-                "machine": record.get("machine", {}),
-                "versions": record.get("versions", {}),
-                "settings": json.dumps(
-                    record.get("inputs", {}), indent=1, ensure_ascii=False, sort_keys=True
-                ),
-            }
-        )
-    return found
-
-
-def stage_records(run_dir: Path) -> list[Path]:
-    """List the records of a run's finished stages, in the order of the method."""
-    return sorted((run_dir / "stages").glob("*.json"), key=_place)
-
-
-def _place(record: Path) -> tuple[int, str]:
-    """Order records of stages; not by their times, which a copy of the run's folder need not keep."""
-    stage = record.stem.split("-")[0]
-    return _ORDER.index(stage) if stage in _ORDER else len(_ORDER) - 1, record.stem
-
-
-def render(run: sections.Run, origin: dict[str, Any]) -> tuple[str, Specs]:
+def render(run: RunTables, origin: dict[str, Any]) -> tuple[str, Specs]:
     """Make the HTML of a run, and the specifications of the figures in it by their id.
 
     Parameters
     ----------
-    run : Run
+    run : RunTables
         Its tables.
     origin : dict
         From `provenance`.
@@ -219,12 +101,12 @@ def render(run: sections.Run, origin: dict[str, Any]) -> tuple[str, Specs]:
         specs[name] = specification(chart, description)
         return name
 
-    listed = candidates(run)
+    listed = search_sections.candidates(run)
     shown = {
         "run": run,
         "headline": sections.headline(run),
-        "conclusions": conclusion_sections.conclusions(run, add),
-        "tune": conclusion_sections.tune(run),
+        "conclusions": sections.conclusions(run, add),
+        "tune": sections.tune(run),
         "search": search_sections.search(run, add),
         "candidates": listed,
         "protocols": search_sections.protocols(run),
@@ -264,8 +146,8 @@ def environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    filled.filters |= {"percent": wording.percent, "points": wording.points}
-    filled.globals["heading"] = heading
+    filled.filters |= {"percent": numbers.percent, "points": numbers.points}
+    filled.globals["heading"] = numbers.heading
     return filled
 
 

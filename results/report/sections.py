@@ -1,53 +1,39 @@
-"""What each section of the report says, as plain values for the template; None where a table is absent.
+"""The content of the report's sections as plain values for its templates; None where a table is absent.
+
+The sections of the search: `results.report.search_sections`.
 
 python -m pytest tests/results/report/test_sections.py
 """
 
 from __future__ import annotations
 
-import dataclasses
+import json
 import math
 from collections.abc import Callable, Hashable, Mapping
+from string import ascii_lowercase
 from typing import Any
 
 import pandas as pd
 
 from mcbert.results import summaries
-from mcbert.results.chance import NEAR, near_chance
+from mcbert.results.conclusions.conclude import overall
 from mcbert.results.deploy import PROBE, below_probe
-from mcbert.results.report import charts, numbers, side_by_side, tiles
+from mcbert.results.report import charts, heatmaps, numbers
+from mcbert.results.report import embeddings as embedding_table
 from mcbert.results.report.charts import SYSTEM_NAMES
-from mcbert.results.report.wording import spoken
-from mcbert.results.schema import MEAN, SYSTEMS
-from mcbert.results.schema.words import metric_words
+from mcbert.results.report.numbers import spoken
+from mcbert.results.runs import RunTables
+from mcbert.results.schema.runs import VERDICTS
+from mcbert.results.schema.words import MEAN, SYSTEMS, metric_words
 from mcbert.results.table1 import BASELINE, ordered_languages
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """What the report knows of a run: its tables by name (gridsearch, confusion, ...) and who won."""
-
-    name: str
-    tables: Mapping[str, pd.DataFrame]
-    winner: Mapping[str, Any]
-    source_language: str
-    deploy: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """What deploy.json says; empty where there is none."""
-
-    @property
-    def tried(self) -> dict[str, Any] | None:
-        """How much of what there is a search on a budget tried, as winner.json has it; None: all."""
-        found = self.winner.get("tried")
-        return found if isinstance(found, dict) else None
-
-    def table(self, name: str) -> pd.DataFrame | None:
-        """Give a table, or None where it is absent or empty."""
-        frame = self.tables.get(name)
-        return None if frame is None or frame.empty else frame
-
 
 Add = Callable[[str, Any, str], str]
 """Takes a chart in under an id, with what it shows in words, and gives the id back."""
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a frame as plain values for a template."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
 def verdict(low: float, high: float) -> str:
@@ -59,7 +45,7 @@ def verdict(low: float, high: float) -> str:
     return "worse than the baseline" if high < 0 else "not told apart from the baseline"
 
 
-def headline(run: Run) -> dict[str, Any]:
+def headline(run: RunTables) -> dict[str, Any]:
     """Who won the search, under which protocol, and how every system scores beside the baseline."""
     gridsearch, table1 = run.table("gridsearch"), run.table("table1")
     best = None
@@ -96,7 +82,7 @@ def _winner_scores(winner: Mapping[Hashable, Any], source_language: str) -> list
     return found
 
 
-def _deploy(run: Run) -> dict[str, Any] | None:
+def _deploy(run: RunTables) -> dict[str, Any] | None:
     """Name the model to deploy, what it was compared with, and the trained ones that the classifier beats."""
     if not run.deploy:
         return None
@@ -108,7 +94,7 @@ def _deploy(run: Run) -> dict[str, Any] | None:
     return {**run.deploy, "metric": metric, "compared": compared, "below": worse, "probe": scores.get(PROBE)}
 
 
-def confusion(run: Run, add: Add) -> dict[str, Any] | None:
+def confusion(run: RunTables, add: Add) -> dict[str, Any] | None:
     """Test confusion matrices of the winner by language, with accuracy and distance from chance."""
     table = run.table("confusion")
     cells = None if table is None else summaries.confusion_of(table)
@@ -121,17 +107,17 @@ def confusion(run: Run, add: Add) -> dict[str, Any] | None:
         | {
             "chart": add(
                 f"confusion-{language}",
-                tiles.confusion(cells[cells["language"] == language]),
+                heatmaps.confusion(cells[cells["language"] == language]),
                 f"Confusion matrix of the winner on test, {language}",
             ),
-            "near_chance": scores[language]["accuracy"] < scores[language]["majority"] + NEAR,
+            "near_chance": scores[language]["accuracy"] < scores[language]["majority"] + summaries.NEAR,
         }
         for language in languages
     ]
     return {"panels": panels, "numbers": numbers.confusion(cells, languages)}
 
 
-def training(run: Run, add: Add) -> dict[str, Any] | None:
+def training(run: RunTables, add: Add) -> dict[str, Any] | None:
     """Training curves: the mean over target languages, then each language; and the freeze events."""
     finetune, freezing = run.table("finetune"), run.table("freezing")
     rows = None if finetune is None else summaries.training_curves(finetune, run.source_language)
@@ -164,7 +150,7 @@ def training(run: Run, add: Add) -> dict[str, Any] | None:
     }
 
 
-def table1(run: Run) -> dict[str, Any] | None:
+def table1(run: RunTables) -> dict[str, Any] | None:
     """Table 1 with a row per system and a column per language, measured and published apart."""
     rows = run.table("table1")
     if rows is None:
@@ -187,19 +173,19 @@ def table1(run: Run) -> dict[str, Any] | None:
     }
 
 
-def embeddings(run: Run) -> dict[str, Any] | None:
+def embeddings(run: RunTables) -> dict[str, Any] | None:
     """Sentence encoders beside frozen layers, and apart from them the published ones."""
     tables = [run.table(name) for name in ("sts", "tatoeba", "reductions")]
     if tables[0] is None and tables[1] is None:
         return None
     return {
-        "measured": (side_by_side.MEASURED_HEADER, side_by_side.measured(*tables)),
-        "published": (side_by_side.PUBLISHED_HEADER, side_by_side.published()),
-        "apart": side_by_side.APART,
+        "measured": (embedding_table.MEASURED_HEADER, embedding_table.measured(*tables)),
+        "published": (embedding_table.PUBLISHED_HEADER, embedding_table.published()),
+        "apart": embedding_table.APART,
     }
 
 
-def corpus(run: Run, add: Add) -> dict[str, Any] | None:
+def corpus(run: RunTables, add: Add) -> dict[str, Any] | None:
     """Corpus counts by language and split with the texts of each label, and figures of the labels' shares."""
     table = run.table("corpus")
     if table is None:
@@ -208,24 +194,19 @@ def corpus(run: Run, add: Add) -> dict[str, Any] | None:
     labels = sorted(table["label"].unique())
     shares = summaries.label_shares(table, run.source_language)
     classes = [
-        (split, add(f"classes-{split}", tiles.classes(part), f"Share of each label by language, {split}"))
+        (split, add(f"classes-{split}", heatmaps.classes(part), f"Share of each label by language, {split}"))
         for split, part in shares.groupby("split", sort=False)
     ]
     return {"rows": records(counts), "labels": labels, "classes": classes}
 
 
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Give the rows of a frame as plain values for a template."""
-    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
-
-
-def _alarms(run: Run) -> list[dict[str, Any]]:
+def _alarms(run: RunTables) -> list[dict[str, Any]]:
     """List the languages near chance, by the winner's test rows or, without them, its dev rows."""
     top = run.table("top")
     if top is None:
         return []
     split = "test" if "test" in set(top["split"]) else "dev"
-    return records(near_chance(top[top["split"] == split], run.source_language))
+    return records(summaries.near_chance(top[top["split"] == split], run.source_language))
 
 
 def _measured_means(rows: pd.DataFrame) -> list[dict[str, Any]]:
@@ -252,7 +233,7 @@ def _level(measured: list[dict[str, Any]], best: dict[str, Any] | None) -> list[
     return [name for name, row in pairs if row["versus_mcbert_low"] <= 0 <= row["versus_mcbert_high"]]
 
 
-def _transfer(run: Run) -> str:
+def _transfer(run: RunTables) -> str:
     """Tell how labels reached the target languages: each way that the run's rows name."""
     tables = [run.table(name) for name in ("gridsearch", "finetune")]
     found = pd.concat(
@@ -261,7 +242,7 @@ def _transfer(run: Run) -> str:
     return ", ".join(dict.fromkeys(found))
 
 
-def _targets(run: Run) -> list[str]:
+def _targets(run: RunTables) -> list[str]:
     gridsearch, table1 = run.table("gridsearch"), run.table("table1")
     found: set[str] = set()
     if gridsearch is not None:
@@ -269,3 +250,82 @@ def _targets(run: Run) -> list[str]:
     elif table1 is not None:
         found = set(table1.loc[table1["source"] == "measured", "language"])
     return ordered_languages(found - {MEAN, run.source_language}, run.source_language)
+
+
+def conclusions(run: RunTables, add: Add) -> dict[str, Any] | None:
+    """Each claim with its verdict and comparisons, and the figure of all effects."""
+    table = run.table("conclusions")
+    if table is None:
+        return None
+    rows = marked(table)
+    groups = [
+        {
+            "number": number,
+            "claim": claim,
+            "verdict": overall(part["verdict"].tolist()),
+            "rows": records(part),
+        }
+        for (number, claim), part in rows.groupby(["number", "conclusion"], sort=False)
+    ]
+    verdicts = [group["verdict"] for group in groups]
+    return {
+        "groups": groups,
+        "counts": {verdict: verdicts.count(verdict) for verdict in VERDICTS if verdict in verdicts},
+        "chart": _figure(rows, add),
+    }
+
+
+def _figure(rows: pd.DataFrame, add: Add) -> str | None:
+    tested = rows[rows["low"].notna()]
+    if tested.empty:
+        return None
+    words = "Effect and 95% interval of every comparison, by conclusion"
+    return add("conclusions", charts.forest(tested), words)
+
+
+def tune(run: RunTables) -> dict[str, Any] | None:
+    """Tell of phase two's settings tried on dev, best first, beside the settings as they are."""
+    table = run.table("tune")
+    if table is None:
+        return None
+    tried = table[table["status"] == "ok"]
+    mean = summaries.shown_language(tried, run.source_language)
+    by_language = {(row["trial"], row["language"]): row for row in records(tried)}
+    trials = records(tried[tried["language"] == mean].sort_values(["rank", "trial"]))
+    failed = table[table["status"] == "error"]
+    return {
+        "trials": [
+            trial
+            | {
+                "words": _settings(trial["changes"]),
+                "source": by_language.get((trial["trial"], run.source_language)),
+            }
+            for trial in trials
+        ],
+        "failed": [row | {"words": _settings(row["changes"])} for row in records(failed)],
+        "mean": mean,
+        "ranked_by": table["ranked_by"].iloc[0],
+        "protocol": table["protocol"].iloc[0],
+        "n_seeds": int(tried["n_seeds"].max()) if len(tried) else 0,
+    }
+
+
+def _settings(changes: str) -> str:
+    """Write what a trial changes in words."""
+    changed = json.loads(changes).items()
+    return ", ".join(f"{name} {json.dumps(value)}" for name, value in changed) or "as they are"
+
+
+def marked(table: pd.DataFrame) -> pd.DataFrame:
+    """Add a column mark, and make `n` None where it is not known.
+
+    The mark is the number of a row's conclusion, with a letter where it has several rows.
+    """
+    place = table.groupby("number").cumcount()
+    several = table.groupby("number")["number"].transform("size") > 1
+    marks = [
+        f"{number}{ascii_lowercase[at]}" if many else f"{number}"
+        for number, at, many in zip(table["number"], place, several, strict=True)
+    ]
+    known = table["n"].astype("object").where(table["n"].notna(), None)
+    return table.assign(mark=marks, n=known)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from mcbert.results.columns import Column, Sums, Table
-from mcbert.results.kinds import (
+from mcbert.results.column import (
+    Column,
+    Sums,
+    Table,
     correlation,
     count,
     difference,

@@ -5,8 +5,9 @@ python -m mcbert.results.dictionary > results/README.md
 
 from __future__ import annotations
 
-from mcbert.results.columns import Column, Table
-from mcbert.results.kinds import (
+from mcbert.results.column import (
+    Column,
+    Table,
     count,
     difference,
     layers,

@@ -5,8 +5,7 @@ python -m mcbert.results.dictionary > results/README.md
 
 from __future__ import annotations
 
-from mcbert.results.columns import Table
-from mcbert.results.kinds import count, difference, layers, number, poolings, share, stamp, text
+from mcbert.results.column import Table, count, difference, layers, number, poolings, share, stamp, text
 from mcbert.results.schema.words import LANGUAGE, PROTOCOL, SYSTEM, over_targets
 
 TUNE = Table(

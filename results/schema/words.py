@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from mcbert.results.columns import Column, Sums
-from mcbert.results.kinds import count, text
+from mcbert.results.column import Column, Sums, count, stamp, text
 
 MEAN = "mean"
 """Stands for the target languages where a row sums them up."""
@@ -19,6 +18,8 @@ PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 SYSTEMS = ("probe", "baseline", "mcbert", "mcbert_wf")
 SPLITS = ("train", "dev", "test")
 NOT_STATED = "not stated"
+STAMP = tuple(column.name for column in stamp())
+"""The columns that every row of a run carries."""
 
 SYSTEM = text(
     "system",

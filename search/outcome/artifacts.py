@@ -14,9 +14,9 @@ import pandas as pd
 
 from mcbert import files
 from mcbert.features.spec import layers_text
-from mcbert.results.schema import CONFUSION, GRIDSEARCH, PREDICTIONS
+from mcbert.results.csv_files import write
+from mcbert.results.schema.search import CONFUSION, GRIDSEARCH, PREDICTIONS
 from mcbert.results.schema.words import PROTOCOLS, Protocol
-from mcbert.results.tables import write
 from mcbert.search.choose import rank
 from mcbert.search.examples import Examples
 from mcbert.search.fitting.kernels import Ints, Rows

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mcbert.results.schema.comparisons import STANDINGS
+from mcbert.results.schema.search import STANDINGS
 from mcbert.results.schema.words import PROTOCOLS
 from mcbert.results.statistics import Interval, holm, mcnemar
 from mcbert.search.outcome.effects import Effect

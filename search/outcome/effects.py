@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcbert.features.spec import POOLINGS
-from mcbert.results.schema import CLASSIFIERS
+from mcbert.results.schema.words import CLASSIFIERS
 from mcbert.search.space import Candidate
 
 Key = tuple[Hashable, ...]

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mcbert.results import overall
-from mcbert.results.chance import near_chance, standings, told
-from mcbert.results.columns import Table
-from mcbert.results.schema import EFFECTS, MEAN, PROTOCOL_CHOICES, SCORES, TOP
-from mcbert.results.schema.words import PROTOCOLS, metric_words
+from mcbert.results import csv_files
+from mcbert.results.column import Table
+from mcbert.results.schema.search import EFFECTS, PROTOCOL_CHOICES, SCORES, TOP
+from mcbert.results.schema.words import MEAN, PROTOCOLS, metric_words
+from mcbert.results.summaries import near_chance, standings, told
 from mcbert.search.fitting.kernels import Ints, Rows
 from mcbert.search.outcome.artifacts import Outcome, Ranking
 from mcbert.search.outcome.comparisons import effect_rows, protocol_rows, top_rows
@@ -132,7 +132,7 @@ def _means(targets: Sequence[pd.DataFrame], micro_f1: Sequence[float | None]) ->
 
 def _write(table: Table, frame: pd.DataFrame, outcome: Outcome, out: Path) -> None:
     if not frame.empty:
-        overall.write(table, frame.assign(**dict[str, Any](outcome.stamp)), out / table.file_name)
+        csv_files.write_with_sums(table, frame.assign(**dict[str, Any](outcome.stamp)), out / table.file_name)
         return
     for name in table.file_names:
         (out / name).unlink(missing_ok=True)

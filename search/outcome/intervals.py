@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from mcbert.results.schema import MEAN
+from mcbert.results.schema.words import MEAN
 from mcbert.results.statistics import Interval, percentile_interval, resampled_sums
 from mcbert.search.outcome.predictions import Ints, Predictions
 

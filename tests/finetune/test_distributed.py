@@ -18,8 +18,8 @@ import torch
 
 from mcbert.finetune.systems import train_system
 from mcbert.pipeline.cli import main
-from mcbert.results.schema import FINETUNE, FREEZING
-from mcbert.results.tables import read
+from mcbert.results.csv_files import read
+from mcbert.results.schema.training import FINETUNE, FREEZING
 from tests import processes
 from tests.finetune import ranked
 from tests.finetune.ranked import Kill, Shared

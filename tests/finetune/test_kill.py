@@ -15,7 +15,7 @@ import pytest
 from mcbert.finetune.jobs import Inputs
 from mcbert.finetune.settings import FinetuneSettings
 from mcbert.finetune.training import checkpoints
-from mcbert.results.schema import TABLE1
+from mcbert.results.schema.training import TABLE1
 from tests import processes
 from tests.finetune import killable
 from tests.finetune.conftest import STAMP

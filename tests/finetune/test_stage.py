@@ -14,8 +14,9 @@ from mcbert.finetune.stage import casing, finetune, plan
 from mcbert.finetune.systems import train_system
 from mcbert.finetune.winner import Architecture
 from mcbert.pipeline.cluster import serial
-from mcbert.results import overall, tables
-from mcbert.results.schema import FINETUNE, FREEZING, PREDICTIONS, TABLE1
+from mcbert.results import csv_files
+from mcbert.results.schema.search import PREDICTIONS
+from mcbert.results.schema.training import FINETUNE, FREEZING, TABLE1
 
 STAMP = {
     "run": "r",
@@ -58,20 +59,20 @@ def run(encoder, corpus, winner, tmp_path):
 
 def test_every_system_and_seed_is_in_the_tables(run):
     out = run()
-    curves = tables.read(FINETUNE, out / "finetune.csv")
+    curves = csv_files.read(FINETUNE, out / "finetune.csv")
     assert set(zip(curves["system"], curves["seed"], strict=True)) == {
         (system, seed) for system in ("baseline", "mcbert", "mcbert_wf") for seed in (0, 1)
     }
     assert len(curves) == 6 * (3 * 3 + 3)
     assert set(curves["config_digest"]) == {"abc"}
-    events = tables.read(FREEZING, out / "freezing.csv")
+    events = csv_files.read(FREEZING, out / "freezing.csv")
     assert list(zip(events["system"], events["seed"], events["layers"], strict=True)) == [
         ("mcbert_wf", 0, "3"), ("mcbert_wf", 1, "3"),
     ]  # fmt: skip
     assert not (out / "checkpoints").exists()
-    predictions = tables.read(PREDICTIONS, out / "predictions_finetune.csv")
+    predictions = csv_files.read(PREDICTIONS, out / "predictions_finetune.csv")
     assert len(predictions) == 6 * 3 * 12
-    table = overall.read(TABLE1, out / "table1.csv").query("source == 'measured'")
+    table = csv_files.read_with_sums(TABLE1, out / "table1.csv").query("source == 'measured'")
     assert set(table["system"]) == {"baseline", "mcbert", "mcbert_wf"}
     for told in (table, predictions):
         assert told.groupby("system")["protocol"].unique().map(list).to_dict() == {
@@ -91,12 +92,12 @@ def test_every_system_and_seed_is_in_the_tables(run):
 def test_the_probe_of_phase_one_joins_table_1(run, tmp_path):
     settings = dataclasses.replace(FAST, systems=("baseline",), seeds=(0,), freeze={})
     out = run(settings)
-    mine = tables.read(PREDICTIONS, out / "predictions_finetune.csv")
-    tables.write(
+    mine = csv_files.read(PREDICTIONS, out / "predictions_finetune.csv")
+    csv_files.write(
         PREDICTIONS, mine.assign(system="probe", predicted=mine["label"]), out / "predictions_gridsearch.csv"
     )
     run(settings)
-    table = overall.read(TABLE1, out / "table1.csv").query("system == 'probe'")
+    table = csv_files.read_with_sums(TABLE1, out / "table1.csv").query("system == 'probe'")
     assert set(table["protocol"]) == {"target-dev"}  # the winner's own
     assert (table["accuracy"] == 1.0).all()
 
@@ -108,7 +109,7 @@ def test_no_event_gives_an_empty_table_with_its_header(run):
         .read_text(encoding="utf-8")
         .startswith("system,seed,epoch,step,layers,reason,protocol,run")
     )
-    assert len(tables.read(FREEZING, out / "freezing.csv")) == 0
+    assert len(csv_files.read(FREEZING, out / "freezing.csv")) == 0
 
 
 def test_a_failed_job_is_named_and_the_rest_is_kept_for_the_next_run(run, tmp_path):
@@ -155,7 +156,7 @@ def test_settings_that_do_not_fit_are_errors_before_any_training(run, changes, m
 def test_unused_layers_are_left_out_when_told_so(run):
     changes = {"freeze": {1: (3, 4)}, "ignore_unused_frozen": True, "systems": ("mcbert_wf",), "seeds": (0,)}
     out = run(dataclasses.replace(FAST, **changes))
-    assert list(tables.read(FREEZING, out / "freezing.csv")["layers"]) == ["3"]
+    assert list(csv_files.read(FREEZING, out / "freezing.csv")["layers"]) == ["3"]
 
 
 def test_a_winner_of_other_labels(run, winner):
@@ -184,7 +185,7 @@ def test_a_corpus_without_test_rows_has_curves_but_no_table_1(run, corpus, tmp_p
     path = tmp_path / "short.csv"
     table[table["split"] != "test"].to_csv(path, index=False)
     out = run(dataclasses.replace(FAST, systems=("mcbert",), seeds=(0,), freeze={}), corpus=path)
-    assert set(tables.read(FINETUNE, out / "finetune.csv")["split"]) == {"dev"}
+    assert set(csv_files.read(FINETUNE, out / "finetune.csv")["split"]) == {"dev"}
     assert not (out / "table1.csv").exists()
     assert "no test rows" in caplog.text
 
@@ -236,11 +237,11 @@ def test_a_rule_that_watches_target_dev_stamps_everything_of_its_system_as_an_or
     # at such a rate no score changes: the first one is not beaten
     settings = dataclasses.replace(FAST, learning_rate=1e-6, **rule, **named)
     out = run(settings, winner=None)
-    events = tables.read(FREEZING, out / "freezing.csv")
+    events = csv_files.read(FREEZING, out / "freezing.csv")
     assert events[["system", "protocol", "epoch"]].to_numpy().tolist() == [["mcbert_wf", watch, 1]]
     assert events.loc[0, "reason"].startswith(f"plateau: {watch} 0.")
     for table in (FINETUNE, TABLE1):
-        rows = tables.read(table, out / table.file_name)
+        rows = csv_files.read(table, out / table.file_name)
         rows = rows[rows["system"].isin(named["systems"])]
         stamped = rows.groupby("system")["protocol"].unique().map(list).to_dict()
         assert stamped == {"mcbert": ["last"], "mcbert_wf": [watch]}
@@ -353,5 +354,5 @@ def test_a_training_that_fails_keeps_finished_results_and_its_checkpoint_and_goe
         run(dataclasses.replace(two, batch_size=4), execute=serial)
     assert contents(checkpoint) == kept
     run(two, execute=serial)
-    assert set(tables.read(FINETUNE, out / "finetune.csv")["seed"]) == {0, 1}
+    assert set(csv_files.read(FINETUNE, out / "finetune.csv")["seed"]) == {0, 1}
     assert not (out / "checkpoints").exists()

@@ -11,8 +11,8 @@ from mcbert.home import HOME
 from mcbert.pipeline.cli import main
 from mcbert.pipeline.config import load
 from mcbert.pipeline.stages.texts import checksums, files_read, short_names
-from mcbert.results import tables
-from mcbert.results.schema import REJECTED, TEXTS
+from mcbert.results import csv_files
+from mcbert.results.schema.texts import REJECTED, TEXTS
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def prepare(*overrides, run="mine"):
 
 
 def texts(project, run="mine"):
-    return tables.read(TEXTS, project / "results/runs" / run / "texts.csv")
+    return csv_files.read(TEXTS, project / "results/runs" / run / "texts.csv")
 
 
 def error(capsys):
@@ -49,7 +49,7 @@ def test_rejected_rows_are_a_valid_table(project, capsys):
     assert prepare("corpus.on_bad=skip") == 0
     assert "texts.csv: 1 rows left out for the whole row" in capsys.readouterr().err
     folder = project / "results/runs/mine"
-    rejected = tables.read(REJECTED, folder / "rejected.csv")
+    rejected = csv_files.read(REJECTED, folder / "rejected.csv")
     assert rejected[["file", "row", "line", "column"]].to_numpy().tolist() == [
         ["texts.csv", 3, 4, ""],
         ["texts.csv", 8, 9, "text"],
@@ -84,7 +84,7 @@ def test_leaks_are_listed_with_the_rows_they_stood_in(project, capsys):
     frame.to_csv("texts.csv", index=False)
     assert prepare() == 0
     folder = project / "results/runs/mine"
-    rejected = tables.read(REJECTED, folder / "rejected.csv")
+    rejected = csv_files.read(REJECTED, folder / "rejected.csv")
     assert rejected[["file", "row", "line", "column", "id"]].to_numpy().tolist() == [
         ["texts.csv", test + 1, test + 2, "text", frame["id"].iloc[test]]
     ]
@@ -105,7 +105,7 @@ def test_leaks_of_prepared_texts_stand_in_the_raw_table(project):
     frame.to_csv("raw.csv", index=False)
     frame.assign(text="de " + frame["text"])[["id", "text"]].to_csv("de.csv", index=False)
     assert prepare("corpus.path=", "prepare.raw=raw.csv", "prepare.translations.de=de.csv") == 0
-    rejected = tables.read(REJECTED, project / "results/runs/mine/rejected.csv")
+    rejected = csv_files.read(REJECTED, project / "results/runs/mine/rejected.csv")
     assert rejected[["file", "row", "line", "id"]].to_numpy().tolist() == [
         ["raw.csv", 10, 11, "u9"],
         ["raw.csv", 10, 11, "u9-de"],
@@ -127,7 +127,7 @@ def test_raw_texts_obey_the_same_settings(project, capsys):
     assert "raw.csv: row 4 (line 5): column caf\u00e9: it is empty" in error(capsys)
     assert prepare(*form, "corpus.on_bad=skip", run="other") == 0
     assert "a3" not in set(texts(project, "other")["id"])
-    rejected = tables.read(REJECTED, project / "results/runs/other/rejected.csv")
+    rejected = csv_files.read(REJECTED, project / "results/runs/other/rejected.csv")
     assert rejected[["file", "row", "line", "column", "id"]].to_numpy().tolist() == [
         ["raw.csv", 4, 5, "caf\u00e9", "a3"]
     ]

@@ -16,8 +16,14 @@ import pandas as pd
 
 from mcbert.features.spec import FeatureSpec, layers_text
 from mcbert.pipeline.stages.conclusions import comparer
-from mcbert.results import overall, schema, table1, tables
+from mcbert.results import csv_files, table1
 from mcbert.results.conclusions import conclude as conclusions
+from mcbert.results.schema.runs import CONCLUSIONS
+from mcbert.results.schema.search import CONFUSION, EFFECTS, GRIDSEARCH, PREDICTIONS, PROTOCOL_CHOICES, TOP
+from mcbert.results.schema.texts import CORPUS
+from mcbert.results.schema.training import FINETUNE, FREEZING, TABLE1
+from mcbert.results.schema.tune import TUNE
+from mcbert.results.schema.words import CLASSIFIERS, SYSTEMS
 from mcbert.search.outcome.comparisons import effect_rows, protocol_rows, top_rows
 from mcbert.search.outcome.effects import effects
 from mcbert.search.outcome.intervals import Sample
@@ -112,7 +118,7 @@ def predictions(systems=("probe", "baseline", "mcbert", "mcbert_wf"), seeds=(0, 
     parts = []
     for system in systems:
         for seed in seeds[:1] if system == "probe" else seeds:
-            rng = np.random.default_rng([schema.SYSTEMS.index(system), seed])
+            rng = np.random.default_rng([SYSTEMS.index(system), seed])
             chance = texts["language"].map(EASE) + gain[system]
             hard = np.tile(difficulty, len(LANGUAGES))
             right = (0.6 * hard + 0.4 * rng.random(len(texts))) < chance
@@ -159,7 +165,7 @@ def finetune(epochs=5, seeds=(0, 1, 2)) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows, events = [], []
     height = {"baseline": -0.05, "mcbert": 0.0, "mcbert_wf": 0.01}
     for system, seed in itertools.product(height, seeds):
-        rng = np.random.default_rng([7, schema.SYSTEMS.index(system), seed])
+        rng = np.random.default_rng([7, SYSTEMS.index(system), seed])
         for epoch, language in itertools.product(range(epochs + 1), LANGUAGES):
             decline = (
                 0.0 if language == "en" else 0.012 * max(0, epoch - 3) * (0.4 if system == "mcbert_wf" else 1)
@@ -291,7 +297,7 @@ def evidence(candidates: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {name: stamped(part) for name, part in rows.items()}
 
 
-EVIDENCE = {"top": schema.TOP, "effects": schema.EFFECTS, "protocols": schema.PROTOCOL_CHOICES}
+EVIDENCE = {"top": TOP, "effects": EFFECTS, "protocols": PROTOCOL_CHOICES}
 
 
 def write_run(folder: Path, candidates: pd.DataFrame | None = None) -> Path:
@@ -299,22 +305,22 @@ def write_run(folder: Path, candidates: pd.DataFrame | None = None) -> Path:
     curves, events = finetune()
     systems = predictions()
     searched = gridsearch() if candidates is None else candidates
-    tables.write(schema.GRIDSEARCH, searched, folder / "gridsearch.csv")
+    csv_files.write(GRIDSEARCH, searched, folder / "gridsearch.csv")
     for name, frame in evidence(searched).items():
-        overall.write(EVIDENCE[name], frame, folder / f"{name}.csv")
-    tables.write(schema.CONFUSION, confusion(), folder / "confusion.csv")
-    tables.write(schema.FINETUNE, curves, folder / "finetune.csv")
-    tables.write(schema.FREEZING, events, folder / "freezing.csv")
-    tables.write(schema.CORPUS, corpus(), folder / "corpus.csv")
+        csv_files.write_with_sums(EVIDENCE[name], frame, folder / f"{name}.csv")
+    csv_files.write(CONFUSION, confusion(), folder / "confusion.csv")
+    csv_files.write(FINETUNE, curves, folder / "finetune.csv")
+    csv_files.write(FREEZING, events, folder / "freezing.csv")
+    csv_files.write(CORPUS, corpus(), folder / "corpus.csv")
     probe = systems["system"] == "probe"
-    tables.write(schema.PREDICTIONS, systems[probe], folder / "predictions_gridsearch.csv")
-    tables.write(schema.PREDICTIONS, systems[~probe], folder / "predictions_finetune.csv")
+    csv_files.write(PREDICTIONS, systems[probe], folder / "predictions_gridsearch.csv")
+    csv_files.write(PREDICTIONS, systems[~probe], folder / "predictions_finetune.csv")
     rows = table1.build(systems, STAMP, protocols=PROTOCOLS, corpus="sample intents", casing="cased")
-    overall.write(schema.TABLE1, rows, folder / "table1.csv")
+    csv_files.write_with_sums(TABLE1, rows, folder / "table1.csv")
     known = {"gridsearch": searched, "finetune": curves, "table1": rows, "corpus": corpus(), "tune": tune()}
-    overall.write(schema.TUNE, tune(), folder / "tune.csv")
+    csv_files.write_with_sums(TUNE, tune(), folder / "tune.csv")
     tested = conclusions.conclude(known, "en", comparer(answers(searched)))
-    tables.write(schema.CONCLUSIONS, tested.assign(**STAMP), folder / "conclusions.csv")
+    csv_files.write(CONCLUSIONS, tested.assign(**STAMP), folder / "conclusions.csv")
     (folder / "stages").mkdir(exist_ok=True)
     record = {"inputs": {"gridsearch": {"layers": [6, 8]}}, "outputs": {}, "seconds": 12.3}
     record |= {"machine": {"system": "Linux"}, "versions": {"numpy": "2.0"}}
@@ -333,7 +339,7 @@ LONG_NAMES = {
 
 def write_whole_run(folder: Path) -> Path:
     """Write a run with every candidate of the default space, and long names of all kinds."""
-    every = gridsearch(all_subsets(), schema.CLASSIFIERS, n_errors=5)
+    every = gridsearch(all_subsets(), CLASSIFIERS, n_errors=5)
     for path in write_run(folder, every).glob("*.csv"):
         text = path.read_text(encoding="utf-8")
         for name, long in LONG_NAMES.items():

@@ -6,11 +6,12 @@ from importlib.resources import files
 import pandas as pd
 import pytest
 
-from mcbert.results import overall, schema
+from mcbert.results import csv_files
 from mcbert.results.leaderboard import leaderboard
 from mcbert.results.report import comparison, report
+from mcbert.results.schema.embeddings import STS, TATOEBA
 from tests.results.browser import CHROMIUM, SHIFT, Chromium
-from tests.results.report.test_side_by_side import sts_rows, tatoeba_rows
+from tests.results.report.test_embeddings import sts_rows, tatoeba_rows
 
 pytestmark = [
     pytest.mark.slow,
@@ -64,8 +65,8 @@ def page(whole_run_dir, tmp_path_factory):
     """A report with every section, in a folder with spaces in its name."""
     folder = tmp_path_factory.mktemp("page") / whole_run_dir.name
     shutil.copytree(whole_run_dir, folder)
-    for table, rows in ((schema.STS, sts_rows()), (schema.TATOEBA, tatoeba_rows())):
-        overall.write(table, pd.DataFrame(rows), folder / table.file_name)
+    for table, rows in ((STS, sts_rows()), (TATOEBA, tatoeba_rows())):
+        csv_files.write_with_sums(table, pd.DataFrame(rows), folder / table.file_name)
     return report.build(folder)[0]
 
 

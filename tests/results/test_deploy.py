@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from mcbert.results import deploy, tables
+from mcbert.results import csv_files, deploy
 from mcbert.results.deploy import Scored, below_probe, dev_scores, order
-from mcbert.results.schema import PREDICTIONS, STAMP
+from mcbert.results.schema.search import PREDICTIONS
+from mcbert.results.schema.words import STAMP
 
 
 def predictions(system, right, seed=0):
@@ -26,13 +27,13 @@ def predictions(system, right, seed=0):
 @pytest.fixture
 def folder(tmp_path):
     probe = {("dev", "en"): 7, ("dev", "de"): 5, ("dev", "fr"): 5, ("test", "en"): 1, ("test", "de"): 1}
-    tables.write(PREDICTIONS, predictions("probe", probe), tmp_path / "predictions_gridsearch.csv")
+    csv_files.write(PREDICTIONS, predictions("probe", probe), tmp_path / "predictions_gridsearch.csv")
     trained = [
         predictions("mcbert", {("dev", "en"): 6, ("dev", "de"): 9, ("dev", "fr"): 2, ("test", "en"): 10}),
         predictions("mcbert", {("dev", "en"): 10, ("dev", "de"): 10, ("dev", "fr"): 10}, seed=1),
         predictions("baseline", {("dev", "en"): 7, ("dev", "de"): 0, ("dev", "fr"): 0}),
     ]
-    tables.write(PREDICTIONS, pd.concat(trained), tmp_path / "predictions_finetune.csv")
+    csv_files.write(PREDICTIONS, pd.concat(trained), tmp_path / "predictions_finetune.csv")
     return tmp_path
 
 
@@ -46,8 +47,8 @@ def test_dev_of_the_protocol_s_languages_counts_of_the_seed_whose_weights_are_ke
 
 def test_models_are_compared_on_the_texts_that_the_classifier_labelled(folder):
     path = folder / "predictions_gridsearch.csv"
-    rows = tables.read(PREDICTIONS, path)
-    tables.write(PREDICTIONS, rows[~rows["id"].isin(["dev0-en", "dev1-en"])], path)
+    rows = csv_files.read(PREDICTIONS, path)
+    csv_files.write(PREDICTIONS, rows[~rows["id"].isin(["dev0-en", "dev1-en"])], path)
     found = dev_scores(folder, "source-dev", "en")
     assert found == pytest.approx({"probe": 5 / 8, "mcbert": 4 / 8, "baseline": 5 / 8})
 
@@ -64,8 +65,8 @@ def rare(tmp_path):
     common = [("a", "a")] * 7
     always = answers("probe", [*common, ("a", "a"), ("b", "a"), ("b", "a")])
     finds = answers("mcbert", [*common[1:], ("a", "b"), ("a", "b"), ("b", "b"), ("b", "a")])
-    tables.write(PREDICTIONS, always, tmp_path / "predictions_gridsearch.csv")
-    tables.write(PREDICTIONS, finds, tmp_path / "predictions_finetune.csv")
+    csv_files.write(PREDICTIONS, always, tmp_path / "predictions_gridsearch.csv")
+    csv_files.write(PREDICTIONS, finds, tmp_path / "predictions_finetune.csv")
     return tmp_path
 
 
@@ -76,7 +77,7 @@ def test_models_are_compared_by_the_metric_that_the_search_chose_by(rare, metric
         (rare / "winner.json").write_text(json.dumps({"labels": labels, "metric": metric}))
     found = dev_scores(rare, "source-dev", "en")
     for system, name in (("probe", "gridsearch"), ("mcbert", "finetune")):
-        rows = tables.read(PREDICTIONS, rare / f"predictions_{name}.csv")
+        rows = csv_files.read(PREDICTIONS, rare / f"predictions_{name}.csv")
         given = list(rows["label"]), list(rows["predicted"])
         if metric == "macro_f1":
             expected = f1_score(*given, labels=labels, average="macro", zero_division=0)

@@ -1,17 +1,20 @@
 import pytest
 
-from mcbert.results import overall, schema, tables
+from mcbert.results import csv_files
 from mcbert.results.leaderboard import leaderboard
+from mcbert.results.schema.runs import RUNS
+from mcbert.results.schema.search import GRIDSEARCH
+from mcbert.results.schema.training import TABLE1
 from tests.results import synthetic
 
 
 def test_a_run_is_summed_up_by_its_winner_and_its_systems(run_dir):
     (row,) = leaderboard([run_dir]).to_dict("records")
-    best = tables.read(schema.GRIDSEARCH, run_dir / "gridsearch.csv").iloc[0]
+    best = csv_files.read(GRIDSEARCH, run_dir / "gridsearch.csv").iloc[0]
     assert (row["winner"], row["winner_dev"]) == (best["candidate_id"], best["dev_f1_mean"])
     assert row["winner_test"] == best["test_f1_mean"]
     assert row["low"] < row["high"]
-    own = overall.read(schema.TABLE1, run_dir / "table1.csv").query(
+    own = csv_files.read_with_sums(TABLE1, run_dir / "table1.csv").query(
         "source == 'measured' and language == 'mean'"
     )
     means = own.set_index("system")["accuracy"]
@@ -25,7 +28,7 @@ def test_the_best_winner_on_dev_comes_first_whatever_test_says(tmp_path):
         rows = synthetic.gridsearch(n_errors=0)
         rows = rows.assign(dev_f1_mean=rows["dev_f1_mean"] + shift, test_f1_mean=rows["test_f1_mean"] - shift)
         (tmp_path / name).mkdir()
-        tables.write(schema.GRIDSEARCH, rows, tmp_path / name / "gridsearch.csv")
+        csv_files.write(GRIDSEARCH, rows, tmp_path / name / "gridsearch.csv")
     frame = leaderboard([tmp_path / "lower", tmp_path / "upper"])
     assert frame["run"].tolist() == ["upper", "lower"]
     assert frame["winner_test"].is_monotonic_increasing
@@ -33,7 +36,7 @@ def test_the_best_winner_on_dev_comes_first_whatever_test_says(tmp_path):
 
 def test_a_table_that_cannot_be_read_is_told_and_the_others_count(tmp_path):
     (tmp_path / "table1.csv").write_text("system\nmcbert\n")
-    tables.write(schema.GRIDSEARCH, synthetic.gridsearch(), tmp_path / "gridsearch.csv")
+    csv_files.write(GRIDSEARCH, synthetic.gridsearch(), tmp_path / "gridsearch.csv")
     (row,) = leaderboard([tmp_path]).to_dict("records")
     assert "table1.csv: header, column source: missing" in row["problem"]
     assert row["winner"]
@@ -41,7 +44,7 @@ def test_a_table_that_cannot_be_read_is_told_and_the_others_count(tmp_path):
 
 def test_without_targets_the_source_counts(tmp_path):
     rows = synthetic.gridsearch(n_errors=0).assign(dev_f1_mean=float("nan"), test_f1_mean=float("nan"))
-    tables.write(schema.GRIDSEARCH, rows, tmp_path / "gridsearch.csv")
+    csv_files.write(GRIDSEARCH, rows, tmp_path / "gridsearch.csv")
     (row,) = leaderboard([tmp_path]).to_dict("records")
     assert row["winner_dev"] == rows.iloc[0]["dev_f1_en"]
 
@@ -49,15 +52,15 @@ def test_without_targets_the_source_counts(tmp_path):
 def test_the_rows_are_a_table(run_dir, tmp_path):
     (tmp_path / "nothing").mkdir()
     path = tmp_path / "runs.csv"
-    tables.write(schema.RUNS, leaderboard([run_dir, tmp_path / "nothing"]), path)
-    back = tables.read(schema.RUNS, path)
+    csv_files.write(RUNS, leaderboard([run_dir, tmp_path / "nothing"]), path)
+    back = csv_files.read(RUNS, path)
     assert back["run"].tolist() == ["demo", "nothing"]
     assert back.loc[0, "winner_dev"] == pytest.approx(leaderboard([run_dir]).loc[0, "winner_dev"])
 
 
 def test_targets_without_dev_texts_count_on_test(tmp_path):
     rows = synthetic.gridsearch(n_errors=0)
-    tables.write(schema.GRIDSEARCH, rows.assign(dev_f1_mean=float("nan")), tmp_path / "gridsearch.csv")
+    csv_files.write(GRIDSEARCH, rows.assign(dev_f1_mean=float("nan")), tmp_path / "gridsearch.csv")
     (row,) = leaderboard([tmp_path]).to_dict("records")
     assert row["winner_dev"] == rows.iloc[0]["dev_f1_en"]
     assert row["winner_test"] == rows.iloc[0]["test_f1_mean"] != rows.iloc[0]["test_f1_en"]

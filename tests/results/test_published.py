@@ -2,13 +2,13 @@
 
 import pytest
 
-import mcbert.results.schema as schema
-from mcbert.results.report.side_by_side import PUBLISHED
-from mcbert.results.schema import PUBLISHED_STS, PUBLISHED_TATOEBA, TATOEBA
-from mcbert.results.tables import find_table, read, validate
+from mcbert.results.csv_files import find_table, read, validate
+from mcbert.results.report.embeddings import PUBLISHED
+from mcbert.results.schema import training
+from mcbert.results.schema.embeddings import PUBLISHED_STS, PUBLISHED_TATOEBA, TATOEBA
 
 TABLES = {
-    "xnli.csv": schema.PUBLISHED,
+    "xnli.csv": training.PUBLISHED,
     "sts.csv": PUBLISHED_STS,
     "tatoeba.csv": PUBLISHED_TATOEBA,
 }
@@ -95,7 +95,7 @@ def test_what_the_original_was_fed_is_said_with_every_figure_of_it(tatoeba, sts)
 
 
 def test_figures_of_other_encoders_are_the_ones_of_their_pages():
-    frame = read(schema.PUBLISHED, PUBLISHED / "xnli.csv")
+    frame = read(training.PUBLISHED, PUBLISHED / "xnli.csv")
     figures = frame.pivot(index="system", columns="language", values="accuracy")
     means = figures[["zh", "es", "de", "ar", "ur"]].mean(axis=1).round(4)
     assert figures.loc["LASER, zero-shot", "ur"] == 0.6182

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mcbert.results import overall, statistics, table1, tables
-from mcbert.results.schema import PUBLISHED, TABLE1
+from mcbert.results import csv_files, table1
+from mcbert.results.schema.training import PUBLISHED, TABLE1
 from tests.results import synthetic
+from tests.results.bootstrap import paired_bootstrap
 
 PROTOCOLS = {"probe": "target-dev", "baseline": "last", "mcbert": "last", "mcbert_wf": "last"}
 
@@ -52,7 +53,7 @@ def test_difference_is_to_the_baseline_with_the_paired_bootstrap(predictions, ro
     assert row["versus_baseline"] == pytest.approx(
         row["accuracy"] - pick(rows, "baseline", "de")["accuracy"], abs=1e-12
     )
-    interval = statistics.paired_bootstrap(a, b, n_resamples=4000, seed=9)
+    interval = paired_bootstrap(a, b, n_resamples=4000, seed=9)
     assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high), abs=0.02)
 
 
@@ -115,9 +116,9 @@ def test_published_rows_are_marked_and_unstamped(rows):
 
 
 def test_written_and_read_back_alike(rows, tmp_path):
-    overall.write(TABLE1, rows, tmp_path / "table1.csv")
-    back = overall.read(TABLE1, tmp_path / "table1.csv")
-    assert tables.validate(tmp_path) == []
+    csv_files.write_with_sums(TABLE1, rows, tmp_path / "table1.csv")
+    back = csv_files.read_with_sums(TABLE1, tmp_path / "table1.csv")
+    assert csv_files.validate(tmp_path) == []
     parted = rows.sort_values("language", key=lambda names: names == "mean", kind="stable")
     for name in ("language", "accuracy"):
         np.testing.assert_array_equal(back[name], parted[name])
@@ -126,7 +127,7 @@ def test_written_and_read_back_alike(rows, tmp_path):
 
 def test_published_figures_are_the_ones_of_the_sources():
     frame = table1.read_published()
-    assert tables.validate(Path(table1.__file__).parent / "published" / "xnli.csv") == []
+    assert csv_files.validate(Path(table1.__file__).parent / "published" / "xnli.csv") == []
     assert frame["citation"].str.len().min() > 20
     assert frame.groupby("system")["language"].apply(set).map(len).eq(6).all()
     figures = frame.pivot(index="system", columns="language", values="accuracy")

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from mcbert.pipeline.cli import main
-from mcbert.results import schema, tables
+from mcbert.results import csv_files
+from mcbert.results.schema.search import GRIDSEARCH
 from mcbert.search.gridsearch import gridsearch
 from mcbert.search.space import GridsearchSettings
 
@@ -126,7 +127,7 @@ def test_a_language_that_is_not_scored_has_empty_cells_and_a_warning(command):
     status, err = command(table=without(corpus_table(), split="test", language="de"))
     assert status == 0
     assert "no test rows in de: test_f1_de, and test_f1_mean stay empty" in err
-    frame = tables.read(schema.GRIDSEARCH, command.run / "gridsearch.csv")
+    frame = csv_files.read(GRIDSEARCH, command.run / "gridsearch.csv")
     assert frame[["test_f1_de", "test_f1_mean"]].isna().all(axis=None)
     assert frame[["dev_f1_de", "test_f1_en"]].notna().all(axis=None)
 
@@ -137,7 +138,7 @@ def test_one_class_dev_is_scored_with_a_warning(command):
     assert status == 0
     assert "the dev rows in en have one label only, 'human'" in err
     assert "the dev rows in de have one label only, 'human'" in err
-    frame = tables.read(schema.GRIDSEARCH, command.run / "gridsearch.csv")
+    frame = csv_files.read(GRIDSEARCH, command.run / "gridsearch.csv")
     assert (frame["status"] == "ok").all()
 
 
@@ -146,7 +147,7 @@ def test_constant_features_are_rows_of_status_error(command):
     status, err = command("gridsearch.layers=[0,1]", "gridsearch.poolings=['cls']")
     assert status == 0
     assert "5 candidates failed" in err
-    frame = tables.read(schema.GRIDSEARCH, command.run / "gridsearch.csv").set_index("candidate_id")
+    frame = csv_files.read(GRIDSEARCH, command.run / "gridsearch.csv").set_index("candidate_id")
     failed = frame[frame["status"] == "error"]
     assert set(failed["layers"]) == {"0"}
     assert len(failed) == 5
@@ -247,7 +248,7 @@ def test_states_that_are_not_finite_are_rows_of_status_error(make_search, serial
     made = make_search(not_finite=(3, 1))
     settings = GridsearchSettings(layers=(1, 2), poolings=("max",), classifiers=("ridge", "lda"))
     gridsearch(settings, store=made.store, examples=made.examples, out=tmp_path, execute=serial, stamp=stamp)
-    frame = tables.read(schema.GRIDSEARCH, tmp_path / "gridsearch.csv").set_index("layers")
+    frame = csv_files.read(GRIDSEARCH, tmp_path / "gridsearch.csv").set_index("layers")
     assert frame["status"].groupby("layers").first().to_dict() == {"1": "ok", "2": "error", "1+2": "error"}
     said = "feature cache: layer 2, pooling max, corpus row 3: not a finite number; extract again"
     assert frame.loc[["2", "1+2"], "message"].str.contains(said).all()

@@ -10,7 +10,8 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 from mcbert.features.cache import FeatureStore, StoreError
-from mcbert.results import overall, schema, tables
+from mcbert.results import csv_files
+from mcbert.results.schema.search import CONFUSION, GRIDSEARCH, PREDICTIONS, SCORES, TOP
 from mcbert.search import examples
 from mcbert.search.examples import Examples
 from mcbert.search.fitting.classifiers import CLASSIFIERS
@@ -42,8 +43,8 @@ def search(make_search, serial, stamp, tmp_path):
     return run
 
 
-def table(out, name=schema.GRIDSEARCH):
-    return tables.read(name, out / name.file_name)
+def table(out, name=GRIDSEARCH):
+    return csv_files.read(name, out / name.file_name)
 
 
 def timeless(out):
@@ -52,7 +53,7 @@ def timeless(out):
 
 def test_every_file_is_there_and_valid(search):
     out = search()
-    assert tables.validate(out) == []
+    assert csv_files.validate(out) == []
     assert {path.name for path in out.iterdir()} == {
         "gridsearch.jsonl", "gridsearch.csv", "confusion.csv", "winner.json", "probe.npz",
         "predictions_gridsearch.csv", "predictions.npz", "scores.csv", "scores_overall.csv", "top.csv",
@@ -117,10 +118,10 @@ def test_another_protocol_ranks_the_same_rows_anew_without_fitting(search, proto
 def test_confusion_and_predictions_say_what_the_table_says(search):
     out = search()
     frame = table(out)
-    cells = table(out, schema.CONFUSION)
+    cells = table(out, CONFUSION)
     assert sorted(cells["rank"].unique()) == [1, 2, 3]
     assert len(cells) == 3 * 3 * 2 * 9
-    predictions = tables.read(schema.PREDICTIONS, out / "predictions_gridsearch.csv")
+    predictions = csv_files.read(PREDICTIONS, out / "predictions_gridsearch.csv")
     assert len(predictions) == 3 * 2 * 15
     assert set(predictions["protocol"]) == set(frame["protocol"])
     for (language, split), part in predictions.groupby(["language", "split"]):
@@ -134,7 +135,7 @@ def test_confusion_and_predictions_say_what_the_table_says(search):
 def test_the_probe_reproduces_the_predictions(search):
     out = search()
     probe = Probe.load(out / "probe.npz")
-    predictions = tables.read(schema.PREDICTIONS, out / "predictions_gridsearch.csv")
+    predictions = csv_files.read(PREDICTIONS, out / "predictions_gridsearch.csv")
     rows = predictions["id"].astype(int).to_numpy()
     store, corpus = FeatureStore.open(search.made.store), Examples.read(search.made.examples)
     codes = probe.predict(store.states(layers=probe.layers, pooling=probe.pooling, rows=rows))
@@ -202,7 +203,7 @@ def test_what_the_executor_could_not_run_is_an_error_row(search, serial, caplog)
     assert set(failed["message"]) == {"the task killed its worker twice"}
     assert frame["status"].tolist() == ["ok"] * (N - 3) + ["error"] * 3
     assert "3 candidates failed, for example: the task killed its worker twice" in caplog.text
-    assert tables.validate(out) == []
+    assert csv_files.validate(out) == []
 
 
 def test_a_damaged_cache_stops_the_search_and_leaves_no_row(search, tmp_path):
@@ -227,7 +228,7 @@ def test_all_failed_is_an_error_and_leaves_no_winner(search):
     with pytest.raises(ValueError, match=r"gridsearch.csv: all 18 candidates failed; the first: no luck"):
         search(out=search_out, execute=dying)
     assert not (search_out / "winner.json").exists()
-    assert tables.validate(search_out / "gridsearch.csv") == []
+    assert csv_files.validate(search_out / "gridsearch.csv") == []
 
 
 def test_another_search_into_the_same_folder_is_refused(search, make_search):
@@ -318,14 +319,14 @@ def test_the_metric_chooses_and_is_in_the_rows(make_search, serial, stamp, tmp_p
         out.mkdir()
         settings = replace(SETTINGS, classifiers=("ridge", "knn", "lda"), metric=metric, protocol=protocol)
         gridsearch(settings, store=made.store, examples=made.examples, out=out, execute=serial, stamp=stamp)
-        frame = tables.read(schema.GRIDSEARCH, out / "gridsearch.csv")
-        scores = overall.read(schema.SCORES, out / "scores.csv")
+        frame = csv_files.read(GRIDSEARCH, out / "gridsearch.csv")
+        scores = csv_files.read_with_sums(SCORES, out / "scores.csv")
         language = "en" if protocol == "source-dev" else "mean"
         dev = scores[(scores["split"] == "dev") & (scores["language"] == language)].set_index("candidate_id")
         assert frame["score"].to_numpy() == pytest.approx(dev.loc[frame["candidate_id"], metric].to_numpy())
         assert frame["score"].is_monotonic_decreasing
         assert set(frame["metric"]) == {metric}
-        top = overall.read(schema.TOP, out / "top.csv")
+        top = csv_files.read_with_sums(TOP, out / "top.csv")
         assert set(top["metric"]) == {metric}
         first = top[(top["rank"] == 1) & (top["split"] == "dev") & (top["language"] == language)]
         assert first["score"].item() == pytest.approx(frame["score"].iloc[0])

@@ -9,7 +9,8 @@ import pytest
 
 from mcbert.features.cache import FeatureStore
 from mcbert.features.spec import FeatureSpec
-from mcbert.results import schema, tables
+from mcbert.results import csv_files
+from mcbert.results.schema.search import GRIDSEARCH, PREDICTIONS
 from mcbert.search.fitting.probe import Probe
 from mcbert.search.mixed import steps
 from mcbert.search.space import GridsearchSettings
@@ -119,7 +120,7 @@ SEARCH = GridsearchSettings(**SMALL, classifiers=("ridge", "knn"), mixed="beam",
 
 
 def table(searched):
-    frame = tables.read(schema.GRIDSEARCH, searched[0] / "gridsearch.csv")
+    frame = csv_files.read(GRIDSEARCH, searched[0] / "gridsearch.csv")
     return frame.drop(columns=["fit_seconds", "score_seconds"])
 
 
@@ -147,7 +148,7 @@ def test_a_mixed_winner_has_a_probe_that_gives_its_predictions(searched):
     assert "+" in winner["pooling"]
     probe = Probe.load(out / "probe.npz")
     assert (list(probe.layers), probe.pooling) == (winner["layers"], winner["pooling"])
-    predictions = tables.read(schema.PREDICTIONS, out / "predictions_gridsearch.csv")
+    predictions = csv_files.read(PREDICTIONS, out / "predictions_gridsearch.csv")
     rows = predictions["id"].astype(int).to_numpy()
     X = FeatureStore.open(made.store).states(layers=probe.layers, pooling=probe.pooling, rows=rows)
     assert [probe.labels[code] for code in probe.predict(X)] == predictions["predicted"].tolist()

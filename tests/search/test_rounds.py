@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from mcbert.results import schema, tables
+from mcbert.results import csv_files
+from mcbert.results.schema.search import GRIDSEARCH
 from mcbert.search import gridsearch
 from mcbert.search.rounds import Rounds
 from mcbert.search.sampling import sampled
@@ -78,7 +79,7 @@ def test_a_budget_goes_on_in_the_mixed_steps():
 
 
 def read(searched):
-    frame = tables.read(schema.GRIDSEARCH, searched[0] / "gridsearch.csv")
+    frame = csv_files.read(GRIDSEARCH, searched[0] / "gridsearch.csv")
     return frame.drop(columns=["fit_seconds", "score_seconds"])
 
 
@@ -88,7 +89,7 @@ def test_a_search_on_a_budget_is_valid_and_a_later_one_goes_on_from_it(searched,
     assert "the budget is spent: 10 of 28 candidates" in caplog.text
     frame = read(small)
     assert len(frame) == 10
-    assert tables.validate(small[0]) == []
+    assert csv_files.validate(small[0]) == []
     winner = json.loads((small[0] / "winner.json").read_text())
     assert winner["candidate_id"] == frame["candidate_id"].iloc[0]
     known = expected.set_index("candidate_id").loc[frame["candidate_id"]]
@@ -135,4 +136,4 @@ def test_layer_0_is_searched_like_any_other(searched):
     frame = read(searched(replace(SETTINGS, layers=(0, 1)), **sizes))
     assert set(frame["layers"]) == {"0", "1", "0+1"}
     assert (frame["status"] == "ok").all()
-    assert tables.validate(searched(replace(SETTINGS, layers=(0, 1)), **sizes)[0]) == []
+    assert csv_files.validate(searched(replace(SETTINGS, layers=(0, 1)), **sizes)[0]) == []

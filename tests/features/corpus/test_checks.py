@@ -5,7 +5,7 @@ import pytest
 from mcbert.features.corpus.checks import MEAN, invisible, require_source, require_train, usable_rows
 from mcbert.features.corpus.formats.bad_rows import BadRows, CorpusError
 from mcbert.features.corpus.formats.rows import placed
-from mcbert.results import schema
+from mcbert.results.schema import words
 
 COLUMNS = ["id", "text", "text_pair", "label", "language", "split"]
 
@@ -124,7 +124,7 @@ def test_texts_with_controls_and_marks_stay_as_they_are():
 
 
 def test_the_name_that_languages_must_not_have_is_that_of_the_results():
-    assert MEAN == schema.MEAN
+    assert MEAN == words.MEAN
 
 
 def test_invisible_characters():

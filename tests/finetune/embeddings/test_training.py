@@ -9,8 +9,8 @@ from mcbert.finetune.embeddings.settings import EmbeddingsSettings
 from mcbert.finetune.embeddings.training import plan_embeddings_freezing, require_pairs, train_embeddings
 from mcbert.finetune.jobs import Inputs, JobError
 from mcbert.finetune.winner import Architecture
-from mcbert.results import tables
-from mcbert.results.schema import EMBEDDINGS, EMBEDDINGS_FREEZING
+from mcbert.results import csv_files
+from mcbert.results.schema.training import EMBEDDINGS, EMBEDDINGS_FREEZING
 from tests.finetune.conftest import STAMP
 from tests.finetune.embeddings.conftest import pairs_table
 
@@ -38,14 +38,14 @@ def train(encoder, pairs, tmp_path):
 
 def test_every_seed_is_in_the_tables_and_the_first_is_saved(train):
     out = train()
-    curves = tables.read(EMBEDDINGS, out / "embeddings.csv")
+    curves = csv_files.read(EMBEDDINGS, out / "embeddings.csv")
     assert list(zip(curves["seed"], curves["epoch"], curves["language"], strict=True)) == [
         (seed, epoch, language) for seed in (0, 1) for epoch in (0, 1) for language in ("en", "de")
     ]
     assert set(curves["objective"]) == {"softmax"}
     assert set(curves["n_pairs"]) == {18}
     assert set(curves["layers"]) == {"3"}
-    events = tables.read(EMBEDDINGS_FREEZING, out / "embeddings_freezing.csv")
+    events = csv_files.read(EMBEDDINGS_FREEZING, out / "embeddings_freezing.csv")
     assert list(zip(events["seed"], events["step"], events["layers"], strict=True)) == [
         (0, 0, "1"),
         (1, 0, "1"),
@@ -145,9 +145,9 @@ def _corpus(table):
 )
 def test_layers_freeze_by_the_rules_of_fine_tuning(train, rule, protocol):
     out = train(dataclasses.replace(FAST, seeds=(0,), freeze={}, eval_steps=1, learning_rate=1e-2, **rule))
-    events = tables.read(EMBEDDINGS_FREEZING, out / "embeddings_freezing.csv")
+    events = csv_files.read(EMBEDDINGS_FREEZING, out / "embeddings_freezing.csv")
     assert len(events)
     assert events["reason"].str.startswith(rule["freeze_rule"]).all()
     assert set(events["protocol"]) == {protocol}
-    curves = tables.read(EMBEDDINGS, out / "embeddings.csv")
+    curves = csv_files.read(EMBEDDINGS, out / "embeddings.csv")
     assert curves.loc[curves["step"] > events["step"].iloc[0], "frozen_layers"].ne("").all()

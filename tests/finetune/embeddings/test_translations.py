@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from mcbert.finetune.embeddings.translations import Sentences, error_rates
-from mcbert.results.schema import MEAN
-from mcbert.results.statistics import paired_bootstrap
+from mcbert.results.schema.words import MEAN
+from tests.results.bootstrap import paired_bootstrap
 
 
 def sentences(languages, units=None):

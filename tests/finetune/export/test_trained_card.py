@@ -10,7 +10,7 @@ from mcbert.finetune.export.trained_card import Trained, describe_training
 from mcbert.finetune.jobs import Inputs
 from mcbert.finetune.settings import FinetuneSettings
 from mcbert.finetune.stage import finetune
-from mcbert.results.schema import PROTOCOLS as ALL_PROTOCOLS
+from mcbert.results.schema.words import PROTOCOLS as ALL_PROTOCOLS
 
 LANGUAGES = ("en", "de", "zh")
 STAMP = {

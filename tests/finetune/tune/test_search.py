@@ -13,8 +13,8 @@ from mcbert.finetune.settings import FinetuneSettings
 from mcbert.finetune.tune.search import key_of, require_row, run_training, search_settings
 from mcbert.finetune.tune.settings import TuneSettings
 from mcbert.pipeline.cluster import ClusterSettings, executor
-from mcbert.results import overall
-from mcbert.results.schema import TUNE
+from mcbert.results import csv_files
+from mcbert.results.schema.tune import TUNE
 
 STAMP = {
     "run": "r",
@@ -66,7 +66,7 @@ def run(encoder, corpus, winner, tmp_path):
         search_settings(
             tune, base, inputs, winner_of=lambda _: winner, execute=execute or Made(), stamp=stamp
         )
-        return overall.read(TUNE, tmp_path / out / "tune.csv")
+        return csv_files.read_with_sums(TUNE, tmp_path / out / "tune.csv")
 
     return run
 
@@ -173,7 +173,7 @@ def test_refused_combinations_are_rows_too(run):
 def test_nothing_that_works_is_an_error_with_the_table_there(run, tmp_path):
     with pytest.raises(JobError, match="tune: all 4 trials failed, first out of memory"):
         run(Made(failing=lambda job: True))
-    assert set(overall.read(TUNE, tmp_path / "out" / "tune.csv")["status"]) == {"error"}
+    assert set(csv_files.read_with_sums(TUNE, tmp_path / "out" / "tune.csv")["status"]) == {"error"}
 
 
 def test_test_labels_take_no_part(run, corpus, tmp_path):

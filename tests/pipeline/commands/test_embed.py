@@ -15,8 +15,8 @@ from mcbert.finetune.embeddings import vectors
 from mcbert.finetune.embeddings.opening import open_sentence_encoder
 from mcbert.finetune.embeddings.vector_file import VectorFile
 from mcbert.pipeline.cli import main
-from mcbert.results import tables
-from mcbert.results.schema import VECTOR_IDS
+from mcbert.results import csv_files
+from mcbert.results.schema.texts import VECTOR_IDS
 from tests import processes
 
 
@@ -76,7 +76,7 @@ def test_an_array_and_its_ids(run, tmp_path, texts, expected):
     found = np.load(tmp_path / "vectors.npy")
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    ids = tables.read(VECTOR_IDS, tmp_path / "vectors.ids.csv")
+    ids = csv_files.read(VECTOR_IDS, tmp_path / "vectors.ids.csv")
     assert ids["id"].tolist() == pd.read_csv(texts)["id"].tolist()
     assert ids["position"].tolist() == list(range(len(expected)))
     assert ids["row"].tolist() == list(range(1, len(expected) + 1))
@@ -170,7 +170,7 @@ def test_rows_without_text_are_named_or_left_out(run, tmp_path, capsys):
     assert "t.csv: row 2 (line 3): column body: it is empty; every row needs a text" in err
     assert not list(tmp_path.glob("*vectors*"))
     assert run(*columns, "--on-bad", "skip", table=table) == 0
-    ids = tables.read(VECTOR_IDS, tmp_path / "vectors.ids.csv")
+    ids = csv_files.read(VECTOR_IDS, tmp_path / "vectors.ids.csv")
     assert ids.to_dict("list") == {"position": [0, 1], "row": [1, 3], "id": ["a", "c"]}
     assert "1 rows left out for body" in capsys.readouterr().err
 

@@ -11,8 +11,8 @@ import pytest
 from mcbert.finetune.embeddings import neighbours, vectors
 from mcbert.finetune.embeddings.opening import open_sentence_encoder
 from mcbert.pipeline.cli import main
-from mcbert.results import tables
-from mcbert.results.schema import NEIGHBOURS
+from mcbert.results import csv_files
+from mcbert.results.schema.texts import NEIGHBOURS
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def run(encoder_folder, corpus, tmp_path, monkeypatch):
 @pytest.mark.parametrize("index", ["exact", "hnsw"])
 def test_the_neighbours_are_those_of_all_cosines(run, corpus, encoder_folder, tmp_path, index):
     assert run("-k", "3", "--index", index) == 0
-    found = tables.read(NEIGHBOURS, tmp_path / "neighbours.csv")
+    found = csv_files.read(NEIGHBOURS, tmp_path / "neighbours.csv")
     assert found["query_id"].tolist() == ["x"] * 3 + [""] * 3
     assert found["query_row"].tolist() == [1] * 3 + [2] * 3
     assert found["rank"].tolist() == [1, 2, 3] * 2
@@ -60,7 +60,7 @@ def test_the_neighbours_are_those_of_all_cosines(run, corpus, encoder_folder, tm
 
 def test_a_text_finds_itself(run, corpus, tmp_path):
     assert run("-k", "1", queries=corpus.to_csv(index=False)) == 0
-    found = tables.read(NEIGHBOURS, tmp_path / "neighbours.csv")
+    found = csv_files.read(NEIGHBOURS, tmp_path / "neighbours.csv")
     assert found["id"].tolist() == found["query_id"].tolist() == corpus["id"].tolist()
     np.testing.assert_allclose(found["cosine"], 1, atol=1e-6)
 
@@ -68,7 +68,7 @@ def test_a_text_finds_itself(run, corpus, tmp_path):
 def test_fewer_texts_than_neighbours(run, corpus, tmp_path, capsys):
     pd.DataFrame(corpus[:2]).to_csv(tmp_path / "corpus.csv", index=False)
     assert run("-k", "5") == 0
-    assert tables.read(NEIGHBOURS, tmp_path / "neighbours.csv")["rank"].tolist() == [1, 2, 1, 2]
+    assert csv_files.read(NEIGHBOURS, tmp_path / "neighbours.csv")["rank"].tolist() == [1, 2, 1, 2]
     assert "nearest: -k 5: the corpus has 2 texts" in capsys.readouterr().err
     assert run("-k", "2", "--replace") == 0
     assert "-k" not in capsys.readouterr().err
@@ -95,7 +95,7 @@ def test_an_output_that_is_there_is_kept(run, tmp_path, capsys):
     assert run() == 2
     assert "it is there already; accepted: a new file, or --replace" in capsys.readouterr().err
     assert run("--replace") == 0
-    assert len(tables.read(NEIGHBOURS, tmp_path / "neighbours.csv")) == 10
+    assert len(csv_files.read(NEIGHBOURS, tmp_path / "neighbours.csv")) == 10
 
 
 def test_the_library_is_asked_for_before_any_work(run, tmp_path, monkeypatch, capsys):
@@ -135,7 +135,7 @@ def assert_same_neighbours(path, expected, index):
     if index == "exact":
         assert path.read_bytes() == expected.read_bytes()
         return
-    found, wanted = (tables.read(NEIGHBOURS, one) for one in (path, expected))
+    found, wanted = (csv_files.read(NEIGHBOURS, one) for one in (path, expected))
     for name in ("query_row", "query_id", "rank"):
         assert found[name].equals(wanted[name])
     np.testing.assert_allclose(found["cosine"], wanted["cosine"], atol=2e-6)
@@ -176,7 +176,7 @@ def test_a_model_is_named_where_there_are_texts_and_there_alone(run, embedded, t
     assert run(f"--corpus={corpus}", f"--queries={corpus}") == 2
     assert "accepted: none, since embed made the vectors of both sides" in capsys.readouterr().err
     assert main(["nearest", f"--corpus={corpus}", f"--queries={corpus}", output, "-k", "1"]) == 0
-    found = tables.read(NEIGHBOURS, tmp_path / "neighbours.csv")
+    found = csv_files.read(NEIGHBOURS, tmp_path / "neighbours.csv")
     assert (found["row"] == found["query_row"]).all()
 
 

@@ -17,8 +17,8 @@ import pytest
 from mcbert.finetune.predict import label_texts
 from mcbert.pipeline.cli import main
 from mcbert.pipeline.commands import predict
-from mcbert.results import tables
-from mcbert.results.schema import LABELS
+from mcbert.results import csv_files
+from mcbert.results.schema.texts import LABELS
 from tests import processes
 
 ROOT = Path(__file__).parents[3]
@@ -60,7 +60,7 @@ def label(folder, tmp_path):
 def test_labels_are_those_that_the_run_measured(folder, label, tmp_path, monkeypatch, model, table):
     monkeypatch.setattr(predict, "BLOCK", 7)
     assert label(model=model) == 0
-    found = tables.read(LABELS, tmp_path / "labels.csv")
+    found = csv_files.read(LABELS, tmp_path / "labels.csv")
     texts = pd.read_csv(folder / "texts.csv")
     assert found["row"].tolist() == list(range(1, len(texts) + 1))
     assert found["id"].tolist() == texts["id"].tolist()
@@ -79,7 +79,7 @@ def test_labels_are_those_that_the_run_measured(folder, label, tmp_path, monkeyp
 
 def test_texts_of_the_command_line_are_labelled_as_those_of_a_table(folder, label, tmp_path, capsys):
     assert label() == 0
-    found = tables.read(LABELS, tmp_path / "labels.csv")
+    found = csv_files.read(LABELS, tmp_path / "labels.csv")
     texts = pd.read_csv(folder / "texts.csv")["text"].tolist()[:3]
     model = ["predict", "--model", str(folder / "runs/mine/models/probe")]
     capsys.readouterr()
@@ -112,11 +112,11 @@ def test_texts_of_the_command_line_that_cannot_be_used_are_told(folder, capsys, 
 
 def test_block_size_changes_nothing(label, tmp_path, monkeypatch):
     assert label() == 0
-    whole = tables.read(LABELS, tmp_path / "labels.csv")
+    whole = csv_files.read(LABELS, tmp_path / "labels.csv")
     monkeypatch.setattr(predict, "BLOCK", 3)
     (tmp_path / "labels.csv").unlink()
     assert label() == 0
-    pd.testing.assert_frame_equal(tables.read(LABELS, tmp_path / "labels.csv"), whole, rtol=1e-4)
+    pd.testing.assert_frame_equal(csv_files.read(LABELS, tmp_path / "labels.csv"), whole, rtol=1e-4)
 
 
 def test_an_output_that_is_there_is_kept_unless_it_is_to_be_replaced(label, tmp_path, capsys):
@@ -131,7 +131,7 @@ def test_an_output_that_is_there_is_kept_unless_it_is_to_be_replaced(label, tmp_
 def test_replacing(folder, label, tmp_path):
     (tmp_path / "labels.csv").write_text("mine")
     assert label(folder / "texts.csv", "--replace") == 0
-    assert len(tables.read(LABELS, tmp_path / "labels.csv")) > 40
+    assert len(csv_files.read(LABELS, tmp_path / "labels.csv")) > 40
 
 
 def test_an_empty_text_is_named_before_anything_is_done(label, tmp_path, capsys):
@@ -147,7 +147,7 @@ def test_bad_rows_are_skipped_and_counted(label, tmp_path, capsys):
     table = tmp_path / "t.csv"
     table.write_text("name,body\na,money\nb, \nb,cancel\n")
     assert label(table, "--on-bad", "skip", "--column", "text=body", "--column", "id=name") == 0
-    found = tables.read(LABELS, tmp_path / "labels.csv")
+    found = csv_files.read(LABELS, tmp_path / "labels.csv")
     assert found["row"].tolist() == [1, 3]
     assert found["id"].tolist() == ["a", "b"]
     assert "1 rows left out for body" in capsys.readouterr().err
@@ -157,7 +157,7 @@ def test_ids_need_not_be_there(label, tmp_path):
     table = tmp_path / "t.jsonl"
     table.write_text('{"text": "money"}\n{"text": "cancel", "text_pair": "now"}\n')
     assert label(table) == 0
-    assert tables.read(LABELS, tmp_path / "labels.csv")["id"].tolist() == ["", ""]
+    assert csv_files.read(LABELS, tmp_path / "labels.csv")["id"].tolist() == ["", ""]
 
 
 def test_cut_texts_are_counted(label, tmp_path, capsys):
@@ -231,7 +231,7 @@ def test_a_process_of_its_own_knows_the_models(folder, tmp_path):
     paths = ["--input", str(folder / "texts.csv"), "--output", str(tmp_path / "labels.csv")]
     command = [sys.executable, "-m", "mcbert", "predict", "--model", str(folder / "runs/mine/models/probe")]
     subprocess.run([*command, *paths], cwd=ROOT, check=True)
-    assert len(tables.read(LABELS, tmp_path / "labels.csv")) > 40
+    assert len(csv_files.read(LABELS, tmp_path / "labels.csv")) > 40
 
 
 def test_an_output_that_would_be_no_csv_is_refused(folder, tmp_path, capsys):
@@ -261,18 +261,18 @@ def test_a_failure_in_the_middle_leaves_the_earlier_output(folder, label, tmp_pa
 def test_parquet_is_read(label, tmp_path):
     pd.DataFrame({"text": ["money", "cancel"], "id": ["a", "b"]}).to_parquet(tmp_path / "t.parquet")
     assert label(tmp_path / "t.parquet") == 0
-    assert tables.read(LABELS, tmp_path / "labels.csv")["id"].tolist() == ["a", "b"]
+    assert csv_files.read(LABELS, tmp_path / "labels.csv")["id"].tolist() == ["a", "b"]
 
 
 def test_below_a_threshold_the_label_is_left_empty_and_counted(folder, label, tmp_path, capsys):
     assert label() == 0
-    whole = tables.read(LABELS, tmp_path / "labels.csv")
+    whole = csv_files.read(LABELS, tmp_path / "labels.csv")
     threshold = float(whole["probability"].sort_values().iloc[len(whole) // 3])
     unsure = whole["probability"] < threshold
     assert 0 < unsure.sum() < len(whole)
     options = ("--replace", "--abstain", repr(threshold))
     assert label(folder / "texts.csv", *options) == 0
-    found = tables.read(LABELS, tmp_path / "labels.csv")
+    found = csv_files.read(LABELS, tmp_path / "labels.csv")
     pd.testing.assert_frame_equal(found, whole.assign(label=whole["label"].mask(unsure, "")))
     said = f"predict: {unsure.sum()} of {len(whole)} texts have no label: below {threshold:g}"
     assert said in capsys.readouterr().err

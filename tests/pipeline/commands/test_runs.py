@@ -4,7 +4,9 @@ import pytest
 
 from mcbert.pipeline.cli import main
 from mcbert.pipeline.commands.runs import folders_of
-from mcbert.results import schema, tables
+from mcbert.results import csv_files
+from mcbert.results.schema.runs import RUNS
+from mcbert.results.schema.search import GRIDSEARCH
 from tests.results import synthetic
 
 STAGES = ("prepare", "gridsearch", "export-6-max-lda", "embeddings-search", "similarity", "report")
@@ -19,7 +21,7 @@ def runs(tmp_path):
         for stage in STAGES[::-1]:
             (stages / f"{stage}.json").write_text(json.dumps({"inputs": inputs, "outputs": {}, "seconds": 1}))
         rows = synthetic.gridsearch().assign(protocol=protocol)
-        tables.write(schema.GRIDSEARCH, rows, tmp_path / name / "gridsearch.csv")
+        csv_files.write(GRIDSEARCH, rows, tmp_path / name / "gridsearch.csv")
     (tmp_path / "leftover").mkdir()
     return tmp_path
 
@@ -38,7 +40,7 @@ def test_they_are_written_as_a_table_that_validates(runs, tmp_path, capsys):
     path = tmp_path / "runs-of-today.csv"
     assert main(["runs", "two", "--runs", str(runs), "--csv", str(path)]) == 0
     assert main(["validate", str(path)]) == 0
-    (row,) = tables.read(schema.RUNS, path).to_dict("records")
+    (row,) = csv_files.read(RUNS, path).to_dict("records")
     assert (row["run"], row["corpus"], row["stages"]) == ("two", "intents/raw.csv", " ".join(STAGES))
     assert row["finished"].endswith("Z")
     assert "0 problems" in capsys.readouterr().out

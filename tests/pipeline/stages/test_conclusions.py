@@ -3,7 +3,9 @@ import json
 import pytest
 
 from mcbert.pipeline.stages.conclusions import comparer, write_conclusions
-from mcbert.results import schema, tables
+from mcbert.results import csv_files
+from mcbert.results.schema.runs import CONCLUSIONS
+from mcbert.results.schema.search import GRIDSEARCH
 from tests.results import synthetic
 from tests.search.answers import make_predictions
 
@@ -30,25 +32,25 @@ def test_without_test_texts_there_is_nothing_to_measure():
 
 def test_the_table_is_written_again_from_what_is_there(tmp_path):
     searched = synthetic.gridsearch()
-    tables.write(schema.GRIDSEARCH, searched, tmp_path / "gridsearch.csv")
+    csv_files.write(GRIDSEARCH, searched, tmp_path / "gridsearch.csv")
     (tmp_path / "conclusions.csv").write_text("of an earlier version\n")
     path = write_conclusions(tmp_path, synthetic.STAMP)
-    assert set(tables.read(schema.CONCLUSIONS, path)["verdict"]) == {"not tested here"}
+    assert set(csv_files.read(CONCLUSIONS, path)["verdict"]) == {"not tested here"}
     synthetic.answers(searched).save(tmp_path / "predictions.npz")
     first = write_conclusions(tmp_path, synthetic.STAMP).read_bytes()
-    rows = tables.read(schema.CONCLUSIONS, path)
+    rows = csv_files.read(CONCLUSIONS, path)
     assert rows.loc[rows["number"] == 3, "verdict"].tolist() == ["supported", "supported"]
     assert write_conclusions(tmp_path, synthetic.STAMP).read_bytes() == first
 
 
 def test_a_sample_of_the_search_judges_nothing(tmp_path):
     searched = synthetic.gridsearch()
-    tables.write(schema.GRIDSEARCH, searched, tmp_path / "gridsearch.csv")
+    csv_files.write(GRIDSEARCH, searched, tmp_path / "gridsearch.csv")
     synthetic.answers(searched).save(tmp_path / "predictions.npz")
     tried = {"n": len(searched), "of": 3825, "pooling": {}, "classifier": {}, "n_layers": {}}
     for found, verdict in ((None, "supported"), (tried, "not tested here")):
         (tmp_path / "winner.json").write_text(json.dumps({"source_language": "en", "tried": found}))
-        rows = tables.read(schema.CONCLUSIONS, write_conclusions(tmp_path, synthetic.STAMP))
+        rows = csv_files.read(CONCLUSIONS, write_conclusions(tmp_path, synthetic.STAMP))
         assert set(rows.loc[rows["number"] == 3, "verdict"]) == {verdict}
     why = f"a budget let the search try {len(searched):,} of 3,825 candidates, a sample; tested by"
     assert rows.loc[rows["number"].isin([3, 5]), "why"].str.startswith(why).all()

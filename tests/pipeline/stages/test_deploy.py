@@ -11,9 +11,9 @@ from sklearn.metrics import f1_score
 
 from mcbert.finetune.export.saved import load_model
 from mcbert.pipeline.cli import main
-from mcbert.results import deploy, overall
+from mcbert.results import csv_files, deploy
 from mcbert.results.report.report import build
-from mcbert.results.schema import TABLE1
+from mcbert.results.schema.training import TABLE1
 
 SETTINGS = """
 [corpus]
@@ -113,7 +113,7 @@ def test_a_training_that_is_worse_is_said_everywhere_and_another_model_is_named(
     scores = {one["system"]: one["score"] for one in found["compared"]}
     assert list(scores) == ["probe", "mcbert"]
     assert scores["mcbert"] < scores["probe"]
-    table = overall.read(TABLE1, folder / "table1.csv")
+    table = csv_files.read_with_sums(TABLE1, folder / "table1.csv")
     rows = table[table["system"] == "mcbert"].set_index("language")
     assert set(rows["below_probe"]) == {"yes"}
     assert rows.loc["en", "dev_versus_probe"] == pytest.approx(scores["mcbert"] - scores["probe"])
@@ -144,7 +144,7 @@ def test_a_training_that_is_as_good_is_not_called_worse_and_the_simpler_is_named
     assert scores["mcbert"] == scores["probe"]
     assert found["system"] == "probe"
     assert "Training made it worse" not in (folder / "models/mcbert/README.md").read_text()
-    table = overall.read(TABLE1, folder / "table1.csv")
+    table = csv_files.read_with_sums(TABLE1, folder / "table1.csv")
     assert set(table.loc[table["system"] == "mcbert", "below_probe"]) == {"no"}
 
 
@@ -152,6 +152,6 @@ def test_without_a_search_the_trained_model_is_named(run):
     folder = run("finetune", "alone", "finetune.layers=[2]", "finetune.pooling=max")
     found = deploy.read(folder)
     assert (found["model"], found["there"]) == ("models/mcbert", True)
-    table = overall.read(TABLE1, folder / "table1.csv")
+    table = csv_files.read_with_sums(TABLE1, folder / "table1.csv")
     assert set(table["below_probe"]) == {""}
     assert table["dev_versus_probe"].isna().all()

@@ -8,9 +8,10 @@ import re
 import pytest
 
 from mcbert.pipeline.cli import main
-from mcbert.results import overall
-from mcbert.results.schema import EMBEDDINGS, TATOEBA
-from mcbert.results.tables import read, validate
+from mcbert.results import csv_files
+from mcbert.results.csv_files import read, validate
+from mcbert.results.schema.embeddings import TATOEBA
+from mcbert.results.schema.training import EMBEDDINGS
 from tests.conftest import WORDS
 
 HEADER = "id,premise,hypothesis,label\n"
@@ -70,7 +71,7 @@ def error(capsys):
 def test_the_best_frozen_layer_is_trained_and_compared_with_the_frozen_ones(project, capsys):
     assert run() == 0
     folder = project / "results/runs/mine"
-    searched = overall.read(TATOEBA, folder / "embeddings/tatoeba.csv")
+    searched = csv_files.read_with_sums(TATOEBA, folder / "embeddings/tatoeba.csv")
     assert set(searched["split"]) == {"dev"}
     means = searched.query("language == 'mean' and direction == 'both' and score == 'cosine'")
     best = json.loads((folder / "embeddings/layers.json").read_text())
@@ -81,7 +82,7 @@ def test_the_best_frozen_layer_is_trained_and_compared_with_the_frozen_ones(proj
     curves = read(EMBEDDINGS, folder / "embeddings.csv")
     assert set(curves["layers"]) == {row["layers"]}
     assert set(curves["protocol"]) == {"target-dev"}
-    found = overall.read(TATOEBA, folder / "tatoeba.csv")
+    found = csv_files.read_with_sums(TATOEBA, folder / "tatoeba.csv")
     assert {"frozen", "fine-tuned"} == set(found.loc[found["split"] == "test", "system"])
     for path in folder.glob("embeddings*.csv"):
         assert validate(path) == []
@@ -153,7 +154,7 @@ def laser(project):
 def test_other_translations_to_choose_by_are_all_dev(project):
     laser(project)
     assert run("embeddings.parallel=laser") == 0
-    searched = overall.read(TATOEBA, project / "results/runs/mine/embeddings/tatoeba.csv")
+    searched = csv_files.read_with_sums(TATOEBA, project / "results/runs/mine/embeddings/tatoeba.csv")
     assert set(searched["language"]) == {"deu"}
     assert set(searched["split"]) == {"dev"}
 

@@ -21,10 +21,12 @@ from mcbert.pipeline.interruption import Interruption
 from mcbert.pipeline.run import Run
 from mcbert.pipeline.stages.evaluation import evaluate
 from mcbert.pipeline.stages.pipeline import Pipeline
-from mcbert.results import overall
-from mcbert.results.report.side_by_side import side_by_side
-from mcbert.results.schema import EMBEDDINGS, REDUCTIONS, STAMP, STS, TATOEBA
-from mcbert.results.tables import read, validate, write
+from mcbert.results import csv_files
+from mcbert.results.csv_files import read, validate, write
+from mcbert.results.report.embeddings import side_by_side
+from mcbert.results.schema.embeddings import REDUCTIONS, STS, TATOEBA
+from mcbert.results.schema.training import EMBEDDINGS
+from mcbert.results.schema.words import STAMP
 from tests.conftest import WORDS
 
 DATA = os.environ.get("MCBERT_DATA", "")
@@ -99,7 +101,7 @@ def pipeline(project, *overrides, run="mine"):
 def tables(project, run="mine"):
     folder = project / "runs" / run
     assert validate(folder / "sts.csv") == []
-    return [overall.read(table, folder / table.file_name) for table in (STS, TATOEBA, REDUCTIONS)]
+    return [csv_files.read_with_sums(table, folder / table.file_name) for table in (STS, TATOEBA, REDUCTIONS)]
 
 
 def error(capsys):

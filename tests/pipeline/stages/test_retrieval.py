@@ -10,9 +10,9 @@ from mcbert.features.corpus.formats.parallel import read_pairs
 from mcbert.finetune.embeddings.systems import Frozen, texts_of
 from mcbert.finetune.embeddings.translations import SUFFIXES, evaluate
 from mcbert.pipeline.cli import main
-from mcbert.results import overall
-from mcbert.results.schema import TATOEBA
-from mcbert.results.tables import validate
+from mcbert.results import csv_files
+from mcbert.results.csv_files import validate
+from mcbert.results.schema.embeddings import TATOEBA
 
 SETS = {
     "deu": [("wo ist mein geld", "where is my money"), ("geld", "money"), ("wo ist", "where is"),
@@ -41,7 +41,7 @@ def run(*overrides):
 
 
 def table(project):
-    return overall.read(TATOEBA, project / "results/runs/mine/tatoeba.csv")
+    return csv_files.read_with_sums(TATOEBA, project / "results/runs/mine/tatoeba.csv")
 
 
 def error(capsys):

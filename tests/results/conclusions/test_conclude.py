@@ -8,8 +8,8 @@ from mcbert.results import summaries
 from mcbert.results.conclusions import conclude as conclusions
 from mcbert.results.conclusions.claims import CLAIMS
 from mcbert.results.conclusions.conclude import Measured, conclude, judge, overall
-from mcbert.results.overall import read as read_with_sums
-from mcbert.results.schema.conclusions import NOT_SUPPORTED, NOT_TESTED, SUPPORTED
+from mcbert.results.csv_files import read_with_sums
+from mcbert.results.schema.runs import NOT_SUPPORTED, NOT_TESTED, SUPPORTED
 from mcbert.results.statistics import Interval, mean_interval
 from tests.results import synthetic
 
@@ -109,9 +109,9 @@ def test_no_later_epoch_or_a_single_seed_tests_nothing(epochs, seeds):
 
 
 def test_fine_tuned_systems_are_judged_by_table_1(run_dir):
-    from mcbert.results import schema
+    from mcbert.results.schema.training import TABLE1
 
-    table1 = read_with_sums(schema.TABLE1, run_dir / "table1.csv")
+    table1 = read_with_sums(TABLE1, run_dir / "table1.csv")
     own = table1.query("source == 'measured' and language == 'mean'").set_index("system")
     row = rows_of("tokens", {"table1": table1, "corpus": synthetic.corpus()}).iloc[0]
     assert row["effect"] == own.loc["mcbert", "versus_baseline"]
@@ -183,9 +183,10 @@ def test_the_best_deeper_head_is_compared():
 
 
 def test_the_whole_run_supports_what_was_put_into_it(run_dir):
-    from mcbert.results import schema, tables
+    from mcbert.results import csv_files
+    from mcbert.results.schema.runs import CONCLUSIONS
 
-    found = tables.read(schema.CONCLUSIONS, run_dir / "conclusions.csv")
+    found = csv_files.read(CONCLUSIONS, run_dir / "conclusions.csv")
     verdicts = {words: overall(part["verdict"].tolist()) for words, part in found.groupby("conclusion")}
     for name in ("tokens", "max", "dropout"):
         assert verdicts[CLAIMS[name].words] == SUPPORTED

@@ -3,12 +3,16 @@ import shutil
 
 import pytest
 
-from mcbert.results import overall, schema, tables
+from mcbert.results import csv_files
 from mcbert.results.conclusions.claims import CLAIMS
 from mcbert.results.leaderboard import leaderboard
 from mcbert.results.report import comparison
-from tests.results.report.test_headings import untitled
-from tests.results.test_frames import texts
+from mcbert.results.runs import RunTables
+from mcbert.results.schema.search import PREDICTIONS
+from mcbert.results.schema.texts import TEXTS
+from mcbert.results.schema.training import TABLE1
+from tests.results.report.test_numbers import untitled
+from tests.results.test_runs import texts
 
 
 @pytest.fixture(scope="module")
@@ -16,11 +20,11 @@ def runs(run_dir, tmp_path_factory):
     root = tmp_path_factory.mktemp("several")
     for name in ("first", "second"):
         shutil.copytree(run_dir, root / name)
-        tables.write(schema.TEXTS, texts(), root / name / "texts.csv")
+        csv_files.write(TEXTS, texts(), root / name / "texts.csv")
     path = root / "second" / "predictions_finetune.csv"
-    rows = tables.read(schema.PREDICTIONS, path)
+    rows = csv_files.read(PREDICTIONS, path)
     wrong = rows["system"].eq("mcbert") & rows["language"].ne("en") & rows["id"].str.contains("t1")
-    tables.write(schema.PREDICTIONS, rows.assign(predicted=rows["predicted"].mask(wrong, "none")), path)
+    csv_files.write(PREDICTIONS, rows.assign(predicted=rows["predicted"].mask(wrong, "none")), path)
     return [root / "first", root / "second"]
 
 
@@ -31,7 +35,7 @@ def html(runs):
 
 
 def test_systems_are_paired_over_the_same_texts(runs):
-    loaded = [comparison.read_run(folder) for folder in runs]
+    loaded = [RunTables.read(folder) for folder in runs]
     found = {row["name"]: row for row in comparison.paired(runs, loaded)}
     assert found["MC-BERT"]["high"] < 0
     assert found["MC-BERT-WF"]["difference"] == found["Probe (frozen)"]["difference"] == 0
@@ -52,7 +56,7 @@ def test_every_figure_stands_there_as_numbers_too(html):
 
 
 def test_verdicts_stand_side_by_side(html, runs):
-    loaded = [comparison.read_run(folder) for folder in runs]
+    loaded = [RunTables.read(folder) for folder in runs]
     rows = comparison.conclusions(loaded)
     assert [row["claim"] for row in rows] == [claim.words for claim in CLAIMS.values()]
     assert rows[1]["verdicts"] == {"first": "supported", "second": "supported"}
@@ -74,9 +78,11 @@ def test_headings_of_the_schema_s_columns_say_what_it_declares(html):
 def test_what_is_unlike_is_said_first_and_nothing_is_paired(runs, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(runs[1], other)
-    tables.write(schema.TEXTS, texts(label="b"), other / "texts.csv")
-    table = overall.read(schema.TABLE1, other / "table1.csv")
-    overall.write(schema.TABLE1, table.replace({"protocol": {"last": "source-dev"}}), other / "table1.csv")
+    csv_files.write(TEXTS, texts(label="b"), other / "texts.csv")
+    table = csv_files.read_with_sums(TABLE1, other / "table1.csv")
+    csv_files.write_with_sums(
+        TABLE1, table.replace({"protocol": {"last": "source-dev"}}), other / "table1.csv"
+    )
     both = [runs[0], other]
     page = comparison.build(both, leaderboard(both), tmp_path / "c.html").read_text(encoding="utf-8")
     assert "Unlike: how the choice was made." in page

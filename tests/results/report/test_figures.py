@@ -6,15 +6,15 @@ import pytest
 import vl_convert
 
 from mcbert.results import summaries
-from mcbert.results.report import figures, report, tiles
-from mcbert.results.report.canvas import BLUE, specification
+from mcbert.results.report import figures, heatmaps, report
+from mcbert.results.report.charts import BLUE, specification
 from tests.results import synthetic
 
 
 @pytest.fixture(scope="module")
 def specs():
     cells = summaries.layer_by_pooling(synthetic.gridsearch(), "mean")
-    spec = tiles.heat_map(cells, (0.5, 0.9)).to_dict() | {"description": "Layer & pooling"}
+    spec = heatmaps.heat_map(cells, (0.5, 0.9)).to_dict() | {"description": "Layer & pooling"}
     return {"heat-mean": spec, "heat-zh/Hant": spec}
 
 
@@ -82,7 +82,7 @@ def test_any_character_of_a_label_can_be_drawn():
     n = len(ODD_LABELS)
     cells = pd.DataFrame({"label": ODD_LABELS, "predicted": ODD_LABELS, "n": range(n), "share": 0.5})
     shares = pd.DataFrame({"label": ODD_LABELS, "language": ODD_LABELS, "n_texts": range(n), "share": 0.5})
-    for chart in (tiles.confusion(cells), tiles.classes(shares)):
+    for chart in (heatmaps.confusion(cells), heatmaps.classes(shares)):
         svg = figures.draw(specification(chart, f"Test, {ODD_LABELS}"))
         assert r"a\u2028b" in "".join(ET.fromstring(svg).itertext())
         drawn = {node.get("d") for node in ET.fromstring(svg).iter() if node.get("fill") == BLUE}
@@ -92,5 +92,5 @@ def test_any_character_of_a_label_can_be_drawn():
 
 def test_what_can_be_drawn_stays_as_it_is():
     plain = {"label": ["tab\tline\n", "Anfrage zu Größe", "取消", "\U0001f600"], "predicted": "x", "n": 1}
-    chart = tiles.confusion(pd.DataFrame(plain).assign(share=1.0))
+    chart = heatmaps.confusion(pd.DataFrame(plain).assign(share=1.0))
     assert specification(chart, "d") == chart.to_dict() | {"description": "d"}

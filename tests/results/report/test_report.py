@@ -5,9 +5,13 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from mcbert.results import overall, schema, tables
+from mcbert.results import csv_files
 from mcbert.results.report import report
-from mcbert.results.report.wording import points
+from mcbert.results.report.numbers import points
+from mcbert.results.runs import source_language, stages
+from mcbert.results.schema.search import CONFUSION, GRIDSEARCH, TOP
+from mcbert.results.schema.texts import CORPUS
+from mcbert.results.schema.training import FREEZING, TABLE1
 from tests.results import synthetic
 
 
@@ -58,10 +62,12 @@ def test_every_section_is_there_and_every_table_has_a_caption(html):
 
 
 def test_an_alarm_stands_in_the_headline(run_dir, tmp_path):
-    tables.write(schema.GRIDSEARCH, synthetic.gridsearch(), tmp_path / "gridsearch.csv")
-    top = overall.read(schema.TOP, run_dir / "top.csv")
+    csv_files.write(GRIDSEARCH, synthetic.gridsearch(), tmp_path / "gridsearch.csv")
+    top = csv_files.read_with_sums(TOP, run_dir / "top.csv")
     ur = (top["rank"] == 1) & (top["language"] == "ur")
-    overall.write(schema.TOP, top.assign(score=top["score"].where(~ur, top["chance"])), tmp_path / "top.csv")
+    csv_files.write_with_sums(
+        TOP, top.assign(score=top["score"].where(~ur, top["chance"])), tmp_path / "top.csv"
+    )
     headline = report.build(tmp_path)[0].read_text(encoding="utf-8").split("</section>")[0]
     assert headline.count('role="alert"') == 1
     assert "Near chance: ur" in headline
@@ -69,7 +75,11 @@ def test_an_alarm_stands_in_the_headline(run_dir, tmp_path):
 
 
 def test_table_1_says_what_freezing_adds(html, run_dir):
-    rows = overall.read(schema.TABLE1, run_dir / "table1.csv").query("language == 'mean'").set_index("system")
+    rows = (
+        csv_files.read_with_sums(TABLE1, run_dir / "table1.csv")
+        .query("language == 'mean'")
+        .set_index("system")
+    )
     body = html.split('aria-label="Table 1"')[1].split("</table>")[0]
     assert body.count("against MC-BERT") == 2  # of the probe and of MC-BERT-WF
     (own,) = [row for row in body.split("</tr>") if "MC-BERT-WF<" in row and "against MC-BERT" in row]
@@ -125,7 +135,7 @@ def test_stages_stand_in_the_order_of_the_method_whenever_their_records_were_cop
     (tmp_path / "stages").mkdir()
     for name in ("report", "finetune", "export-6-max-lda", "extract", "of-its-own", "gridsearch", "prepare"):
         (tmp_path / "stages" / f"{name}.json").write_text("{}")
-    found = [stage["name"] for stage in report.stages(tmp_path)]
+    found = [stage["name"] for stage in stages(tmp_path)]
     assert found[:5] == ["prepare", "extract", "gridsearch", "export-6-max-lda", "finetune"]
     assert set(found[5:]) == {"of-its-own", "report"}
 
@@ -135,7 +145,7 @@ def test_the_same_run_gives_the_same_bytes_whether_named_by_path_or_text(html, r
 
 
 def test_absent_stages_are_said_to_be_not_run(tmp_path):
-    tables.write(schema.CORPUS, synthetic.corpus(), tmp_path / "corpus.csv")
+    csv_files.write(CORPUS, synthetic.corpus(), tmp_path / "corpus.csv")
     html = report.build(tmp_path)[0].read_text(encoding="utf-8")
     for name in ("gridsearch.csv", "confusion.csv", "finetune.csv", "table1.csv"):
         assert f"Not run: {name} is absent" in html
@@ -143,21 +153,19 @@ def test_absent_stages_are_said_to_be_not_run(tmp_path):
 
 
 def test_without_figures_there_is_no_script(tmp_path):
-    tables.write(schema.FREEZING, synthetic.finetune()[1], tmp_path / "freezing.csv")
+    csv_files.write(FREEZING, synthetic.finetune()[1], tmp_path / "freezing.csv")
     assert "<script" not in report.build(tmp_path)[0].read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("transfer", ["zero-shot", "translate-train-all"])
 def test_the_headline_says_what_is_not_zero_shot(transfer, tmp_path):
-    tables.write(
-        schema.GRIDSEARCH, synthetic.gridsearch().assign(transfer=transfer), tmp_path / "gridsearch.csv"
-    )
+    csv_files.write(GRIDSEARCH, synthetic.gridsearch().assign(transfer=transfer), tmp_path / "gridsearch.csv")
     html = report.build(tmp_path)[0].read_text(encoding="utf-8")
     assert ("Not zero-shot: labels reached" in html) == (transfer != "zero-shot")
 
 
 def test_only_the_search(tmp_path):
-    tables.write(schema.GRIDSEARCH, synthetic.gridsearch(), tmp_path / "gridsearch.csv")
+    csv_files.write(GRIDSEARCH, synthetic.gridsearch(), tmp_path / "gridsearch.csv")
     html = report.build(tmp_path)[0].read_text(encoding="utf-8")
     assert "No baseline was measured" in html
     assert "The best 20 of 35." in html
@@ -166,8 +174,8 @@ def test_only_the_search(tmp_path):
 def test_names_from_the_data_cannot_become_markup(tmp_path):
     evil = "</script><script>alert(1)</script>"
     confusion = synthetic.confusion().replace("refund status", evil)
-    tables.write(schema.CONFUSION, confusion, tmp_path / "confusion.csv")
-    tables.write(schema.CORPUS, synthetic.corpus().replace("refund status", evil), tmp_path / "corpus.csv")
+    csv_files.write(CONFUSION, confusion, tmp_path / "confusion.csv")
+    csv_files.write(CORPUS, synthetic.corpus().replace("refund status", evil), tmp_path / "corpus.csv")
     assert "<script>alert(1)" not in report.build(tmp_path)[0].read_text(encoding="utf-8")
 
 
@@ -183,8 +191,8 @@ def test_names_from_the_data_cannot_become_markup(tmp_path):
 def test_the_source_language_without_a_winner(trained, transfer, expected):
     corpus = pd.DataFrame({"language": [*trained, "fr"], "split": ["train"] * len(trained) + ["dev"]})
     frames = {"corpus": corpus.assign(transfer=transfer)}
-    assert report.source_language(frames, {}) == expected
-    assert report.source_language(frames, {"source_language": "ur"}) == "ur"
+    assert source_language(frames, {}) == expected
+    assert source_language(frames, {"source_language": "ur"}) == "ur"
 
 
 def test_the_whole_space_in_seven_languages_with_long_names_stays_small(whole_run_dir):
@@ -210,4 +218,4 @@ def test_a_damaged_record_is_named(tmp_path, content, given):
     (tmp_path / "stages").mkdir()
     (tmp_path / "stages" / "prepare.json").write_text(content)
     with pytest.raises(ValueError, match=rf"prepare\.json: damaged \({given}.*move it away"):
-        report.stages(tmp_path)
+        stages(tmp_path)

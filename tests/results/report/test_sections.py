@@ -1,11 +1,13 @@
 import pytest
 
-from mcbert.results.report import report, sections
+from mcbert.results.conclusions.claims import CLAIMS
+from mcbert.results.report import sections
+from mcbert.results.runs import RunTables
 
 
 @pytest.fixture(scope="module")
 def run(run_dir):
-    return report.read_run(run_dir)
+    return RunTables.read(run_dir)
 
 
 def add(name, _chart, _description):
@@ -39,7 +41,7 @@ def test_headline_says_what_is_not_told_apart_from_the_highest(run, low, high, e
         versus_mcbert_low=table["versus_mcbert_low"].mask(wf, low),
         versus_mcbert_high=table["versus_mcbert_high"].mask(wf, high),
     )
-    assert sections.headline(sections.Run("x", {"table1": table}, {}, "en"))["level"] == expected
+    assert sections.headline(RunTables("x", {"table1": table}, {}, "en"))["level"] == expected
 
 
 def test_where_mcbert_is_highest_all_others_are_set_beside_it(run):
@@ -51,7 +53,7 @@ def test_where_mcbert_is_highest_all_others_are_set_beside_it(run):
             versus_mcbert_low=own["versus_mcbert_low"].mask(probe, low),
             versus_mcbert_high=own["versus_mcbert_high"].mask(probe, low + 0.04),
         )
-        found = sections.headline(sections.Run("x", {"table1": ends}, {}, "en"))
+        found = sections.headline(RunTables("x", {"table1": ends}, {}, "en"))
         assert (found["best"]["system"], found["level"]) == ("mcbert", expected)
 
 
@@ -69,7 +71,7 @@ def test_languages_near_chance_are_named(run):
     table = table.assign(
         n=table["n"].where(table["language"] != "ur", (table["predicted"] == "cancel order") * 15)
     )
-    panels = sections.confusion(sections.Run("x", {"confusion": table}, {}, "en"), add)["panels"]
+    panels = sections.confusion(RunTables("x", {"confusion": table}, {}, "en"), add)["panels"]
     assert [panel["language"] for panel in panels if panel["near_chance"]] == ["ur"]
     assert panels[0]["language"] == "en"
 
@@ -80,7 +82,7 @@ def test_an_alarm_is_of_the_test_rows_where_there_are_any(run):
     failed = top.assign(score=top["score"].where(~ur, top["chance"]))
 
     def alarms(table):
-        return sections.headline(sections.Run("x", {"top": table}, {}, "en"))["alarms"]
+        return sections.headline(RunTables("x", {"top": table}, {}, "en"))["alarms"]
 
     assert alarms(top) == []
     assert [(row["language"], row["split"], row["alarm"]) for row in alarms(failed)] == [("ur", "test", True)]
@@ -88,7 +90,7 @@ def test_an_alarm_is_of_the_test_rows_where_there_are_any(run):
 
 
 def test_absent_tables_are_none():
-    empty = sections.Run("x", {}, {}, "en")
+    empty = RunTables("x", {}, {}, "en")
     parts = [sections.confusion(empty, add), sections.training(empty, add)]
     parts += [sections.table1(empty), sections.corpus(empty, add)]
     assert parts == [None] * 4
@@ -100,3 +102,55 @@ def test_table1_keeps_measured_and_published_apart(run):
     assert len(table["groups"]["published"]) == 13
     assert len(table["citations"]) == len(set(table["citations"])) == 13
     assert table["languages"][0] == "en"
+
+
+def test_absent_conclusions_are_none():
+    assert sections.conclusions(RunTables("x", {}, {}, "en"), None) is None
+
+
+def test_every_conclusion_has_its_verdict_and_its_comparisons(run):
+    charts = {}
+
+    def add(name, chart, _description):
+        charts[name] = chart
+        return name
+
+    found = sections.conclusions(run, add)
+    told = [(group["number"], group["claim"]) for group in found["groups"]]
+    assert told == [(claim.number, claim.words) for claim in CLAIMS.values()]
+    assert sum(found["counts"].values()) == len(CLAIMS)
+    (spec,) = charts.values()
+    drawn = [row for rows in spec.to_dict()["datasets"].values() for row in rows if "mark" in row]
+    table = run.tables["conclusions"]
+    assert len(drawn) == table["effect"].notna().sum()
+    assert all(row["left"] <= row["points"] <= row["right"] for row in drawn)
+
+
+def test_marks_number_the_comparisons_of_a_conclusion(run):
+    table = run.tables["conclusions"]
+    marks = sections.marked(table).set_index("number")["mark"]
+    assert marks.loc[7] == "7"
+    assert marks.loc[3].tolist() == ["3a", "3b"]
+    assert marks.loc[4].tolist() == ["4a", "4b"]
+
+
+def test_without_any_test_there_is_no_figure(run):
+    table = run.tables["conclusions"]
+    none = table[table["effect"].isna()]
+    assert sections.conclusions(RunTables("x", {"conclusions": none}, {}, "en"), None)["chart"] is None
+
+
+def test_trials_are_told_in_words_best_first_beside_the_settings_as_they_are(run):
+    found = sections.tune(run)
+    assert [trial["words"] for trial in found["trials"]] == ["as they are", "dropout 0.0"]
+    assert [trial["language"] for trial in found["trials"]] == ["mean", "mean"]
+    assert found["trials"][1]["source"]["accuracy"] == pytest.approx(0.84)
+    assert [row["words"] for row in found["failed"]] == ["epochs 900"]
+    assert sections.tune(RunTables("x", {}, {}, "en")) is None
+
+
+def test_trials_that_all_failed_are_told(run):
+    table = run.tables["tune"]
+    failed = RunTables("x", {"tune": table[table["status"] == "error"]}, {}, "en")
+    assert sections.tune(failed)["trials"] == []
+    assert len(sections.tune(failed)["failed"]) == 1

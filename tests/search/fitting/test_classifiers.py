@@ -2,8 +2,8 @@
 
 import pytest
 
-from mcbert.results.schema import CLASSIFIERS as DEFAULT
-from mcbert.results.schema import GRIDSEARCH
+from mcbert.results.schema.search import GRIDSEARCH
+from mcbert.results.schema.words import CLASSIFIERS as DEFAULT
 from mcbert.search.fitting.classifiers import CLASSIFIERS, unknown
 from mcbert.search.fitting.routes import ROUTES
 from mcbert.search.space import GridsearchSettings

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mcbert.results import schema, tables
+from mcbert.results import csv_files
+from mcbert.results.schema.search import GRIDSEARCH
 from mcbert.search.fitting import factories
 from mcbert.search.fitting.factories import classifier, identities, seed_parameters
 from mcbert.search.gridsearch import tasks_left
@@ -114,8 +115,8 @@ def test_seeds_reach_the_steps_of_a_pipeline(module):
 def test_a_search_with_ones_own_classifier_fits_it_on_the_columns(settings, searched):
     found = settings("forest", "Commonest", seeds=(3, 4), params={"forest": {"n_estimators": [2, 20]}})
     out, _ = searched(found)
-    frame = tables.read(schema.GRIDSEARCH, out / "gridsearch.csv")
-    assert tables.validate(out) == []
+    frame = csv_files.read(GRIDSEARCH, out / "gridsearch.csv")
+    assert csv_files.validate(out) == []
     assert (frame["status"] == "ok").all()
     by = frame.groupby("classifier")["dev_f1_mean"].max()
     assert by["forest"] > by["commonest"]
@@ -127,7 +128,7 @@ def test_a_search_with_ones_own_classifier_fits_it_on_the_columns(settings, sear
 
 def test_a_label_that_there_is_not_is_an_error_row(settings, searched):
     out, _ = searched(settings("Commonest", params={"commonest": {"offset": 3}}))
-    frame = tables.read(schema.GRIDSEARCH, out / "gridsearch.csv").set_index("classifier", drop=False)
+    frame = csv_files.read(GRIDSEARCH, out / "gridsearch.csv").set_index("classifier", drop=False)
     assert set(frame.loc["commonest", "status"]) == {"error"}
     assert set(frame.loc["commonest", "message"]) == {
         "ValueError: predict: got label codes from 4 to 4 of shape (90,), accepted: 0 to 2, (90,)"
@@ -137,7 +138,7 @@ def test_a_label_that_there_is_not_is_an_error_row(settings, searched):
 
 def test_a_regressor_is_an_error_row_and_its_numbers_are_not_cut_to_labels(settings, searched):
     out, _ = searched(settings("line"))
-    frame = tables.read(schema.GRIDSEARCH, out / "gridsearch.csv")
+    frame = csv_files.read(GRIDSEARCH, out / "gridsearch.csv")
     of = frame[frame["classifier"] == "line"]
     assert set(of["status"]) == {"error"}
     assert of["message"].str.contains("numbers between the label codes, accepted: a classifier").all()
@@ -242,7 +243,7 @@ def test_a_class_of_a_library_is_a_factory(searched):
         factories={"bayes": "sklearn.naive_bayes:GaussianNB"},
     )
     out, _ = searched(replace(found, params={"bayes": {"var_smoothing": [1e-9, 0.1]}}))
-    frame = tables.read(schema.GRIDSEARCH, out / "gridsearch.csv")
+    frame = csv_files.read(GRIDSEARCH, out / "gridsearch.csv")
     assert (frame["status"] == "ok").all()
     assert len(frame) == 2
     assert np.isfinite(frame["score"]).all()

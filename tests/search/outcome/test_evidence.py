@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
-from mcbert.results import overall, schema, tables
-from mcbert.results.chance import standings, told
+from mcbert.results import csv_files
+from mcbert.results.schema.search import EFFECTS, GRIDSEARCH, PROTOCOL_CHOICES, SCORES, TOP
+from mcbert.results.summaries import standings, told
 from mcbert.search import examples
 from mcbert.search.examples import Examples
 from mcbert.search.gridsearch import gridsearch
@@ -20,7 +21,7 @@ from mcbert.search.space import GridsearchSettings, Space
 
 SETTINGS = GridsearchSettings(layers=(1, 2, 3), poolings=("max", "cls"), classifiers=("ridge", "knn"), top=4)
 STRONG = {"n_train": 200, "hidden_size": 24, "n_eval": 60}  # enough to learn well from
-EVIDENCE = (schema.SCORES, schema.TOP, schema.EFFECTS, schema.PROTOCOL_CHOICES)
+EVIDENCE = (SCORES, TOP, EFFECTS, PROTOCOL_CHOICES)
 FILES = [name for table in EVIDENCE for name in table.file_names]
 
 
@@ -43,12 +44,12 @@ def search(make_search, serial, stamp):
 
 @pytest.fixture
 def read():
-    return lambda out, table: overall.read(table, out / table.file_name)
+    return lambda out, table: csv_files.read_with_sums(table, out / table.file_name)
 
 
 def test_scores_are_scikit_learns_on_the_stored_predictions(search, read):
     out = search(n_classes=4)
-    scores = read(out, schema.SCORES)
+    scores = read(out, SCORES)
     predictions = Predictions.load(out / "predictions.npz")
     assert len(scores) == len(predictions.candidates) * 2 * (3 + 1)
     by_key = scores.set_index(["candidate_id", "split", "language"])
@@ -61,7 +62,7 @@ def test_scores_are_scikit_learns_on_the_stored_predictions(search, read):
             assert row["accuracy"] == row["micro_f1"] == accuracy_score(y, predicted)
             macro = f1_score(y, predicted, average="macro", labels=codes, zero_division=0)
             assert row["macro_f1"] == pytest.approx(macro)
-    wide = read(out, schema.GRIDSEARCH).set_index("candidate_id")
+    wide = read(out, GRIDSEARCH).set_index("candidate_id")
     for column in ("seed", "protocol"):
         assert (scores[column] == scores["candidate_id"].map(wide[column])).all()
     for name, row in wide.iterrows():
@@ -72,12 +73,12 @@ def test_scores_are_scikit_learns_on_the_stored_predictions(search, read):
 
 def test_everything_can_be_computed_again_from_the_files(search, read):
     out = search()
-    predictions, wide = Predictions.load(out / "predictions.npz"), read(out, schema.GRIDSEARCH)
+    predictions, wide = Predictions.load(out / "predictions.npz"), read(out, GRIDSEARCH)
     assert list(predictions.candidates) == wide["candidate_id"].tolist()
     by_id = {candidate.id: candidate for candidate in Space(SETTINGS)}
     found = effects([by_id[name] for name in predictions.candidates])
     sample = Sample.of(predictions, "test")
-    sizes = read(out, schema.EFFECTS).set_index(["factor", "level", "split", "language"])
+    sizes = read(out, EFFECTS).set_index(["factor", "level", "split", "language"])
     again = intervals(sample, np.stack([effect.weights for effect in found]))
     for effect, by_language in zip(found, again, strict=True):
         row = sizes.loc[(effect.factor, effect.level, "test", "mean")]
@@ -90,8 +91,8 @@ def test_everything_can_be_computed_again_from_the_files(search, read):
 
 def test_top_and_protocols_agree_with_the_table(search, read):
     out = search()
-    wide = read(out, schema.GRIDSEARCH).set_index("candidate_id")
-    top = read(out, schema.TOP)
+    wide = read(out, GRIDSEARCH).set_index("candidate_id")
+    top = read(out, TOP)
     assert sorted(top["rank"].unique()) == [1, 2, 3, 4]
     for row in top.to_dict("records"):
         column = f"{row['split']}_f1_{row['language']}"
@@ -99,7 +100,7 @@ def test_top_and_protocols_agree_with_the_table(search, read):
         assert row["low"] <= row["score"] <= row["high"]
         winner = wide[wide["rank"] == 1].iloc[0]
         assert row["versus_winner"] == pytest.approx(row["score"] - winner[column])
-    choices = read(out, schema.PROTOCOL_CHOICES)
+    choices = read(out, PROTOCOL_CHOICES)
     by_protocol = json.loads((out / "winner.json").read_text())["by_protocol"]
     assert set(choices["protocol"]) == {"source-dev", "target-dev", "last", "random"}
     assert set(choices.loc[choices["used"], "protocol"]) == {"target-dev"}
@@ -120,13 +121,13 @@ def permuted(known):
 
 def test_test_labels_choose_nothing(search, read):
     plain, other = search(), search(relabel=permuted)
-    one, two = read(plain, schema.GRIDSEARCH), read(other, schema.GRIDSEARCH)
+    one, two = read(plain, GRIDSEARCH), read(other, GRIDSEARCH)
     assert not np.allclose(one["test_f1_mean"], two["test_f1_mean"])
     chosen = ["rank", "candidate_id", "score", "dev_f1_mean"]
     pd.testing.assert_frame_equal(one[chosen], two[chosen])
     for table, keys in (
-        (schema.TOP, ["candidate_id", "rank"]),
-        (schema.PROTOCOL_CHOICES, ["protocol", "used"]),
+        (TOP, ["candidate_id", "rank"]),
+        (PROTOCOL_CHOICES, ["protocol", "used"]),
     ):
         before, after = read(plain, table), read(other, table)
         assert not before[before["split"] == "test"].equals(after[after["split"] == "test"])
@@ -148,31 +149,31 @@ def without(split):
 
 def test_without_test_texts_the_tables_hold_dev_rows(search, read):
     out = search(relabel=without("test"))
-    assert tables.validate(out) == []
-    for table in (schema.SCORES, schema.TOP, schema.EFFECTS, schema.PROTOCOL_CHOICES):
+    assert csv_files.validate(out) == []
+    for table in (SCORES, TOP, EFFECTS, PROTOCOL_CHOICES):
         assert set(read(out, table)["split"]) == {"dev"}
 
 
 def test_without_dev_texts_only_last_has_chosen(search, read):
     settings = GridsearchSettings(layers=(1, 2), poolings=("max",), classifiers=("ridge",), protocol="last")
     out = search(settings, relabel=without("dev"))
-    assert tables.validate(out) == []
-    choices = read(out, schema.PROTOCOL_CHOICES)
+    assert csv_files.validate(out) == []
+    choices = read(out, PROTOCOL_CHOICES)
     assert set(choices["protocol"]) == {"last", "random"}
     assert choices["versus_oracle"].isna().all()
-    assert set(read(out, schema.TOP)["split"]) == {"test"}
+    assert set(read(out, TOP)["split"]) == {"test"}
 
 
 def test_a_single_candidate_has_no_effects_and_an_old_table_goes(search, read, make_search, serial, stamp):
     settings = GridsearchSettings(layers=(1,), poolings=("max",), classifiers=("ridge",))
     made = make_search(name="single")
     out = made.store.parent
-    for name in schema.EFFECTS.file_names:
+    for name in EFFECTS.file_names:
         (out / name).write_text("of an earlier search\n")
     gridsearch(settings, store=made.store, examples=made.examples, out=out, execute=serial, stamp=stamp)
-    assert not any((out / name).exists() for name in schema.EFFECTS.file_names)
-    assert set(read(out, schema.TOP)["rank"]) == {1}
-    assert read(out, schema.TOP)["standing"].eq("tied").all()
+    assert not any((out / name).exists() for name in EFFECTS.file_names)
+    assert set(read(out, TOP)["rank"]) == {1}
+    assert read(out, TOP)["standing"].eq("tied").all()
 
 
 def test_an_alarm_where_a_language_is_near_chance_and_the_source_is_fine(search, caplog):
@@ -210,7 +211,7 @@ def test_the_files_are_the_same_bytes_whatever_the_order_of_the_tasks(make_searc
 def test_the_log_counts_who_is_better_tied_and_worse(search, caplog):
     caplog.set_level("INFO")
     out = search()
-    rows = overall.read(schema.TOP, out / "top.csv").query("language == 'mean' and rank > 1")
+    rows = csv_files.read_with_sums(TOP, out / "top.csv").query("language == 'mean' and rank > 1")
     n = rows["candidate_id"].nunique()
     said = "; ".join(f"on {split} {told(standings(part))}" for split, part in rows.groupby("split"))
     for part in rows.groupby("split"):

@@ -1,6 +1,6 @@
-"""A CSV file as text cells by column, or what keeps it from being one: bytes, header, quotes, widths.
+"""The rows of a CSV file as text cells: all at once with what is wrong with them, or one after the other.
 
-python -m pytest tests/results/test_parsed.py
+for id, text in CsvStream(TEXTS, "texts.csv", ("id", "text")): ...  # memory does not grow with the file
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import io
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from mcbert.files import RefusedFileError, opened, read_bytes
-from mcbert.files.lines import LONGEST
-from mcbert.results.columns import Table
+from mcbert.files.lines import LONGEST, LongLineError, lines
+from mcbert.results.column import Table, restore
 
 _BEGINNINGS = {
     b"\x1f\x8b": "a gzip archive",
@@ -23,20 +24,23 @@ _BEGINNINGS = {
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
 }
-LARGEST = 1 << 32  # bytes of a table that is read as a whole; larger ones are read by `results.stream`
+LARGEST = 1 << 32  # bytes of a table that is read as a whole; larger ones are read by `results.csv_stream`
 _DELIMITERS = ";\t|"
+
+
+class TableError(ValueError):
+    """A table breaks its declaration; the message names file, row, column, what was given and is accepted."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Cells:
-    """The cells of a file by column, and the (row, line) of each; no places for a frame in memory."""
+    """The cells by column, and the (row, line) of each row in a file; no places for a frame in memory."""
 
-    names: list[str]
     columns: dict[str, list[str]]
     places: list[tuple[int, int]]
 
     def place(self, number: int) -> str:
-        """Say where a row stands: data rows from 1, lines of the file from 1."""
+        """Return where a row stands: data rows from 1, lines of the file from 1."""
         if not self.places:
             return f"row {number + 1}"
         row, line = self.places[number]
@@ -53,7 +57,7 @@ def parse(table: Table, path: Path) -> tuple[Cells, list[str]]:
     list of str
         What is wrong, a line each.
     """
-    nothing = Cells([], {}, [])
+    nothing = Cells({}, [])
     try:
         content = read_bytes(path, LARGEST)
     except RefusedFileError as error:
@@ -102,6 +106,57 @@ def printable(text: str) -> str:
     return text if text.isprintable() else ascii(text)[1:-1]
 
 
+class CsvStream:
+    """Text columns of a file that `results.csv_files.write` made; may be gone through any number of times.
+
+    Parameters
+    ----------
+    table : Table
+        The declaration.
+    path : Path
+        The file; its cells are not checked again.
+    columns : sequence of str
+        Names of text columns, in the order wanted.
+
+    Raises
+    ------
+    TableError
+        While iterating: the header lacks a column, or a row has another number of cells than the header.
+    """
+
+    def __init__(self, table: Table, path: Path, columns: Sequence[str]) -> None:
+        unknown = [name for name in columns if table.column(name) is None]
+        if unknown:
+            raise TableError(f"{path}: column {unknown[0]!r} is not one of {table.file_name}")
+        self.path, self.columns = path, tuple(columns)
+
+    def __iter__(self) -> Iterator[tuple[str, ...]]:
+        """Yield the cells of the columns, of one row after the other."""
+        csv.field_size_limit(LONGEST)
+        with opened(self.path) as file, io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+            rows = self._records(csv.reader(lines(text), strict=True))
+            _, header = next(rows, (0, []))
+            absent = [name for name in self.columns if name not in header]
+            if absent:
+                raise TableError(
+                    f"{self.path}: header, column {absent[0]}: missing; given: {', '.join(header)}"
+                )
+            places = [header.index(name) for name in self.columns]
+            for number, (line, row) in enumerate(rows, start=1):
+                if len(row) != len(header):
+                    place = f"{self.path}: row {number}, line {line}"
+                    raise TableError(f"{place}: {len(row)} cells, accepted: {len(header)}")
+                yield tuple(restore(row[place]) for place in places)
+
+    def _records(self, rows: Any) -> Iterator[tuple[int, list[str]]]:
+        """Yield the last line of each row and its cells; what csv and the decoder say names the file."""
+        try:
+            for row in rows:
+                yield rows.line_num, row
+        except (csv.Error, UnicodeDecodeError, LongLineError) as error:
+            raise TableError(f"{self.path}: after line {rows.line_num}: {error}") from error
+
+
 class _QuotingError(ValueError):
     """A file breaks the quoting of RFC 4180; the message names the line."""
 
@@ -128,7 +183,7 @@ def _by_column(names: list[str], records: list[tuple[int, list[str]]]) -> tuple[
         if len(record) != len(names)
     ]
     columns = {name: [record[place] for _, _, record in whole] for place, name in enumerate(names)}
-    return Cells(names, columns, [(row, line) for row, line, _ in whole]), problems
+    return Cells(columns, [(row, line) for row, line, _ in whole]), problems
 
 
 def _looks(content: bytes) -> str:

@@ -3,9 +3,12 @@ import gzip
 import pandas as pd
 import pytest
 
-from mcbert.results import tables
-from mcbert.results.parsed import header_problems
-from mcbert.results.schema import FREEZING, PREDICTIONS, TEXTS
+from mcbert.results import csv_files
+from mcbert.results.csv_files import read, write
+from mcbert.results.csv_rows import CsvStream, TableError, header_problems
+from mcbert.results.schema.search import PREDICTIONS
+from mcbert.results.schema.texts import TEXTS
+from mcbert.results.schema.training import FREEZING
 
 HEADER = "id,text,text_pair,label,language,split\n"
 ROW = "1,some text,,a,en,dev\n"
@@ -14,7 +17,7 @@ ROW = "1,some text,,a,en,dev\n"
 def problems(tmp_path, content):
     path = tmp_path / "texts.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return [problem.removeprefix(f"{path}: ") for problem in tables.validate(path)]
+    return [problem.removeprefix(f"{path}: ") for problem in csv_files.validate(path)]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +67,7 @@ def test_a_live_formula_is_refused_with_what_would_disarm_it(cell, tmp_path):
 def test_a_negative_number_is_no_formula(run_dir, tmp_path):
     table = pd.read_csv(run_dir / "effects.csv").assign(effect=-0.25, low=-0.5)
     table.to_csv(tmp_path / "effects.csv", index=False)
-    assert tables.validate(tmp_path / "effects.csv") == []
+    assert csv_files.validate(tmp_path / "effects.csv") == []
 
 
 @pytest.mark.parametrize(
@@ -76,7 +79,7 @@ def test_a_share_is_a_plain_number_from_0_to_1(cell, run_dir, tmp_path):
     cells = lines[1].split(",")
     cells[place] = f'"{cell}"' if "," in cell else cell
     (tmp_path / "top.csv").write_text("\n".join([lines[0], ",".join(cells)]) + "\n")
-    (problem,) = tables.validate(tmp_path / "top.csv")
+    (problem,) = csv_files.validate(tmp_path / "top.csv")
     assert f"row 1 (line 2), column score: given {cell!r}; accepted: a number from 0 to 1" in problem
 
 
@@ -92,22 +95,63 @@ def test_a_header_with_some_columns_is_told_column_by_column():
 
 def test_a_folder_of_a_tables_name_is_no_table(tmp_path):
     (tmp_path / "freezing.csv").mkdir()
-    with pytest.raises(tables.TableError, match=r"freezing.csv: it is a folder; accepted: a file"):
-        tables.read(FREEZING, tmp_path / "freezing.csv")
-    assert tables.validate(tmp_path) == []
+    with pytest.raises(csv_files.TableError, match=r"freezing.csv: it is a folder; accepted: a file"):
+        csv_files.read(FREEZING, tmp_path / "freezing.csv")
+    assert csv_files.validate(tmp_path) == []
 
 
 def test_a_name_that_a_terminal_would_run_is_escaped(tmp_path):
-    (problem,) = tables.validate(tmp_path / "a\nb" / TEXTS.file_name)
+    (problem,) = csv_files.validate(tmp_path / "a\nb" / TEXTS.file_name)
     assert problem.endswith("a\\nb/texts.csv: no such file")
 
 
 @pytest.mark.parametrize("name", ["texts (1).csv", "Texts.CSV", "texte.csv"])
 def test_a_renamed_table_is_known_by_its_columns(name, tmp_path):
     (tmp_path / name).write_text("\ufeff" + HEADER + ROW)
-    (problem,) = tables.validate(tmp_path / name)
+    (problem,) = csv_files.validate(tmp_path / name)
     assert f"unknown file name {name!r} (by its columns it is texts.csv); accepted: texts.csv, " in problem
     for content in (b"", b"\xff\xfe", b'"open', b"a,b\n"):
         (tmp_path / name).write_bytes(content)
-        (problem,) = tables.validate(tmp_path / name)
+        (problem,) = csv_files.validate(tmp_path / name)
         assert f"unknown file name {name!r}; accepted: texts.csv, " in problem
+
+
+AWKWARD = ["=1+1", "'quoted", 'says "hi", twice', "two\nlines", "NA", "  spaced ", "naïve 東京", "-"]
+
+
+@pytest.fixture
+def path(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "id": [f"t{k}" for k in range(len(AWKWARD))],
+            "text": AWKWARD,
+            "text_pair": "",
+            "label": "a",
+            "language": "en",
+            "split": "train",
+        }
+    )
+    write(TEXTS, frame, tmp_path / "texts.csv")
+    return tmp_path / "texts.csv"
+
+
+def test_rows_are_those_of_the_whole_table(path):
+    whole = read(TEXTS, path)
+    rows = CsvStream(TEXTS, path, ("text", "id"))
+    assert list(rows) == list(zip(AWKWARD, whole["id"], strict=True))
+    assert list(rows) == list(zip(whole["text"], whole["id"], strict=True)), "a second time"
+
+
+def test_a_column_that_is_not_there(path):
+    with pytest.raises(TableError, match=r"column 'colour' is not one of texts\.csv"):
+        CsvStream(TEXTS, path, ("colour",))
+    path.write_text("id,label\n1,a\n", encoding="utf-8")
+    with pytest.raises(TableError, match=r"texts\.csv: header, column text: missing; given: id, label"):
+        list(CsvStream(TEXTS, path, ("text",)))
+
+
+def test_a_torn_row_is_named(path):
+    with path.open("a", encoding="utf-8") as file:
+        file.write("t9,half\n")
+    with pytest.raises(TableError, match=r"row 9, line 11: 2 cells, accepted: 6"):
+        list(CsvStream(TEXTS, path, ("id",)))

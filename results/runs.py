@@ -1,23 +1,35 @@
-"""The tables of runs as typed DataFrames: of one run, or of several that may be compared.
+"""The tables of runs as typed DataFrames: one of a run, all of a run, or one of several that are compared.
 
-from mcbert import results
-candidates = results.read("gridsearch", "demo")
-both = results.compare(["demo", "wider"], "table1")
+import mcbert
+candidates = mcbert.read_results("gridsearch", "demo")
+both = mcbert.compare_results(["demo", "wider"], "table1")
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from collections.abc import Collection, Sequence
+import json
+import os
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from mcbert import files
+from mcbert.files.objects import Types, read_object
 from mcbert.home import RUNS
-from mcbert.results.schema import PREDICTIONS, TABLES, TEXTS
-from mcbert.results.stream import Rows
-from mcbert.results.tables import TableError
-from mcbert.results.tables import read as read_table
+from mcbert.results import deploy
+from mcbert.results.csv_files import read, read_with_sums
+from mcbert.results.csv_rows import CsvStream, TableError
+from mcbert.results.schema import TABLES
+from mcbert.results.schema.embeddings import REDUCTIONS, STS, TATOEBA
+from mcbert.results.schema.runs import CONCLUSIONS
+from mcbert.results.schema.search import CONFUSION, EFFECTS, GRIDSEARCH, PREDICTIONS, PROTOCOL_CHOICES, TOP
+from mcbert.results.schema.texts import CORPUS, TEXTS
+from mcbert.results.schema.training import FINETUNE, FREEZING, TABLE1
+from mcbert.results.schema.tune import TUNE
 
 KINDS = {
     "protocol": "how the choice was made",
@@ -28,8 +40,32 @@ KINDS = {
 }
 """In what runs must be alike to be compared, unless it is allowed."""
 
+SHOWN = {
+    "corpus": CORPUS,
+    "gridsearch": GRIDSEARCH,
+    "confusion": CONFUSION,
+    "top": TOP,
+    "effects": EFFECTS,
+    "protocols": PROTOCOL_CHOICES,
+    "finetune": FINETUNE,
+    "freezing": FREEZING,
+    "table1": TABLE1,
+    "tune": TUNE,
+    "conclusions": CONCLUSIONS,
+    "sts": STS,
+    "tatoeba": TATOEBA,
+    "reductions": REDUCTIONS,
+}
+"""The tables that a report shows, by the name of their file without `.csv`."""
 
-def read(name: str, run: str | Path, *, runs: Path | str = RUNS) -> pd.DataFrame:
+_RECORD: Types = {"seconds": (int, float), "machine": dict, "versions": dict, "inputs": dict}
+_ORDER = (
+    "prepare", "extract", "gridsearch", "export", "tune", "finetune", "pairs", "embeddings", "retrieval",
+    "similarity", "report",
+)  # fmt: skip
+
+
+def read_results(name: str, run: str | Path, *, runs: Path | str = RUNS) -> pd.DataFrame:
     """Read a table of a run, typed and checked.
 
     Parameters
@@ -45,7 +81,7 @@ def read(name: str, run: str | Path, *, runs: Path | str = RUNS) -> pd.DataFrame
     Returns
     -------
     DataFrame
-        As `results.tables.read` gives it.
+        As `results.csv_files.read` gives it.
 
     Raises
     ------
@@ -66,17 +102,17 @@ def read(name: str, run: str | Path, *, runs: Path | str = RUNS) -> pd.DataFrame
     names = {Path(table.file_name).stem: table for table in TABLES if "/" not in table.file_name}
     if name == "predictions":
         paths = sorted(folder.glob(PREDICTIONS.file_name))
-        parts = [read_table(PREDICTIONS, path) for path in paths]
+        parts = [read(PREDICTIONS, path) for path in paths]
         if not parts:
             raise TableError(f"{folder / PREDICTIONS.file_name}: no such file")
         return pd.concat(parts, ignore_index=True)
     if name not in names or "*" in name:
         accepted = ", ".join(["predictions", *(known for known in names if "*" not in known)])
         raise ValueError(f"table: got {name!r}, accepted: {accepted}")
-    return read_table(names[name], folder / f"{name}.csv")
+    return read(names[name], folder / f"{name}.csv")
 
 
-def compare(
+def compare_results(
     runs: Sequence[str | Path],
     name: str = "gridsearch",
     *,
@@ -88,9 +124,9 @@ def compare(
     Parameters
     ----------
     runs : sequence of str or Path
-        Two runs or more, as `read` takes them.
+        Two runs or more, as `read_results` takes them.
     name : str
-        The table, as `read` takes it.
+        The table, as `read_results` takes it.
     allow : collection of str
         In what the runs may differ nevertheless: protocol, split, language, texts, transfer.
     folder : Path
@@ -130,7 +166,7 @@ def compare(
         raise ValueError(f"runs: got {', '.join(names) or 'none'}; accepted: two or more, each once")
     frames = []
     for path in folders:
-        frame = read(name, path)
+        frame = read_results(name, path)
         measured = frame if "source" not in frame else frame[frame["source"] == "measured"]
         frames.append(measured.assign(run=path.name))
     all_kinds = unlike(folders, frames)
@@ -142,6 +178,66 @@ def compare(
         accepted = f"runs that are alike, or allow={tuple(differing)}"
         raise ValueError(f"{name}: unlike runs, {KINDS[kind]}: {told}; accepted: {accepted}")
     return pd.concat(frames, ignore_index=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunTables:
+    """The tables of a run by name (gridsearch, confusion, ...), its winner and its source language."""
+
+    name: str
+    tables: Mapping[str, pd.DataFrame]
+    winner: Mapping[str, Any]
+    source_language: str
+    deploy: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What deploy.json says; empty where there is none."""
+
+    @property
+    def tried(self) -> dict[str, Any] | None:
+        """How many of all candidates a search on a budget tried, as winner.json has it; None: all."""
+        found = self.winner.get("tried")
+        return found if isinstance(found, dict) else None
+
+    def table(self, name: str) -> pd.DataFrame | None:
+        """Return a table, or None where it is absent or empty."""
+        frame = self.tables.get(name)
+        return None if frame is None or frame.empty else frame
+
+    @classmethod
+    def read(cls, run_dir: Path) -> RunTables:
+        """Read the tables of a run's folder that are there.
+
+        Raises
+        ------
+        ValueError
+            If there are none, or one of them breaks its declaration.
+        OSError
+            If the folder holds a link: it is not followed.
+        """
+        files.require_own(run_dir)
+        frames = {
+            name: read_with_sums(table, run_dir / table.file_name)
+            for name, table in SHOWN.items()
+            if (run_dir / table.file_name).is_file()
+        }
+        if not frames:
+            accepted = ", ".join(table.file_name for table in SHOWN.values())
+            raise ValueError(f"{run_dir}: no results to report; accepted: a folder with any of {accepted}")
+        path = run_dir / "winner.json"
+        winner = read_object(path) if os.path.lexists(path) else {}
+        source = source_language(frames, winner)
+        return cls(run_dir.resolve().name, frames, winner, source, deploy.read(run_dir))
+
+
+def source_language(frames: dict[str, pd.DataFrame], winner: dict[str, Any]) -> str:
+    """Return the source language: winner.json's, else the only one with texts to train on, else en."""
+    if isinstance(winner.get("source_language"), str):
+        return str(winner["source_language"])
+    corpus = frames.get("corpus")
+    trained: set[str] = set()
+    if corpus is not None:  # of translated texts none tells what they were translated from
+        rows = (corpus["split"] == "train") & ~corpus["transfer"].str.startswith("translate-train")
+        trained = set(corpus.loc[rows, "language"])
+    return trained.pop() if len(trained) == 1 else "en"
 
 
 def unlike(folders: Sequence[Path], frames: Sequence[pd.DataFrame]) -> dict[str, list[str]]:
@@ -166,7 +262,7 @@ def digest_of_test(folder: Path) -> str:
     path = folder / TEXTS.file_name
     if not path.is_file():
         return ""
-    rows = Rows(TEXTS, path, ("id", "language", "label", "split"))
+    rows = CsvStream(TEXTS, path, ("id", "language", "label", "split"))
     test = sorted("\t".join(row) for row in rows if row[-1] == "test")
     return hashlib.sha256("\n".join(test).encode()).hexdigest()[:12]
 
@@ -186,6 +282,43 @@ def find_run(run: str | Path, runs: Path | str = RUNS) -> Path:
     raise ValueError(
         f"run: got {str(run)!r}, accepted: one of {', '.join(there) or 'none'} in {runs}, or a folder"
     )
+
+
+def stages(run_dir: Path) -> list[dict[str, Any]]:
+    """Return the stages that a run's folder has records of, in the order of the method.
+
+    Returns
+    -------
+    list of dict
+        name, seconds, machine and versions (texts by name; empty where the record has none), settings (the
+        stage's inputs as JSON).
+    """
+    found = []
+    for path in stage_records(run_dir):
+        record = read_object(path, optional=_RECORD)
+        found.append(
+            {
+                "name": path.stem,
+                "seconds": record.get("seconds"),
+                "machine": record.get("machine", {}),
+                "versions": record.get("versions", {}),
+                "settings": json.dumps(
+                    record.get("inputs", {}), indent=1, ensure_ascii=False, sort_keys=True
+                ),
+            }
+        )
+    return found
+
+
+def stage_records(run_dir: Path) -> list[Path]:
+    """Return the records of a run's finished stages, in the order of the method."""
+    return sorted((run_dir / "stages").glob("*.json"), key=_place)
+
+
+def _place(record: Path) -> tuple[int, str]:
+    """Order records of stages; not by their times, which a copy of the run's folder need not keep."""
+    stage = record.stem.split("-")[0]
+    return _ORDER.index(stage) if stage in _ORDER else len(_ORDER) - 1, record.stem
 
 
 def _values(frame: pd.DataFrame, kind: str) -> str:

@@ -1,6 +1,6 @@
 """Figures made of tiles: an amount is the opacity of one blue, and stands in the tile as a number.
 
-python -m pytest tests/results/report/test_tiles.py
+python -m pytest tests/results/report/test_heatmaps.py
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import altair as alt
 import pandas as pd
 
 from mcbert.features.spec import POOLINGS
-from mcbert.results.report.canvas import BLUE, INK, finish
+from mcbert.results.report.charts import BLUE, INK, finish
 
 _SHADES = (0.06, 0.72)
 """Opacities of the blue from none to all: at any of them the page's ink is easily read, on light and dark."""

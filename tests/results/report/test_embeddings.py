@@ -3,10 +3,12 @@
 import pandas as pd
 import pytest
 
-from mcbert.results import overall
+from mcbert.results import csv_files
 from mcbert.results.report import report
-from mcbert.results.report.side_by_side import measured, published, side_by_side
-from mcbert.results.schema import REDUCTIONS, STAMP, STS, TATOEBA
+from mcbert.results.report.embeddings import measured, published, side_by_side
+from mcbert.results.runs import RunTables
+from mcbert.results.schema.embeddings import REDUCTIONS, STS, TATOEBA
+from mcbert.results.schema.words import STAMP
 
 STAMPED = dict.fromkeys(STAMP, "x") | {"transfer": "zero-shot", "run": "mine"}
 SYSTEMS = [("frozen", "enc", "12", "mean"), ("frozen", "enc", "6", "max"), ("fine-tuned", "ours", "6", "max"),
@@ -59,7 +61,7 @@ def cut_rows(system=SYSTEMS[2], baselines=(("6", 0.1), ("12", 0.4))):
 @pytest.fixture
 def folder(tmp_path):
     for table, rows in ((STS, sts_rows()), (TATOEBA, tatoeba_rows()), (REDUCTIONS, cut_rows())):
-        overall.write(table, pd.DataFrame(rows), tmp_path / table.file_name)
+        csv_files.write_with_sums(table, pd.DataFrame(rows), tmp_path / table.file_name)
     return tmp_path
 
 
@@ -113,12 +115,12 @@ def test_the_report_shows_both_and_escapes_names(folder):
 
 
 def test_encoders_that_are_compared_are_not_taken_for_the_runs(folder):
-    found = report.provenance(folder, report.read_run(folder))["stamps"]
+    found = report.provenance(folder, RunTables.read(folder))["stamps"]
     assert found["run"] == ["mine"]
     assert found["encoder"] == []
 
 
 def test_a_report_without_them_says_so(tmp_path):
-    overall.write(REDUCTIONS, pd.DataFrame(cut_rows()), tmp_path / REDUCTIONS.file_name)
+    csv_files.write_with_sums(REDUCTIONS, pd.DataFrame(cut_rows()), tmp_path / REDUCTIONS.file_name)
     (path,) = report.build(tmp_path)
     assert "Not run: sts.csv and tatoeba.csv are absent." in path.read_text(encoding="utf-8")

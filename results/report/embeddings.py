@@ -1,6 +1,6 @@
 """Sentence embeddings in one table: what a run measured, and below it, apart, what is published.
 
-python -m pytest tests/results/report/test_side_by_side.py
+python -m pytest tests/results/report/test_embeddings.py
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 
 from mcbert.features.spec import parse_layers
-from mcbert.results import overall
-from mcbert.results.columns import Table
-from mcbert.results.report.headings import Heading, heading
-from mcbert.results.schema import PUBLISHED_STS, PUBLISHED_TATOEBA, REDUCTIONS, STS, TATOEBA
-from mcbert.results.tables import read
+from mcbert.results import csv_files
+from mcbert.results.column import Table
+from mcbert.results.csv_files import read
+from mcbert.results.report.numbers import Heading, heading
+from mcbert.results.schema.embeddings import PUBLISHED_STS, PUBLISHED_TATOEBA, REDUCTIONS, STS, TATOEBA
 
 PUBLISHED = Path(__file__).parents[1] / "published"
 SYSTEM = ["system", "encoder", "layers", "pooling"]
@@ -46,7 +46,7 @@ def side_by_side(folder: Path) -> str:
     The similarity is the cosine; Tatoeba's is the error over both directions, in the mean over the languages.
     """
     paths = [(table, folder / table.file_name) for table in (STS, TATOEBA, REDUCTIONS)]
-    found = (overall.read(table, path) if path.is_file() else None for table, path in paths)
+    found = (csv_files.read_with_sums(table, path) if path.is_file() else None for table, path in paths)
     sts, tatoeba, reductions = found
     lines = measured(sts, tatoeba, reductions)
     return f"{_table(MEASURED_HEADER, lines)}\n{APART}\n\n{_table(PUBLISHED_HEADER, published())}"

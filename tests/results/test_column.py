@@ -2,8 +2,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcbert.results.columns import neutralise, restore
-from mcbert.results.schema import FINETUNE, GRIDSEARCH, TABLES
+from mcbert.results.column import neutralise, restore
+from mcbert.results.schema import TABLES
+from mcbert.results.schema.search import GRIDSEARCH
+from mcbert.results.schema.training import FINETUNE
+
+
+def is_accepted(column, cell):
+    try:
+        column.decode(cell)
+    except ValueError as error:
+        assert column.name in str(error)
+        return False
+    return True
+
 
 LIVE = "=+-@\t\r\n\0\uff1d\uff0b\uff0d\uff20"
 
@@ -60,8 +72,27 @@ def test_only_formula_like_texts_change(text, cell):
         (FINETUNE, "chosen", "yes", False),
     ],
 )
-def test_accepts(table, name, cell, accepted):
-    assert table.column(name).accepts(cell) is accepted
+def test_a_cell_is_decoded_or_refused(table, name, cell, accepted):
+    assert is_accepted(table.column(name), cell) is accepted
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "value"),
+    [
+        *(("layers", "6+8", "6+8"), ("message", "'=1", "=1"), ("message", "", "")),
+        *(("rank", "7", 7), ("rank", "", None), ("score", "1e-05", 1e-05), ("score", "", None)),
+    ],
+)
+def test_a_value_is_written_as_it_is_read(name, cell, value):
+    column = GRIDSEARCH.column(name)
+    assert column.decode(cell) == value
+    assert column.encode(value) == cell
+    assert column.accepts(value)
+
+
+@pytest.mark.parametrize(("value", "accepted"), [(0, False), (1, True), (10**18, False), (None, True)])
+def test_a_value_is_checked_by_its_column_before_it_is_written(value, accepted):
+    assert GRIDSEARCH.column("rank").accepts(value) is accepted
 
 
 def test_the_mean_is_its_own_column_not_a_language():
