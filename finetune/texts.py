@@ -16,7 +16,7 @@ from mcbert.results.schema.texts import TEXTS
 
 
 def read_texts(path: Path, source_language: str) -> Corpus:
-    """Return the corpus of a run's texts.csv, with the cells that `results.csv_files` neutralised restored."""
+    """Return the corpus of a run's texts.csv, with the cells that were neutralised in it restored."""
     return Corpus.of(csv_files.read(TEXTS, path), source_language, str(path))
 
 

@@ -55,9 +55,8 @@ def evaluate_embeddings(workspace: Workspace, models: Sequence[str] = ()) -> Non
     models : sequence of str
         Folders or hub names; of plain encoders followed by layers and pooling, ``@7+8:mean``.
     """
-    from mcbert.results.report.embeddings import side_by_side
-
     from mcbert.finetune.embeddings.opening import open_sentence_encoder
+    from mcbert.results.report.embeddings import side_by_side
 
     trained = [str(path) for path in [workspace.run.folder / TRAINED] if path.is_dir()]
     encoders: list[SentenceEncoder] = []
