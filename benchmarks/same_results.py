@@ -63,7 +63,6 @@ CONFIGURATIONS = {
             'encoder.prompt="query: "',
             "extract.layers=[0,4,8,10,11,12]",
             'extract.poolings=["max","mean","cls","last"]',
-            'extract.special_tokens="exclude"',
             'extract.storage_dtype="float32"',
             "gridsearch.layers=[0,8,10,11,12]",
             'gridsearch.poolings=["max","mean","last"]',
@@ -85,6 +84,7 @@ CONFIGURATIONS = {
     "tuned": Configuration(
         ("tune", "finetune", "report"),
         (
+            'extract.special_tokens="exclude"',
             "gridsearch.layers=[7,9,11,12]",
             'gridsearch.classifiers=["ridge","lda","knn","mlp"]',
             "gridsearch.seeds=[1,2]",
