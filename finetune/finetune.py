@@ -13,10 +13,11 @@ import dataclasses
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mcbert.execution import Execute, Track, untracked
 from mcbert.features.encoder.blocks import n_layers
 from mcbert.features.encoder.selfcheck import verdict
 from mcbert.features.encoder.tokens import load_tokenizer
@@ -32,9 +33,6 @@ from mcbert.finetune.settings import FinetuneSettings, TrainingSettings
 from mcbert.finetune.winner import Architecture, read_architecture
 
 log = logging.getLogger(__name__)
-
-Execute = Callable[[Callable[[Any], str], Iterable[Any]], Iterator[tuple[Any, str | None, str | None]]]
-Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
 
 class JobError(RuntimeError):
@@ -70,7 +68,7 @@ def finetune(
     *,
     execute: Execute,
     stamp: Mapping[str, object],
-    track: Track = lambda items, _total, _description: items,
+    track: Track = untracked,
 ) -> None:
     """Run the stage.
 

@@ -14,18 +14,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mcbert.execution import Execute, Track, untracked
 from mcbert.features.corpus import Corpus, CorpusError
 from mcbert.features.encoder.blocks import n_layers, require_layers
 from mcbert.finetune.embeddings.job import EmbeddingsJob
 from mcbert.finetune.embeddings.running import CONTRADICTION, ENTAILMENT, run_embeddings_job
 from mcbert.finetune.embeddings.settings import EmbeddingsSettings
-from mcbert.finetune.finetune import (
-    Execute,
-    Inputs,
-    Track,
-    require_readable,
-    run_jobs,
-)
+from mcbert.finetune.finetune import Inputs, require_readable, run_jobs
 from mcbert.finetune.freezing.rules import Schedule, plan_freezing
 from mcbert.finetune.gathered import measured, to_frame
 from mcbert.finetune.protocol import DevTexts, require_protocol
@@ -44,7 +39,7 @@ def train_embeddings(
     *,
     execute: Execute,
     stamp: Mapping[str, object],
-    track: Track = lambda items, _total, _description: items,
+    track: Track = untracked,
 ) -> None:
     """Run the stage as `finetune.finetune.finetune` does its own; it takes and raises the same.
 

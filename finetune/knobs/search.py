@@ -13,7 +13,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,13 @@ import torch
 import transformers
 
 from mcbert import files
+from mcbert.execution import Execute, Track, untracked
 from mcbert.features.corpus import Corpus
 from mcbert.features.encoder import hardware
 from mcbert.features.encoder.blocks import hidden_size, n_layers
 from mcbert.features.encoder.identity import encoder_identity
 from mcbert.features.store.ledger import Ledger
-from mcbert.finetune.finetune import Inputs, JobError, Track, require_readable
+from mcbert.finetune.finetune import Inputs, JobError, require_readable
 from mcbert.finetune.freezing.rules import plan_freezing
 from mcbert.finetune.job import Job
 from mcbert.finetune.knobs.settings import KnobsSettings
@@ -45,7 +46,6 @@ VERSION = 2  # of a training's record: raise it when a change alters them
 LEDGER = "knobs.jsonl"
 
 Row = dict[str, Any]
-Execute = Callable[[Callable[[Job], Row], Iterable[Job]], Iterator[tuple[Job, Row | None, str | None]]]
 WinnerOf = Callable[[FinetuneSettings], Path | None]
 
 
@@ -57,7 +57,7 @@ def search_knobs(
     winner_of: WinnerOf,
     execute: Execute,
     stamp: Mapping[str, object],
-    track: Track = lambda items, _total, _description: items,
+    track: Track = untracked,
 ) -> None:
     """Train every combination with every seed, and write what dev says of them.
 

@@ -15,6 +15,7 @@ import pandas as pd
 from mcbert.features.corpus.casing import lowered
 from mcbert.features.corpus.formats.parallel import languages_in, pair_files, read_pairs
 from mcbert.features.store import FeatureStore
+from mcbert.files import sha256
 from mcbert.pipeline.evaluation.systems import (
     Beside,
     System,
@@ -24,7 +25,6 @@ from mcbert.pipeline.evaluation.systems import (
     settled,
 )
 from mcbert.pipeline.evaluation.translations import evaluate, sentence_name
-from mcbert.pipeline.run import sha256
 from mcbert.pipeline.stages.extraction import cached
 from mcbert.pipeline.workspace import Workspace
 from mcbert.results import overall

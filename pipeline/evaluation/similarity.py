@@ -22,6 +22,7 @@ from mcbert.features.corpus.formats.bad_rows import CorpusError
 from mcbert.features.corpus.formats.stsbenchmark import read_stsbenchmark, sts_files
 from mcbert.features.spec import parse_layers
 from mcbert.features.store import FeatureStore
+from mcbert.files import sha256
 from mcbert.pipeline.evaluation.retrieval import retrieval
 from mcbert.pipeline.evaluation.systems import (
     Beside,
@@ -35,7 +36,6 @@ from mcbert.pipeline.evaluation.systems import (
     settled,
 )
 from mcbert.pipeline.progress import track
-from mcbert.pipeline.run import sha256
 from mcbert.pipeline.stages.extraction import cached
 from mcbert.pipeline.workspace import Workspace
 from mcbert.results.schema import STS

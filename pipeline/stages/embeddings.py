@@ -20,6 +20,7 @@ from mcbert.features.corpus.formats.parallel import is_table, languages_in, pair
 from mcbert.features.corpus.keys import of_section
 from mcbert.features.spec import FeatureSpec, layers_text
 from mcbert.features.store import FeatureStore
+from mcbert.files import sha256
 from mcbert.files.objects import AGAIN, read_object
 from mcbert.finetune.embeddings.settings import EmbeddingsSettings
 from mcbert.pipeline.cluster import training_executor
@@ -27,7 +28,7 @@ from mcbert.pipeline.evaluation.retrieval import texts
 from mcbert.pipeline.evaluation.systems import frozen_systems
 from mcbert.pipeline.evaluation.translations import evaluate
 from mcbert.pipeline.progress import track
-from mcbert.pipeline.run import sha256, write_json
+from mcbert.pipeline.run import write_json
 from mcbert.pipeline.stages.extraction import cached
 from mcbert.pipeline.stages.texts import short_names
 from mcbert.pipeline.workspace import Workspace, shown

@@ -17,11 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mcbert.files import sha256
 from mcbert.finetune.knobs.trials import overrides, plan_trials
 from mcbert.finetune.settings import FinetuneSettings
 from mcbert.pipeline.cluster import executor
 from mcbert.pipeline.progress import track
-from mcbert.pipeline.run import sha256
 from mcbert.pipeline.stages.forecast import require_knobs
 from mcbert.pipeline.stages.start import beginning
 from mcbert.results.schema import KNOBS
