@@ -18,7 +18,7 @@ NUMERIC := $(addprefix tests/, \
 AVX2    := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell FAISS_OPT_LEVEL=avx2
 SSE41   := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OPENBLAS_CORETYPE=Nehalem FAISS_OPT_LEVEL=generic
 
-PACKAGES := mcbert/__init__.py mcbert/home.py mcbert/files mcbert/interface pipeline features search finetune results
+PACKAGES := mcbert/__init__.py mcbert/execution.py mcbert/home.py mcbert/files mcbert/interface pipeline features search finetune results
 BIN      := $(VENV)/bin
 MCBERT    = $(BIN)/python -m mcbert
 STAGE     = $(MCBERT) $(1) --config $(CONFIG) --run $(RUN) $(ARGS)

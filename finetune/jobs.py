@@ -14,7 +14,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import torch
 import transformers
 
 from mcbert import files
+from mcbert.execution import Execute, Track
 from mcbert.features.encoder.identity import encoder_identity
 from mcbert.features.encoder.selfcheck import verdict
 from mcbert.features.spec import FeatureSpec
@@ -33,9 +34,6 @@ from mcbert.finetune.training.fit import Output
 from mcbert.finetune.winner import Architecture
 
 log = logging.getLogger(__name__)
-
-Execute = Callable[[Callable[[Any], str], Iterable[Any]], Iterator[tuple[Any, str | None, str | None]]]
-Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
 
 class JobError(RuntimeError):

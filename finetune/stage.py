@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from mcbert.execution import Execute, Track, untracked
 from mcbert.features.encoder.blocks import n_layers
 from mcbert.features.encoder.tokens import load_tokenizer
 from mcbert.finetune.export.trained_card import write_cards
 from mcbert.finetune.freezing.rules import Schedule, plan_freezing
-from mcbert.finetune.jobs import Execute, FinetuneJob, Inputs, Track, measured, require_readable, run_jobs
+from mcbert.finetune.jobs import FinetuneJob, Inputs, measured, require_readable, run_jobs
 from mcbert.finetune.rows import protocol_of, to_frame
 from mcbert.finetune.settings import FinetuneSettings
 from mcbert.finetune.systems import train_system
@@ -40,7 +41,7 @@ def finetune(
     *,
     execute: Execute,
     stamp: Mapping[str, object],
-    track: Track = lambda items, _total, _description: items,
+    track: Track = untracked,
 ) -> None:
     """Run the stage.
 

@@ -111,7 +111,7 @@ class Run:
         self._stages.mkdir(parents=True, exist_ok=True)
         done.unlink(missing_ok=True)  # a kill from here on leaves a stage that has not run
         began = time.monotonic()
-        outputs = {name: sha256(self.folder / name) for name in work()}
+        outputs = {name: files.sha256(self.folder / name) for name in work()}
         seconds = time.monotonic() - began
         record = {"inputs": wanted, "outputs": outputs, "seconds": round(seconds, 2)}
         write_json(done, record | {"machine": machine(), "versions": versions()})
@@ -178,7 +178,7 @@ class Run:
             if not path.is_file():
                 log.warning("%s: %s is gone; running the stage again", stage, path)
                 return False
-            if sha256(path) != digest:
+            if files.sha256(path) != digest:
                 raise ValueError(
                     f"{path}: changed since the {stage} stage wrote it; move it away to have it made again, "
                     "or choose another run name"
@@ -208,11 +208,6 @@ def stamped_versions() -> str:
     """Spell the versions that figures depend on in one cell: names and numbers, mcbert first."""
     known = {"mcbert": __version__} | versions()
     return " ".join(f"{name} {known[name]}" for name in STAMPED if name in known)
-
-
-def sha256(path: Path) -> str:
-    """Return the file's sha256, in hex."""
-    return files.sha256(path)
 
 
 def read_record(path: Path) -> dict[str, Any]:

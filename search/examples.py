@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mcbert.search.arrays import Arrays, read_arrays, require_shapes, write_arrays
+from mcbert.files.arrays import Arrays, read_arrays, require_shapes, write_arrays
 
 SKIPPED = "skipped"  # split of a row that has no features: it takes part in nothing
 SPLITS = ("train", "dev", "test", SKIPPED)

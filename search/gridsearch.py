@@ -7,15 +7,16 @@ is the ledger: with it, a killed search goes on where it was and ends with the s
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import sklearn
 
+from mcbert.execution import Execute, Track, Triple, untracked
 from mcbert.features.cache import FeatureStore, StoreError
 from mcbert.features.spec import FeatureSpec
 from mcbert.files.ledger import Ledger
@@ -40,16 +41,7 @@ from mcbert.search.task import Task, Unreadable, error_rows, fit, one_thread, ru
 LOG = logging.getLogger(__name__)
 VERSION = 3  # of the rows of a candidate: raise it when a change alters them
 
-T = TypeVar("T")
 Rows = list[dict[str, Any]]
-Triple = tuple[Task, Rows | Unreadable | None, str | None]  # task, result, error
-Execute = Callable[[Callable[[Task], Rows | Unreadable], Iterable[Task]], Iterator[Triple]]
-Track = Callable[[Iterable[Any], int, str, Callable[[], str]], Iterable[Any]]
-
-
-def untracked(items: Iterable[T], _total: int, _description: str, _note: Callable[[], str]) -> Iterable[T]:
-    """Show no progress."""
-    return items
 
 
 def gridsearch(
@@ -148,7 +140,7 @@ def _tell_untried(
     return counts
 
 
-def _keep(finished: Iterable[Triple], ledger: Ledger, best: Best) -> None:
+def _keep(finished: Iterable[Triple[Task, Rows | Unreadable]], ledger: Ledger, best: Best) -> None:
     """Write what tasks return to the ledger as they finish."""
     for task, rows, error in finished:
         if isinstance(rows, Unreadable):

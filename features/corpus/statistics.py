@@ -13,20 +13,19 @@ import itertools
 import logging
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
+from mcbert.execution import Track, untracked
 from mcbert.features.corpus import Corpus
 from mcbert.features.encoder.tokens import tokenise
 
 log = logging.getLogger(__name__)
 
 Pairs = Sequence[tuple[str, str]]
-Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
 NEVER_CUT = 1_000_000_000  # tokens
 BLOCK = 4096  # texts whose tokens are held at once
@@ -60,7 +59,7 @@ def corpus_statistics(
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
     *,
-    track: Track = lambda items, _total, _description: items,
+    track: Track = untracked,
 ) -> pd.DataFrame:
     """Count texts and tokens, and warn of languages that the tokenizer reads badly.
 
@@ -115,7 +114,7 @@ def count(
     tokenizer: PreTrainedTokenizerBase,
     texts: Pairs,
     *,
-    track: Track = lambda items, _total, _description: items,
+    track: Track = untracked,
 ) -> Counts:
     """Count tokens and marks of texts and pairs, a block at a time.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import os
 import shutil
 import warnings
 from importlib.util import find_spec
@@ -18,8 +17,9 @@ from typing import Any, cast
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
-from mcbert.features.encoder.files import ADAPTER, EncoderError, resolve, sha256, text_files, told
+from mcbert.features.encoder.files import ADAPTER, EncoderError, resolve, text_files, told
 from mcbert.features.encoder.loading import load_encoder, read_json
+from mcbert.files import sha256_of_all, writing_folder
 
 log = logging.getLogger(__name__)
 
@@ -59,23 +59,21 @@ def merged(folder: Path, into: Path) -> Path:
         *sorted(base.glob("*.safetensors")),
         *text_files(base),
     ]
-    target = into / sha256(made_of)[:16]
+    target = into / sha256_of_all(made_of)[:16]
     if target.is_dir():
         return target
     model = load_encoder(base)
     with told(where, "the adapter cannot be merged"), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers for what that will drop
         model = _merge(model, folder, raw, where)
-    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
-    partial.mkdir(parents=True)
     tensors = {name: tensor.clone().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(tensors, partial / "model.safetensors", metadata={"format": "pt"})
-    for path in (*text_files(base), *text_files(folder)):  # the adapter's tokenizer, where it has one
-        if path.name not in (ADAPTER, "config.json") or path.parent == base != folder:
-            shutil.copyfile(path, partial / path.name)
-    shutil.copyfile(base / "config.json", partial / "config.json")
-    (partial / ADAPTER).unlink(missing_ok=True)
-    partial.rename(target)
+    with writing_folder(target) as partial:
+        save_file(tensors, partial / "model.safetensors", metadata={"format": "pt"})
+        for path in (*text_files(base), *text_files(folder)):  # the adapter's tokenizer, where it has one
+            if path.name not in (ADAPTER, "config.json") or path.parent == base != folder:
+                shutil.copyfile(path, partial / path.name)
+        shutil.copyfile(base / "config.json", partial / "config.json")
+        (partial / ADAPTER).unlink(missing_ok=True)
     log.info("encoder: the adapter in %s merged into %s: %s", folder, base, target)
     return target
 

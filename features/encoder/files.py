@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from mcbert.files import opening
+from mcbert.files import opening, sha256_of_all
 
 log = logging.getLogger(__name__)
 
@@ -159,15 +158,7 @@ def text_files(folder: Path) -> list[Path]:
 
 def identity(folder: Path) -> dict[str, str]:
     """Return sha256 of weights and of every file from which configuration or tokenizer may be read."""
-    return {"weights": sha256(sorted(folder.glob(WEIGHT_FILES))), "files": sha256(text_files(folder))}
-
-
-def sha256(paths: Sequence[Path]) -> str:
-    """Return the checksum of files, their names and sizes."""
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(f"{path.name}:{path.stat().st_size}\n".encode())
-        with path.open("rb") as file:
-            while block := file.read(1 << 22):
-                digest.update(block)
-    return digest.hexdigest()
+    return {
+        "weights": sha256_of_all(sorted(folder.glob(WEIGHT_FILES))),
+        "files": sha256_of_all(text_files(folder)),
+    }

@@ -6,9 +6,10 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from mcbert.features.encoder.files import WEIGHT_FILES, sha256, text_files
+from mcbert.features.encoder.files import WEIGHT_FILES, text_files
 from mcbert.features.encoder.tokens import tokenizer_identity
 from mcbert.features.encoder.trust import trusts
+from mcbert.files import sha256_of_all
 
 Stamps = tuple[tuple[str, int, int, int], ...]
 
@@ -28,8 +29,8 @@ def _stamps(folder: Path) -> Stamps:
 @lru_cache(maxsize=8)  # weights may be gigabytes, and a stage asks several times
 def _identity(folder: Path, _: Stamps, code: bool) -> dict[str, str]:
     found = {
-        "encoder_weights": sha256(sorted(folder.glob(WEIGHT_FILES))),
-        "encoder_config": sha256([folder / "config.json"]),
+        "encoder_weights": sha256_of_all(sorted(folder.glob(WEIGHT_FILES))),
+        "encoder_config": sha256_of_all([folder / "config.json"]),
         "tokenizer": tokenizer_identity(folder),
     }
-    return found | ({"encoder_code": sha256(sorted(folder.glob("*.py")))} if code else {})
+    return found | ({"encoder_code": sha256_of_all(sorted(folder.glob("*.py")))} if code else {})

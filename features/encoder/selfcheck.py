@@ -26,6 +26,7 @@ from mcbert.features.encoder.pooled import PooledEncoder
 from mcbert.features.encoder.pooling import pool
 from mcbert.features.encoder.tokens import most_tokens, tokenise
 from mcbert.features.spec import POOLINGS
+from mcbert.files import write_text
 
 log = logging.getLogger(__name__)
 
@@ -107,9 +108,7 @@ def verdict(folder: str | os.PathLike[str], kept: Path | None = None) -> Verdict
     _known[digest] = found
     if file is not None and written is None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(json.dumps(dataclasses.asdict(found)) + "\n", encoding="utf-8")
-        partial.replace(file)
+        write_text(file, json.dumps(dataclasses.asdict(found)) + "\n")
     return found
 
 

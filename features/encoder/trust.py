@@ -17,7 +17,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from mcbert.features.encoder.files import PICKLED_FILES, EncoderError, sha256, text_files
+from mcbert.features.encoder.files import PICKLED_FILES, EncoderError, text_files
+from mcbert.files import sha256_of_all, writing_folder
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ def converted(folder: Path, into: Path) -> Path:
         The pickle holds anything but tensors.
     """
     files = sorted(folder.glob(PICKLED_FILES))
-    target = into / sha256([*files, *text_files(folder)])[:16]
+    target = into / sha256_of_all([*files, *text_files(folder)])[:16]
     if target.is_dir():
         return target
     weights: dict[str, torch.Tensor] = {}
@@ -80,12 +81,10 @@ def converted(folder: Path, into: Path) -> Path:
                 f"encoder.path: {path}: holds something other than tensors, which is not loaded: "
                 f"{str(error).splitlines()[0]}"
             ) from error
-    partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
-    partial.mkdir(parents=True)
     tensors = {name: value.clone().contiguous() for name, value in weights.items() if torch.is_tensor(value)}
-    save_file(tensors, partial / "model.safetensors", metadata={"format": "pt"})
-    for path in (*text_files(folder), *folder.glob("*.py")):
-        shutil.copyfile(path, partial / path.name)
-    partial.rename(target)
+    with writing_folder(target) as partial:
+        save_file(tensors, partial / "model.safetensors", metadata={"format": "pt"})
+        for path in (*text_files(folder), *folder.glob("*.py")):
+            shutil.copyfile(path, partial / path.name)
     log.info("encoder: pickled weights of %s converted to %s", folder, target)
     return target

@@ -13,7 +13,7 @@ import dataclasses
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from mcbert.execution import Execute, Track, untracked
 from mcbert.features.cache import (
     FeatureStore,
     Shard,
@@ -52,10 +53,6 @@ from mcbert.features.settings import EncoderSettings, ExtractSettings
 
 log = logging.getLogger(__name__)
 
-Execute = Callable[
-    [Callable[[ShardTask], Any], Iterable[ShardTask]], Iterable[tuple[ShardTask, Any, str | None]]
-]
-Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
 TEXTS = "texts.packed"  # the distinct texts, in the cache's folder while it is made
 SHOWN = 60  # characters of a text in a message
 
@@ -76,7 +73,7 @@ class Means:
     check: Check = lambda: None
     """Called before every batch in this process; what it raises ends the run, what was acknowledged kept."""
 
-    track: Track = lambda items, _total, _description: items
+    track: Track = untracked
     """Shows progress."""
 
 

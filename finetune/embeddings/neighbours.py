@@ -17,16 +17,14 @@ import collections
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
+from mcbert.execution import Track, untracked
 from mcbert.finetune.embeddings.retrieval import RowError, unit_rows
 from mcbert.finetune.embeddings.vectors import BLOCK, Name, StoredVectors, Vectors
-
-if TYPE_CHECKING:
-    from mcbert.finetune.jobs import Track
 
 Blocks = Callable[[], Iterable[np.ndarray]]
 """Returns the corpus from its beginning: float32 blocks (n, dimension) of `unit_rows`."""
@@ -48,7 +46,7 @@ def find_neighbours(
     k: int,
     *,
     index: str = "exact",
-    track: Track = lambda items, _total, _description: items,
+    track: Track = untracked,
 ) -> Iterator[pd.DataFrame]:
     """Find the nearest vectors of a corpus to each query.
 

@@ -22,14 +22,14 @@ import torch
 from torch import nn
 
 from mcbert.features.encoder import hardware
-from mcbert.features.encoder.files import EncoderError, first_sentence, sha256
+from mcbert.features.encoder.files import EncoderError, first_sentence
 from mcbert.features.encoder.loading import quiet
 from mcbert.features.encoder.opening import chosen_prompt
 from mcbert.features.encoder.tokens import prompt_of
 from mcbert.features.encoder.trust import trusts
 from mcbert.features.extraction.unit import UnencodableTextError, UnitEncoder
 from mcbert.features.settings import COMPUTE_DTYPES
-from mcbert.files import read_bytes
+from mcbert.files import read_bytes, sha256_of_all
 from mcbert.files.objects import parse
 from mcbert.finetune.weights import require_finite_weights
 
@@ -121,7 +121,7 @@ class SentenceEncoder(abc.ABC):
     def identity(self) -> dict[str, Any]:
         """Return everything that decides the bits of a vector, in JSON's types; reads the model's files."""
         files = sorted(path for path in self._folder.rglob("*") if path.suffix in _READ and path.is_file())
-        return {"model": sha256(files), **self._made}
+        return {"model": sha256_of_all(files), **self._made}
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Encode texts.

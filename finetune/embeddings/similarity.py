@@ -15,21 +15,19 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.stats import rankdata
 
+from mcbert.execution import Track, untracked
 from mcbert.features.corpus.casing import share_altered
 from mcbert.features.corpus.formats.bad_rows import CorpusError
 from mcbert.features.corpus.formats.stsbenchmark import read_stsbenchmark
 from mcbert.finetune.embeddings.systems import Frozen, System
 from mcbert.results.statistics import percentile_interval, resampled_counts
-
-if TYPE_CHECKING:
-    from mcbert.finetune.jobs import Track
 
 Floats = npt.NDArray[np.float64]
 HEADLINE = "cosine"
@@ -228,7 +226,7 @@ def evaluate(
     systems: Sequence[System],
     *,
     bases: Collection[tuple[int, ...]],
-    track: Track = lambda items, _total, _description: items,
+    track: Track = untracked,
 ) -> pd.DataFrame:
     """Correlate every system's similarities with the scores.
 

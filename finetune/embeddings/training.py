@@ -19,6 +19,7 @@ import pandas as pd
 import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from mcbert.execution import Execute, Track, untracked
 from mcbert.features.corpus import Corpus, CorpusError
 from mcbert.features.encoder.blocks import n_layers, require_layers
 from mcbert.features.encoder.files import EncoderError
@@ -45,9 +46,7 @@ from mcbert.finetune.export.markdown import with_prompt
 from mcbert.finetune.export.saved import save_model
 from mcbert.finetune.freezing.rules import Schedule, plan_freezing
 from mcbert.finetune.jobs import (
-    Execute,
     Inputs,
-    Track,
     finish,
     measured,
     require_readable,
@@ -147,7 +146,7 @@ def train_embeddings(
     *,
     execute: Execute,
     stamp: Mapping[str, object],
-    track: Track = lambda items, _total, _description: items,
+    track: Track = untracked,
 ) -> None:
     """Run a training per seed and write the tables, as `finetune.stage.finetune` does; it raises the same.
 

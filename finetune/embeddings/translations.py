@@ -11,20 +11,18 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mcbert.execution import Track, untracked
 from mcbert.features.corpus.casing import Altered, share_altered
 from mcbert.finetune.embeddings.retrieval import DIRECTIONS, SCORES, RowError, search, unit_rows
 from mcbert.finetune.embeddings.systems import Frozen, System
 from mcbert.results.schema.words import MEAN
 from mcbert.results.statistics import Interval, percentile_interval, resampled_sums
-
-if TYPE_CHECKING:
-    from mcbert.finetune.jobs import Track
 
 Floats = npt.NDArray[np.float64]
 
@@ -43,7 +41,7 @@ def evaluate(
     *,
     neighbours: int,
     last: int | None = None,
-    track: Track = lambda items, _total, _description: items,
+    track: Track = untracked,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Search with every system, in both directions, by cosine and margin, in each split.
 

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from mcbert.features.cache.durable import make_folder, sync_folder, write_at
+from mcbert.features.cache.durable import make_folder, write_at
 from mcbert.features.cache.fingerprint import digest
 from mcbert.features.cache.space import writing
-from mcbert.files import open_file, opened, read_bytes, write_text
+from mcbert.files import open_file, read_bytes, sync, write_text
 from mcbert.files.journal import Journal, scan
 from mcbert.files.objects import parse
 
@@ -87,8 +87,7 @@ class VectorFile:
         if not self.is_publishing:
             write_text(record, json.dumps(made, indent=1, ensure_ascii=False) + "\n")
             for path in (*(path for path, _ in parts), record):
-                with opened(path) as file:
-                    os.fsync(file.fileno())
+                sync(path)
             self._journal.append(_PUBLISHING)
         if last.exists():
             for path in (record_of(output), output):
@@ -96,7 +95,7 @@ class VectorFile:
         for path, name in (*parts, (record, record_of(output))):
             if path.exists():
                 path.replace(name)
-        sync_folder(output.parent)
+        sync(output.parent)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pandas as pd
 
+from mcbert.execution import Track, untracked
 from mcbert.features.corpus.formats.arrow import batches_of, opened_parquet
 from mcbert.files.arrays import map_array
 from mcbert.finetune.embeddings.vector_file import VectorFile, read_made, record_of, writing_vectors
@@ -24,7 +25,6 @@ from mcbert.results.schema.texts import VECTOR_IDS
 
 if TYPE_CHECKING:
     from mcbert.finetune.embeddings.sentence_encoder import SentenceEncoder
-    from mcbert.finetune.jobs import Track
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def write_vectors(
     made: Mapping[str, Any],
     *,
     n_texts: int,
-    track: Track = lambda items, _total, _description: items,
+    track: Track = untracked,
 ) -> None:
     """Encode texts into an array with a table of ids beside it, or into a Parquet file.
 

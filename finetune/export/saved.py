@@ -14,7 +14,6 @@ import copy
 import dataclasses
 import errno
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from mcbert.features.encoder import hardware, loading
 from mcbert.features.encoder.files import EncoderError, require_own
 from mcbert.features.encoder.loading import quiet, read_config
 from mcbert.features.encoder.tokens import load_tokenizer, most_tokens, require_vocabulary
+from mcbert.files import writing_folder
 from mcbert.finetune.calibration import softmax
 from mcbert.finetune.evaluation import Tokens, compute_logits, compute_states
 from mcbert.finetune.export import checksums, hub
@@ -118,21 +118,15 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
     Its files get their checksums beside them, and the mode that the umask gives.
     """
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     try:
-        yield partial
-        checksums.seal(partial)
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.replace(folder)
+        with writing_folder(folder) as partial:
+            yield partial
+            checksums.seal(partial)
     except (OSError, SafetensorError) as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise
         number, reason = getattr(error, "errno", None), getattr(error, "strerror", None) or str(error)
         raise OSError(number or errno.EIO, f"cannot be written: {reason}", str(folder)) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def load_model(name: str | os.PathLike[str], *, key: str = "--model") -> SavedModel:

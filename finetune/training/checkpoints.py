@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import json
 import logging
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -56,7 +55,7 @@ def write(folder: Path, step: int, arguments: Mapping[str, Any], fill: Callable[
     fill(beside)
     written = sorted(beside.iterdir())
     for path in written:
-        _sync(path)
+        files.sync(path)
     record = {
         "step": step,
         "arguments": _plain(arguments),
@@ -65,11 +64,11 @@ def write(folder: Path, step: int, arguments: Mapping[str, Any], fill: Callable[
     text = json.dumps(record | {"digest": _digest(record)}, ensure_ascii=False, indent=1)
     files.write_text(beside / MANIFEST, text + "\n")
     files.take_mode(written, of=beside / MANIFEST)
-    _sync(beside)
+    files.sync(beside)
     target = folder / f"step-{step}"
     shutil.rmtree(target, ignore_errors=True)  # there only when it was damaged, and an older one resumed
     beside.replace(target)
-    _sync(folder)
+    files.sync(folder)
     for old in numbered(folder)[KEPT:]:
         shutil.rmtree(old)
     return target
@@ -199,12 +198,3 @@ def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def _digest(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Have a file's content, or a folder's names, on the disk."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

@@ -13,7 +13,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import torch
 import transformers
 
 from mcbert import files
+from mcbert.execution import Execute, Track, untracked
 from mcbert.features.corpus import Corpus
 from mcbert.features.encoder import hardware
 from mcbert.features.encoder.blocks import hidden_size, n_layers
@@ -32,7 +33,6 @@ from mcbert.finetune.jobs import (
     FinetuneJob,
     Inputs,
     JobError,
-    Track,
     described,
     require_readable,
     torch_threads,
@@ -54,10 +54,6 @@ KEY = "training"
 """The field that names a training in the ledger."""
 
 Row = dict[str, Any]
-Execute = Callable[
-    [Callable[[FinetuneJob], Row], Iterable[FinetuneJob]],
-    Iterator[tuple[FinetuneJob, Row | None, str | None]],
-]
 WinnerOf = Callable[[FinetuneSettings], Path | None]
 
 
@@ -69,7 +65,7 @@ def search_settings(
     winner_of: WinnerOf,
     execute: Execute,
     stamp: Mapping[str, object],
-    track: Track = lambda items, _total, _description: items,
+    track: Track = untracked,
 ) -> None:
     """Train every combination with every seed, and write what dev says of them.
 

@@ -4,7 +4,16 @@ python -m pytest tests/files
 """
 
 from mcbert.files.opening import RefusedFileError, open_file, opened, read_bytes, require_own
-from mcbert.files.whole import sha256, take_mode, write_bytes, write_text, writing_beside
+from mcbert.files.whole import (
+    sha256,
+    sha256_of_all,
+    sync,
+    take_mode,
+    write_bytes,
+    write_text,
+    writing_beside,
+    writing_folder,
+)
 
 __all__ = [
     "RefusedFileError",
@@ -13,8 +22,11 @@ __all__ = [
     "read_bytes",
     "require_own",
     "sha256",
+    "sha256_of_all",
+    "sync",
     "take_mode",
     "write_bytes",
     "write_text",
     "writing_beside",
+    "writing_folder",
 ]

@@ -1,4 +1,4 @@
-"""Arrays of ``.npy`` and ``.npz`` files from elsewhere: a header is believed where the size agrees.
+"""Arrays in ``.npy`` and ``.npz`` files: written whole, read without a pickle and within bounds.
 
 numpy asks for the memory of 10^15 numbers where a header says so; here a header must describe just the bytes
 that follow it. Accepted are whole numbers, floats, booleans and text, in little-endian order.
@@ -11,13 +11,20 @@ from __future__ import annotations
 import math
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from mcbert.files.opening import opened
+from mcbert.files.whole import writing_beside
+
+Arrays = dict[str, npt.NDArray[Any]]
+Shapes = Mapping[str, tuple[str, tuple[str | int, ...]]]
+"""Of each array numpy's letters of the kinds accepted, and the sizes of its axes: a name where a size must be
+the same everywhere."""
 
 KINDS = "biufU"
 MOST_DIMENSIONS = 8
@@ -27,7 +34,7 @@ _TOO_LARGE, _SURROGATES = 0x110000, (0xD800, 0xE000)
 
 
 class ArrayError(ValueError):
-    """A file that holds no such array; the message says why and names no file."""
+    """A file that holds no such array; the message says why."""
 
 
 class _Header(NamedTuple):
@@ -36,28 +43,73 @@ class _Header(NamedTuple):
     dtype: np.dtype[Any]
 
 
-def read_arrays(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Read arrays of a ``.npz`` file.
+def write_arrays(
+    path: str | os.PathLike[str], arrays: Mapping[str, npt.NDArray[Any]], *, compressed: bool = False
+) -> None:
+    """Write arrays, none of dtype object, as .npz; the file appears whole or not at all."""
+    save = np.savez_compressed if compressed else np.savez
+    with writing_beside(Path(path)) as stream:
+        save(stream, allow_pickle=False, **arrays)
+
+
+def read_arrays(path: str | os.PathLike[str], names: Sequence[str], what: str) -> Arrays:
+    """Read arrays of a ``.npz`` file; nothing in the file is executed, and a link is not followed.
+
+    Parameters
+    ----------
+    what : str
+        What the file is to be, for messages.
 
     Raises
     ------
     ArrayError
-        The file holds no such arrays.
-    OSError
-        It cannot be opened; a link is not followed.
+        The file cannot be opened or holds no such arrays; the message names it.
     """
-    with opened(path) as file:
-        most = max(UNPACKED, RATIO * os.fstat(file.fileno()).st_size)
-        try:
-            with zipfile.ZipFile(file) as archive:
-                members = [_member(archive, name) for name in names]
-                if sum(member.file_size for member in members) > most:
-                    raise ArrayError(f"unpacked it takes more than {most:,} bytes")
-                return {name: _of(archive, member) for name, member in zip(names, members, strict=True)}
-        except ArrayError:
-            raise
-        except Exception as error:  # a damaged zip ends in errors of seeking, unpacking, decoding
-            raise ArrayError(f"no whole archive of arrays: {error}") from error
+    try:
+        with opened(path) as file:
+            return _of_archive(file, names)
+    except OSError as error:
+        raise ArrayError(f"{path}: not {what} ({error.strerror})") from error
+    except ArrayError as error:
+        raise ArrayError(f"{path}: not {what} ({' '.join(str(error).split())})") from error
+
+
+def require_shapes(path: str | os.PathLike[str], arrays: Arrays, shapes: Shapes) -> dict[str, int]:
+    """Make sure that arrays of a file fit together; return the sizes by name.
+
+    Raises
+    ------
+    ValueError
+        An array of another kind or shape; numbers that are not finite.
+    """
+    sizes: dict[str, int] = {}
+    for name, (kinds, shape) in shapes.items():
+        array = arrays[name]
+        fits = array.dtype.kind in kinds and array.ndim == len(shape)
+        wanted = tuple(
+            sizes.setdefault(size, array.shape[axis]) if isinstance(size, str) else size
+            for axis, size in enumerate(shape if fits else ())
+        )
+        if not fits or array.shape != wanted:
+            got = f"{array.dtype.str} of shape {array.shape}"
+            raise ValueError(f"{path}: {name}: got {got}, accepted: kind {kinds} of shape {wanted or shape}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"{path}: {name}: got numbers that are not finite")
+    return sizes
+
+
+def _of_archive(file: BinaryIO, names: Sequence[str]) -> Arrays:
+    most = max(UNPACKED, RATIO * os.fstat(file.fileno()).st_size)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = [_member(archive, name) for name in names]
+            if sum(member.file_size for member in members) > most:
+                raise ArrayError(f"unpacked it takes more than {most:,} bytes")
+            return {name: _of(archive, member) for name, member in zip(names, members, strict=True)}
+    except ArrayError:
+        raise
+    except Exception as error:  # a damaged zip ends in errors of seeking, unpacking, decoding
+        raise ArrayError(f"no whole archive of arrays: {error}") from error
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:

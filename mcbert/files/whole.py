@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside the target, then renamed onto it; and their checksums.
+"""Files and folders that are whole or absent: written beside the target, then renamed onto it; checksums.
 
 python -m pytest tests/files/test_whole.py
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -74,6 +75,32 @@ def writing_beside(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
             beside.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def writing_folder(folder: Path) -> Iterator[Path]:
+    """Give a folder to write in, which replaces `folder` when the block ends, and is gone when it fails.
+
+    Nothing is synced: a power cut may leave files of it empty, a kill does not.
+    """
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(beside, ignore_errors=True)  # of a process that had the same number
+    beside.mkdir(parents=True)
+    try:
+        yield beside
+        shutil.rmtree(folder, ignore_errors=True)
+        beside.replace(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def sync(path: Path) -> None:
+    """Have a file's content, or the names in a folder, on the disk: a power cut may undo a rename without."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
 def take_mode(paths: Iterable[Path], *, of: Path) -> None:
     """Give files the mode of another, such as one that was just written: the mode that the umask gives."""
     mode = stat.S_IMODE(of.stat().st_mode)
@@ -85,3 +112,14 @@ def sha256(path: Path) -> str:
     """Give the SHA-256 of a file's bytes, in hexadecimal; the file may be one that a link leads to."""
     with opened(path, links=True) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_all(paths: Sequence[Path]) -> str:
+    """Return the SHA-256 of files in their order, each led by its name and size, in hexadecimal."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(f"{path.name}:{path.stat().st_size}\n".encode())
+        with path.open("rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()

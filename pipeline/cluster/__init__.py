@@ -11,15 +11,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
+from mcbert.execution import Execute
 from mcbert.pipeline.cluster import ranks
 from mcbert.pipeline.cluster.settings import ClusterSettings
-from mcbert.pipeline.cluster.tasks import Execute, serial
+from mcbert.pipeline.cluster.tasks import serial
 
 __all__ = [
     "ClusterSettings",
-    "Execute",
     "encoding_executor",
     "executor",
     "kept_executor",
@@ -29,7 +28,7 @@ __all__ = [
 ]
 
 
-def executor(settings: ClusterSettings) -> Execute[Any, Any]:
+def executor(settings: ClusterSettings) -> Execute:
     """Return the executor of the search and of phase two."""
     workers = _workers(settings)
     if settings.runs_on == "dask":
@@ -42,7 +41,7 @@ def executor(settings: ClusterSettings) -> Execute[Any, Any]:
 
 
 @contextmanager
-def kept_executor(settings: ClusterSettings) -> Iterator[Execute[Any, Any]]:
+def kept_executor(settings: ClusterSettings) -> Iterator[Execute]:
     """Yield the executor of a search in rounds; its processes, and what they hold, stay until the end."""
     execute = executor(settings)
     if settings.runs_on == "dask":
@@ -59,12 +58,12 @@ def kept_executor(settings: ClusterSettings) -> Iterator[Execute[Any, Any]]:
             yield lambda function, tasks: loky.execute(function, tasks, _workers(settings), pool)
 
 
-def training_executor(settings: ClusterSettings) -> Execute[Any, Any]:
+def training_executor(settings: ClusterSettings) -> Execute:
     """Return the executor of phase two's trainings: all processes on each where torchrun started several."""
     return ranks.execute if ranks.shared() else executor(settings)
 
 
-def encoding_executor(settings: ClusterSettings) -> Execute[Any, Any] | None:
+def encoding_executor(settings: ClusterSettings) -> Execute | None:
     """Return the executor of processes that encode, or None when this process does it alone."""
     if settings.extract_workers == 1 and not settings.scheduler:
         return None
@@ -82,7 +81,7 @@ def _workers(settings: ClusterSettings) -> int:
     return settings.workers or len(os.sched_getaffinity(0))
 
 
-def _on_dask(settings: ClusterSettings, workers: int) -> Execute[Any, Any]:
+def _on_dask(settings: ClusterSettings, workers: int) -> Execute:
     from mcbert.pipeline.cluster import dask
 
     return lambda function, tasks: dask.execute(function, tasks, settings, workers)

@@ -23,8 +23,9 @@ import dask
 from distributed import Client, KilledWorker, LocalCluster, Security, get_worker
 
 from mcbert import __version__
+from mcbert.execution import Triple
 from mcbert.pipeline.cluster.settings import ClusterSettings
-from mcbert.pipeline.cluster.tasks import IN_FLIGHT, Triple, message
+from mcbert.pipeline.cluster.tasks import IN_FLIGHT, message
 from mcbert.pipeline.interruption import deferred
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,8 @@ from typing import TypeVar
 from joblib.externals.loky import ProcessPoolExecutor, process_executor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
-from mcbert.pipeline.cluster.tasks import IN_FLIGHT, Triple, message
+from mcbert.execution import Triple
+from mcbert.pipeline.cluster.tasks import IN_FLIGHT, message
 
 log = logging.getLogger(__name__)
 

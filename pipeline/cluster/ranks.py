@@ -18,8 +18,9 @@ from datetime import timedelta
 from functools import cache
 from typing import Any, NoReturn, TypeVar
 
+from mcbert.execution import Triple
 from mcbert.pipeline.cluster.settings import ClusterSettings
-from mcbert.pipeline.cluster.tasks import Triple, message
+from mcbert.pipeline.cluster.tasks import message
 from mcbert.pipeline.interruption import SIGNALS
 
 log = logging.getLogger(__name__)

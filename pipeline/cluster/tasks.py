@@ -6,12 +6,12 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+from mcbert.execution import Triple
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
-Triple = tuple[T, R | None, str | None]
-Execute = Callable[[Callable[[T], R], Iterable[T]], Iterator[Triple[T, R]]]
 
 # Tasks handed out per worker: one runs, one waits, so that a slow writer never piles results up.
 IN_FLIGHT = 2

@@ -16,12 +16,13 @@ import pandas as pd
 from mcbert.features.corpus import BadRows, checked_corpus, read_corpus, source_files
 from mcbert.features.corpus.formats.parallel import is_table, languages_in, pair_files, read_pairs
 from mcbert.features.corpus.keys import of_section
+from mcbert.files import sha256
 from mcbert.finetune.embeddings import translations
 from mcbert.finetune.embeddings.settings import EmbeddingsSettings
 from mcbert.finetune.embeddings.systems import texts_of
 from mcbert.pipeline.cluster import training_executor
 from mcbert.pipeline.progress import track
-from mcbert.pipeline.run import sha256, write_json
+from mcbert.pipeline.run import write_json
 from mcbert.pipeline.stages.evaluation import evaluate_embeddings, frozen, require_evaluable
 from mcbert.pipeline.stages.texts import short_names
 from mcbert.pipeline.workspace import Workspace, shown

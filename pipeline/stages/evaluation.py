@@ -19,6 +19,7 @@ from mcbert.features.corpus.formats.parallel import languages_in, pair_files, re
 from mcbert.features.corpus.formats.stsbenchmark import sts_files
 from mcbert.features.encoder.blocks import n_layers
 from mcbert.features.spec import parse_layers
+from mcbert.files import sha256
 from mcbert.finetune.embeddings import similarity, translations
 from mcbert.finetune.embeddings.retrieval import RetrievalSettings
 from mcbert.finetune.embeddings.systems import (
@@ -32,7 +33,6 @@ from mcbert.finetune.embeddings.systems import (
     texts_of,
 )
 from mcbert.pipeline.progress import track
-from mcbert.pipeline.run import sha256
 from mcbert.pipeline.stages.extraction import cached
 from mcbert.pipeline.workspace import Workspace, shown
 from mcbert.results import csv_files

@@ -10,7 +10,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
-from mcbert.pipeline.run import sha256
+from mcbert.files import sha256
 from mcbert.pipeline.stages.deploy import name_model
 
 if TYPE_CHECKING:

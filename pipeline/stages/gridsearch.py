@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mcbert.pipeline.progress import track
 
 if TYPE_CHECKING:
+    from mcbert.execution import Execute
     from mcbert.features.cache import FeatureStore
     from mcbert.features.corpus import Corpus
-    from mcbert.pipeline.cluster import Execute
     from mcbert.search.space import GridsearchSettings
 
 
@@ -24,7 +24,7 @@ def search(
     corpus: Corpus,
     *,
     out: Path,
-    execute: Execute[Any, Any],
+    execute: Execute,
     stamp: Mapping[str, str],
 ) -> None:
     """Search over cached states of a corpus; rows whose states were skipped take part in nothing.

@@ -15,9 +15,9 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from mcbert import __version__
+from mcbert.files import sha256
 from mcbert.pipeline.cluster import kept_executor, training_executor
 from mcbert.pipeline.progress import track
-from mcbert.pipeline.run import sha256
 from mcbert.pipeline.stages.deploy import name_model
 from mcbert.pipeline.stages.extraction import cached
 from mcbert.pipeline.workspace import Workspace

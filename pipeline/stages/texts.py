@@ -22,9 +22,9 @@ from mcbert.features.corpus import (
 )
 from mcbert.features.corpus.formats.rows import PLACE
 from mcbert.features.corpus.preparation.translation import MachineTranslation
+from mcbert.files import sha256
 from mcbert.home import HOME
 from mcbert.pipeline.config import Config
-from mcbert.pipeline.run import sha256
 
 
 def files_read(config: Config) -> list[Path]:

@@ -17,11 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mcbert.files import sha256
 from mcbert.finetune.settings import FinetuneSettings
 from mcbert.finetune.tune.trials import overrides, plan_trials
 from mcbert.pipeline.cluster import executor
 from mcbert.pipeline.progress import track
-from mcbert.pipeline.run import sha256
 from mcbert.pipeline.stages.forecast import require_tune
 from mcbert.pipeline.stages.start import beginning
 from mcbert.results.schema.tune import TUNE

@@ -12,7 +12,7 @@ from typing import Literal, TypeGuard, get_args
 import numpy as np
 import numpy.typing as npt
 
-from mcbert.search.arrays import Arrays, read_arrays, require_shapes, write_arrays
+from mcbert.files.arrays import Arrays, read_arrays, require_shapes, write_arrays
 
 Kind = Literal["linear", "pairwise", "neighbours"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

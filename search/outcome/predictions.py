@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mcbert.search.arrays import read_arrays, require_shapes, write_arrays
+from mcbert.files.arrays import read_arrays, require_shapes, write_arrays
 
 FORMAT = 1
 Codes = npt.NDArray[np.unsignedinteger[Any]]

@@ -45,3 +45,32 @@ def test_an_error_of_another_file_stays_its_own(tmp_path):
         (tmp_path / "other.csv").read_bytes()
     assert refused.value.filename == str(tmp_path / "other.csv")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "old").write_text("x")
+    with files.writing_folder(folder) as beside:
+        (beside / "new").write_text("y")
+        assert [p.name for p in folder.iterdir()] == ["old"]
+    assert [p.name for p in folder.iterdir()] == ["new"]
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_folder_that_fails_leaves_the_old_one(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    with pytest.raises(ZeroDivisionError), files.writing_folder(folder) as beside:
+        (beside / "new").write_text("y")
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == [folder]
+    assert list(folder.iterdir()) == []
+
+
+def test_the_checksum_of_several_files_depends_on_names_sizes_and_order(tmp_path):
+    a, b = tmp_path / "a", tmp_path / "b"
+    a.write_bytes(b"abc")
+    b.write_bytes(b"")
+    assert files.sha256_of_all([a, b]) == hashlib.sha256(b"a:3\nabcb:0\n").hexdigest()
+    assert files.sha256_of_all([b, a]) != files.sha256_of_all([a, b])

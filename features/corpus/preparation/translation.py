@@ -19,12 +19,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mcbert.execution import Track, untracked
 from mcbert.features.corpus.settings import PrepareSettings
 from mcbert.files.objects import short
 
 log = logging.getLogger(__name__)
-
-Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
 VERSION = 1  # of what is recorded; part of the journal's identity
 HYPOTHESIS_TOKENS = {"cpu": 2048, "cuda": 16_384}  # most padded tokens read, times beams, in a batch
@@ -51,7 +50,7 @@ class MachineTranslation:
         source_language: str,
         cache: Path,
         *,
-        track: Track = lambda items, _total, _description: items,
+        track: Track = untracked,
     ) -> None:
         self._settings, self._source, self._cache, self._track = settings, source_language, cache, track
         self._files: dict[Path, dict[str, str]] = {}
