@@ -17,7 +17,6 @@ from mcbert.features.corpus import Corpus
 from mcbert.features.encoder.files import EncoderError
 from mcbert.features.encoder.loading import quiet
 from mcbert.features.encoder.tokens import load_tokenizer
-from mcbert.finetune.embeddings.card import describe_embeddings
 from mcbert.finetune.embeddings.job import EmbeddingsJob
 from mcbert.finetune.embeddings.model import SiameseEncoder
 from mcbert.finetune.embeddings.pairs import (
@@ -31,7 +30,7 @@ from mcbert.finetune.embeddings.pairs import (
 )
 from mcbert.finetune.embeddings.sentence_transformer import save_sentence_transformer
 from mcbert.finetune.evaluation import Score
-from mcbert.finetune.export.markdown import with_prompt
+from mcbert.finetune.export.cards import describe_embeddings, with_reading
 from mcbert.finetune.export.saved import save_model
 from mcbert.finetune.jobs import finish, torch_threads
 from mcbert.finetune.rows import freeze_rows, score_rows
@@ -143,7 +142,7 @@ def save(job: EmbeddingsJob, model: SiameseEncoder, tokenizer: PreTrainedTokeniz
         save_sentence_transformer(alone, tokenizer, models / LIBRARY_MODEL, max_length=length, card=card)
     except EncoderError as error:  # the other folder needs no library
         log.warning("embeddings: %s is not written: %s", models / LIBRARY_MODEL, error)
-    own = {"README.md": with_prompt(card, job.prompt).encode()}
+    own = {"README.md": with_reading(card, prompt=job.prompt).encode()}
     save_model(alone, tokenizer, models / MODEL, max_length=length, extra=own)
 
 

@@ -25,9 +25,8 @@ from mcbert.features.corpus import Corpus
 from mcbert.features.encoder.tokens import load_tokenizer
 from mcbert.features.store import FeatureStore
 from mcbert.finetune.calibration import Calibration, fit_calibration
-from mcbert.finetune.export.card import describe
+from mcbert.finetune.export.cards import describe_searched, with_reading
 from mcbert.finetune.export.estimator import FILE, Estimator, require_exportable
-from mcbert.finetune.export.markdown import with_pairs, with_prompt
 from mcbert.finetune.export.saved import save_model
 from mcbert.finetune.model import MCBertForSequenceClassification, MCBertModel
 from mcbert.finetune.probe import LinearHead, fold, read_probe
@@ -123,8 +122,9 @@ def export(inputs: ExportInputs, chosen: Chosen, folder: Path) -> list[str]:
     else:
         model, extra = _estimating(inputs, chosen, store)
     model.config.text_pairs = inputs.corpus.train_pairs
-    card = with_pairs(extra["README.md"].decode(), inputs.corpus.train_pairs)
-    extra["README.md"] = with_prompt(card, inputs.prompt).encode()
+    card = extra["README.md"].decode()
+    card = with_reading(card, pairs=inputs.corpus.train_pairs, prompt=inputs.prompt)
+    extra["README.md"] = card.encode()
     save_model(
         model,
         load_tokenizer(inputs.encoder, prompt=inputs.prompt),
@@ -153,7 +153,7 @@ def _headed(
     with torch.no_grad():
         model.classifier.weight.copy_(torch.from_numpy(head.weights.T))
         model.classifier.bias.copy_(torch.from_numpy(head.bias))
-    card = describe(record, head.decision, inputs.encoder, calibration)
+    card = describe_searched(record, head.decision, inputs.encoder, calibration)
     return model, {"README.md": card.encode()}
 
 
@@ -169,7 +169,7 @@ def _estimating(
     )
     model.config.probability_temperature = calibration.temperature if calibration else 1.0
     model.config.scikit_learn = sklearn.__version__
-    card = describe(record, "estimator", inputs.encoder, calibration)
+    card = describe_searched(record, "estimator", inputs.encoder, calibration)
     return model, {"README.md": card.encode(), FILE: content}
 
 
