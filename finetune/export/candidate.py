@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExportInputs:
-    """What the export reads."""
+    """Inputs of the export."""
 
     winner: Path
     """``winner.json`` of phase one, named in messages."""
@@ -58,7 +58,7 @@ class ExportInputs:
     """Tokens kept of a text when the cache was made."""
 
     prompt: str = ""
-    """What went before each text when the cache was made."""
+    """Prompt before each text when the cache was made."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class Chosen:
     """A fitted candidate."""
 
     record: Mapping[str, Any]
-    """What winner.json holds, of this candidate."""
+    """The content of winner.json, of this candidate."""
 
     probe: Mapping[str, np.ndarray] | None = None
     """Of a linear one: the arrays of `fold`."""
