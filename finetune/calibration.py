@@ -33,7 +33,7 @@ THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """How sure a classifier is of texts with known labels, before and after its scores are divided."""
+    """A temperature, and the calibration of a classifier before and after its scores are divided by it."""
 
     temperature: float
     """softmax(scores / temperature) are the probabilities."""
@@ -65,7 +65,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def calibration_of(scores: np.ndarray, y: np.ndarray) -> Calibration:
-    """Fit a temperature, and measure what it changes.
+    """Fit a temperature, and measure the calibration with and without it.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def expected_calibration_error(shares: np.ndarray, y: np.ndarray) -> float:
 
 
 def calibrate(logits: np.ndarray, y: np.ndarray) -> float:
-    """Find the temperature whose softmax(logits / temperature) fits labels best.
+    """Return the temperature whose softmax(logits / temperature) fits labels best.
 
     Temperature scaling (Guo et al. 2017), with targets smoothed as Platt (1999) does: (n + 1) / (n + 2) for
     the true label, since logits that are right everywhere would ask for certainty. The rest goes to the
@@ -149,7 +149,7 @@ def fit_calibration(
     layers: Sequence[int],
     pooling: str,
 ) -> Calibration | None:
-    """Calibrate scores on the source language's dev texts; None where it has none.
+    """Return the calibration of scores on the source language's dev texts; None where it has none.
 
     Parameters
     ----------
@@ -195,8 +195,8 @@ def calibrate_model(
 def divide_logits(model: PreTrainedModel, temperature: float) -> bool:
     """Have a model give logits / temperature; return whether it could be done.
 
-    A model of this project divides by itself. The weights of one of the library's take the division in: what
-    loads it knows of no temperature.
+    A model of this project divides by itself. The weights of one of transformers' own take the division
+    in: what loads it knows of no temperature.
     """
     if isinstance(model.config, MCBertConfig):
         model.config.probability_temperature *= temperature

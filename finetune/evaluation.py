@@ -21,15 +21,15 @@ TOKENS_PER_BATCH = 2048
 """Most padded tokens of an evaluation batch."""
 
 Tokens = Sequence[dict[str, list[int]]]
-"""What the tokenizer returned for each text."""
+"""Of each text, as the tokenizer returns it: ``input_ids`` and the like, not padded."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Score:
-    """How well the texts of one language were classified."""
+    """Accuracy and loss on the texts of one language."""
 
     accuracy: float
-    """Share of texts classified rightly."""
+    """Share of texts classified correctly."""
 
     loss: float
     """Mean cross-entropy, nats."""

@@ -42,7 +42,7 @@ class JobError(RuntimeError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What a stage that trains reads, and where it writes."""
+    """Inputs of a stage that trains, and its output folder."""
 
     corpus: Path
     """Table of labelled texts, ``texts.csv``."""
@@ -57,7 +57,7 @@ class Inputs:
     """Local folder of the encoder."""
 
     prompt: str = ""
-    """What goes before each text."""
+    """Prompt before each text."""
 
     out: Path
     """The run's folder; ``predictions_gridsearch.csv`` there takes part in Table 1."""
@@ -68,19 +68,19 @@ class Job:
     """A training to run."""
 
     system: str
-    """What is trained: one of `finetune.settings.SYSTEMS`, or embeddings."""
+    """The system to train: one of `finetune.settings.SYSTEMS`, or embeddings."""
 
     seed: int
     """Of the head, the order of the texts and the dropout."""
 
     settings: TrainingSettings
-    """How to train."""
+    """Rates, epochs and the like."""
 
     architecture: Architecture
-    """What to train."""
+    """Layers, pooling and the start of the head."""
 
     freeze: Schedule
-    """What the settings' rule may freeze, by epoch or turn; empty for systems without freezing."""
+    """Layers that the settings' rule may freeze, by epoch or turn; empty for systems without freezing."""
 
     corpus: Path
     """Table of the texts."""
@@ -98,7 +98,7 @@ class Job:
     """Columns that every row of the run carries."""
 
     prompt: str = ""
-    """What goes before each text."""
+    """Prompt before each text."""
 
     save_model: bool = False
     """Whether to keep the trained model in ``models/<system>``."""
@@ -125,7 +125,7 @@ class Job:
 
     @property
     def monitor(self) -> Monitor:
-        """What chooses the weights to keep and the layers to freeze."""
+        """The choice of the weights to keep and of the layers to freeze."""
         return Monitor(
             rule=rule_of(self.settings, self.freeze, self.source_language),
             protocol=self.settings.protocol,

@@ -50,7 +50,7 @@ class PooledModel(PreTrainedModel):
         self.width = len(self.blocks) * config.encoder_config.hidden_size
 
     def post_init(self) -> None:
-        """Finish the construction, last in every subclass's own; the library declares no types for it."""
+        """Finish the construction, last in every subclass's own; transformers declares no types for it."""
         PreTrainedModel.post_init(self)
 
     @classmethod
@@ -194,7 +194,7 @@ class MCBertForSequenceClassification(PooledModel):
 
 
 def count_votes(scores: torch.Tensor, n_labels: int) -> torch.Tensor:
-    """Count the votes of pairwise machines, as libsvm does.
+    """Count the votes of one-vs-one scores, as libsvm does.
 
     Parameters
     ----------

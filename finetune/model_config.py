@@ -29,8 +29,9 @@ class MCBertConfig(PreTrainedConfig):
     dropout : float
         On the concatenated pooled states.
     decision : {"linear", "pairwise"}
-        ``linear``: the head has a score for each label, which are the logits. ``pairwise``: it has a machine
-        for each pair of labels, (0, 1), (0, 2), ..., and the logits are their votes, as an SVM decides.
+        ``linear``: the head has a score for each label, which are the logits. ``pairwise``: it is
+        one-vs-one, with a score for each pair of labels, (0, 1), (0, 2), ..., whose votes are the logits, as
+        an SVM decides.
     standardised : bool
         Whether the head reads (states - feature_mean) / feature_scale: two buffers, fixed, saved with the
         weights.
@@ -61,7 +62,7 @@ class MCBertConfig(PreTrainedConfig):
         dropout: float = 0.1,
         **kwargs: Any,
     ) -> None:
-        if encoder_config is None:  # the library builds a config without arguments to find what differs
+        if encoder_config is None:  # transformers builds a config without arguments to find what differs
             encoder_config = AutoConfig.for_model("bert", num_hidden_layers=1)
         elif isinstance(encoder_config, Mapping):
             encoder_config = AutoConfig.for_model(**encoder_config)
@@ -123,4 +124,4 @@ CONFIG_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a number above 0, 1e-6 to 1e6",
     ),
 }
-"""What a config may hold, and how that is said: a folder's config.json is input."""
+"""Checks of a config's values and the words for what is accepted: a folder's config.json is input."""

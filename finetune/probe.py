@@ -47,7 +47,7 @@ class LinearHead:
 
 
 def read_probe(path: Path) -> ProbeWeights | None:
-    """Read a probe that gridsearch wrote, None where it is no head of weights; nothing is executed.
+    """Return a probe that gridsearch wrote, None where it is no head of weights; nothing is executed.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def read_probe(path: Path) -> ProbeWeights | None:
 def standardised_head(probe: ProbeWeights) -> LinearHead:
     """Return a probe's layer over standardised states.
 
-    The one machine of a binary SVM becomes the score of its first label, that of the second being 0.
+    The one score of a binary SVM becomes that of its first label, that of the second being 0.
     """
     weights, bias = probe["weights"].astype(np.float64), probe["intercept"].astype(np.float64)
     if str(probe["kind"]) == "linear":
@@ -87,7 +87,7 @@ def standardised_head(probe: ProbeWeights) -> LinearHead:
 
 
 def fold(probe: ProbeWeights) -> LinearHead:
-    """Make a head over raw states of a probe over standardised ones.
+    """Return a head over raw states of a probe over standardised ones.
 
     (x - mean) / scale @ W + b  =  x @ (W / scale) + (b - mean / scale @ W).
     """

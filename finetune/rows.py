@@ -1,4 +1,4 @@
-"""What a training measured, as rows of finetune.csv, freezing.csv and predictions_finetune.csv.
+"""Results of a training as rows of finetune.csv, freezing.csv and predictions_finetune.csv.
 
 python -m pytest tests/finetune/test_systems.py
 """

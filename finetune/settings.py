@@ -14,8 +14,8 @@ from mcbert.features.spec import POOLINGS
 from mcbert.results.schema.words import PROTOCOLS, Protocol
 
 SYSTEMS = ("baseline", "mcbert", "mcbert_wf")
-Start = Literal["auto", "probe", "random"]
-STARTS: tuple[Start, ...] = get_args(Start)
+HeadStart = Literal["auto", "probe", "random"]
+STARTS: tuple[HeadStart, ...] = get_args(HeadStart)
 ClassWeight = Literal["none", "balanced"]
 Optimizer = Literal["adam", "adamw"]
 FreezeRule = Literal["schedule", "plateau", "slope", "gradient"]
@@ -250,7 +250,7 @@ class FinetuneSettings(TrainingSettings):
     systems: tuple[str, ...] = SYSTEMS
     """baseline: [CLS], pooler, linear; mcbert: the winner's layers; mcbert_wf: mcbert with `freeze`."""
 
-    start: Start = "auto"
+    start: HeadStart = "auto"
     """The head's first weights: probe: phase one's best classifier that has a score for each label; random;
     auto: the best of the winner's own layers and pooling, where phase two has these; else random."""
 

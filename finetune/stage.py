@@ -18,7 +18,7 @@ import pandas as pd
 from mcbert.execution import Execute, Track, untracked
 from mcbert.features.encoder.blocks import n_layers
 from mcbert.features.encoder.tokens import load_tokenizer
-from mcbert.finetune.export.trained_card import write_cards
+from mcbert.finetune.export.cards import write_cards
 from mcbert.finetune.freezing.rules import Schedule, plan_freezing
 from mcbert.finetune.jobs import FinetuneJob, Inputs, measured, require_readable, run_jobs
 from mcbert.finetune.rows import protocol_of, to_frame

@@ -32,7 +32,7 @@ from mcbert.finetune.training.fit import fit, within_memory
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What the training of a classifier begins with."""
+    """The texts, tokenizer and untrained model of a classifier's training."""
 
     corpus: Corpus
     """All texts."""

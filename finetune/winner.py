@@ -27,22 +27,22 @@ _OPTIONAL: Types = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """Which layers feed the head, and how they are pooled."""
+    """The layers that feed the head, their pooling, and the head's start."""
 
     features: FeatureSpec
     """Layers ascending; a layer more than once only under different poolings."""
 
     probe_protocol: str | None
-    """How phase one chose its winner; None where the settings name the layers and there is no winner."""
+    """Protocol of phase one's winner; None where the settings name the layers and there is no winner."""
 
     protocol: str = "last"
-    """How what the model starts from was chosen: phase one's; ``last`` where the settings name it all."""
+    """Protocol that chose what training starts from: phase one's; ``last`` where settings name it all."""
 
     probe: Path | None = None
     """File of the classifier that the head starts from; None: the head starts random."""
 
     temperature: float = 1.0
-    """What the classifier's scores are divided by."""
+    """Divides the classifier's scores."""
 
     start: str = ""
     """The classifier's candidate_id in gridsearch.csv."""

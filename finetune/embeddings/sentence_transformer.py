@@ -29,9 +29,8 @@ from mcbert.features.encoder.tokens import prompt_of
 from mcbert.files import read_bytes
 from mcbert.files.objects import parse
 from mcbert.finetune.embeddings import layer_pooling
-from mcbert.finetune.embeddings.encoder_card import describe_encoder
 from mcbert.finetune.export import hub
-from mcbert.finetune.export.markdown import with_prompt
+from mcbert.finetune.export.cards import describe_sentence_transformer, with_reading
 from mcbert.finetune.export.saved import save_tokenizer, whole_folder
 from mcbert.finetune.model import MCBertModel
 
@@ -92,8 +91,11 @@ def save_sentence_transformer(
             (partial / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         if not is_stock:
             (partial / CODE).write_text(pooling_source(), encoding="utf-8")
-        text = describe_encoder(card, layers, poolings, dimension=model.width, max_length=max_length)
-        (partial / "README.md").write_text(with_prompt(text, prompt_of(tokenizer)), encoding="utf-8")
+        text = describe_sentence_transformer(
+            card, layers, poolings, dimension=model.width, max_length=max_length
+        )
+        text = with_reading(text, prompt=prompt_of(tokenizer))
+        (partial / "README.md").write_text(text, encoding="utf-8")
 
 
 def require_loadable(model: MCBertModel) -> None:

@@ -27,7 +27,6 @@ from mcbert.features.encoder.loading import quiet
 from mcbert.features.encoder.tokens import load_tokenizer
 from mcbert.features.spec import FeatureSpec, layers_text
 from mcbert.files.objects import AGAIN, read_object
-from mcbert.finetune.embeddings.card import describe_embeddings
 from mcbert.finetune.embeddings.job import EmbeddingsJob
 from mcbert.finetune.embeddings.pairs import (
     Codes,
@@ -42,7 +41,7 @@ from mcbert.finetune.embeddings.sentence_transformer import save_sentence_transf
 from mcbert.finetune.embeddings.settings import EmbeddingsSettings
 from mcbert.finetune.embeddings.siamese import SiameseEncoder
 from mcbert.finetune.evaluation import Score
-from mcbert.finetune.export.markdown import with_prompt
+from mcbert.finetune.export.cards import describe_embeddings, with_reading
 from mcbert.finetune.export.saved import save_model
 from mcbert.finetune.freezing.rules import Schedule, plan_freezing
 from mcbert.finetune.jobs import (
@@ -342,7 +341,7 @@ def save(job: EmbeddingsJob, model: SiameseEncoder, tokenizer: PreTrainedTokeniz
         )
     except EncoderError as error:  # the other folder does not depend on sentence-transformers
         log.warning("embeddings: %s is not written: %s", models / SENTENCE_TRANSFORMER, error)
-    own = {"README.md": with_prompt(card, job.prompt).encode()}
+    own = {"README.md": with_reading(card, prompt=job.prompt).encode()}
     save_model(alone, tokenizer, models / MODEL, max_length=length, extra=own)
 
 

@@ -1,1 +1,1 @@
-"""Models as folders that others load: the library's, ONNX, skops, with their cards."""
+"""Models as folders that others load: transformers, ONNX, skops, with their cards."""

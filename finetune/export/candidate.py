@@ -25,9 +25,8 @@ from mcbert.features.cache import FeatureStore
 from mcbert.features.corpus import Corpus
 from mcbert.features.encoder.tokens import load_tokenizer
 from mcbert.finetune.calibration import Calibration, fit_calibration
-from mcbert.finetune.export.card import describe
+from mcbert.finetune.export.cards import describe_searched, with_reading
 from mcbert.finetune.export.estimator import FILE, Estimator, require_exportable
-from mcbert.finetune.export.markdown import with_pairs, with_prompt
 from mcbert.finetune.export.saved import save_model
 from mcbert.finetune.model import MCBertForSequenceClassification, MCBertModel
 from mcbert.finetune.probe import LinearHead, fold, read_probe
@@ -38,7 +37,7 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExportInputs:
-    """What the export reads."""
+    """Inputs of the export."""
 
     winner: Path
     """``winner.json`` of phase one, named in messages."""
@@ -59,7 +58,7 @@ class ExportInputs:
     """Tokens kept of a text when the cache was made."""
 
     prompt: str = ""
-    """What went before each text when the cache was made."""
+    """Prompt before each text when the cache was made."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,7 +66,7 @@ class Chosen:
     """A fitted candidate."""
 
     record: Mapping[str, Any]
-    """What winner.json holds, of this candidate."""
+    """The content of winner.json, of this candidate."""
 
     probe: Mapping[str, np.ndarray] | None = None
     """Of a linear one: the arrays of `fold`."""
@@ -123,8 +122,9 @@ def export(inputs: ExportInputs, chosen: Chosen, folder: Path) -> list[str]:
     else:
         model, extra = _estimating(inputs, chosen, store)
     model.config.text_pairs = inputs.corpus.train_pairs
-    card = with_pairs(extra["README.md"].decode(), inputs.corpus.train_pairs)
-    extra["README.md"] = with_prompt(card, inputs.prompt).encode()
+    card = extra["README.md"].decode()
+    card = with_reading(card, pairs=inputs.corpus.train_pairs, prompt=inputs.prompt)
+    extra["README.md"] = card.encode()
     save_model(
         model,
         load_tokenizer(inputs.encoder, prompt=inputs.prompt),
@@ -153,7 +153,7 @@ def _headed(
     with torch.no_grad():
         model.classifier.weight.copy_(torch.from_numpy(head.weights.T))
         model.classifier.bias.copy_(torch.from_numpy(head.bias))
-    card = describe(record, head.decision, inputs.encoder, calibration)
+    card = describe_searched(record, head.decision, inputs.encoder, calibration)
     return model, {"README.md": card.encode()}
 
 
@@ -169,7 +169,7 @@ def _estimating(
     )
     model.config.probability_temperature = calibration.temperature if calibration else 1.0
     model.config.scikit_learn = sklearn.__version__
-    card = describe(record, "estimator", inputs.encoder, calibration)
+    card = describe_searched(record, "estimator", inputs.encoder, calibration)
     return model, {"README.md": card.encode(), FILE: content}
 
 

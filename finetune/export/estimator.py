@@ -25,11 +25,11 @@ TRUSTED = (
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
 )
-"""What an MLP keeps of its training, beyond the types that skops itself takes for harmless."""
+"""Types that an MLP keeps of its training, beyond those that skops itself takes for harmless."""
 
 LEAST = 1e-3
-"""Of this and the number of labels the quotient is the least probability: that of a label without one vote in
-k-NN is 0, whose logarithm no temperature makes finite."""
+"""The least probability is this over the number of labels: k-NN gives 0 to a label without a vote, whose
+logarithm no temperature makes finite."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,9 @@
-"""One Python file that a model's folder carries, so that the library loads it where this project is not.
+"""One Python file that a model's folder carries, so that transformers loads it where this project is not.
 
     AutoModelForSequenceClassification.from_pretrained("models/mcbert", trust_remote_code=True)
 
 The file is `finetune.model` and its config with `features.spec`, and pooling and stack of `features.encoder`,
-in it, without what only training needs. With this project imported the library takes the project's own
+in it, without what only training needs. With this project imported transformers takes the project's own
 classes instead, and runs no code of a folder.
 """
 

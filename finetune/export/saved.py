@@ -39,7 +39,7 @@ from mcbert.finetune.export.estimator import FILE, Estimator, read_estimator
 from mcbert.finetune.model_config import MCBertConfig
 from mcbert.finetune.weights import require_finite_weights
 
-LONGEST = 1_000_000  # tokens; the library's word for "no limit" is 1e30
+LONGEST = 1_000_000  # tokens; transformers' "no limit" is 1e30
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class SavedModel:
     """Whether it was trained on pairs of texts; None where its folder does not say so."""
 
     estimator: Estimator | None = None
-    """What decides from the model's pooled states, where the model has no head."""
+    """The classifier over the model's pooled states, where the model has no head."""
 
     def decide(self, tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
         """Return codes, int64 (n_texts,), and probabilities, float64 (n_texts, n_labels)."""
@@ -130,7 +130,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def load_model(name: str | os.PathLike[str], *, key: str = "--model") -> SavedModel:
-    """Load a classifier that `save_model` wrote, or any of the library's with label names and safetensors.
+    """Load a classifier of `save_model`, or any of transformers' own with label names and safetensors.
 
     Parameters
     ----------

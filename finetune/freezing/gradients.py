@@ -1,4 +1,4 @@
-"""How large the gradient of each layer is: what the rule that freezes by gradients looks at.
+"""Norms of the gradient of each layer, for the rule that freezes by gradients.
 
 python -m pytest tests/finetune/freezing/test_gradients.py
 """

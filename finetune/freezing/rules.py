@@ -1,9 +1,9 @@
-"""Rules of dynamic freezing: pure functions that look at the evaluations so far and say what to freeze now.
+"""Rules of dynamic freezing: pure functions from the evaluations so far to the layers to freeze now.
 
     python -m pytest tests/finetune/freezing/test_rules.py
 
-docs/freezing.md has each rule's formula and source. What a rule decided before it reads off the history: the
-layers that were frozen at each evaluation.
+docs/freezing.md has each rule's formula and source. A rule reads its own earlier decisions off the history:
+the layers that were frozen at each evaluation.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class FreezeEvent:
     """Layers frozen by this event, ascending."""
 
     reason: str
-    """Which rule, and what made it act."""
+    """The rule, and the scores or norms that made it act."""
 
 
 Rule = Callable[[Sequence[Evaluation]], FreezeEvent | None]
-"""A rule looks at the evaluations so far, the newest last, and says what to freeze now."""
+"""Takes the evaluations so far, the newest last; returns what to freeze now, None for nothing."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,1 +1,1 @@
-"""One training, step by step: the library's Trainer with batches, evaluations, checkpoints and precision."""
+"""One training, step by step: transformers' Trainer with batches, evaluations, checkpoints and precision."""

@@ -1,4 +1,4 @@
-"""What happens in a training between steps: evaluate every language, keep the best weights, freeze by rule.
+"""Between the steps of a training: evaluate every language, keep the best weights, freeze by rule.
 
 python -m pytest tests/finetune/training/test_callback.py
 """
@@ -46,33 +46,33 @@ FloatingPointError: the model's output is not finite."""
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Training:
-    """What a training decided and measured; the model holds the weights of the chosen evaluation."""
+    """Results of a training; the model holds the weights of the chosen evaluation."""
 
     history: list[Evaluation]
     """Dev scores before training, after every epoch and every so many steps."""
 
     events: list[FreezeEvent]
-    """What was frozen, and when."""
+    """Layers that froze, with the moment and the reason."""
 
     chosen: int
     """The evaluation that the protocol takes: its place in `history`."""
 
     dev_predicted: np.ndarray
-    """What `Evaluate` predicted at the chosen evaluation, int64 (n_dev,): of texts their label codes."""
+    """Predictions of `Evaluate` at the chosen evaluation, int64 (n_dev,): of texts their label codes."""
 
     precision: str
-    """Of its products: float32, bfloat16 or float16, what ``auto`` chose included."""
+    """Precision of its products: float32, bfloat16 or float16, as ``auto`` chose it where it did."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Monitor:
-    """What a training is watched by: which weights are kept, and which layers freeze when."""
+    """The choice of the weights to keep and of the layers to freeze, from dev scores."""
 
     rule: Rule
-    """Says what to freeze after each evaluation."""
+    """Returns the layers to freeze after each evaluation."""
 
     protocol: str
-    """How the evaluation is chosen whose weights are kept."""
+    """Chooses the evaluation whose weights are kept: last, source-dev, target-dev."""
 
     source_language: str
     """Language of the training texts."""

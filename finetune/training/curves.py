@@ -2,7 +2,7 @@
 
     tensorboard --logdir results/runs/demo/tensorboard
 
-Loss and learning rate are written by the library's own callback.
+Loss and learning rate are written by transformers' own callback.
 """
 
 from __future__ import annotations

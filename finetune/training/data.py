@@ -1,4 +1,4 @@
-"""What a training learns from and how its dev set is scored, such as labelled texts.
+"""Training data: examples, how a batch is made of them, how dev is scored.
 
 python -m pytest tests/finetune/training/test_data.py
 """

@@ -1,4 +1,4 @@
-"""What training in bfloat16 on a processor computes otherwise: attention step by step, dropout from raw bits.
+"""Faster training in bfloat16 on the CPU: attention step by step, dropout from raw bits.
 
     python -m pytest tests/finetune/training/test_dropout.py
 
@@ -32,7 +32,7 @@ def suited_to(model: PreTrainedModel, precision: str) -> Iterator[None]:
     model : PreTrainedModel
         Already on its device.
     precision : str
-        ``bfloat16`` on a processor makes a difference; all else is left alone.
+        ``bfloat16`` on the CPU makes a difference; all else is left alone.
     """
     encoder = cast(PreTrainedModel, model.base_model)
     before = encoder.config._attn_implementation
@@ -79,7 +79,7 @@ def dropout(states: torch.Tensor, share: float) -> torch.Tensor:
     Parameters
     ----------
     states : Tensor
-        Any shape, floating point, on the processor; it is not changed.
+        Any shape, floating point, on the CPU; it is not changed.
     share : float
         Above 0, below 1; met to 2**-17.
 

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 LOGS_PER_EPOCH = 10
 NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 LEFT = ("forward", "_original_forward", "_is_accelerate_prepared")
-"""What accelerate leaves in a model; with the last of them, the next training would be in float32."""
+"""Attributes that accelerate leaves in a model; with the last, the next training would be in float32."""
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
@@ -43,7 +43,7 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Output:
-    """Where a training writes."""
+    """Places that a training writes to."""
 
     checkpoints: Path | None = None
     """Folder of its checkpoints, which stays; None: it saves none, and a killed one begins anew."""
@@ -52,7 +52,7 @@ class Output:
     """Folder of TensorBoard's log; None: there is none."""
 
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """What the training depends on besides settings and seed; a checkpoint of others is refused."""
+    """All that the training depends on besides settings and seed; a checkpoint of others is refused."""
 
 
 def fit(

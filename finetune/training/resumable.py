@@ -1,8 +1,8 @@
-"""The library's Trainer with checkpoints that survive a kill, and with errors that name step and texts.
+"""transformers' Trainer with checkpoints that survive a kill, and with errors that name step and texts.
 
     python -m pytest tests/finetune/test_kill.py
 
-Of the library's own checkpoints the newest is partial after most kills, changed arguments go unseen, and
+Of transformers' own checkpoints the newest is partial after most kills, changed arguments go unseen, and
 optimizer and random state are pickles. Its loop resumes through the hooks that are overridden here.
 """
 
@@ -29,8 +29,8 @@ from mcbert.finetune.training.callback import EpochCallback
 
 MODEL, OPTIMIZER, RANDOM, BEST = (f"{name}.safetensors" for name in ("model", "optimizer", "random", "best"))
 STATE = "state.json"
-LIBRARY_STATE = "trainer_state.json"  # the name under which the library looks for it
-NO_LABEL = -100  # of a text that counts neither in the loss nor in its denominator, by the library's custom
+TRAINER_STATE = "trainer_state.json"  # the name under which transformers looks for it
+NO_LABEL = -100  # of a text that counts neither in the loss nor in its denominator, as transformers has it
 
 Tensors = dict[str, torch.Tensor]
 
@@ -41,7 +41,7 @@ class TrainingError(RuntimeError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Resumption:
-    """What belongs to a training beside the model."""
+    """All of a training's state beside the model."""
 
     folder: Path | None
     """Of its checkpoints; None: it saves none."""
@@ -109,7 +109,7 @@ class ResumableTrainer(Trainer):
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         """Note the layers' gradients between clipping and the optimizer's step; refuse what is not finite."""
-        norm = super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]  # the library has no types here
+        norm = super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]  # transformers has no types here
         if not self.args.fp16:  # where a step with infinite gradients is left out, and the scale lowered
             self._require_finite(norm, "norm of the gradient")
         if self.resumption.callback.norms:
@@ -179,7 +179,7 @@ class ResumableTrainer(Trainer):
             "random": [state for state, _ in generators],
         }
         (folder / STATE).write_text(json.dumps(content), encoding="utf-8")
-        self.state.save_to_json(str(folder / LIBRARY_STATE))
+        self.state.save_to_json(str(folder / TRAINER_STATE))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         """Restore weights and callback."""

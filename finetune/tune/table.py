@@ -30,7 +30,7 @@ class Searched:
     """A trial with its trainings."""
 
     trial: Trial
-    """What is tried."""
+    """The settings tried."""
 
     jobs: tuple[FinetuneJob, ...] = ()
     """One for each seed; none where the trial is refused."""
@@ -47,7 +47,7 @@ class Outcome:
     """The trial and its trainings."""
 
     rows: Sequence[Mapping[str, Any]]
-    """What `run_training` returned, or the error, of each training."""
+    """The rows of `run_training`, or the errors, one a training."""
 
     @property
     def message(self) -> str:

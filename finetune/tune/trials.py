@@ -1,4 +1,4 @@
-"""Which settings are tried: a trial is a combination of values over the settings as they are.
+"""Trials: combinations of values over the settings as they are.
 
 python -m pytest tests/finetune/tune/test_trials.py
 """

@@ -14,14 +14,13 @@ from huggingface_hub import metadata_load
 
 from mcbert.features.encoder.files import EncoderError
 from mcbert.features.encoder.tokens import load_tokenizer
-from mcbert.finetune.embeddings.encoder_card import describe_encoder
 from mcbert.finetune.embeddings.opening import open_sentence_encoder
 from mcbert.finetune.embeddings.sentence_transformer import (
     pooling_source,
     recorded_blocks,
     save_sentence_transformer,
 )
-from mcbert.finetune.export.markdown import front_matter
+from mcbert.finetune.export.cards import describe_sentence_transformer
 from mcbert.finetune.export.saved import save_model
 from mcbert.finetune.model import MCBertModel
 from tests.families import save_family
@@ -139,11 +138,10 @@ def test_the_module_is_refused_unless_trusted(export):
 def test_the_readme_says_what_and_how(export, layers, trust):
     _, _, folder = export("bert", layers, "mean")
     text = (folder / "README.md").read_text()
-    front = text.split("---\n")[1]
-    assert front.startswith("library_name: sentence-transformers\npipeline_tag: sentence-similarity\n")
-    assert front.endswith("- feature-extraction\nlanguage:\n- en\n- de\n")
     metadata = metadata_load(folder / "README.md")
     assert metadata["language"] == ["en", "de"]
+    assert metadata["library_name"] == "sentence-transformers"
+    assert metadata["pipeline_tag"] == "sentence-similarity"
     assert metadata["tags"] == ["sentence-transformers", "sentence-similarity", "feature-extraction"]
     assert text.index("# Vectors of a test") < text.index("## Use")
     assert ("trust_remote_code=True" in text) == trust
@@ -230,9 +228,10 @@ def test_a_folder_loads_and_saves_where_the_project_is_not(export, tmp_path):
 
 
 def test_metadata_of_a_training_is_kept_beside_the_librarys(tmp_path):
-    own = front_matter({"language": ["en"], "base_model": "who/what"}) + "\n\n# Trained\n"
+    own = "---\nlanguage: [en]\nbase_model: who/what\n---\n\n# Trained\n"
     path = tmp_path / "README.md"
-    path.write_text(describe_encoder(own, (2,), ("mean",), dimension=4, max_length=8), encoding="utf-8")
+    card = describe_sentence_transformer(own, (2,), ("mean",), dimension=4, max_length=8)
+    path.write_text(card, encoding="utf-8")
     metadata = metadata_load(path)
     assert (metadata["language"], metadata["base_model"]) == (["en"], "who/what")
     assert metadata["library_name"] == "sentence-transformers"

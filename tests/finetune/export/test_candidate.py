@@ -32,6 +32,7 @@ from mcbert.pipeline.cli import main
 from mcbert.pipeline.stages.export import file_name
 from mcbert.search.examples import Examples
 from mcbert.search.fitting.probe import Probe, decide_pairwise
+from tests.finetune.export.test_cards import code_of
 
 LABELS = ("cancel", "human", "refund")
 SMALL = {"knn": "knn={n_neighbors=3}", "mlp": "mlp={hidden_layer_sizes=8}"}
@@ -112,7 +113,7 @@ def test_exported_model_scores_and_decides_as_the_cache_did(exported, classifier
 def test_the_model_loads_in_a_pipeline_and_its_card_tells_how_it_decides(exported):
     _, folder = exported("linear_svm")
     card = (folder / "models/probe/README.md").read_text()
-    assert "for each pair of labels votes" in card
+    assert "one-vs-one" in card
     assert re.search(r"softmax\(logits\); the logits are the votes divided by T, T = [\d.]+, fitted to", card)
     assert re.search(r"calibration error is 0\.\d{3} with T = 1 and 0\.\d{3} with this T", card)
     assert re.search(r"\| 0\.6 \| [01]\.\d{3} \| ([01]\.\d{3}|-) \|", card)
@@ -121,6 +122,7 @@ def test_the_model_loads_in_a_pipeline_and_its_card_tells_how_it_decides(exporte
     assert metadata["language"][0] == "en"
     assert metadata["model-index"][0]["results"][0]["metrics"][0]["type"] == "f1"
     assert "names no licence" in card
+    exec(code_of(card, folder / "models/probe"), {})
     found = pipeline("text-classification", model=str(folder / "models/probe"))("where is my money")
     assert found[0]["label"] in LABELS
 
@@ -173,6 +175,7 @@ def test_what_is_no_head_of_weights_is_kept_by_skops_and_decides_as_the_cache_di
     np.testing.assert_allclose(powers / powers.sum(axis=1, keepdims=True), shares, atol=1e-4)
     card = (folder / "models/probe-skops/README.md").read_text()
     assert "model.skops" in card
+    exec(code_of(card, folder / "models/probe-skops"), {})
     assert re.search(r"the logarithm of predict_proba, T = \d", card)
 
 

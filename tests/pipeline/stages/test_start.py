@@ -12,7 +12,7 @@ from mcbert.features.corpus import Corpus
 from mcbert.features.encoder.tokens import load_tokenizer, tokenise
 from mcbert.finetune.calibration import softmax
 from mcbert.finetune.evaluation import compute_logits, score_languages
-from mcbert.finetune.export.markdown import escaped
+from mcbert.finetune.export.cards import escaped
 from mcbert.finetune.jobs import FinetuneJob
 from mcbert.finetune.settings import FinetuneSettings
 from mcbert.finetune.systems import build
