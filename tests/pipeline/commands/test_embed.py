@@ -219,7 +219,7 @@ def test_outputs_that_cannot_be(run, capsys, output, said):
 
 
 def test_parquet_without_its_library(run, monkeypatch, capsys):
-    monkeypatch.setattr("mcbert.pipeline.commands.embed.find_spec", lambda _: None)
+    monkeypatch.setattr("mcbert.pipeline.commands.vectors.find_spec", lambda _: None)
     assert run(output="vectors.parquet") == 2
     assert "pip install 'mcbert[parquet]'" in capsys.readouterr().err
 
