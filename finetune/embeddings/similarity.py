@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import rankdata
 
 from mcbert.features.corpus.casing import share_altered
 from mcbert.features.corpus.formats.bad_rows import CorpusError
@@ -113,6 +112,8 @@ def correlations(values: npt.ArrayLike, scores: npt.ArrayLike) -> Correlations:
     values, scores : array of float
         (n_pairs,) each, of at least two pairs; ties share their mean rank.
     """
+    from scipy.stats import rankdata  # half a second, which an up-to-date stage need not wait
+
     x, y = _paired(values, scores)
     return Correlations(_pearson(x, y), _pearson(rankdata(x), rankdata(y)))
 

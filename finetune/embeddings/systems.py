@@ -13,7 +13,7 @@ import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -23,25 +23,14 @@ from mcbert.features.store import FeatureStore
 from mcbert.results.schema import EMBEDDINGS, SEED_COMPAT
 from mcbert.results.tables import read
 
+if TYPE_CHECKING:
+    from mcbert.finetune.embeddings.sentence_encoder import SentenceEncoder
+
 log = logging.getLogger(__name__)
 
 _MADE_ELSEWHERE: Mapping[str, object] = {"protocol": "", "seed": None}
 
 Texts = Sequence[tuple[str, str, str]]
-
-
-class SentenceEncoder(Protocol):
-    """Whatever turns texts into vectors; `finetune.embeddings.opening` opens them."""
-
-    @property
-    def name(self) -> str:
-        """Folder, or name on the hub."""
-
-    def identity(self) -> dict[str, Any]:
-        """Return what decides the bits of a vector; its ``blocks`` are layer:pooling of each part."""
-
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """Return (n_texts, dimension), float32."""
 
 
 def texts_of(
