@@ -34,7 +34,7 @@ Floats = npt.NDArray[np.float64]
 HEADLINE = "cosine"
 SPLITS = ("dev", "test")
 SUFFIXES = ("-1", "-2")
-"""What names a pair's two sentences, after the pair's id."""
+"""Added to a pair's id to name its two sentences."""
 AT_ONCE = 64  # samples: few enough for the CPU's cache
 DECIMALS = 12  # of a cosine: equal pairs of sentences tie, whatever the order in which sums were rounded
 
@@ -73,7 +73,7 @@ SIMILARITIES: dict[str, Callable[[Floats, Floats], Floats]] = {
     "euclidean": _euclidean,
     "dot": _dot,
 }
-"""Measures of two rows, greater the more alike they are: distances are negative."""
+"""Measures of two rows, greater the more similar they are: distances are negative."""
 
 
 def similarities(u: np.ndarray, v: np.ndarray) -> dict[str, Floats]:

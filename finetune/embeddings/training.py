@@ -1,4 +1,4 @@
-"""Train sentence embeddings: the layers to train, a training per seed, the tables of what they measured.
+"""Train sentence embeddings: the layers to train, a training per seed, the tables of their scores.
 
     python -m mcbert embeddings --config demo
 

@@ -41,7 +41,7 @@ def _add_embed(add: Callable[..., argparse.ArgumentParser]) -> None:
         "embed",
         help=text,
         description=f"{text}. Memory does not grow with rows. The output appears as a whole; after a kill "
-        "the same command goes on where it was. OUTPUT.json keeps what it was made of.",
+        "the same command continues where it was. OUTPUT.json records its inputs.",
     )
     _add_encoder_options(command)
     command.add_argument(
@@ -75,7 +75,7 @@ def _embed(args: argparse.Namespace, *_: object) -> int:
     encoder = _opened(args)
     made = _made_of(table, encoder, n_texts)
     if is_made(output, made):
-        log.info("embed: %s: made of the same before; nothing to do", output)
+        log.info("embed: %s: up to date", output)
         return 0
     if not is_published(output, (n_texts, encoder.dimension), made):
         for path in (output, ids_of(output)) if output.suffix.lower() == ".npy" else (output,):

@@ -138,7 +138,7 @@ def test_the_same_again_has_nothing_to_do(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(VectorFile, "append", None)
     assert run() == 0
     assert (tmp_path / "vectors.npy").stat().st_mtime_ns == before
-    assert "made of the same before; nothing to do" in capsys.readouterr().err
+    assert "vectors.npy: up to date" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("change", ["model", "texts", "option"])
