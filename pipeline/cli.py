@@ -15,7 +15,7 @@ from pathlib import Path
 from mcbert import __version__
 from mcbert.home import CACHE, RUNS
 from mcbert.pipeline.cluster import ranks
-from mcbert.pipeline.commands import caches, embed, nearest, onnx, predict, runs
+from mcbert.pipeline.commands import caches, onnx, predict, runs, vectors
 from mcbert.pipeline.config import Config, load, presets
 from mcbert.pipeline.interruption import Interrupted, Interruption
 from mcbert.pipeline.refused import RENAMED
@@ -179,8 +179,9 @@ def build_parser() -> argparse.ArgumentParser:
     validate.add_argument("--runs", type=Path, default=RUNS, help="folder of all runs")
     validate.add_argument("--debug", action="store_true", help="show tracebacks")
     validate.set_defaults(command=_validate)
-    for module in (predict, embed, nearest, runs):
-        module.add_command(commands.add_parser)
+    predict.add_command(commands.add_parser)
+    vectors.add_commands(commands.add_parser)
+    runs.add_command(commands.add_parser)
     onnx.add_command(commands.add_parser)
     caches.add_commands(commands.add_parser)
     return parser

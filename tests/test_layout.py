@@ -114,6 +114,7 @@ def test_what_a_docstring_tells_to_run_is_there():
         ("mcbert.results.report.report", "torch"),
         ("mcbert.pipeline.cli", "torch"),
         ("mcbert.pipeline.cli", "sklearn"),
+        ("mcbert.pipeline.stages.embeddings", "torch"),
     ],
 )
 def test_workers_and_commands_start_without_what_they_may_not_need(module, slow):

@@ -1,4 +1,4 @@
-"""What a training of sentence embeddings is: a job as those of fine-tuning are, over a corpus of pairs.
+"""A training of sentence embeddings as a job of fine-tuning, over a corpus of pairs.
 
 python -m pytest tests/finetune/embeddings/test_running.py
 """

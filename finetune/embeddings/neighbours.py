@@ -178,13 +178,13 @@ class Graph:
         return rows, cosines.clip(-1, 1)
 
     def _exact(self, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Return the cosines that `Exact` gives; the graph's own are float32, summed as the CPU likes."""
+        """Return the cosines as `Exact` does; the graph's own are float32 sums, which differ between CPUs."""
         wanted, at = np.unique(rows, return_inverse=True)
         return exact_cosines(queries, self._index.reconstruct_batch(wanted), at.reshape(rows.shape))
 
 
 KINDS: dict[str, Callable[[Blocks, int], Neighbours]] = {"exact": Exact, "hnsw": Graph}
-"""Name of an index -> its class."""
+"""``--index`` -> its class."""
 
 
 def exact_cosines(queries: np.ndarray, block: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -223,7 +223,7 @@ def require_faiss() -> ModuleType:
 
 
 def _units(side: Vectors, size: int) -> Iterator[np.ndarray]:
-    """Yield a side's unit rows; say of a vector without direction which row of the input it is of."""
+    """Yield the unit rows of vectors; name the row of the input whose vector has no direction."""
     start = 0
     for block in side.blocks(size):
         try:

@@ -173,7 +173,7 @@ def _pooled(
 
 @contextmanager
 def _renamed(folder: Path, where: str) -> Iterator[None]:
-    """Have messages about an encoder name what the caller calls it."""
+    """Let messages about an encoder's folder begin with `where` instead."""
     try:
         yield
     except EncoderError as error:

@@ -27,7 +27,7 @@ NONE = -1
 
 
 class Codes(NamedTuple):
-    """Label codes that ``ranking`` looks at."""
+    """Label codes of which ``ranking`` makes triplets."""
 
     entailment: int
     contradiction: int | None
@@ -56,7 +56,7 @@ class Pairs:
     """Of each pair."""
 
     def lengths(self, *columns: np.ndarray) -> np.ndarray:
-        """Return the tokens that an example takes as the longest of a batch: its sentences times the longest.
+        """Return the tokens of each example in a batch padded to its own longest sentence, int64 (n,).
 
         Parameters
         ----------
@@ -130,7 +130,7 @@ def find_triplets(pairs: Pairs, codes: Codes) -> Triplets:
 
 
 def no_wrong_answers(anchor: np.ndarray, positive: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return which candidates are no wrong answer to which anchor, bool (n, n + m).
+    """Return a mask of the candidates that are no wrong answer to an anchor, bool (n, n + m).
 
     Parameters
     ----------
@@ -142,8 +142,8 @@ def no_wrong_answers(anchor: np.ndarray, positive: np.ndarray, others: np.ndarra
     Returns
     -------
     ndarray
-        True where the candidate says what the anchor or its own positive says, or is entailed by the same
-        anchor; never for an anchor's own positive.
+        True where the candidate is the same sentence as the anchor or its positive, or is entailed by the
+        same anchor; never for an anchor's own positive.
     """
     candidates = np.concatenate([positive, others])
     blocked: np.ndarray = (candidates == positive[:, None]) | (candidates == anchor[:, None])

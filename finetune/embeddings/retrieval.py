@@ -25,7 +25,7 @@ DIRECTIONS = ("forward", "backward")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RetrievalSettings:
-    """Sentences to compare by their vectors: translations to find, pairs whose likeness people judged."""
+    """Sentences to compare by their vectors: translations to find, pairs whose similarity people judged."""
 
     tatoeba: str = ""
     """Folder in LASER's layout, ``tatoeba.<xxx>-eng.<xxx>`` beside ``tatoeba.<xxx>-eng.eng``; or with
@@ -59,14 +59,14 @@ class RetrievalSettings:
 
 
 class RowError(ValueError):
-    """A row that has no direction.
+    """A vector without direction.
 
     Attributes
     ----------
     row : int
         Its number, from 0.
     reason : str
-        What is wrong with it.
+        Why it has none.
     """
 
     def __init__(self, row: int, reason: str) -> None:
@@ -75,7 +75,7 @@ class RowError(ValueError):
 
 
 def unit_rows(X: np.ndarray) -> np.ndarray:
-    """Scale rows to length 1 and round them to the grid that makes cosines exact.
+    """Return rows scaled to length 1 and rounded to the grid that makes cosines exact.
 
     Parameters
     ----------

@@ -296,10 +296,10 @@ def _sentence_transformers(where: str) -> ModuleType:
     return sentence_transformers
 
 
-def _load(library: ModuleType, folder: Path, where: str, device: str) -> Any:
+def _load(sentence_transformers: ModuleType, folder: Path, where: str, device: str) -> Any:
     try:
         with quiet():
-            return library.SentenceTransformer(
+            return sentence_transformers.SentenceTransformer(
                 str(folder),
                 device=device,
                 trust_remote_code=trusts(folder),

@@ -3,8 +3,8 @@
     save_sentence_transformer(model, tokenizer, Path("models/embeddings-st"), max_length=128, card="...")
     SentenceTransformer("models/embeddings-st").encode(["..."])
 
-One layer needs modules of the library alone. To concatenate several it has none, so that a small file comes
-with the folder, which the library runs when it is loaded with ``trust_remote_code=True``.
+One layer needs modules of sentence-transformers alone. It has none that concatenates several: their folder
+carries a small file of code, which runs when the folder is loaded with ``trust_remote_code=True``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from mcbert.finetune.export.cards import describe_sentence_transformer, with_rea
 from mcbert.finetune.export.saved import save_tokenizer, whole_folder
 from mcbert.finetune.model import MCBertModel
 
-MARK = "mcbert"  # in config_sentence_transformers.json: the library leaves it alone
+MARK = "mcbert"  # a key of config_sentence_transformers.json that sentence-transformers ignores
 CODE = "layer_pooling.py"
 CODE_HEADER = '''"""Pooled states of several layers of an encoder, concatenated: for sentence-transformers.
 
@@ -60,13 +60,13 @@ def save_sentence_transformer(
     max_length : int
         Tokens kept of a text.
     card : str
-        Markdown for README.md: what the model is, its training and scores, without a section on use. It may
+        Markdown for README.md: the model, its training and scores, without a section on use. It may
         open with front matter between lines ``---``, such as languages and data sets.
 
     Raises
     ------
     EncoderError
-        The library would not load the encoder that the model has.
+        sentence-transformers would not load the encoder that the model has.
     """
     require_loadable(model)
     layers, config = list(model.config.layers), model.config.encoder_config
@@ -79,7 +79,7 @@ def save_sentence_transformer(
     files = {
         "modules.json": modules(is_stock),
         "sentence_bert_config.json": _transformer_config(encoder, layers, max_length),
-        "config_sentence_transformers.json": _library_config(layers, poolings, prompt_of(tokenizer)),
+        "config_sentence_transformers.json": _model_config(layers, poolings, prompt_of(tokenizer)),
         f"{_STOCK if is_stock else _OWN}/config.json": pooled,
     }
     with whole_folder(folder) as partial:
@@ -117,7 +117,7 @@ def require_loadable(model: MCBertModel) -> None:
 
 def modules(is_stock: bool) -> list[dict[str, Any]]:
     """Return modules.json of the folders that this module writes."""
-    # names that the library has had since its first versions, and maps to where the classes are now
+    # names since the first versions of sentence-transformers, which maps them to where the classes are now
     kinds = ["sentence_transformers.models.Transformer"]
     kinds.append("sentence_transformers.models.Pooling" if is_stock else "layer_pooling.LayerPooling")
     paths = ["", _STOCK if is_stock else _OWN]
@@ -148,7 +148,7 @@ def pooling_source() -> str:
 
 
 def _stock_pooling(name: str, hidden_size: int) -> dict[str, Any]:
-    # the keys of all versions of the library: the newest turns them into its own
+    # the keys of all versions of sentence-transformers: the newest turns them into its own
     modes = {f"pooling_mode_{mode}": False for mode in _MODES.values()}
     return {
         "word_embedding_dimension": hidden_size,
@@ -160,7 +160,7 @@ def _stock_pooling(name: str, hidden_size: int) -> dict[str, Any]:
 def _transformer_config(encoder: PreTrainedModel, layers: Sequence[int], max_length: int) -> dict[str, Any]:
     config: dict[str, Any] = {"max_seq_length": max_length, "do_lower_case": False}
     if _takes_pooler_choice(encoder):
-        config["model_args"] = {"add_pooling_layer": False}  # or the library adds random weights
+        config["model_args"] = {"add_pooling_layer": False}  # or random weights are added
     if len(layers) > 1:
         config["config_args"] = {"output_hidden_states": True}
     elif not _is_last(encoder, layers[0]):
@@ -175,7 +175,7 @@ def _takes_pooler_choice(encoder: PreTrainedModel) -> bool:
 
 
 def _is_last(encoder: PreTrainedModel, layer: int) -> bool:
-    """Whether a layer is what the encoder returns last: not the embeddings, and no final norm follows."""
+    """Whether a layer is the encoder's last hidden state: not the embeddings, and no final norm follows."""
     ids = torch.zeros((1, 2), dtype=torch.long, device=encoder.device)
     was_training = encoder.training
     encoder.eval()
@@ -203,7 +203,7 @@ def _with_norm(model: MCBertModel) -> PreTrainedModel:
     return longer
 
 
-def _library_config(layers: Sequence[int], poolings: Sequence[str], prompt: str) -> dict[str, Any]:
+def _model_config(layers: Sequence[int], poolings: Sequence[str], prompt: str) -> dict[str, Any]:
     return {
         "model_type": "SentenceTransformer",
         "__version__": {"transformers": transformers.__version__, "pytorch": torch.__version__},

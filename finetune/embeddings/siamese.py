@@ -48,7 +48,7 @@ class RankingObjective(nn.Module):
     Parameters
     ----------
     scale : float
-        What the cosines are multiplied by.
+        Factor of the cosines.
     """
 
     def __init__(self, scale: float) -> None:
@@ -61,7 +61,7 @@ class RankingObjective(nn.Module):
         Parameters
         ----------
         blocked : Tensor, optional
-            (n, m), bool: where v is no wrong answer to u, and none at all.
+            (n, m), bool: pairs that are not compared, since v is no wrong answer to u.
 
         Returns
         -------
@@ -89,7 +89,7 @@ class SiameseConfig(MCBertConfig):
     objective : str
         A key of `OBJECTIVES`.
     scale : float
-        What the objective ``ranking`` multiplies cosines by.
+        Factor of the cosines in the objective ``ranking``.
     """
 
     model_type = "mcbert-siamese"

@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import rankdata
 
 from mcbert.execution import Track, untracked
 from mcbert.features.corpus.casing import share_altered
@@ -33,7 +32,7 @@ Floats = npt.NDArray[np.float64]
 HEADLINE = "cosine"
 SPLITS = ("dev", "test")
 SUFFIXES = ("-1", "-2")
-"""What names a pair's two sentences, after the pair's id."""
+"""Added to a pair's id to name its two sentences."""
 AT_ONCE = 64  # samples: few enough for the CPU's cache
 DECIMALS = 12  # of a cosine: equal pairs of sentences tie, whatever the order in which sums were rounded
 
@@ -72,7 +71,7 @@ SIMILARITIES: dict[str, Callable[[Floats, Floats], Floats]] = {
     "euclidean": _euclidean,
     "dot": _dot,
 }
-"""Measures of two rows, greater the more alike they are: distances are negative."""
+"""Measures of two rows, greater the more similar they are: distances are negative."""
 
 
 def similarities(u: np.ndarray, v: np.ndarray) -> dict[str, Floats]:
@@ -111,6 +110,8 @@ def correlations(values: npt.ArrayLike, scores: npt.ArrayLike) -> Correlations:
     values, scores : array of float
         (n_pairs,) each, of at least two pairs; ties share their mean rank.
     """
+    from scipy.stats import rankdata  # half a second, which an up-to-date stage need not wait
+
     x, y = _paired(values, scores)
     return Correlations(_pearson(x, y), _pearson(rankdata(x), rankdata(y)))
 

@@ -1,4 +1,4 @@
-"""What is compared: layers of the frozen encoder from a feature cache, and sentence encoders beside them.
+"""The systems compared: layers of the frozen encoder, from a feature cache, and sentence encoders.
 
 systems = [*frozen_systems(store, encoder="samples/encoder"), *encoded_systems(compared, texts)]
 systems[0].vectors(rows)     # (n, dimension), float32
@@ -13,7 +13,7 @@ import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -25,25 +25,14 @@ from mcbert.results.csv_files import read
 from mcbert.results.schema.embeddings import SEED_COMPAT
 from mcbert.results.schema.training import EMBEDDINGS
 
+if TYPE_CHECKING:
+    from mcbert.finetune.embeddings.sentence_encoder import SentenceEncoder
+
 log = logging.getLogger(__name__)
 
 _MADE_ELSEWHERE: Mapping[str, object] = {"protocol": "", "seed": None}
 
 Texts = Sequence[tuple[str, str, str]]
-
-
-class SentenceEncoder(Protocol):
-    """Whatever turns texts into vectors; `finetune.embeddings.opening` opens them."""
-
-    @property
-    def name(self) -> str:
-        """Folder, or name on the hub."""
-
-    def identity(self) -> dict[str, Any]:
-        """Return what decides the bits of a vector; its ``blocks`` are layer:pooling of each part."""
-
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """Return (n_texts, dimension), float32."""
 
 
 def texts_of(
@@ -56,7 +45,7 @@ def texts_of(
     pairs : DataFrame
         id, text, text_pair.
     suffixes : tuple of str
-        What is added to a pair's id to name its first and its second sentence.
+        Added to a pair's id to name its first and its second sentence.
     compat : bool
         Whether the sentences are lower-cased and lose their combining marks.
     """
@@ -88,9 +77,11 @@ class Frozen:
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-    """All rows as a sentence encoder gave them, (n_rows, dimension)."""
+    """The vectors of a sentence encoder."""
 
     states: np.ndarray
+    """(n_rows, dimension), float32."""
+
     layers: tuple[int, ...]
     columns: Mapping[str, str]
     made: Mapping[str, object]
@@ -115,7 +106,7 @@ def frozen_systems(
     compared: Sequence[ComparedEncoder] = (),
     last: int | None = None,
 ) -> list[Frozen]:
-    """Return every layer x pooling of a cache, then the layers of sentence encoders in every pooling.
+    """Return every layer x pooling of a cache, then the layers of sentence encoders, concatenated.
 
     Parameters
     ----------
@@ -165,20 +156,20 @@ class ComparedEncoder:
 
     encoder: SentenceEncoder
     digest: str
-    """Of its identity."""
+    """Checksum of its identity."""
 
     layers: tuple[int, ...]
     """Layers of the frozen encoder that it was made of, each once, ascending; none of other models."""
 
     columns: Mapping[str, str]
-    """Columns of its rows that name it."""
+    """Columns of its rows: system, encoder, layers, pooling."""
 
     made: Mapping[str, object]
-    """Columns that say how: protocol and seed."""
+    """Columns of its rows: protocol and seed."""
 
     @classmethod
     def of(cls, encoder: SentenceEncoder, *, name: str, runs: Path, compat: bool = False) -> ComparedEncoder:
-        """Describe an encoder; reads its files. Fine-tuned is what lies among the models of runs.
+        """Describe an encoder; reads its files. It counts as fine-tuned when it lies in the folder of runs.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Train sentence embeddings: the layers to train, a training per seed, the tables of what they measured.
+"""Train sentence embeddings: the layers to train, a training per seed, the tables of their scores.
 
     python -m mcbert embeddings --config demo
 
@@ -284,7 +284,7 @@ def run_embeddings_job(job: EmbeddingsJob) -> str:
             seed=job.seed,
             monitor=job.monitor,
             out=job.output(),
-            newly_initialised=head_parameters(model),
+            newly_initialised=newly_initialised(model),
         )
         with within_memory(lambda: "the test pairs", job.settings.section):
             scores = score(model, test) if test.ids else {}
@@ -313,8 +313,8 @@ def build(job: EmbeddingsJob, corpus: Corpus) -> SiameseEncoder:
     )
 
 
-def head_parameters(model: PreTrainedModel) -> frozenset[str]:
-    """Return the names of the parameters of the head, which are newly initialised."""
+def newly_initialised(model: PreTrainedModel) -> frozenset[str]:
+    """Return the names of the parameters that no encoder gives: those of the head."""
     return frozenset(name for name, _ in model.named_parameters() if not name.startswith("encoder."))
 
 

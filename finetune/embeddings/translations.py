@@ -27,7 +27,7 @@ from mcbert.results.statistics import Interval, percentile_interval, resampled_s
 Floats = npt.NDArray[np.float64]
 
 SUFFIXES = ("", "-en")
-"""What names a pair's foreign and its English sentence, after the pair's id."""
+"""Added to a pair's id to name its foreign and its English sentence."""
 
 NAMES = ("to-en", "from-en", "both")
 CASES = list(itertools.product(NAMES, SCORES))
@@ -176,7 +176,7 @@ class _Split:
                 }
 
     def _counts(self, language: str, k: int, case: int) -> tuple[int, int, int]:
-        """Return how many sentences were searched for, skipped and found."""
+        """Return the numbers of sentences searched for, skipped and found."""
         names = list(self.groups) if language == MEAN else [language]
         times = 2 if CASES[case][0] == NAMES[2] else 1
         rows = np.concatenate([self.groups[name] for name in names])
@@ -204,7 +204,7 @@ def _reduction(rates: Rates, column: int, baseline: int) -> dict[str, float | No
 
 
 class _Pairs:
-    """The pairs of a language as a system sees them; a side is 0 (foreign) or 1 (English)."""
+    """The vectors of a language's pairs by a system; a side is 0 (foreign) or 1 (English)."""
 
     def __init__(self, system: System, pairs: pd.DataFrame, group: np.ndarray) -> None:
         self.system, self.pairs, self.group = system, pairs, group
@@ -230,7 +230,7 @@ class _Pairs:
 
 
 def _wrong(states: _Pairs, neighbours: int) -> tuple[np.ndarray, int]:
-    """Return 1 where the search went wrong, (n_pairs, n_cases), and how many pairs a side was skipped of."""
+    """Return 1 for each wrong search, (n_pairs, n_cases), and how many pairs lack a vector."""
     kept = states.kept(0), states.kept(1)
     both = len(np.intersect1d(*kept))
     wrong = np.ones((len(states.group), len(CASES)))
@@ -253,7 +253,7 @@ def sentence_name(pairs: pd.DataFrame, row: int) -> str:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sentences:
-    """Which language each pair of sentences is in, and which pairs are the same sentence.
+    """The language of each pair of sentences, and the pairs that translate one sentence.
 
     Attributes
     ----------
@@ -273,7 +273,7 @@ class Sentences:
 
 @dataclasses.dataclass(frozen=True)
 class Rates:
-    """Error rates of some columns (system, direction, score) in a language.
+    """Error rates in a language, a column for each system, direction and score.
 
     Attributes
     ----------
@@ -328,8 +328,8 @@ def error_rates(
         drawn = (sentences.unit if related else sentences.unit[rows]).tolist()
         place = {unit: k for k, unit in enumerate(dict.fromkeys(drawn))}
         unit = np.array([place[unit] for unit in sentences.unit[rows]])
-        drawn_alike = seed if related else seed + k
-        rates = _rates(cells[rows], unit, len(place), n_resamples=n_resamples, seed=drawn_alike)
+        shared_seed = seed if related else seed + k
+        rates = _rates(cells[rows], unit, len(place), n_resamples=n_resamples, seed=shared_seed)
         yield language, rates
         total = rates if total is None else Rates(total.measured + rates.measured, total.drawn + rates.drawn)
     if total is not None and len(languages) > 1:

@@ -1,8 +1,8 @@
 """A file of vectors that is written block by block, survives a kill at any byte, and appears as a whole.
 
 Beside the output lies a folder, ``.<output>.partial``: the vectors so far as a ``.npy`` whose header already
-tells the whole, and a journal of the blocks that are on the disk. Who starts again with the same inputs goes
-on after the last of them; with others, anew. ``<output>.json`` keeps what the output was made of.
+has the final shape, and a journal of the blocks that are on the disk. A new start with the same inputs
+continues after the last of them; with other inputs it begins anew. ``<output>.json`` records the inputs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PUBLISHING = {"publishing": True}
 
 
 class VectorFile:
-    """Vectors under way to an output; `writing_vectors` opens it.
+    """A partial output; `writing_vectors` opens it.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class VectorFile:
 
     @property
     def is_publishing(self) -> bool:
-        """Whether all is made, and a process began to give it its names."""
+        """Whether everything is written, and a process began to rename it."""
         return _PUBLISHING in self._journal.records
 
     def append(self, vectors: np.ndarray) -> None:
@@ -72,7 +72,7 @@ class VectorFile:
         self.blocks += 1
 
     def publish(self, parts: Sequence[tuple[Path, Path]], made: Mapping[str, Any]) -> None:
-        """Give files of the folder their names, the output last; after a kill the same call ends it.
+        """Rename files of the folder to their final names, the output last; after a kill, call it again.
 
         An output that is there is removed first, so that no one ever finds parts of two beside each other.
 
@@ -81,7 +81,7 @@ class VectorFile:
         parts : sequence of (Path, Path)
             File and name.
         made : mapping
-            What the output was made of.
+            The inputs that the output was made of.
         """
         (last, output), record = parts[-1], self.folder / RECORD
         if not self.is_publishing:
@@ -100,7 +100,7 @@ class VectorFile:
 
 @contextmanager
 def writing_vectors(output: Path, shape: tuple[int, int], made: Mapping[str, Any]) -> Iterator[VectorFile]:
-    """Go on with an output or begin it; what was under way is removed when the block ends without error.
+    """Continue an output or begin it; the partial folder is removed when the block ends without error.
 
     Parameters
     ----------
@@ -109,20 +109,20 @@ def writing_vectors(output: Path, shape: tuple[int, int], made: Mapping[str, Any
     shape : (int, int)
         Rows and columns of all of them.
     made : mapping
-        What they are made of, in JSON's types: what was begun with anything else is not gone on with.
+        The inputs that decide them, in JSON's types: a partial output of other inputs is not continued.
 
     Raises
     ------
     ValueError
         Another process is writing the same output.
     """
-    folder = _under_way(output)
+    folder = _partial(output)
     make_folder(folder)
     with Journal(folder / JOURNAL) as journal:
         first = _first_record(shape, made)
         if not _goes_on(journal, first, folder, shape):
             if journal.records:
-                log.info("%s: what was under way was of other inputs; beginning anew", output)
+                log.info("%s: the partial output is of other inputs; beginning anew", output)
             for path in folder.iterdir():
                 if path.name != JOURNAL:
                     path.unlink()
@@ -133,7 +133,7 @@ def writing_vectors(output: Path, shape: tuple[int, int], made: Mapping[str, Any
 
 
 def is_made(output: Path, made: Mapping[str, Any]) -> bool:
-    """Whether an output is there and was made of the same."""
+    """Whether an output is there and was made of the same inputs."""
     try:
         return output.is_file() and bool(parse(read_bytes(record_of(output), links=True)) == made)
     except (OSError, ValueError):
@@ -141,7 +141,7 @@ def is_made(output: Path, made: Mapping[str, Any]) -> bool:
 
 
 def read_made(output: Path) -> dict[str, Any]:
-    """Read what an output was made of.
+    """Read the record of an output: the inputs that it was made of.
 
     Raises
     ------
@@ -165,20 +165,20 @@ def read_made(output: Path) -> dict[str, Any]:
 
 
 def is_published(output: Path, shape: tuple[int, int], made: Mapping[str, Any]) -> bool:
-    """Whether a killed process had begun to give an output of the same its name."""
+    """Whether a killed process had begun to rename an output of the same inputs."""
     try:
-        records = scan(read_bytes(_under_way(output) / JOURNAL)).records
+        records = scan(read_bytes(_partial(output) / JOURNAL)).records
     except OSError:
         return False
     return records[:1] == [_first_record(shape, made)] and _PUBLISHING in records
 
 
-def _under_way(output: Path) -> Path:
+def _partial(output: Path) -> Path:
     return output.with_name(f".{output.name}.partial")
 
 
 def record_of(output: Path) -> Path:
-    """Return the file beside an output that keeps what it was made of."""
+    """Return the file beside an output that records its inputs."""
     return output.with_name(f"{output.name}.json")
 
 
@@ -198,7 +198,7 @@ def _goes_on(journal: Journal, first: dict[str, Any], folder: Path, shape: tuple
 
 
 def _header(shape: tuple[int, int]) -> bytes:
-    """Return what opens a ``.npy`` of this shape."""
+    """Return the header of a ``.npy`` of this shape."""
     buffer = io.BytesIO()
     described = {"descr": "<f4", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(buffer, described)

@@ -34,7 +34,7 @@ BLOCK = 4096
 """Texts held, sorted by length and encoded at once, and the work that a kill can cost."""
 
 MOST_DIGITS = 18
-"""Of the number of a row."""
+"""Most digits of a row's number."""
 
 FREE = ("name", "device", "dtype", "tokens_per_batch", "batch_size")
 """Keys of a model's record that change the last digits of a vector at most."""
@@ -44,7 +44,7 @@ Parts = list[tuple[Path, Path]]  # a file, and the name that it shall have; the 
 
 
 class Texts(Protocol):
-    """A table of texts that may be gone through any number of times."""
+    """A table of texts that can be read any number of times."""
 
     @property
     def path(self) -> Path:
@@ -86,7 +86,7 @@ def write_vectors(
     with writing_vectors(output, (n_texts, encoder.dimension), made) as file:
         if not file.is_publishing:
             if file.blocks:
-                log.info("embed: going on after %d blocks", file.blocks)
+                log.info("embed: continuing after %d blocks", file.blocks)
             for number, rows in enumerate(track(texts.blocks(BLOCK), -(-n_texts // BLOCK), "embed (blocks)")):
                 if number >= file.blocks:
                     file.append(encode_rows(encoder, texts.path, rows))
@@ -94,7 +94,7 @@ def write_vectors(
 
 
 def _as_array(texts: Texts, file: VectorFile, output: Path) -> Parts:
-    """Return the array and its table of ids, whose rows are the array's."""
+    """Write the table of ids of the array's rows; return it and the array."""
     ids = file.folder / "ids.csv"
     if not file.is_publishing:
         start = 0
@@ -106,7 +106,7 @@ def _as_array(texts: Texts, file: VectorFile, output: Path) -> Parts:
 
 
 def _as_parquet(texts: Texts, file: VectorFile, output: Path) -> Parts:
-    """Return a Parquet file of row, id and vector."""
+    """Write a Parquet file of row, id and vector; return it."""
     whole = file.folder / "vectors.parquet"
     if not file.is_publishing:
         _write_parquet(whole, _with_vectors(texts, file))
@@ -157,7 +157,7 @@ FORMATS: Mapping[str, Callable[[Texts, VectorFile, Path], Parts]] = {
     ".npy": _as_array,
     ".parquet": _as_parquet,
 }
-"""Suffix of an output -> function that makes its files of the vectors and the texts."""
+"""Suffix of an output -> function that writes its files from the vectors and the texts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,7 +168,7 @@ class StoredVectors:
     """The array or Parquet file."""
 
     n_rows: int
-    """Vectors."""
+    """Number of vectors."""
 
     model: Mapping[str, Any]
     """The record of the model that made them."""
@@ -268,13 +268,13 @@ class StoredVectors:
 
 @dataclasses.dataclass(frozen=True)
 class TextVectors:
-    """A table of texts, encoded each time that its vectors are asked for."""
+    """The vectors of a table of texts, which is encoded each time that they are read."""
 
     texts: Texts
     """The texts."""
 
     n_rows: int
-    """Texts that can be used."""
+    """Number of usable texts."""
 
     encoder: SentenceEncoder
     """The model that encodes them."""
@@ -337,7 +337,7 @@ def is_stored(path: Path) -> bool:
 
 
 def require_one_model(first: Vectors, second: Vectors) -> None:
-    """Raise unless vectors are of one model, on whatever device and in whatever batches it made them."""
+    """Raise unless two sides' vectors are of one model; device, precision and batches may differ."""
     made, wanted = first.model, second.model
     for key in sorted((made.keys() | wanted.keys()) - set(FREE)):
         got, accepted = made.get(key), wanted.get(key)

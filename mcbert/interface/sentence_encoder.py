@@ -63,7 +63,7 @@ class SentenceEncoder:
         pooling : str, optional
             With `layers`: max, mean, cls, last, or one of them for each layer, joined by +.
         cache : str or path, optional
-            Folder of all feature caches, which keeps what was found out about plain encoders.
+            Folder of all feature caches, which keeps the verdicts on plain encoders.
         **settings
             ``precision``, ``tokens_per_batch``, ``max_length``, ``prompt``, ``prompt_name``, ``revision``,
             ``remote_code``.

@@ -23,7 +23,12 @@ from mcbert.finetune.embeddings.systems import texts_of
 from mcbert.pipeline.cluster import training_executor
 from mcbert.pipeline.progress import track
 from mcbert.pipeline.run import write_json
-from mcbert.pipeline.stages.evaluation import evaluate_embeddings, frozen, require_evaluable
+from mcbert.pipeline.stages.evaluation import (
+    evaluate_embeddings,
+    frozen,
+    frozen_inputs,
+    require_evaluable,
+)
 from mcbert.pipeline.stages.texts import short_names
 from mcbert.pipeline.workspace import Workspace, shown
 from mcbert.results import csv_files
@@ -45,9 +50,6 @@ def embeddings(workspace: Workspace) -> None:
     read(workspace, settings)
     require_evaluable(workspace)
     if settings.searches:
-        from mcbert.finetune.embeddings.training import require_trainable
-
-        require_trainable(settings, workspace.run.folder / PAIRS)
         search(workspace, settings)
     inputs = {
         "embeddings": dataclasses.asdict(settings),
@@ -105,14 +107,13 @@ def search(workspace: Workspace, settings: EmbeddingsSettings) -> None:
     names = languages_in(folder)
     inputs = {
         "asked": {"layers": list(settings.layers), "pooling": settings.pooling},
-        "extract": dataclasses.asdict(config.extract),
-        "encoder": workspace.encoder_inputs,
-        "files": {path.name: sha256(path) for path in pair_files(folder, names) if path.is_file()},
+        **frozen_inputs(workspace, pair_files(folder, names)),
     }
 
     def work() -> list[str]:
-        from mcbert.finetune.embeddings.training import best_layer
+        from mcbert.finetune.embeddings.training import best_layer, require_trainable
 
+        require_trainable(settings, workspace.run.folder / PAIRS)  # before anything is encoded
         pairs = dev_pairs(folder, names)
         layers = frozen(workspace, texts_of(pairs, translations.SUFFIXES), str(folder))
         neighbours = config.retrieval.neighbours

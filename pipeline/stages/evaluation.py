@@ -12,12 +12,11 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcbert.features.cache import FeatureStore
 from mcbert.features.corpus.formats.parallel import languages_in, pair_files, read_pairs
 from mcbert.features.corpus.formats.stsbenchmark import sts_files
-from mcbert.features.encoder.blocks import n_layers
 from mcbert.features.spec import parse_layers
 from mcbert.files import sha256
 from mcbert.finetune.embeddings import similarity, translations
@@ -25,7 +24,6 @@ from mcbert.finetune.embeddings.retrieval import RetrievalSettings
 from mcbert.finetune.embeddings.systems import (
     ComparedEncoder,
     Frozen,
-    SentenceEncoder,
     System,
     Texts,
     encoded_systems,
@@ -38,6 +36,9 @@ from mcbert.pipeline.workspace import Workspace, shown
 from mcbert.results import csv_files
 from mcbert.results.csv_files import write
 from mcbert.results.schema.embeddings import REDUCTIONS, STS, TATOEBA
+
+if TYPE_CHECKING:
+    from mcbert.finetune.embeddings.sentence_encoder import SentenceEncoder
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ def judge_similarity(workspace: Workspace, compared: Sequence[ComparedEncoder]) 
     settings = workspace.config.retrieval
     inputs = {
         "similarity": {"compat": settings.seed_compat},
-        **_inputs(workspace, sts_files(Path(settings.sts))),
+        **frozen_inputs(workspace, sts_files(Path(settings.sts))),
         "systems": _settled(workspace, "similarity", compared, STS.file_name),
     }
 
@@ -114,7 +115,7 @@ def judge_similarity(workspace: Workspace, compared: Sequence[ComparedEncoder]) 
             *frozen(workspace, rows, settings.sts, compared),
             *encoded_systems(compared, rows),
         ]
-        bases = {*(one.layers for one in compared), (n_layers(workspace.encoder),)} if compared else set()
+        bases = {*(one.layers for one in compared), (_last_layer(workspace),)} if compared else set()
         table = similarity.evaluate(pairs, systems, bases=bases, track=track)
         write(STS, workspace.stamped(table), workspace.run.folder / STS.file_name)
         return [STS.file_name]
@@ -128,7 +129,7 @@ def retrieval(workspace: Workspace, compared: Sequence[ComparedEncoder] = ()) ->
     found = languages(settings)
     inputs = {
         "retrieval": {"languages": found, "neighbours": settings.neighbours, "compat": settings.seed_compat},
-        **_inputs(workspace, pair_files(Path(settings.tatoeba), found)),
+        **frozen_inputs(workspace, pair_files(Path(settings.tatoeba), found)),
         "systems": _settled(workspace, "retrieval", compared, TATOEBA.file_name),
     }
 
@@ -145,7 +146,7 @@ def retrieval(workspace: Workspace, compared: Sequence[ComparedEncoder] = ()) ->
             pairs,
             [*layers, *encoded_systems(compared, rows)],
             neighbours=settings.neighbours,
-            last=n_layers(workspace.encoder) if compared else None,
+            last=_last_layer(workspace) if compared else None,
             track=track,
         )
         folder = workspace.run.folder
@@ -205,17 +206,24 @@ def frozen(
         encoder=workspace.stamp["encoder"],
         compat=workspace.config.retrieval.seed_compat,
         compared=compared,
-        last=n_layers(workspace.encoder) if compared else None,
+        last=_last_layer(workspace) if compared else None,
     )
 
 
-def _inputs(workspace: Workspace, files: Iterable[Path]) -> dict[str, Any]:
-    """Return what the frozen layers depend on; files that are missing are left for the reader to name."""
+def frozen_inputs(workspace: Workspace, files: Iterable[Path]) -> dict[str, Any]:
+    """Return what the frozen vectors depend on; a missing file is left for the reader to name."""
     return {
         "extract": dataclasses.asdict(workspace.config.extract),
         "encoder": workspace.encoder_inputs,
         "files": {path.name: sha256(path) for path in files if path.is_file()},
     }
+
+
+def _last_layer(workspace: Workspace) -> int:
+    """Return the number of the frozen encoder's last layer."""
+    from mcbert.features.encoder.blocks import n_layers
+
+    return n_layers(workspace.encoder)
 
 
 def _settled(

@@ -138,7 +138,7 @@ def test_the_same_again_has_nothing_to_do(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(VectorFile, "append", None)
     assert run() == 0
     assert (tmp_path / "vectors.npy").stat().st_mtime_ns == before
-    assert "made of the same before; nothing to do" in capsys.readouterr().err
+    assert "vectors.npy: up to date" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("change", ["model", "texts", "option"])
@@ -219,7 +219,7 @@ def test_outputs_that_cannot_be(run, capsys, output, said):
 
 
 def test_parquet_without_its_library(run, monkeypatch, capsys):
-    monkeypatch.setattr("mcbert.pipeline.commands.embed.find_spec", lambda _: None)
+    monkeypatch.setattr("mcbert.pipeline.commands.vectors.find_spec", lambda _: None)
     assert run(output="vectors.parquet") == 2
     assert "pip install 'mcbert[parquet]'" in capsys.readouterr().err
 
