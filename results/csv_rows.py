@@ -198,7 +198,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _separated(names: Sequence[str]) -> str:
-    """Say that the fields stand apart by something else than commas, or that the text is UTF-16."""
+    """Return a hint that the delimiter is not a comma, or that the text is UTF-16; else nothing."""
     whole = ",".join(names)
     if "\0" in whole:
         return ", with NUL between (is it UTF-16?)"

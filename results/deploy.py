@@ -141,7 +141,7 @@ def _score(pairs: Pairs, metric: str, labels: Sequence[str]) -> float:
 
 
 def below_probe(scores: Mapping[str, float]) -> dict[str, bool]:
-    """Tell of each trained system whether it is below the search's classifier; empty where there is none."""
+    """Return of each trained system whether it is below the search's classifier; empty without one."""
     if PROBE not in scores:
         return {}
     return {system: score < scores[PROBE] for system, score in scores.items() if system != PROBE}
@@ -195,7 +195,7 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def told(record: Mapping[str, Any]) -> str:
-    """Name the model of a deploy.json, and where it is not there yet the command that makes it."""
+    """Return the model of a deploy.json, with the command that makes it where it is not there yet."""
     if not record:
         return ""
     model = str(record["model"])

@@ -56,7 +56,7 @@ From Python, typed and checked:
     from mcbert.results import csv_files
 
     candidates = mcbert.read_results("gridsearch", "demo")           # of the run results/runs/demo
-    both = mcbert.compare_results(["demo", "wider"], "table1")       # rows of both; unlike runs are refused
+    both = mcbert.compare_results(["demo", "wider"], "table1")       # rows of both; refuses unlike runs
     both = mcbert.compare_results(["demo", "wider"], "table1", allow=["protocol"])       # unless allowed
     problems = csv_files.validate("results/runs/demo/gridsearch.csv")        # [] when nothing is wrong
 
@@ -80,7 +80,7 @@ candidate, one column per distinct text; positions in `labels`), for every dev a
 
 
 def render() -> str:
-    """Give the whole text of the README."""
+    """Return the whole text of the README."""
     twins = {table.overall.file_name for table in TABLES if table.overall}
     return _OPENING + "".join(_section(table) for table in TABLES if table.file_name not in twins)
 

@@ -80,7 +80,7 @@ def _tables(folder: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
 
 
 def _searched(found: dict[str, pd.DataFrame], source: str) -> dict[str, Any]:
-    """Give the winner's scores, with their interval where it was measured."""
+    """Return the winner's scores, with their interval where it was measured."""
     fine = summaries.finished(found["gridsearch"]) if "gridsearch" in found else pd.DataFrame()
     if fine.empty:
         return {}
@@ -101,7 +101,7 @@ def _searched(found: dict[str, pd.DataFrame], source: str) -> dict[str, Any]:
 
 
 def _tuned(found: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    """Give the systems' test accuracy and what mcbert adds to the baseline."""
+    """Return the systems' test accuracy and what mcbert adds to the baseline."""
     if "table1" not in found:
         return {}
     measured = found["table1"][found["table1"]["source"] == "measured"]

@@ -33,12 +33,12 @@ from mcbert.results.schema.tune import TUNE
 
 KINDS = {
     "protocol": "how the choice was made",
-    "split": "dev or test",
+    "split": "the split (dev or test)",
     "language": "languages",
     "texts": "test texts",
     "transfer": "how labels reached the targets",
 }
-"""In what runs must be alike to be compared, unless it is allowed."""
+"""In what runs must agree to be compared, unless a difference is allowed."""
 
 SHOWN = {
     "corpus": CORPUS,
@@ -128,7 +128,7 @@ def compare_results(
     name : str
         The table, as `read_results` takes it.
     allow : collection of str
-        In what the runs may differ nevertheless: protocol, split, language, texts, transfer.
+        Differences to allow: protocol, split, language, texts, transfer.
     folder : Path
         Folder of all runs.
 
@@ -141,8 +141,8 @@ def compare_results(
     Raises
     ------
     ValueError
-        Less than two runs, two of one name, or runs that differ in what is not allowed; test texts that no
-        run tells, for want of a texts.csv, count as unlike.
+        Fewer than two runs, two of one name, or a difference that is not allowed; test texts that are unknown
+        for every run, for want of a texts.csv, count as different.
 
     Examples
     --------
@@ -170,13 +170,13 @@ def compare_results(
         measured = frame if "source" not in frame else frame[frame["source"] == "measured"]
         frames.append(measured.assign(run=path.name))
     all_kinds = unlike(folders, frames)
-    if not any(map(digest_of_test, folders)):  # texts that nobody knows are not known to be the same
+    if not any(map(digest_of_test, folders)):  # unknown texts are not known to be the same
         all_kinds["texts"] = [""] * len(folders)
     differing = {kind: found for kind, found in all_kinds.items() if kind not in allow}
     for kind, found in differing.items():
         told = "; ".join(f"{run}: {value or 'not known'}" for run, value in zip(names, found, strict=True))
-        accepted = f"runs that are alike, or allow={tuple(differing)}"
-        raise ValueError(f"{name}: unlike runs, {KINDS[kind]}: {told}; accepted: {accepted}")
+        accepted = f"runs that agree, or allow={tuple(differing)}"
+        raise ValueError(f"{name}: runs differ in {KINDS[kind]}: {told}; accepted: {accepted}")
     return pd.concat(frames, ignore_index=True)
 
 
@@ -189,7 +189,7 @@ class RunTables:
     winner: Mapping[str, Any]
     source_language: str
     deploy: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """What deploy.json says; empty where there is none."""
+    """The content of deploy.json; empty where there is none."""
 
     @property
     def tried(self) -> dict[str, Any] | None:
@@ -241,7 +241,7 @@ def source_language(frames: dict[str, pd.DataFrame], winner: dict[str, Any]) -> 
 
 
 def unlike(folders: Sequence[Path], frames: Sequence[pd.DataFrame]) -> dict[str, list[str]]:
-    """Find in what runs differ: by kind (`KINDS`), what each of them has.
+    """Return the differences between runs: by kind (`KINDS`), the value of each run.
 
     Parameters
     ----------
@@ -258,7 +258,7 @@ def unlike(folders: Sequence[Path], frames: Sequence[pd.DataFrame]) -> dict[str,
 
 
 def digest_of_test(folder: Path) -> str:
-    """Tell a run's test texts by 12 hex digits over ids, languages and labels; empty without texts.csv."""
+    """Return 12 hex digits over ids, languages and labels of a run's test texts; empty without texts.csv."""
     path = folder / TEXTS.file_name
     if not path.is_file():
         return ""
@@ -268,7 +268,7 @@ def digest_of_test(folder: Path) -> str:
 
 
 def find_run(run: str | Path, runs: Path | str = RUNS) -> Path:
-    """Give the folder of a run by its name or its path.
+    """Return the folder of a run by its name or its path.
 
     Raises
     ------

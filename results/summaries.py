@@ -41,7 +41,7 @@ def languages(gridsearch: pd.DataFrame, source_language: str) -> list[str]:
 
 
 def layer_by_pooling(gridsearch: pd.DataFrame, language: str) -> pd.DataFrame:
-    """Best dev micro-F1 of one layer and one pooling, over the classifiers.
+    """Return the best dev micro-F1 of one layer and one pooling, over the classifiers.
 
     Parameters
     ----------
@@ -72,12 +72,12 @@ def layer_by_pooling(gridsearch: pd.DataFrame, language: str) -> pd.DataFrame:
 
 
 def shown_language(table: pd.DataFrame, source_language: str) -> str:
-    """Give the language that sums up a tidy table: `mean`, or the source where there is no target."""
+    """Return the language that sums up a tidy table: `mean`, or the source where there is no target."""
     return MEAN if MEAN in set(table["language"]) else source_language
 
 
 def effects(table: pd.DataFrame, source_language: str) -> pd.DataFrame:
-    """Take the effects on the mean of the target languages, and tell which of them chance alone explains.
+    """Return the effects on the mean of the target languages, with the sign of the significant ones.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def effects(table: pd.DataFrame, source_language: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The rows of that language with a column sign: 1 or -1 where the interval leaves out 0, else 0.
+        The rows of that language with a column sign: 1 or -1 where the interval excludes 0, else 0.
     """
     rows = table[table["language"] == shown_language(table, source_language)]
     sign = (rows["low"] > 0).astype("int64") - (rows["high"] < 0).astype("int64")
@@ -97,7 +97,7 @@ def effects(table: pd.DataFrame, source_language: str) -> pd.DataFrame:
 
 
 def against_winner(top: pd.DataFrame, source_language: str) -> dict[str, dict[str, dict[str, object]]]:
-    """Look up the rows of table TOP that sum up a candidate, by candidate id and split."""
+    """Return the rows of table TOP that sum up a candidate, by candidate id and split."""
     rows = top[top["language"] == shown_language(top, source_language)]
     found: dict[str, dict[str, dict[str, object]]] = {}
     for row in rows.to_dict("records"):
@@ -106,13 +106,13 @@ def against_winner(top: pd.DataFrame, source_language: str) -> dict[str, dict[st
 
 
 def differing(top: pd.DataFrame, split: str) -> set[tuple[str, str]]:
-    """Give each (candidate id, language) of table TOP that differs from the winner by more than chance."""
+    """Return each (candidate id, language) of table TOP that differs significantly from the winner."""
     rows = top[(top["split"] == split) & (top["standing"] != "tied") & (top["language"] != MEAN)]
     return set(zip(rows["candidate_id"], rows["language"], strict=True))
 
 
 def by_n_layers(gridsearch: pd.DataFrame) -> pd.DataFrame:
-    """Best and median dev micro-F1 (mean over targets): columns n_layers, which (best, median), f1, n."""
+    """Return best and median dev micro-F1 (mean over targets): n_layers, which (best, median), f1, n."""
     groups = finished(gridsearch).dropna(subset=["dev_f1_mean"]).groupby("n_layers")["dev_f1_mean"]
     return pd.DataFrame(
         [
@@ -125,7 +125,7 @@ def by_n_layers(gridsearch: pd.DataFrame) -> pd.DataFrame:
 
 
 def confusion_of(confusion: pd.DataFrame, *, rank: int = 1, split: str = "test") -> pd.DataFrame:
-    """One candidate's matrices: columns language, label, predicted, n, share (of its true label)."""
+    """Return one candidate's matrices: columns language, label, predicted, n, share (of its true label)."""
     cells = confusion[(confusion["rank"] == rank) & (confusion["split"] == split)]
     cells = cells[["language", "label", "predicted", "n"]].reset_index(drop=True)
     totals = cells.groupby(["language", "label"])["n"].transform("sum")
@@ -134,7 +134,7 @@ def confusion_of(confusion: pd.DataFrame, *, rank: int = 1, split: str = "test")
 
 
 def accuracies(cells: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy of each language from its confusion matrix, and that of always giving its most frequent label.
+    """Return the accuracy of each language from its confusion matrix, and that of its most frequent label.
 
     Returns
     -------
@@ -155,7 +155,7 @@ def accuracies(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def epoch_ends(finetune: pd.DataFrame, source_language: str) -> pd.DataFrame:
-    """Take dev accuracy at the end of every epoch: columns system, seed, epoch, language, accuracy.
+    """Return dev accuracy at the end of every epoch: columns system, seed, epoch, language, accuracy.
 
     Language `mean` is the mean over the target languages, where there are any; evaluations within an epoch
     are left out.
@@ -170,7 +170,7 @@ def epoch_ends(finetune: pd.DataFrame, source_language: str) -> pd.DataFrame:
 
 
 def training_curves(finetune: pd.DataFrame, source_language: str) -> pd.DataFrame:
-    """Dev accuracy by epoch over the seeds.
+    """Return dev accuracy by epoch over the seeds.
 
     Parameters
     ----------
@@ -192,13 +192,13 @@ def training_curves(finetune: pd.DataFrame, source_language: str) -> pd.DataFram
 
 
 def freeze_events(freezing: pd.DataFrame) -> pd.DataFrame:
-    """Distinct freeze events over the seeds: columns system, epoch, layers, reason, n_seeds."""
+    """Return distinct freeze events over the seeds: columns system, epoch, layers, reason, n_seeds."""
     keys = ["system", "epoch", "layers", "reason"]
     return freezing.groupby(keys)["seed"].nunique().rename("n_seeds").reset_index()
 
 
 def corpus_counts(corpus: pd.DataFrame, source_language: str) -> pd.DataFrame:
-    """Corpus counts by language and split, labels summed up.
+    """Return corpus counts by language and split, labels summed up.
 
     Returns
     -------
@@ -223,7 +223,7 @@ def corpus_counts(corpus: pd.DataFrame, source_language: str) -> pd.DataFrame:
 
 
 def label_shares(corpus: pd.DataFrame, source_language: str) -> pd.DataFrame:
-    """Tell how the texts of each language and split are spread over the labels.
+    """Return the distribution of the labels in each language and split.
 
     Returns
     -------

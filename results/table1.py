@@ -114,7 +114,7 @@ def _dev_gains(predictions: pd.DataFrame, source_language: str) -> dict[tuple[st
 
 
 def correctness(rows: pd.DataFrame) -> pd.DataFrame:
-    """Share of seeds that are right, per text and language, with each seed's as a third level.
+    """Return the share of seeds that are right, per text and language, with each seed's as a third level.
 
     Parameters
     ----------
@@ -136,14 +136,14 @@ def correctness(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def ordered_languages(languages: set[str], source_language: str) -> list[str]:
-    """Put the source language first, the others in alphabetical order."""
+    """Return languages with the source first, the others in alphabetical order."""
     return sorted(languages, key=lambda language: (language != source_language, language))
 
 
 def measured(
     correct: pd.DataFrame, reference: pd.DataFrame | None, source_language: str
 ) -> list[dict[str, Any]]:
-    """Sum up what a system labelled rightly: each language, then the mean over target languages.
+    """Return the accuracy of a system on each language, then the mean over the target languages.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ def _differences(
 
 
 def same_texts(a: pd.DataFrame, b: pd.DataFrame) -> bool:
-    """Tell whether two systems, as `correctness` gives them, were tested on the same texts and languages."""
+    """Return whether two systems (from `correctness`) were tested on the same texts and languages."""
     left, right = _over_seeds(a), _over_seeds(b)
     same = left.index.equals(right.index) and left.columns.equals(right.columns)
     return same and bool((left.isna() == right.isna()).all(axis=None))
@@ -268,7 +268,7 @@ def _published(published: pd.DataFrame, source_language: str) -> list[dict[str, 
 
 
 def _cited(figures: pd.DataFrame) -> str:
-    """Say where the figures of a system stand, in one line."""
+    """Return the source of a system's figures in one line."""
     row = figures.iloc[0]
     parts = [f"{row['citation']}, {row['table']}", row["note"], row["url"]]
     return "; ".join(part for part in parts if part)

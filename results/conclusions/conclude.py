@@ -54,7 +54,7 @@ class Finding:
 
 
 def conclude(tables: Tables, source_language: str, compare: Compare, *, sample: str = "") -> pd.DataFrame:
-    """Test every conclusion, as far as the run's tables allow.
+    """Return a verdict on every conclusion, as far as the run's tables allow.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def conclude(tables: Tables, source_language: str, compare: Compare, *, sample: 
 
 
 def overall(verdicts: Sequence[str]) -> str:
-    """Sum up the verdicts of a conclusion's comparisons: supported where all that were made support it."""
+    """Return the verdict of a conclusion from its comparisons': supported where all that were made are."""
     tested = [verdict for verdict in verdicts if verdict != NOT_TESTED]
     if not tested:
         return NOT_TESTED
@@ -96,17 +96,17 @@ def overall(verdicts: Sequence[str]) -> str:
 
 
 def judge(interval: Interval | None, why: str, margin: float = 0.0) -> tuple[str, str]:
-    """Give the verdict on one interval, against `-margin`, and the reason: `why` without an interval."""
+    """Return the verdict on one interval, against `-margin`, and the reason: `why` without an interval."""
     if interval is None:
         return NOT_TESTED, why
     if math.isnan(interval.low):
         return NOT_TESTED, "one value has no interval"
-    line = f"{-100 * margin:g} points" if margin else "0"
+    line = f"{-100 * margin:g} point" if margin else "0"
     if interval.low > -margin:
-        return SUPPORTED, f"the interval lies above {line}"
+        return SUPPORTED, f"the 95% interval lies above {line}"
     if interval.high < -margin:
-        return NOT_SUPPORTED, f"the interval lies below {line}: the other way round"
-    return NOT_SUPPORTED, f"the interval holds {line}: neither shown nor refuted"
+        return NOT_SUPPORTED, f"the 95% interval lies below {line}: the opposite holds"
+    return NOT_SUPPORTED, f"the 95% interval includes {line}: neither shown nor refuted"
 
 
 _SEARCHED = [column.name for column in GRIDSEARCH.columns]
@@ -155,13 +155,13 @@ def _epochs(tables: Tables, source_language: str) -> list[Finding]:
 
 
 def _protocol(finetune: pd.DataFrame | None, system: str) -> str:
-    """Tell by which protocol a system's layers were chosen."""
+    """Return the protocol by which a system's layers were chosen."""
     protocols = [] if finetune is None else finetune.loc[finetune["system"] == system, "protocol"].tolist()
     return str(protocols[0]) if protocols else ""
 
 
 def _costs(finetune: pd.DataFrame, source_language: str) -> pd.DataFrame:
-    """Give what the epochs after the second cost: index seed, a column per system, dev accuracy lost."""
+    """Return the dev accuracy lost after the second epoch: index seed, a column per system."""
     ends = epoch_ends(finetune, source_language)
     targets = ends[ends["language"] == shown_language(ends, source_language)]
     last = targets.sort_values("epoch").drop_duplicates(["system", "seed"], keep="last")
@@ -188,7 +188,7 @@ def _over_seeds(claim: str, comparison: str, values: pd.Series | None, protocol:
 
 
 def _fine_tuned(tables: Tables, source_language: str) -> list[Finding]:
-    """Take what fine-tuned layers add to [CLS], and freezing to them, from Table 1."""
+    """Return the gains of fine-tuned layers over [CLS], and of freezing over them, from Table 1."""
     asked = (
         ("tokens", UNFROZEN, "versus_baseline", "low", "high", "mcbert minus the fine-tuned [CLS] baseline"),
         (
@@ -246,7 +246,7 @@ def _searched(tables: Tables, compare: Compare, sample: str) -> list[Finding]:
 
 
 def _tune(tables: Tables, source_language: str) -> list[Finding]:
-    """Take trials that differ from the settings in the one setting asked for; the best of several."""
+    """Return findings from trials that change one setting alone, the best where there are several."""
     asked = (
         ("dropout", "dropout", "the settings as they are minus the same without dropout"),
         ("head", "head_layers", "the settings as they are minus the same with a deeper head"),

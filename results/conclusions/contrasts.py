@@ -1,4 +1,4 @@
-"""What the published conclusions say of a search, as weights of candidates: pure functions of gridsearch.csv.
+"""Comparisons that the published conclusions call for, as weights of candidates, from gridsearch.csv.
 
 A contrast is a weighted sum of the candidates' scores. What it compares is fixed in advance or ranked best on
 dev by the run's protocol; its size and interval come from the predictions on test.
@@ -158,7 +158,7 @@ def _against(claim: str, comparison: str, a: pd.Series, b: pd.Series) -> Contras
 
 
 def _best(rows: pd.DataFrame) -> pd.Series | None:
-    """Give the row that ranks first on dev by the run's protocol; `finished` sorted them."""
+    """Return the row that ranks first on dev by the run's protocol; `finished` sorted them."""
     return None if rows.empty else rows.iloc[0]
 
 

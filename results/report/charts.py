@@ -23,7 +23,7 @@ INK = "currentColor"
 """The colour of the page's text."""
 
 _UNDRAWABLE = re.compile("[^\t\n\r -\u2027\u202a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What no SVG may hold (XML 1.0, 2.2), and the line ends at which Vega's parser of expressions stops."""
+"""Characters that SVG excludes (XML 1.0, 2.2), and line ends at which Vega's expression parser stops."""
 
 _PLAIN = {
     "labelColor": INK,
@@ -187,7 +187,7 @@ def forest(rows: pd.DataFrame) -> alt.LayerChart:
     shape = alt.Shape(
         "verdict:N", scale=alt.Scale(domain=verdicts, range=["circle", "diamond"]), legend=symbol_legend()
     )
-    axis = alt.X("left:Q", title="points of accuracy; right of 0 speaks for the conclusion", axis=_signed())
+    axis = alt.X("left:Q", title="points of accuracy; above 0 supports the conclusion", axis=_signed())
     bars = base.mark_rule(strokeWidth=2, opacity=0.85).encode(x=axis, x2="right:Q", color=colour)
     dots = base.mark_point(filled=True, size=70, opacity=1).encode(x="points:Q", color=colour, shape=shape)
     return finish([_zero(), bars, dots], height=26 * len(frame))
@@ -211,7 +211,7 @@ def _score_scale(low: float, high: float) -> alt.Scale:
 
 
 def _epochs(rows: pd.DataFrame) -> alt.X:
-    """Give an axis with a tick at every epoch and room for the marks of the first and last."""
+    """Return an axis with a tick at every epoch and room for the marks of the first and last."""
     first, last = int(rows["epoch"].min()), int(rows["epoch"].max())
     ticks = list(range(first, last + 1, 1 + (last - first) // 12))
     return alt.X(
@@ -248,7 +248,7 @@ def _event_layers(events: pd.DataFrame, middle: float, *, named: bool) -> list[a
 
 
 def _labelled(events: pd.DataFrame) -> pd.DataFrame:
-    """Give each event its text and a line of its own to stand on, as far as four lines go."""
+    """Return each event its text and a line of its own to stand on, as far as four lines go."""
     ordered = events.sort_values("epoch", kind="stable")
     return ordered.assign(text="freeze " + ordered["layers"], line=[at % 4 for at in range(len(ordered))])
 
@@ -288,7 +288,7 @@ def finish(layers: list[alt.Chart], *, height: int = 220) -> alt.LayerChart:
 
 
 def specification(chart: alt.LayerChart, description: str) -> dict[str, Any]:
-    """Give a chart's Vega-Lite specification, with what it shows in words.
+    """Return a chart's Vega-Lite specification, with its description.
 
     Characters of labels and languages that cannot be drawn are written as a backslash, u and their code: one
     of them would cost the figure, and U+FFFE ends the whole process that draws it.

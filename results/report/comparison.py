@@ -1,4 +1,4 @@
-"""Runs side by side in one HTML file: encoders, corpora or settings; what is unlike is said first.
+"""Runs side by side in one HTML file: encoders, corpora or settings; their differences come first.
 
 python -m mcbert runs demo wider --html results/runs/comparison.html
 """
@@ -41,10 +41,10 @@ FACTS = (
     ("encoder", "encoder"), ("corpus", "corpus"), ("languages", "target languages"), ("transfer", "transfer"),
     ("protocol", "protocol"), ("winner", "winner"), ("versions", "versions"),
 )  # fmt: skip
-"""What the page tells of each run beside its scores: column of table RUNS, and words."""
+"""Facts of each run beside its scores: column of table RUNS, and words."""
 
 MOST = len(_COLOURS)
-"""Runs that colours and shapes can tell apart."""
+"""As many runs as there are colours and shapes."""
 
 
 def build(folders: Sequence[Path], listed: pd.DataFrame, path: Path) -> Path:
@@ -92,7 +92,7 @@ def build(folders: Sequence[Path], listed: pd.DataFrame, path: Path) -> Path:
 
 
 def systems(runs: Sequence[RunTables], specs: Specs) -> list[dict[str, Any]]:
-    """Give each system's test accuracy by run and language, with a figure put into `specs`."""
+    """Return each system's test accuracy by run and language, with a figure put into `specs`."""
     parts = [
         table[table["source"] == "measured"].assign(run=run.name)
         for run in runs
@@ -121,7 +121,7 @@ def systems(runs: Sequence[RunTables], specs: Specs) -> list[dict[str, Any]]:
 
 
 def dots(rows: pd.DataFrame, runs: Sequence[str], languages: Sequence[str]) -> alt.LayerChart:
-    """Draw accuracy by language, a mark per run, told apart by colour and shape."""
+    """Draw accuracy by language, a mark per run, identified by colour and shape."""
     frame = rows.assign(percent=rows["accuracy"] * 100)
     colours, shapes = _COLOURS[: len(runs)], _SHAPES[: len(runs)]
     points = (
@@ -167,7 +167,7 @@ def paired(folders: Sequence[Path], runs: Sequence[RunTables]) -> list[dict[str,
 
 
 def conclusions(runs: Sequence[RunTables]) -> list[dict[str, Any]]:
-    """Give each claim of the published conclusions with its verdict by run."""
+    """Return each claim of the published conclusions with its verdict by run."""
     tables = {run.name: table for run in runs if (table := run.table("conclusions")) is not None}
     claims = dict.fromkeys(
         (int(number), str(claim))

@@ -23,9 +23,9 @@ SYSTEM = ["system", "encoder", "layers", "pooling"]
 MEASURED_HEADER = (
     *(heading(f"sts.{name}") for name in SYSTEM),
     heading("sts.spearman", "STS test Spearman (95%)"),
-    heading("sts.versus_frozen", "above the best frozen (95%)"),
+    heading("sts.versus_frozen", "STS gain over the best frozen (95%)"),
     heading("tatoeba_overall.error_rate", "Tatoeba test error (95%)"),
-    heading("reductions_overall.reduction", "errors avoided beside the last layer's mean (95%)"),
+    heading("reductions_overall.reduction", "error reduction over the last layer's mean (95%)"),
 )
 PUBLISHED_HEADER = (
     *(heading(f"published/tatoeba.{name}") for name in ("system", "casing", "protocol")),
@@ -34,8 +34,8 @@ PUBLISHED_HEADER = (
     heading("published/tatoeba.language", "languages"),
 )
 APART = (
-    "Published elsewhere, on other terms (casing, protocol, versions of the data: results/published/): to be "
-    "read beside the table above, not ranked with it."
+    "Published elsewhere under other conditions (casing, protocol, versions of the data: "
+    "results/published/): for context, not to be ranked with the table above."
 )
 _BOTH = {"split": "test", "score": "cosine", "direction": "both"}
 

@@ -30,7 +30,7 @@ _SCALE = 2
 
 
 def vega_version() -> str:
-    """Give the version of Vega-Lite that Altair writes charts for, as `vl_convert` names it."""
+    """Return the version of Vega-Lite that Altair writes charts for, as `vl_convert` names it."""
     return ".".join(alt.SCHEMA_VERSION.split(".")[:2])
 
 

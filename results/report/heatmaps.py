@@ -106,7 +106,7 @@ def _tiles(base: alt.Chart) -> alt.Chart:
 
 
 def _names_across(labels: list[str]) -> alt.Axis:
-    """Give an axis of labels: aslant, or where they are many upright."""
+    """Return an axis of labels: aslant, or where they are many upright."""
     many = len(labels) > 12
     return alt.Axis(labelAngle=-90 if many else -35, labelLimit=110, labelOverlap="parity" if many else False)
 

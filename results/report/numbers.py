@@ -63,7 +63,7 @@ class Heading:
 
     @property
     def title(self) -> str:
-        """Where the values stand in the run's files, in which unit, and what they mean."""
+        """The file, column, unit and meaning of the values below."""
         unit = f" ({self.column.unit})" if self.column.unit else ""
         unit = ", counted" if self.counted else unit
         return f"{self.file_name}, {self.column.name}{unit}: {self.column.meaning}"
@@ -111,7 +111,7 @@ class Numbers:
 
 
 def heat_maps(cells: Mapping[str, pd.DataFrame]) -> Numbers:
-    """Give the scores of the heat maps: layers across, language and pooling down.
+    """Return the scores of the heat maps: layers across, language and pooling down.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def heat_maps(cells: Mapping[str, pd.DataFrame]) -> Numbers:
 
 
 def effects(rows: pd.DataFrame, names: Mapping[str, str]) -> Numbers:
-    """Give the main effects with their intervals (rows of `results.summaries.effects`)."""
+    """Return the main effects with their intervals (rows of `results.summaries.effects`)."""
     lines = [
         [
             names[row["factor"]],
@@ -156,7 +156,7 @@ def effects(rows: pd.DataFrame, names: Mapping[str, str]) -> Numbers:
 
 
 def sizes(rows: pd.DataFrame) -> Numbers:
-    """Give best and median by the number of layers (rows of `results.summaries.by_n_layers`)."""
+    """Return best and median by the number of layers (rows of `results.summaries.by_n_layers`)."""
     found = {(row["n_layers"], row["which"]): row for row in rows.to_dict("records")}
     lines = [
         [
@@ -175,7 +175,7 @@ def sizes(rows: pd.DataFrame) -> Numbers:
 
 
 def confusion(cells: pd.DataFrame, languages: Sequence[str]) -> Numbers:
-    """Give all confusion matrices (rows of `results.summaries.confusion_of`): true down, predicted across."""
+    """Return all confusion matrices (`results.summaries.confusion_of`): true down, predicted across."""
     labels = sorted({*cells["label"], *cells["predicted"]})
     counts = cells.set_index(["language", "label", "predicted"])["n"].to_dict()
     lines = [
@@ -189,7 +189,7 @@ def confusion(cells: pd.DataFrame, languages: Sequence[str]) -> Numbers:
 
 
 def curves(rows: pd.DataFrame, languages: Sequence[str]) -> Numbers:
-    """Give the training curves (rows of `results.summaries.training_curves`): epochs across.
+    """Return the training curves (rows of `results.summaries.training_curves`): epochs across.
 
     Where there are several seeds, the worst and the best stand in brackets.
     """
@@ -212,7 +212,7 @@ def curves(rows: pd.DataFrame, languages: Sequence[str]) -> Numbers:
 
 
 def by_run(rows: pd.DataFrame, runs: Sequence[str], languages: Sequence[str]) -> Numbers:
-    """Give one system's accuracy: runs across, languages down (columns run, language, accuracy)."""
+    """Return one system's accuracy: runs across, languages down (columns run, language, accuracy)."""
     found = {(row["run"], row["language"]): row["accuracy"] for row in rows.to_dict("records")}
     unknown = float("nan")
     lines = [

@@ -132,7 +132,7 @@ def render(run: RunTables, origin: dict[str, Any]) -> tuple[str, Specs]:
 
 
 def as_json(value: Any) -> Markup:
-    """Give JSON that can stand inside a script element: no `<` that could close it."""
+    """Return JSON that can stand inside a script element: no `<` that could close it."""
     return Markup(json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"))
 
 
@@ -153,6 +153,6 @@ def environment() -> jinja2.Environment:
 
 @functools.cache
 def library() -> Markup:
-    """Give Vega, Vega-Lite and Vega-Embed as one script, in the version that Altair writes charts for."""
+    """Return Vega, Vega-Lite and Vega-Embed as one script, in the version that Altair writes charts for."""
     bundle = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vega_version()))
     return Markup(bundle.replace("</script", "<\\/script"))

@@ -30,7 +30,7 @@ _DIGITS = 6
 
 
 def search(run: RunTables, add: Add) -> dict[str, Any] | None:
-    """Heat maps, scores by number of layers, how the best stand beside the winner, and the failures."""
+    """Return heat maps, effects, scores by number of layers, the best beside the winner, and the failures."""
     gridsearch = run.table("gridsearch")
     if gridsearch is None:
         return None
@@ -52,7 +52,7 @@ def search(run: RunTables, add: Add) -> dict[str, Any] | None:
 
 
 def effects(run: RunTables, add: Add) -> dict[str, Any] | None:
-    """Charts of the main effects by factor, and in words which of them are more than chance."""
+    """Return charts of the main effects by factor, and the levels whose effect is significant."""
     table = run.table("effects")
     if table is None:
         return None
@@ -83,7 +83,7 @@ def effects(run: RunTables, add: Add) -> dict[str, Any] | None:
 
 
 def top(run: RunTables) -> dict[str, Any] | None:
-    """Say of each of the best candidates how far it is from the winner, and whether chance explains that."""
+    """Return how each of the best candidates compares with the winner, and how many differ significantly."""
     table = run.table("top")
     if table is None:
         return None
@@ -106,7 +106,7 @@ def top(run: RunTables) -> dict[str, Any] | None:
 
 
 def protocols(run: RunTables) -> dict[str, Any] | None:
-    """Tell what each protocol would have chosen, how that scores and what having no target labels costs."""
+    """Return each protocol's choice, its scores and the cost of having no target labels."""
     table, gridsearch = run.table("protocols"), run.table("gridsearch")
     if table is None:
         return None
@@ -145,7 +145,7 @@ def _sizes(gridsearch: pd.DataFrame, add: Add) -> dict[str, Any] | None:
 
 
 def _reported(table: pd.DataFrame) -> str:
-    """Give the split that is reported: test, or dev where there are no test rows."""
+    """Return the split that is reported: test, or dev where there are no test rows."""
     return "test" if "test" in set(table["split"]) else "dev"
 
 
@@ -172,7 +172,7 @@ def _heat_maps(cells: Mapping[str, pd.DataFrame], add: Add) -> list[tuple[str, s
 
 
 def candidates(run: RunTables) -> dict[str, Any] | None:
-    """Give the first candidates as rows, and all that were fitted and scored as data for the page.
+    """Return the first candidates as rows, and all that were fitted and scored as data for the page.
 
     Returns
     -------
@@ -220,7 +220,7 @@ def _known(fine: pd.DataFrame, split: str, language: str) -> bool:
 def _rows(
     fine: pd.DataFrame, parameters: list[str], splits: list[str], languages: list[str]
 ) -> list[list[object]]:
-    """Give each candidate as what it is, then a score per split and language."""
+    """Return each candidate as rank, layers, pooling, classifier, parameters and its scores."""
     scores = fine[[f"{split}_f1_{name}" for split in splits for name in languages]].round(_DIGITS)
     known = scores.astype("object").where(scores.notna(), None).to_numpy().tolist()
     ranks = fine["rank"].astype("int64").tolist()
@@ -229,7 +229,7 @@ def _rows(
 
 
 def _against_winner(top: pd.DataFrame | None) -> dict[int, dict[str, dict[str, list[object]]]]:
-    """Look up difference to the winner, interval and standing by rank, language and split."""
+    """Return difference to the winner, interval and standing by rank, language and split."""
     found: dict[int, dict[str, dict[str, list[object]]]] = {}
     if top is None:
         return found

@@ -28,7 +28,7 @@ from mcbert.results.schema.words import MEAN, SYSTEMS, metric_words
 from mcbert.results.table1 import BASELINE, ordered_languages
 
 Add = Callable[[str, Any, str], str]
-"""Takes a chart in under an id, with what it shows in words, and gives the id back."""
+"""Adds a chart to the page under an id, with its description, and returns the id."""
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -37,16 +37,16 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def verdict(low: float, high: float) -> str:
-    """Say in words what an interval of a difference to the baseline tells."""
+    """Return the meaning of the interval of a difference to the baseline in words."""
     if math.isnan(low):
         return "no comparison"
     if low > 0:
         return "better than the baseline"
-    return "worse than the baseline" if high < 0 else "not told apart from the baseline"
+    return "worse than the baseline" if high < 0 else "not significantly different from the baseline"
 
 
 def headline(run: RunTables) -> dict[str, Any]:
-    """Who won the search, under which protocol, and how every system scores beside the baseline."""
+    """Return the winner of the search, its protocol, and the systems' scores beside the baseline's."""
     gridsearch, table1 = run.table("gridsearch"), run.table("table1")
     best = None
     if gridsearch is not None and not summaries.finished(gridsearch).empty:
@@ -71,7 +71,7 @@ def headline(run: RunTables) -> dict[str, Any]:
 
 
 def _winner_scores(winner: Mapping[Hashable, Any], source_language: str) -> list[dict[str, Any]]:
-    """Give the winner's micro-F1 on dev and test: the mean over the targets, else the source language's."""
+    """Return the winner's micro-F1 on dev and test: the mean over the targets, else the source language's."""
     found = []
     for split in ("dev", "test"):
         for language in (MEAN, source_language):
@@ -83,7 +83,7 @@ def _winner_scores(winner: Mapping[Hashable, Any], source_language: str) -> list
 
 
 def _deploy(run: RunTables) -> dict[str, Any] | None:
-    """Name the model to deploy, what it was compared with, and the trained ones that the classifier beats."""
+    """Return the model to deploy, its competitors, and the trained ones that the classifier beats."""
     if not run.deploy:
         return None
     compared = [row | {"name": SYSTEM_NAMES[row["system"]]} for row in run.deploy["compared"]]
@@ -95,7 +95,7 @@ def _deploy(run: RunTables) -> dict[str, Any] | None:
 
 
 def confusion(run: RunTables, add: Add) -> dict[str, Any] | None:
-    """Test confusion matrices of the winner by language, with accuracy and distance from chance."""
+    """Return the winner's test confusion matrices by language, with accuracy, and whether near chance."""
     table = run.table("confusion")
     cells = None if table is None else summaries.confusion_of(table)
     if cells is None or cells.empty:
@@ -118,7 +118,7 @@ def confusion(run: RunTables, add: Add) -> dict[str, Any] | None:
 
 
 def training(run: RunTables, add: Add) -> dict[str, Any] | None:
-    """Training curves: the mean over target languages, then each language; and the freeze events."""
+    """Return training curves, the mean over target languages first, and the freeze events."""
     finetune, freezing = run.table("finetune"), run.table("freezing")
     rows = None if finetune is None else summaries.training_curves(finetune, run.source_language)
     if rows is None or rows.empty:
@@ -151,7 +151,7 @@ def training(run: RunTables, add: Add) -> dict[str, Any] | None:
 
 
 def table1(run: RunTables) -> dict[str, Any] | None:
-    """Table 1 with a row per system and a column per language, measured and published apart."""
+    """Return Table 1 with a row per system and a column per language, measured and published apart."""
     rows = run.table("table1")
     if rows is None:
         return None
@@ -174,7 +174,7 @@ def table1(run: RunTables) -> dict[str, Any] | None:
 
 
 def embeddings(run: RunTables) -> dict[str, Any] | None:
-    """Sentence encoders beside frozen layers, and apart from them the published ones."""
+    """Return sentence encoders beside frozen layers, and apart from them the published ones."""
     tables = [run.table(name) for name in ("sts", "tatoeba", "reductions")]
     if tables[0] is None and tables[1] is None:
         return None
@@ -186,7 +186,7 @@ def embeddings(run: RunTables) -> dict[str, Any] | None:
 
 
 def corpus(run: RunTables, add: Add) -> dict[str, Any] | None:
-    """Corpus counts by language and split with the texts of each label, and figures of the labels' shares."""
+    """Return corpus counts by language and split, and figures of the labels' shares."""
     table = run.table("corpus")
     if table is None:
         return None
@@ -201,7 +201,7 @@ def corpus(run: RunTables, add: Add) -> dict[str, Any] | None:
 
 
 def _alarms(run: RunTables) -> list[dict[str, Any]]:
-    """List the languages near chance, by the winner's test rows or, without them, its dev rows."""
+    """Return the languages near chance, by the winner's test rows or, without them, its dev rows."""
     top = run.table("top")
     if top is None:
         return []
@@ -224,7 +224,7 @@ def _measured_means(rows: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _level(measured: list[dict[str, Any]], best: dict[str, Any] | None) -> list[str]:
-    """Name the systems whose difference to the highest holds 0; only differences to MC-BERT are taken."""
+    """Return the systems not significantly different from the highest; only MC-BERT is compared with."""
     mcbert = next((row for row in measured if row["system"] == "mcbert"), None)
     if best is None or mcbert is None:
         return []
@@ -234,7 +234,7 @@ def _level(measured: list[dict[str, Any]], best: dict[str, Any] | None) -> list[
 
 
 def _transfer(run: RunTables) -> str:
-    """Tell how labels reached the target languages: each way that the run's rows name."""
+    """Return the kinds of transfer that the run's rows name."""
     tables = [run.table(name) for name in ("gridsearch", "finetune")]
     found = pd.concat(
         [table["transfer"] for table in tables if table is not None] or [pd.Series(dtype="str")]
@@ -253,7 +253,7 @@ def _targets(run: RunTables) -> list[str]:
 
 
 def conclusions(run: RunTables, add: Add) -> dict[str, Any] | None:
-    """Each claim with its verdict and comparisons, and the figure of all effects."""
+    """Return each claim with its verdict and comparisons, and the figure of all effects."""
     table = run.table("conclusions")
     if table is None:
         return None
@@ -284,7 +284,7 @@ def _figure(rows: pd.DataFrame, add: Add) -> str | None:
 
 
 def tune(run: RunTables) -> dict[str, Any] | None:
-    """Tell of phase two's settings tried on dev, best first, beside the settings as they are."""
+    """Return phase two's settings tried on dev, best first, beside the settings as they are."""
     table = run.table("tune")
     if table is None:
         return None
@@ -311,13 +311,13 @@ def tune(run: RunTables) -> dict[str, Any] | None:
 
 
 def _settings(changes: str) -> str:
-    """Write what a trial changes in words."""
+    """Return the settings that a trial changes in words."""
     changed = json.loads(changes).items()
     return ", ".join(f"{name} {json.dumps(value)}" for name, value in changed) or "as they are"
 
 
 def marked(table: pd.DataFrame) -> pd.DataFrame:
-    """Add a column mark, and make `n` None where it is not known.
+    """Return the table with a column mark, and None for an unknown `n`.
 
     The mark is the number of a row's conclusion, with a letter where it has several rows.
     """

@@ -73,7 +73,7 @@ def test_like_runs_are_joined_and_told_apart_by_the_folder(runs):
 def test_unlike_runs_are_refused_unless_allowed(runs, kind, column, value):
     other = synthetic.gridsearch().assign(**{column: value})
     csv_files.write(GRIDSEARCH, other, runs / "two" / "gridsearch.csv")
-    with pytest.raises(ValueError, match=rf"unlike runs, {KINDS[kind]}: one: .*; two: {value};.*allow="):
+    with pytest.raises(ValueError, match=rf"runs differ in {KINDS[kind]}: one: .*; two: {value};.*allow="):
         mcbert.compare_results(["one", "two"], folder=runs)
     assert set(mcbert.compare_results(["one", "two"], allow=[kind], folder=runs)[column]) >= {value}
 
@@ -83,7 +83,7 @@ def test_unlike_splits_are_refused(runs, run_dir):
         shutil.copy(run_dir / "top.csv", runs / name)
     top = csv_files.read_with_sums(TOP, run_dir / "top.csv")
     csv_files.write_with_sums(TOP, top[top["split"] == "dev"], runs / "two" / "top.csv")
-    with pytest.raises(ValueError, match="dev or test: one: dev, test; two: dev"):
+    with pytest.raises(ValueError, match=r"split \(dev or test\): one: dev, test; two: dev"):
         mcbert.compare_results(["one", "two"], "top", folder=runs)
 
 

@@ -49,7 +49,7 @@ def test_they_are_written_as_a_table_that_validates(runs, tmp_path, capsys):
 def test_some_are_put_side_by_side_in_a_page(runs, tmp_path):
     path = tmp_path / "both.html"
     assert main(["runs", "one", "two", "--runs", str(runs), "--html", str(path)]) == 0
-    assert "Unlike: how the choice was made." in path.read_text(encoding="utf-8")
+    assert "The runs differ in how the choice was made." in path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("option", ["--csv", "--html"])

@@ -127,9 +127,9 @@ def test_a_training_that_is_worse_is_said_everywhere_and_another_model_is_named(
     assert "Training made it worse" in card
     build(folder)
     page = (folder / "report.html").read_text()
-    assert "To deploy: <strong>models/probe</strong>" in page
-    assert "MC-BERT is below the search's classifier." in page.replace("&#39;", "'")
-    assert "It is not written yet" in page
+    assert "deploy: <strong>models/probe</strong>" in page
+    assert "<strong>MC-BERT scores below the search's classifier.</strong>" in page
+    assert "It does not exist yet: <code>" in page
     capsys.readouterr()
     assert main(["runs", "failed"]) == 0
     assert "models/probe" in capsys.readouterr().out

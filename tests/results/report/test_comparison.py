@@ -7,7 +7,7 @@ from mcbert.results import csv_files
 from mcbert.results.conclusions.claims import CLAIMS
 from mcbert.results.leaderboard import leaderboard
 from mcbert.results.report import comparison
-from mcbert.results.runs import RunTables
+from mcbert.results.runs import KINDS, RunTables
 from mcbert.results.schema.search import PREDICTIONS
 from mcbert.results.schema.texts import TEXTS
 from mcbert.results.schema.training import TABLE1
@@ -42,11 +42,11 @@ def test_systems_are_paired_over_the_same_texts(runs):
     assert {row["run"] for row in found.values()} == {"second"}
 
 
-def test_the_page_says_who_is_told_apart(html):
+def test_the_page_says_which_differences_are_significant(html):
     told = html.split('id="paired"')[1].split("</table>")[0]
     assert told.count("<td>worse</td>") == 1
-    assert told.count("the interval holds 0") == 3
-    assert "Unlike:" not in html
+    assert told.count("the 95% interval includes 0") == 3
+    assert "The runs differ in" not in html
 
 
 def test_every_figure_stands_there_as_numbers_too(html):
@@ -71,7 +71,7 @@ def test_every_figure_lies_beside_the_page(html, runs):
 
 
 def test_headings_of_the_schema_s_columns_say_what_it_declares(html):
-    assert untitled(html) == {"first", "second", "run", "system", "difference", "told apart"}
+    assert untitled(html) == {"first", "second", "run", "system", "difference", "significant"}
     assert html.count('scope="row" title="runs*.csv, ') >= 8
 
 
@@ -85,9 +85,9 @@ def test_what_is_unlike_is_said_first_and_nothing_is_paired(runs, tmp_path):
     )
     both = [runs[0], other]
     page = comparison.build(both, leaderboard(both), tmp_path / "c.html").read_text(encoding="utf-8")
-    assert "Unlike: how the choice was made." in page
-    assert "Unlike: test texts." in page
-    assert "no difference between them can be paired" in page
+    assert f"The runs differ in {KINDS['protocol']}." in page
+    assert f"The runs differ in {KINDS['texts']}." in page
+    assert "<td>" not in page.split('id="paired"')[1].split("</section>")[0]
 
 
 def test_runs_of_a_search_alone_have_no_figures(runs, tmp_path):

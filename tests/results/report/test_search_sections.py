@@ -116,13 +116,14 @@ def test_the_page_says_what_a_budget_left_out(run, run_dir):
     page, whole = (
         " ".join(report.render(each, report.provenance(run_dir, each))[0].split()) for each in (some, run)
     )
-    assert "A sample: 60 of 3,825 candidates." in page
-    assert "left out 3,765" in page
+    assert "60 of 3,825 candidates" in page
+    assert "excluded 3,765" in page
     assert re.search(
         r"pooling .*max: 20 of 1,275.*cls: 40 of 1,275.*linear svm: 60 of 3,825.*1: 8 of 120", page
     )
-    assert "of 3,825 candidates on the frozen encoder, a sample that its budget allowed" in page
-    assert "sample" not in whole.split('<section id="search">')[1].split("<h3>")[0]
+    headline = page.split('class="headline"')[1].split("</section>")[0]
+    assert "of 3,825 candidates" in headline
+    assert "3,825" not in whole.split('<section id="search">')[1].split("<h3>")[0]
 
 
 def test_without_a_search_there_is_none(run):

@@ -16,7 +16,7 @@ def add(name, _chart, _description):
 
 @pytest.mark.parametrize(
     ("low", "high", "words"),
-    [(0.01, 0.2, "better than"), (-0.1, 0.1, "not told apart from"), (-0.2, -0.1, "worse than")],
+    [(0.01, 0.2, "better than"), (-0.1, 0.1, "not significantly different"), (-0.2, -0.1, "worse than")],
 )
 def test_verdict(low, high, words):
     assert sections.verdict(low, high).startswith(words)
