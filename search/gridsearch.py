@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import sklearn
 
 from mcbert.features.store import FeatureStore, StoreError
-from mcbert.features.store.ledger import Ledger
+from mcbert.files.ledger import Ledger
 from mcbert.search.best import Best
 from mcbert.search.checks import check
 from mcbert.search.choose import places

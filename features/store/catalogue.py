@@ -11,13 +11,13 @@ from pathlib import Path
 
 from mcbert.features.store.durable import sync_folder
 from mcbert.features.store.errors import StoreError
-from mcbert.features.store.journal import scan
 from mcbert.features.store.lock import NAME as LOCK
 from mcbert.features.store.lock import holder, locked
 from mcbert.features.store.manifest import IDENTITY, MANIFEST, read_identity
 from mcbert.features.store.records import contents
 from mcbert.features.store.sealed import read_file
 from mcbert.features.store.store import FeatureStore
+from mcbert.files.journal import scan
 
 _DIGEST = re.compile(r"[0-9a-f]{16}")
 _PREFIX = re.compile(r"[0-9a-f]{1,64}")

@@ -21,12 +21,12 @@ import numpy as np
 from mcbert.features.store import fingerprint as fp
 from mcbert.features.store.durable import PARTIAL, make_folder, opened, write_whole
 from mcbert.features.store.errors import StoreError
-from mcbert.features.store.journal import scan
 from mcbert.features.store.records import Contents, contents
 from mcbert.features.store.sealed import parsing, read_file, remedy, seal, unseal
 from mcbert.features.store.space import writing
 from mcbert.features.store.spec import Shard, StoreSpec, require_whole
 from mcbert.files.arrays import ArrayError, read_array
+from mcbert.files.journal import scan
 
 log = logging.getLogger(__name__)
 

@@ -18,12 +18,12 @@ import numpy as np
 from mcbert.features.store import hdf5
 from mcbert.features.store.durable import opened, read_at
 from mcbert.features.store.errors import StoreError
-from mcbert.features.store.journal import scan
 from mcbert.features.store.layout import Layout
 from mcbert.features.store.manifest import File
 from mcbert.features.store.records import Head, Unit, contents
 from mcbert.features.store.sealed import read_file, remedy
 from mcbert.features.store.spec import StoreSpec, dataset_name
+from mcbert.files.journal import scan
 
 
 def check_size(folder: Path, file: File) -> None:

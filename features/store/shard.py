@@ -22,7 +22,6 @@ import numpy as np
 from mcbert.features.store import hdf5
 from mcbert.features.store.durable import PARTIAL, make_folder, opened, sync_folder, write_at
 from mcbert.features.store.errors import StoreError
-from mcbert.features.store.journal import Journal, scan
 from mcbert.features.store.layout import Blank, Layout
 from mcbert.features.store.lock import who
 from mcbert.features.store.manifest import MANIFEST
@@ -31,6 +30,7 @@ from mcbert.features.store.records import Contents, Head, Unit, contents, revoca
 from mcbert.features.store.sealed import read_file
 from mcbert.features.store.space import bytes_needed, writing
 from mcbert.features.store.spec import Shard, StoreSpec
+from mcbert.files.journal import Journal, scan
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,9 @@ class ShardWriter:
     Raises
     ------
     StoreError
-        On entering: the cache is finished, the journal is another's, or another process writes this file.
+        On entering: the cache is finished, or the journal is of other texts.
+    ValueError
+        On entering: the journal is no journal, or another process writes this file.
     StoreFullError
         On entering: there is no room for the whole file.
     """

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from mcbert.features.store.durable import opened, sync_folder
 from mcbert.features.store.errors import StoreError
-from mcbert.features.store.journal import Journal, scan
 from mcbert.features.store.lock import locked
 from mcbert.features.store.manifest import (
     IDENTITY,
@@ -25,6 +24,7 @@ from mcbert.features.store.reading import UnitReader, check_file, read_journal
 from mcbert.features.store.records import Head, Unit, contents, revocation
 from mcbert.features.store.sealed import read_file, remedy
 from mcbert.features.store.spec import StoreSpec
+from mcbert.files.journal import Journal, scan
 
 JOURNAL = ".journal"
 

@@ -21,9 +21,9 @@ import numpy as np
 
 from mcbert.features.store.durable import make_folder, sync_folder, write_at
 from mcbert.features.store.fingerprint import digest
-from mcbert.features.store.journal import Journal, scan
 from mcbert.features.store.space import writing
 from mcbert.files import open_file, opened, read_bytes, write_text
+from mcbert.files.journal import Journal, scan
 from mcbert.files.objects import parse
 
 log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ def writing_vectors(output: Path, shape: tuple[int, int], made: Mapping[str, Any
 
     Raises
     ------
-    StoreError
+    ValueError
         Another process is writing the same output.
     """
     folder = _under_way(output)

@@ -66,7 +66,7 @@ def _base(pipeline: Pipeline) -> FinetuneSettings:
 
 
 def _search(pipeline: Pipeline, base: FinetuneSettings) -> list[str]:
-    from mcbert.features.store.ledger import retry_errors
+    from mcbert.files.ledger import retry_errors
     from mcbert.finetune.finetune import Inputs
     from mcbert.finetune.knobs.search import LEDGER, search_knobs
     from mcbert.finetune.knobs.training import KEY

@@ -178,7 +178,7 @@ class Pipeline(Workspace):
         self.gridsearch(require)
 
     def _gridsearch(self, settings: GridsearchSettings) -> list[str]:
-        from mcbert.features.store.ledger import retry_errors
+        from mcbert.files.ledger import retry_errors
         from mcbert.pipeline.commands.caches import open_cache
         from mcbert.pipeline.stages.gridsearch import search
 

@@ -71,7 +71,7 @@ class MachineTranslation:
         ValueError
             Another process is writing the same journal.
         """
-        from mcbert.features.store.journal import Journal
+        from mcbert.files.journal import Journal
 
         identity = self.identity(source, target)
         scope = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

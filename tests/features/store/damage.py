@@ -4,10 +4,10 @@ import dataclasses
 import json
 import zlib
 
-from mcbert.features.store.journal import encode, scan
 from mcbert.features.store.layout import checksum
 from mcbert.features.store.records import contents
 from mcbert.features.store.sealed import seal
+from mcbert.files.journal import encode, scan
 
 
 def head_of(path):

@@ -10,9 +10,8 @@ import pytest
 
 from mcbert.features.store import FeatureStore, StoreError, begin, describe, locked, revoke, verify
 from mcbert.features.store.fingerprint import digest
-from mcbert.features.store.journal import encode, scan
-from mcbert.features.store.ledger import Ledger
 from mcbert.features.store.sealed import seal
+from mcbert.files.journal import encode, scan
 from mcbert.pipeline.cli import main
 
 NAME = "0123456789abcdef"
@@ -258,16 +257,3 @@ def test_a_cache_may_be_reached_through_a_link(made, cache, tmp_path):
     (tmp_path / "short").symlink_to(cache)
     assert verify(tmp_path / "short") == []
     made.expect(tmp_path / "short")
-
-
-def test_a_ledger_that_is_a_link_is_left_alone(tmp_path):
-    (tmp_path / "mine").write_bytes(MINE)
-    (tmp_path / "gridsearch.jsonl").symlink_to(tmp_path / "mine")
-    with pytest.raises(OSError, match="it is a link"):
-        Ledger(tmp_path / "gridsearch.jsonl", {})
-    (tmp_path / "gridsearch.jsonl").unlink()
-    (tmp_path / "gridsearch.jsonl").symlink_to(tmp_path / "gone")
-    with pytest.raises(OSError, match="it is a link"):
-        Ledger(tmp_path / "gridsearch.jsonl", {})
-    assert (tmp_path / "mine").read_bytes() == MINE
-    assert not (tmp_path / "gone").exists()

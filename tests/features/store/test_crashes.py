@@ -13,9 +13,9 @@ import pytest
 
 from mcbert.features.store import FeatureStore, ShardWriter, StoreError, begin, finish, revoke, verify
 from mcbert.features.store.durable import opened
-from mcbert.features.store.journal import scan
 from mcbert.features.store.reading import UnitReader
 from mcbert.features.store.records import contents
+from mcbert.files.journal import scan
 from tests.features.store.conftest import ABOUT, Made
 from tests.features.store.damage import flip, head_of
 from tests.features.store.recorder import Disk, Recorder, torn

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mcbert.features.store import Shard, ShardWriter, StoreError, StoreSpec, finish, hdf5, pending
-from mcbert.features.store.journal import Journal, scan
+from mcbert.files.journal import Journal, scan
 from tests.features.store.damage import flip, head_of
 
 ROOT = Path(__file__).parents[3]
@@ -96,7 +96,7 @@ def test_skipped_rows_are_zeros(made, tmp_path):
 def test_a_second_writer_is_told_who_is_first(made, tmp_path):
     with (
         ShardWriter(tmp_path, made.shards[0], made.spec) as writer,
-        pytest.raises(StoreError, match=rf"another process is writing this file: process {os.getpid()} on"),
+        pytest.raises(ValueError, match=rf"another process is writing this file: process {os.getpid()} on"),
         ShardWriter(tmp_path, made.shards[0], made.spec),
     ):
         pass
@@ -198,7 +198,7 @@ def test_a_damaged_line_costs_its_unit_only(made, tmp_path, caplog):
 def test_a_journal_that_is_not_ours_is_left_alone(made, tmp_path):
     journal = tmp_path / "rows-000000000.journal"
     journal.write_text("my notes\n")
-    with pytest.raises(StoreError, match="line 1 is not a whole record of ours"):
+    with pytest.raises(ValueError, match="line 1 is not a whole record of ours"):
         made.write(tmp_path, made.shards[0])
     assert journal.read_text() == "my notes\n"
 
@@ -249,7 +249,7 @@ def test_another_process_is_named_and_its_death_frees_the_file(tmp_path):
     assert child.stdout.readline() == b"in\n"
     spec = StoreSpec(layers=(0,), poolings=("max",), hidden_size=4, storage_dtype="float32")
     with (
-        pytest.raises(StoreError, match=f"process {child.pid} on"),
+        pytest.raises(ValueError, match=f"process {child.pid} on"),
         ShardWriter(tmp_path, Shard((0, 3)), spec),
     ):
         pass

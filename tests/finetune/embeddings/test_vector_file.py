@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mcbert.features.store.errors import StoreError
-from mcbert.features.store.journal import Journal
+from mcbert.files.journal import Journal
 from mcbert.finetune.embeddings import vector_file
 from mcbert.finetune.embeddings.vector_file import is_made, is_published, writing_vectors
 
@@ -141,7 +140,7 @@ def test_one_process_at_a_time(tmp_path):
         contextlib.suppress(Killed),
         writing_vectors(tmp_path / "v.npy", VECTORS.shape, MADE),
     ):
-        with pytest.raises(StoreError, match="another process is writing this file"):
+        with pytest.raises(ValueError, match="another process is writing this file"):
             write(tmp_path / "v.npy")
         raise Killed
     write(tmp_path / "v.npy")

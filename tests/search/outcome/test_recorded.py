@@ -5,8 +5,8 @@ import zlib
 
 import pytest
 
-from mcbert.features.store.journal import Journal
-from mcbert.features.store.ledger import Ledger
+from mcbert.files.journal import Journal
+from mcbert.files.ledger import Ledger
 from mcbert.search.outcome.predictions import decode, encode
 from mcbert.search.outcome.recorded import require_row
 

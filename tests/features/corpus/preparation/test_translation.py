@@ -149,7 +149,7 @@ def test_a_model_that_is_not_there_is_named_by_its_setting(tmp_path):
     [{}, {"identity": 3}, {"texts": []}, {"texts": None}, {"texts": {"a": 3}}, {"texts": {"a": ["b"] * 99}}],
 )
 def test_a_record_of_another_make_is_told(marian, tmp_path, record):
-    from mcbert.features.store.journal import Journal
+    from mcbert.files.journal import Journal
 
     machine(marian, tmp_path)(["a"], "en", "de")
     (path,) = (tmp_path / "translations").iterdir()
@@ -171,7 +171,7 @@ def test_a_journal_that_is_a_link_is_not_followed(marian, tmp_path):
 
 
 def test_another_process_at_the_same_journal_is_told(marian, tmp_path):
-    from mcbert.features.store.journal import Journal
+    from mcbert.files.journal import Journal
 
     machine(marian, tmp_path)(["a"], "en", "de")
     (path,) = (tmp_path / "translations").iterdir()

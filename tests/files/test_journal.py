@@ -3,8 +3,13 @@ import zlib
 
 import pytest
 
-from mcbert.features.store.journal import Journal, decode, encode, scan
-from tests.features.store.damage import flip
+from mcbert.files.journal import Journal, decode, encode, scan
+
+
+def flip(path, position, bit=0):
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1 << bit
+    path.write_bytes(content)
 
 
 def test_what_was_appended_is_read_back(tmp_path):

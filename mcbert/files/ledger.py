@@ -2,7 +2,7 @@
 
 A journal whose first record says which search this is, and whose others are one piece of work each.
 
-    python -m pytest tests/features/store/test_ledger.py
+    python -m pytest tests/files/test_ledger.py
 """
 
 import json
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mcbert.features.store.journal import Journal
+from mcbert.files.journal import Journal
 
 FORMAT = 1
 KEY = "candidate_id"

@@ -17,9 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mcbert.features.store.durable import sync_folder
-from mcbert.features.store.errors import StoreError
-from mcbert.files import open_file
+from mcbert.files.opening import open_file
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +75,15 @@ def scan(content: bytes) -> Scan:
     return Scan(records, damaged, end)
 
 
+def _sync_folder(folder: Path) -> None:
+    """Put the names in a folder on the disk: without it a power cut may undo the making of a file."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def _framed(body: bytes) -> bytes:
     return _PREFIX + f"{zlib.crc32(body):08x}".encode() + _MIDDLE + body + b"}\n"
 
@@ -98,7 +105,7 @@ class Journal:
 
     Raises
     ------
-    StoreError
+    ValueError
         The file is no journal (it is left alone), or another process has it open.
     """
 
@@ -112,7 +119,7 @@ class Journal:
             self._lock()
             self._load()
             if new:
-                sync_folder(path.parent)
+                _sync_folder(path.parent)
         except BaseException:
             os.close(self._file)
             raise
@@ -161,7 +168,7 @@ class Journal:
         except BlockingIOError as error:
             writers = [r["writer"] for r in scan(self._content()).records if "writer" in r]
             who = f": {writers[-1]}" if writers else ""
-            raise StoreError(
+            raise ValueError(
                 f"{self.path}: another process is writing this file{who}; wait for it"
             ) from error
 
@@ -174,7 +181,7 @@ class Journal:
         content = self._content()
         found = scan(content)
         if not found.records and b"\n" in content and not content.startswith((_PREFIX, b"\0")):
-            raise StoreError(f"{self.path}: line 1 is not a whole record of ours; move the file away")
+            raise ValueError(f"{self.path}: line 1 is not a whole record of ours; move the file away")
         for number in found.damaged:
             log.warning("%s: line %d is damaged and is left out", self.path, number)
         if found.end < len(content):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcbert.features.store.ledger import Ledger, retry_errors
+from mcbert.files.ledger import Ledger, retry_errors
 
 IDENTITY = {"version": 1, "layers": (5, 6), "features": "abc"}
 
@@ -185,3 +185,16 @@ def test_line_separators_inside_a_row_do_not_split_it(tmp_path):
         ledger.append([row(0, "a\u2028b\x0bc\x85d\re\nf")])
     with Ledger(tmp_path / "l", IDENTITY) as ledger:
         assert ledger.rows["c0"]["message"] == "a\u2028b\x0bc\x85d\re\nf"
+
+
+def test_a_ledger_that_is_a_link_is_left_alone(tmp_path):
+    (tmp_path / "mine").write_bytes(b"mine")
+    (tmp_path / "gridsearch.jsonl").symlink_to(tmp_path / "mine")
+    with pytest.raises(OSError, match="it is a link"):
+        Ledger(tmp_path / "gridsearch.jsonl", {})
+    (tmp_path / "gridsearch.jsonl").unlink()
+    (tmp_path / "gridsearch.jsonl").symlink_to(tmp_path / "gone")
+    with pytest.raises(OSError, match="it is a link"):
+        Ledger(tmp_path / "gridsearch.jsonl", {})
+    assert (tmp_path / "mine").read_bytes() == b"mine"
+    assert not (tmp_path / "gone").exists()
