@@ -34,8 +34,7 @@ from mcbert.features.store import FeatureStore
 from mcbert.pipeline.cluster import ClusterSettings, executor
 from mcbert.results.schema import GRIDSEARCH
 from mcbert.results.tables import read
-from mcbert.search.examples import Examples
-from mcbert.search.fitting.kernels import Source
+from mcbert.search.data import Examples, Source
 from mcbert.search.gridsearch import gridsearch
 from mcbert.search.space import Candidate, FeatureSet, GridsearchSettings, Space
 

@@ -1,7 +1,7 @@
 """Candidates as data: settings, fixed order, stable ids; see `python -m mcbert gridsearch`."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
@@ -15,7 +15,7 @@ from mcbert.search.fitting.classifiers import (
     is_number,
     unknown,
 )
-from mcbert.search.fitting.factories import Factory, classifier, require_name, seed_parameters
+from mcbert.search.fitting.custom_classifiers import Factory, classifier, require_name, seed_parameters
 
 Protocol = Literal["source-dev", "target-dev", "last"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
@@ -27,6 +27,7 @@ MIXED: tuple[Mixed, ...] = get_args(Mixed)
 Metric = Literal["micro_f1", "macro_f1", "accuracy"]
 Params = tuple[tuple[str, Value], ...]
 FeatureSet = tuple[tuple[int, ...], str]  # layers, and a pooling or one for each of them ("max+mean")
+PooledLayer = tuple[int, str]  # layer, pooling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,25 +49,27 @@ class GridsearchSettings:
     params: dict[str, dict[str, object]] = field(default_factory=dict)
     """Per classifier, its parameters: a value, or a list of values to search them all."""
     factories: dict[str, str] = field(default_factory=dict)
-    """The user's own classifiers: name = "module:callable", code that is run (`search.fitting.factories`)."""
+    """The user's own classifiers: name = "module:callable", code that is run
+    (`search.fitting.custom_classifiers`)."""
     seeds: tuple[int, ...] = (0,)
     """Each a candidate of the classifiers that draw random numbers; others have one, with the first, which
     draws the sample of a budget, too."""
     max_layers: int = 0
     """Largest subset of layers; 0 for all sizes."""
     mixed: Mixed = "none"
-    """Search sets with a different pooling per layer after those of one: greedy, beam (`search.mixed`)."""
+    """Search sets with a different pooling per layer after those of one: greedy, beam (`search.order`)."""
     beam_width: int = 5
-    """Best feature sets of a size that a beam search adds a block to."""
+    """Best feature sets of a size that a beam search adds a pooled layer to."""
     mixed_steps: int = 8
-    """Most steps of the mixed search; greedy: a block added and one removed, beam: a block added."""
+    """Most steps of the mixed search; greedy: a pooled layer added and one removed, beam: one added."""
     budget: int = 0
     """Most candidates scored, those of earlier runs included: a sample of all (docs/search.md); 0 for all."""
     budget_seconds: float = 0.0
     """Seconds after which no more candidates are started in this run; 0 for no limit."""
     protocol: Chosen = AUTO
-    """How the winner is chosen: source-dev, target-dev or last (`search.choose`). auto: target-dev where all
-    target languages have labelled dev texts, else source-dev, which is said before anything is extracted."""
+    """How the winner is chosen: source-dev, target-dev or last (`search.selection`). auto: target-dev where
+    all target languages have labelled dev texts, else source-dev; the log says so before anything is
+    extracted."""
     metric: Metric = "micro_f1"
     """Dev score that chooses the winner, the steps of a mixed search and who of the best is tied: micro_f1,
     accuracy (the same where a text has one label, as here) or macro_f1, in which labels weigh equally."""
@@ -215,7 +218,7 @@ class Candidate:
     layers : tuple of int
         Layers of the columns, in their order.
     pooling : str
-        One pooling, or one for each of the layers ("max+mean"), which then may repeat (`search.mixed`).
+        One pooling, or one for each of the layers ("max+mean"), which then may repeat (`search.order`).
     classifier : str
     params : tuple of (name, value)
     seed : int
@@ -247,11 +250,30 @@ def layers_text(layers: Sequence[int]) -> str:
     return "+".join(str(layer) for layer in layers)
 
 
+def pooled_layers(feature_set: FeatureSet) -> tuple[PooledLayer, ...]:
+    """Return the (layer, pooling) of each entry."""
+    layers, pooling = feature_set
+    poolings = pooling.split("+")
+    return tuple(zip(layers, poolings * len(layers) if len(poolings) == 1 else poolings, strict=True))
+
+
+def set_of(pooled: Iterable[PooledLayer]) -> FeatureSet:
+    """Return the feature set of some pooled layers, in the order of layers, then poolings.
+
+    Where all have one pooling it is the set that the search of one pooling has: the same candidates, the
+    same ids.
+    """
+    ordered = sorted(pooled, key=lambda layer: (layer[0], POOLINGS.index(layer[1])))
+    poolings = [pooling for _, pooling in ordered]
+    same = len(set(poolings)) == 1
+    return tuple(layer for layer, _ in ordered), poolings[0] if same else "+".join(poolings)
+
+
 class Space:
     """All candidates of one pooling: sized, iterated pooling by pooling, then by subset, then by classifier.
 
     Poolings come outermost because a worker holds the kernels of one; subsets come by size, then by their
-    layers. Within a feature set: classifier, parameters, seed. On a budget `search.sampling` takes some.
+    layers. Within a feature set: classifier, parameters, seed. On a budget `search.order` takes some.
     """
 
     def __init__(self, settings: GridsearchSettings) -> None:

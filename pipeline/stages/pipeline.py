@@ -153,13 +153,13 @@ class Pipeline(Workspace):
         """Return what to search, the protocol settled by the texts, so that nothing is encoded in vain."""
         from mcbert.results.schema import TEXTS
         from mcbert.results.stream import Rows
-        from mcbert.search.protocol import scored, settled
+        from mcbert.search.selection import scored_languages, settle_protocol
 
         source, settings = self.config.corpus.source_language, self.config.gridsearch
         found = set(Rows(TEXTS, self.texts, ("split", "language")))
         targets = sorted({language for _, language in found} - {source})
-        languages = scored(settings, (source, *targets))
-        return settled(
+        languages = scored_languages(settings, (source, *targets))
+        return settle_protocol(
             settings, languages, {name for split, name in found if split == "dev"}, str(self.texts)
         )
 

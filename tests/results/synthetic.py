@@ -17,8 +17,7 @@ import pandas as pd
 from mcbert.pipeline.stages.conclusions import comparer
 from mcbert.results import overall, schema, table1, tables
 from mcbert.results.conclusions import conclude as conclusions
-from mcbert.search.outcome.comparisons import effect_rows, protocol_rows, top_rows
-from mcbert.search.outcome.effects import effects
+from mcbert.search.outcome.comparisons import effect_rows, effects, protocol_rows, top_rows
 from mcbert.search.outcome.intervals import Sample
 from mcbert.search.outcome.predictions import Predictions
 from mcbert.search.space import Candidate

@@ -10,7 +10,7 @@ import pytest
 from mcbert.features.store import FeatureStore
 from mcbert.results import schema, tables
 from mcbert.search.fitting.probe import Probe
-from mcbert.search.mixed import blocks_of, set_of, steps
+from mcbert.search.order import pooled_layers, set_of, steps
 from mcbert.search.space import GridsearchSettings
 
 SMALL = {"layers": (1, 2), "poolings": ("max", "mean", "cls")}
@@ -49,7 +49,7 @@ def test_a_set_of_blocks_has_one_name_and_gives_its_blocks_back():
     assert set_of([(8, "max"), (6, "max")]) == ((6, 8), "max")
     assert len(EVERY) == len(set(EVERY)) == 2**6 - 1
     assert len(ONE_POOLING) == 9
-    assert [set_of(reversed(blocks_of(feature_set))) for feature_set in EVERY] == EVERY
+    assert [set_of(reversed(pooled_layers(feature_set))) for feature_set in EVERY] == EVERY
 
 
 def test_no_mixed_search_takes_no_step():
@@ -69,12 +69,12 @@ def test_a_narrow_beam_adds_a_block_to_the_best_of_each_size():
     rounds = walk(judge, "beam", beam_width=1, mixed_steps=2)
     singles = [s for s in ONE_POOLING if len(s[0]) == 1]
     best = max(singles, key=judge.scores.get)
-    pairs = {set_of([*blocks_of(best), block]) for block in BLOCKS if block not in blocks_of(best)}
+    pairs = {set_of([*pooled_layers(best), block]) for block in BLOCKS if block not in pooled_layers(best)}
     assert set(rounds[0]) == pairs - set(ONE_POOLING)
     known = pairs | {s for s in ONE_POOLING if len(s[0]) == 2}
     best = max(known, key=judge.scores.get)
     assert {len(s[0]) for s in rounds[1]} == {3}
-    assert all(set(blocks_of(best)) < set(blocks_of(s)) for s in rounds[1])
+    assert all(set(pooled_layers(best)) < set(pooled_layers(s)) for s in rounds[1])
     assert len(rounds) == 2
 
 
@@ -84,7 +84,7 @@ def test_greedy_ends_where_no_block_added_or_dropped_helps(seed):
     walk(judge, "greedy", mixed_steps=100)
     best = max(judge.asked, key=judge.scores.get)
     assert judge.scores[best] >= max(judge.scores[s] for s in ONE_POOLING)
-    held = set(blocks_of(best))
+    held = set(pooled_layers(best))
     near = [set_of(held ^ {block}) for block in BLOCKS if held ^ {block}]
     assert all(judge.scores[s] <= judge.scores[best] for s in near)
     assert len(judge.asked) == len(set(judge.asked)) < len(EVERY)

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mcbert.search.arrays import write_arrays
+from mcbert.files.arrays import write_arrays
 from mcbert.search.outcome.predictions import Predictions, decode, encode
 
 
