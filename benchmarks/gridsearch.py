@@ -35,8 +35,7 @@ from mcbert.features.spec import FeatureSpec
 from mcbert.pipeline.cluster import ClusterSettings, executor
 from mcbert.results.csv_files import read
 from mcbert.results.schema.search import GRIDSEARCH
-from mcbert.search.examples import Examples
-from mcbert.search.fitting.kernels import Source
+from mcbert.search.data import Examples, Source
 from mcbert.search.gridsearch import gridsearch
 from mcbert.search.space import Candidate, GridsearchSettings, Space
 

@@ -20,10 +20,9 @@ import numpy as np
 import peak
 
 from mcbert.features.spec import FeatureSpec
-from mcbert.search.examples import Examples
-from mcbert.search.fitting import routes
-from mcbert.search.fitting.kernels import PoolingBlocks, select_rows
-from mcbert.search.fitting.representation import Representation
+from mcbert.search.data import Examples, select_rows
+from mcbert.search.fitting import fast_fits
+from mcbert.search.fitting.representation import PoolingStates, Representation
 from mcbert.search.space import GridsearchSettings, Space
 from mcbert.search.task import fit, one_thread
 
@@ -84,27 +83,27 @@ def measure(n_texts: int, hidden_size: int, n_layers: int) -> dict[str, object]:
     rows = select_rows(corpus, np.arange(shape.n_texts), made_states.LANGUAGES)
     store = Made({layer: states for layer, _, states in made_states.blocks(shape, texts, rng)})
     space = Space(GridsearchSettings(layers=shape.layers, poolings=("max",)))
-    blocks = PoolingBlocks(store, rows, "max")
+    pooled = PoolingStates(store, rows, "max")
     half = shape.layers[: n_layers // 2]
     with one_thread():
-        timed(space, blocks, half, n_texts)  # keeps what single layers give
-        took = timed(space, blocks, half, n_texts)
-        whole = Representation(blocks, shape.layers)
+        timed(space, pooled, half, n_texts)  # keeps what single layers give
+        took = timed(space, pooled, half, n_texts)
+        whole = Representation(pooled, shape.layers)
         whole.prepare()
         (model,) = (c for c in space.models(FeatureSpec.of(shape.layers, "max")) if c.classifier == "ridge")
         fit(whole, model)
     feature_sets = 3 * (2**n_layers - 1)
     return {
-        "by": "texts" if Representation(blocks, half).by_gram else "columns",
+        "by": "texts" if Representation(pooled, half).by_gram else "columns",
         **{name: round(seconds * 1e3) for name, seconds in took.items()},
         "all_s": round(sum(took.values()) * feature_sets / CORES),
         "mb": round(peak.highest_mb()),
     }
 
 
-def timed(space: Space, blocks: PoolingBlocks, layers: tuple[int, ...], n_texts: int) -> dict[str, float]:
+def timed(space: Space, pooled: PoolingStates, layers: tuple[int, ...], n_texts: int) -> dict[str, float]:
     """Return the seconds of the shared sums and of each classifier, scores included."""
-    representation = Representation(blocks, layers)
+    representation = Representation(pooled, layers)
     began = time.perf_counter()
     representation.prepare()
     took = {"sums": time.perf_counter() - began}
@@ -112,7 +111,7 @@ def timed(space: Space, blocks: PoolingBlocks, layers: tuple[int, ...], n_texts:
         if candidate.classifier == "linear_svm" and n_texts > SLOWEST_SVM:
             continue
         began = time.perf_counter()
-        routes.predict(representation, fit(representation, candidate))
+        fast_fits.predict(representation, fit(representation, candidate))
         took[candidate.classifier] = time.perf_counter() - began
     return took
 

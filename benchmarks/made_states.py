@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from mcbert.features.cache import Shard, ShardWriter, StoreSpec, begin, finish
-from mcbert.search import examples
+from mcbert.search import data
 
 LABELS = ("account", "card", "cash", "transfer")
 LANGUAGES = ("en", "de", "es", "zh")
@@ -104,7 +104,7 @@ def write(folder: Path, shape: Shape, seed: int = 0) -> tuple[Path, Path]:
             writer.write(start, states[start:stop])
     finish(store, spec, [shard], np.arange(shape.n_texts))
     language, split = texts.language.tolist(), texts.split.tolist()
-    examples.write(
+    data.write_examples(
         table, texts.y, language=language, split=split, labels=LABELS, source_language=LANGUAGES[0]
     )
     return store, table

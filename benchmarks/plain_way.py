@@ -11,10 +11,10 @@ import numpy as np
 import sklearn
 from sklearn.preprocessing import StandardScaler
 
-from mcbert.search.fitting import routes
+from mcbert.search.data import RowSelection, Source, open_source
+from mcbert.search.fitting import fast_fits
 from mcbert.search.fitting.classifiers import CLASSIFIERS
-from mcbert.search.fitting.kernels import Rows, Source, open_pooling, open_rows
-from mcbert.search.fitting.representation import Representation
+from mcbert.search.fitting.representation import Representation, open_pooling
 from mcbert.search.space import Candidate
 from mcbert.search.task import fit, one_thread
 
@@ -37,9 +37,9 @@ class Measured:
 
 
 @lru_cache(maxsize=1)
-def states(source: Source, pooling: str) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray], Rows]:
+def states(source: Source, pooling: str) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray], RowSelection]:
     """Return train and evaluation states of every layer in float64."""
-    store, _, rows = open_rows(source)
+    store, _, rows = open_source(source)
 
     def read(corpus_rows: np.ndarray) -> dict[int, np.ndarray]:
         return {
@@ -65,7 +65,7 @@ def both(trial: Trial) -> Measured:
             plain = estimator.predict(E)
             seconds = time.perf_counter() - began
         representation = Representation(open_pooling(trial.source, candidate.pooling), candidate.layers)
-        ours = routes.predict(representation, fit(representation, candidate))
+        ours = fast_fits.predict(representation, fit(representation, candidate))
         differ = np.flatnonzero(plain != ours)
         margins = [margin(estimator, E, row, (plain[row], ours[row])) for row in differ]
     return Measured(seconds, len(plain), tuple(margins))

@@ -1,4 +1,4 @@
-"""What `python -m mcbert gridsearch` refuses before the first fit, naming what is accepted."""
+"""Checks of `python -m mcbert gridsearch` before the first fit; each error names what is accepted."""
 
 import logging
 from collections.abc import Sequence
@@ -7,22 +7,20 @@ from pathlib import Path
 import numpy as np
 
 from mcbert.features.cache import FeatureStore
-from mcbert.features.spec import FeatureSpec, layers_text
-from mcbert.search.examples import Examples
-from mcbert.search.fitting.representation import Representation
-from mcbert.search.protocol import scored, settled
+from mcbert.search.data import Examples
+from mcbert.search.selection import scored_languages, settle_protocol
 from mcbert.search.space import GridsearchSettings
 
 LOG = logging.getLogger(__name__)
 
-# Weights and scores of the SVM have an entry for each pair of labels and each text: 2 GB in float64.
-PAIRWISE_ENTRIES = 250_000_000
+# A one-vs-one SVM has a weight and a score for each pair of labels and each text: 2 GB in float64.
+ONE_VS_ONE_ENTRIES = 250_000_000
 
 
 def check(
     settings: GridsearchSettings, store: FeatureStore, examples: Examples, path: Path
 ) -> tuple[GridsearchSettings, tuple[str, ...]]:
-    """Make sure that a search can run; return the settings, a protocol settled, and the languages it scores.
+    """Return the settings with a settled protocol and the languages that a search scores, if it can run.
 
     Parameters
     ----------
@@ -42,10 +40,10 @@ def check(
         rows it needs; fewer train texts than neighbours.
     """
     _check_store(settings, store, examples, path)
-    languages = scored(settings, examples.languages)
+    languages = scored_languages(settings, examples.languages)
     _check_train(settings, examples, path)
     dev = {language for language in languages if len(examples.rows("dev", language))}
-    settings = settled(settings, languages, dev, str(path))
+    settings = settle_protocol(settings, languages, dev, str(path))
     if not any(len(examples.rows(split, language)) for split in ("dev", "test") for language in languages):
         raise ValueError(
             f"{path}: languages {', '.join(languages)}: got no dev or test rows, accepted: at least one"
@@ -53,22 +51,6 @@ def check(
     _check_pairs(settings, examples, languages)
     _warn_of_gaps(examples, languages, path)
     return settings, languages
-
-
-def require_varying(representation: Representation, features: FeatureSpec) -> None:
-    """Refuse a feature set of which no column differs between train rows, such as layer 0 under cls.
-
-    Raises
-    ------
-    ValueError
-        Naming the layers. The candidates of the feature set become rows of status error.
-    """
-    for block in representation.blocks:
-        # a constant column keeps scale 1; one that varies has standard deviation 1, so some |x| of at least 1
-        if (block.scale != 1).any() or (np.abs(block.train) >= 0.5).any():
-            return
-    layers = layers_text(features.layers)
-    raise ValueError(f"constant features: layers {layers}: every column is the same in all train rows")
 
 
 def _check_store(settings: GridsearchSettings, store: FeatureStore, examples: Examples, path: Path) -> None:
@@ -112,16 +94,15 @@ def _check_pairs(settings: GridsearchSettings, examples: Examples, languages: Se
     n_train = len(examples.rows("train"))
     n_scored = sum(len(examples.rows(split, name)) for split in ("dev", "test") for name in languages)
     pairs, texts = n_labels * (n_labels - 1) // 2, max(n_train, n_scored)
-    if "linear_svm" in settings.classifiers and pairs * texts > PAIRWISE_ENTRIES:
+    if "linear_svm" in settings.classifiers and pairs * texts > ONE_VS_ONE_ENTRIES:
         raise ValueError(
-            f"gridsearch.classifiers: got 'linear_svm' with {n_labels} labels, which asks for "
-            f"{pairs} machines of {texts} texts each, accepted: at most {PAIRWISE_ENTRIES // texts} "
-            "machines; leave it out"
+            f"gridsearch.classifiers: got 'linear_svm' with {n_labels} labels, one-vs-one {pairs} SVMs of "
+            f"{texts} texts each, accepted: at most {ONE_VS_ONE_ENTRIES // texts} SVMs; leave it out"
         )
 
 
 def _warn_of_gaps(examples: Examples, languages: Sequence[str], path: Path) -> None:
-    """Say which scores will be empty or say little; whether the protocol can choose is checked before."""
+    """Warn of scores that will be empty or mean little; whether the protocol can choose is checked before."""
     for split in ("dev", "test"):
         found = {name: examples.y[examples.rows(split, name)] for name in languages}
         empty = [name for name, y in found.items() if not len(y)]

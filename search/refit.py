@@ -1,7 +1,7 @@
 """Fit one candidate of a finished search again: `python -m mcbert export --candidate ID`.
 
-Reads gridsearch.csv, winner.json and examples.npz of the run and the feature cache. Fits are deterministic,
-so what comes out labels texts as the candidate's row says.
+Reads gridsearch.csv, winner.json and examples.npz of the run and the feature cache. Fits are deterministic:
+the model labels texts as the candidate's row says.
 """
 
 import difflib
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
@@ -20,13 +19,11 @@ from mcbert.features.spec import POOLINGS, FeatureSpec, layers_text
 from mcbert.files.objects import read_object
 from mcbert.results.csv_files import read
 from mcbert.results.schema.search import GRIDSEARCH
-from mcbert.search.examples import Examples
-from mcbert.search.fitting.factories import classifier
-from mcbert.search.fitting.kernels import Source
-from mcbert.search.fitting.mixture import close, represent
+from mcbert.search.data import Examples, Source
+from mcbert.search.fitting.custom_classifiers import classifier
+from mcbert.search.fitting.fast_fits import plain
 from mcbert.search.fitting.probe import Probe
-from mcbert.search.fitting.representation import Representation
-from mcbert.search.fitting.routes import plain
+from mcbert.search.fitting.representation import Representation, clear_cache, represent
 from mcbert.search.outcome.artifacts import make_probe
 from mcbert.search.space import Candidate, GridsearchSettings, Space
 from mcbert.search.task import fit, one_thread
@@ -41,9 +38,9 @@ class Refitted:
     Attributes
     ----------
     record : dict
-        What winner.json would hold, were it the winner, and its `rank`.
+        The content of winner.json, were it the winner, and its `rank`.
     probe : Probe or None
-        Of a linear or pairwise one.
+        Of a linear or one-vs-one classifier.
     estimator : scikit-learn Pipeline or None
         Of any other: standardisation, then the classifier; takes raw states.
     """
@@ -84,7 +81,7 @@ def find(name: str, out: Path) -> "pd.Series[Any]":
 
 
 def best_linear(out: Path) -> str:
-    """Say which candidate that is a head of weights ranks first, and how to export it."""
+    """Return a line that names the best linear candidate, and how to export it."""
     frame = read(GRIDSEARCH, out / "gridsearch.csv")
     linear = frame[frame["classifier"].isin(LINEAR) & frame["rank"].notna()]
     if linear.empty:
@@ -110,7 +107,7 @@ def find_linear(
     out : Path
         The run's folder.
     n_labels : int
-        With more than two, an SVM is a machine for each pair of labels, whose votes are no such scores.
+        With more than two, an SVM is one-vs-one, and its votes are no such scores.
     layers, pooling
         Only candidates of these; empty: of any.
 
@@ -144,9 +141,9 @@ def refit(row: "pd.Series[Any]", settings: GridsearchSettings, *, store: Path, o
     Parameters
     ----------
     row : Series
-        What `find` returned.
+        From `find`.
     settings : GridsearchSettings
-        What was searched.
+        Those of the search.
     store : Path
         Folder of the feature cache.
     out : Path
@@ -174,7 +171,7 @@ def refit(row: "pd.Series[Any]", settings: GridsearchSettings, *, store: Path, o
             fitted = plain(representation, entry.factory(**dict(candidate.params)))
         probe = make_probe(representation, fitted, candidate, examples.labels)
         estimator = None if probe else _pipeline(representation, fitted.estimator)
-    close()
+    clear_cache()
     return Refitted(record=record | _described(row, candidate), probe=probe, estimator=estimator)
 
 
@@ -188,8 +185,7 @@ def _candidate(row: "pd.Series[Any]", settings: GridsearchSettings, out: Path) -
 def _pipeline(representation: Representation, estimator: Any) -> Pipeline:
     """Put the standardisation that the search made before a classifier of standardised columns."""
     scaler = StandardScaler()
-    mean = np.concatenate([block.mean for block in representation.blocks])
-    scale = np.concatenate([block.scale for block in representation.blocks])
+    mean, scale = representation.mean, representation.scale
     fitted = {"mean_": mean, "scale_": scale, "var_": scale**2, "n_features_in_": len(scale)}
     vars(scaler).update(fitted, n_samples_seen_=len(representation.rows.train_y))
     return Pipeline([("standardise", scaler), ("classify", estimator)])

@@ -16,7 +16,7 @@ from mcbert.search.fitting.classifiers import (
     is_number,
     unknown,
 )
-from mcbert.search.fitting.factories import Factory, classifier, require_name, seed_parameters
+from mcbert.search.fitting.custom_classifiers import Factory, classifier, require_name, seed_parameters
 
 Chosen = Literal["auto", Protocol]
 AUTO: Literal["auto"] = "auto"
@@ -24,6 +24,8 @@ Mixed = Literal["none", "greedy", "beam"]
 MIXED: tuple[Mixed, ...] = get_args(Mixed)
 Metric = Literal["micro_f1", "macro_f1", "accuracy"]
 Params = tuple[tuple[str, Value], ...]
+
+PooledLayer = tuple[int, str]  # layer, pooling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,25 +47,27 @@ class GridsearchSettings:
     params: dict[str, dict[str, object]] = field(default_factory=dict)
     """Per classifier, its parameters: a value, or a list of values to search them all."""
     factories: dict[str, str] = field(default_factory=dict)
-    """The user's own classifiers: name = "module:callable", code that is run (`search.fitting.factories`)."""
+    """The user's own classifiers: name = "module:callable", code that is run
+    (`search.fitting.custom_classifiers`)."""
     seeds: tuple[int, ...] = (0,)
     """Each a candidate of the classifiers that draw random numbers; others have one, with the first, which
     draws the sample of a budget, too."""
     max_layers: int = 0
     """Largest subset of layers; 0 for all sizes."""
     mixed: Mixed = "none"
-    """Search sets with a different pooling per layer after those of one: greedy, beam (`search.mixed`)."""
+    """Search sets with a different pooling per layer after those of one: greedy, beam (`search.order`)."""
     beam_width: int = 5
-    """Best feature sets of a size that a beam search adds a block to."""
+    """Best feature sets of a size that a beam search adds a pooled layer to."""
     mixed_steps: int = 8
-    """Most steps of the mixed search; greedy: a block added and one removed, beam: a block added."""
+    """Most steps of the mixed search; greedy: a pooled layer added and one removed, beam: one added."""
     budget: int = 0
     """Most candidates scored, those of earlier runs included: a sample of all (docs/search.md); 0 for all."""
     budget_seconds: float = 0.0
     """Seconds after which no more candidates are started in this run; 0 for no limit."""
     protocol: Chosen = AUTO
-    """How the winner is chosen: source-dev, target-dev or last (`search.choose`). auto: target-dev where all
-    target languages have labelled dev texts, else source-dev, which is said before anything is extracted."""
+    """How the winner is chosen: source-dev, target-dev or last (`search.selection`). auto: target-dev where
+    all target languages have labelled dev texts, else source-dev; the log says so before anything is
+    extracted."""
     metric: Metric = "micro_f1"
     """Dev score that chooses the winner, the steps of a mixed search and who of the best is tied: micro_f1,
     accuracy (the same where a text has one label, as here) or macro_f1, in which labels weigh equally."""
@@ -210,7 +214,7 @@ class Candidate:
     Attributes
     ----------
     features : FeatureSpec
-        Its columns; a layer may occur under several poolings (`search.mixed`).
+        Its columns; a layer may occur under several poolings (`search.order`).
     classifier : str
     params : tuple of (name, value)
     seed : int
@@ -250,7 +254,7 @@ class Space:
     """All candidates of one pooling: sized, iterated pooling by pooling, then by subset, then by classifier.
 
     Poolings come outermost because a worker holds the kernels of one; subsets come by size, then by their
-    layers. Within a feature set: classifier, parameters, seed. On a budget `search.sampling` takes some.
+    layers. Within a feature set: classifier, parameters, seed. On a budget `search.order` takes some.
     """
 
     def __init__(self, settings: GridsearchSettings) -> None:

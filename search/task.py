@@ -2,12 +2,13 @@
 
 `run` is a top-level function of a small picklable task: it finds its data by path, so nothing larger than a
 list of candidates crosses a process border, and it is the same in this process, under loky and on a cluster.
+It returns rows of the ledger; `require_row` checks those of a ledger that may come from elsewhere.
 """
 
 import logging
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,18 +19,19 @@ from threadpoolctl import ThreadpoolController
 
 from mcbert.features.cache import StoreError
 from mcbert.features.spec import FeatureSpec
-from mcbert.search.checks import require_varying
-from mcbert.search.fitting import routes
-from mcbert.search.fitting.factories import classifier, seed_parameters
-from mcbert.search.fitting.kernels import Ints, Rows, Source
-from mcbert.search.fitting.mixture import represent
-from mcbert.search.fitting.representation import Representation
-from mcbert.search.outcome.predictions import encode
+from mcbert.search.data import Ints, RowSelection, Source
+from mcbert.search.fitting import fast_fits
+from mcbert.search.fitting.custom_classifiers import classifier, seed_parameters
+from mcbert.search.fitting.representation import Representation, represent
+from mcbert.search.outcome.predictions import decode, encode
 from mcbert.search.scoring import confusion_matrices, pack
 from mcbert.search.space import Candidate
 
 LOG = logging.getLogger(__name__)
 MESSAGE_LENGTH = 300
+STATUS = ("ok", "error")
+SPLITS = ("dev", "test")
+CENTURY = 100 * 366 * 24 * 3600.0  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,7 @@ def run(task: Task) -> list[dict[str, Any]] | Unreadable:
         start = time.perf_counter()
         try:
             representation = represent(task.source, task.features, mixed=task.mixed)
-            require_varying(representation, task.features)
+            representation.require_varying(task.features)
             representation.prepare()
         except StoreError as error:
             return Unreadable(f"worker on {socket.gethostname()}: {error}")
@@ -75,16 +77,16 @@ def run(task: Task) -> list[dict[str, Any]] | Unreadable:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Give BLAS one thread and spare scikit-learn the checks already made, as for every fit here."""
+    """Limit BLAS to one thread and skip scikit-learn's checks, already made, as for every fit here."""
     checked = sklearn.config_context(assume_finite=True, skip_parameter_validation=True)
     with _controller().limit(limits=1), checked:
         yield
 
 
-def fit(representation: Representation, candidate: Candidate) -> routes.Fitted:
+def fit(representation: Representation, candidate: Candidate) -> fast_fits.Fitted:
     """Fit a candidate on its feature set."""
     entry = classifier(candidate.classifier, candidate.factory)
-    return routes.ROUTES[entry.route](representation, estimator_of(candidate))
+    return fast_fits.ROUTES[entry.route](representation, estimator_of(candidate))
 
 
 def estimator_of(candidate: Candidate) -> Any:
@@ -119,7 +121,7 @@ def _score(representation: Representation, candidate: Candidate, *, shared: floa
     try:
         fitted = fit(representation, candidate)
         between = time.perf_counter()
-        predicted = routes.predict(representation, fitted)
+        predicted = fast_fits.predict(representation, fitted)
         matrices = score(representation.rows, predicted)
     except Exception as error:
         LOG.debug("candidate %s failed", candidate.id, exc_info=True)
@@ -135,7 +137,7 @@ def _score(representation: Representation, candidate: Candidate, *, shared: floa
     }
 
 
-def score(rows: Rows, predicted: Ints) -> dict[str, dict[str, list[int]]]:
+def score(rows: RowSelection, predicted: Ints) -> dict[str, dict[str, list[int]]]:
     """Return language -> split -> packed confusion matrix of predictions for the distinct texts.
 
     Raises
@@ -162,8 +164,51 @@ def score(rows: Rows, predicted: Ints) -> dict[str, dict[str, list[int]]]:
     return matrices
 
 
-@lru_cache(
-    maxsize=1
-)  # finding the loaded BLAS libraries takes about 1 ms, setting their threads microseconds
+def require_row(row: Mapping[str, Any], *, n_classes: int, n_texts: int) -> None:
+    """Raise unless a row of the ledger is one of a candidate, as `run` makes it.
+
+    Parameters
+    ----------
+    n_classes : int
+        Labels of the corpus.
+    n_texts : int
+        Rows of the corpus: no matrix counts more texts, no candidate predicts more.
+
+    Raises
+    ------
+    ValueError
+        Naming the first field at fault.
+    """
+    if row["status"] not in STATUS:
+        raise ValueError(f"status: got {row['status']!r}, accepted: {', '.join(STATUS)}")
+    for name in ("message", "predictions"):
+        if not isinstance(row[name], str):
+            raise ValueError(f"{name}: accepted: text")
+    for name in ("fit_seconds", "score_seconds"):
+        if type(row[name]) not in (int, float) or not 0 <= row[name] < CENTURY:
+            raise ValueError(f"{name}: accepted: a number of seconds")
+    _require_matrices(row["matrices"], n_classes, n_texts)
+    if row["status"] == "ok":
+        codes = decode(row["predictions"], n_classes, most=n_texts)
+        if codes.size and codes.max() >= n_classes:
+            raise ValueError(f"predictions: got label {codes.max()}, accepted: 0 to {n_classes - 1}")
+
+
+def _require_matrices(matrices: Mapping[str, Any], n_classes: int, n_texts: int) -> None:
+    for language, splits in matrices.items():
+        for split, packed in splits.items():
+            if split not in SPLITS or not _is_matrix(packed, n_classes, n_texts):
+                raise ValueError(f"matrices: {language}: {split}: accepted: counts of texts for dev and test")
+
+
+def _is_matrix(packed: Any, n_classes: int, n_texts: int) -> bool:
+    if not isinstance(packed, list) or len(packed) % 2 or any(type(n) is not int for n in packed):
+        return False
+    cells, counts = packed[::2], packed[1::2]
+    rising = all(a < b for a, b in zip([-1, *cells], [*cells, n_classes**2], strict=True))
+    return rising and min(counts, default=1) > 0 and sum(counts) <= n_texts
+
+
+@lru_cache(maxsize=1)  # finding the loaded BLAS libraries takes 1 ms, setting their threads microseconds
 def _controller() -> ThreadpoolController:
     return ThreadpoolController()

@@ -372,11 +372,11 @@ class LayerSearch(TakesTexts, ClassifierMixin, BaseEstimator):
 
 def _settled(settings: GridsearchSettings, corpus: Corpus) -> GridsearchSettings:
     """Return the settings with a protocol that the texts can choose by, as the stage settles it."""
-    from mcbert.search.protocol import scored, settled
+    from mcbert.search.selection import scored_languages, settle_protocol
 
-    languages = scored(settings, corpus.languages)
+    languages = scored_languages(settings, corpus.languages)
     dev = {language for language in languages if len(corpus.rows("dev", language))}
-    return settled(settings, languages, dev, "corpus")
+    return settle_protocol(settings, languages, dev, "corpus")
 
 
 def _digest(settings: GridsearchSettings, states: FeatureStore, corpus: Corpus) -> str:

@@ -38,13 +38,13 @@ def search(
     stamp : mapping
         Columns that every row carries.
     """
-    from mcbert.search import examples
+    from mcbert.search import data
     from mcbert.search.gridsearch import gridsearch
 
     split = corpus.table["split"].to_numpy(dtype=object)
-    split[states.skipped_rows] = examples.SKIPPED
+    split[states.skipped_rows] = data.SKIPPED
     path = out / "examples.npz"
-    examples.write(
+    data.write_examples(
         path,
         y=corpus.y,
         language=corpus.table["language"].tolist(),

@@ -144,13 +144,13 @@ class Pipeline(Workspace):
         """Return what to search, the protocol settled by the texts, so that nothing is encoded in vain."""
         from mcbert.results.csv_rows import CsvStream
         from mcbert.results.schema.texts import TEXTS
-        from mcbert.search.protocol import scored, settled
+        from mcbert.search.selection import scored_languages, settle_protocol
 
         source, settings = self.config.corpus.source_language, self.config.gridsearch
         found = set(CsvStream(TEXTS, self.texts, ("split", "language")))
         targets = sorted({language for _, language in found} - {source})
-        languages = scored(settings, (source, *targets))
-        return settled(
+        languages = scored_languages(settings, (source, *targets))
+        return settle_protocol(
             settings, languages, {name for split, name in found if split == "dev"}, str(self.texts)
         )
 

@@ -1,10 +1,10 @@
 """The one table of classifiers, `python -m mcbert gridsearch`: factory, parameters, route.
 
 Columns are standardised, so an inner product grows with the number of columns, 128 to 6,144 here, and
-penalties must be strong. What a feature set has to be summed is summed once for all parameters; each value
+penalties must be strong. The sums over a feature set are made once for all parameters; each value
 then takes a factorisation of its own: one Cholesky of 1,500 texts takes 0.04 s, the eigendecomposition that
 would serve all values 0.63 s. Results are those of the factory's estimator fitted on the standardised columns
-of all train rows (`tests/search/fitting/test_routes.py`).
+of all train rows (`tests/search/fitting/test_fast_fits.py`).
 """
 
 import difflib
@@ -33,13 +33,13 @@ class Classifier:
     Attributes
     ----------
     factory : callable
-        Makes the plain scikit-learn estimator from the parameters: the definition of what the route must
-        return.
+        Makes the plain scikit-learn estimator from the parameters; its predictions define those of the
+        route.
     parameters : dict of str to Parameter
-        What a configuration may set.
+        Those that a configuration may set.
     route : str
-        Name in `search.fitting.routes.ROUTES` of what fits the estimator's problem on a feature set; `plain`
-        suits any estimator.
+        Name in `search.fitting.fast_fits.ROUTES` of the function that fits the estimator's problem on a
+        feature set; `plain` suits any estimator.
     stochastic : bool
         Whether fitting draws random numbers: then each seed is a candidate.
     """

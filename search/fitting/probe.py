@@ -1,8 +1,8 @@
 """A trained probe in numpy only; `python -m mcbert gridsearch` writes the winner's as probe.npz.
 
-Three decision rules cover the classifiers: the largest of linear scores, votes of pairwise linear machines
-(the SVM, as libsvm decides), votes of nearest neighbours. The search and the saved probe use the same
-functions.
+Three decision rules cover the classifiers: the largest of linear scores, one-vs-one votes of linear
+classifiers (the SVM, as libsvm decides), votes of nearest neighbours. The search and the saved probe use the
+same functions.
 """
 
 import os
@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from mcbert.files.arrays import Arrays, read_arrays, require_shapes, write_arrays
 
-Kind = Literal["linear", "pairwise", "neighbours"]
+Kind = Literal["linear", "pairwise", "neighbours"]  # as files have it: pairwise is one-vs-one
 KINDS: tuple[Kind, ...] = get_args(Kind)
 FORMAT = 1
-BLOCK = 1024  # rows standardised at once
+ROWS_AT_ONCE = 1024  # that are standardised
 
 
 def decide_linear(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
@@ -25,8 +25,8 @@ def decide_linear(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
     return np.asarray(np.argmax(scores, axis=1), dtype=np.int64)
 
 
-def decide_pairwise(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
-    """Return the class with most votes, each pair of classes having one.
+def decide_one_vs_one(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
+    """Return the class with the most one-vs-one votes.
 
     `scores` is (n, n_pairs) over (0, 1), (0, 2), ..., positive where the first of a pair wins. The lower
     class wins a tie of votes, as in libsvm.
@@ -80,7 +80,7 @@ class Probe:
     Attributes
     ----------
     kind : linear, pairwise or neighbours
-        The decision rule.
+        The decision rule; pairwise is one-vs-one.
     layers, pooling : tuple of int, str
         The feature set: the columns that `predict` expects, layer by layer.
     labels : tuple of str
@@ -116,12 +116,12 @@ class Probe:
         Raises
         ------
         ValueError
-            If X has not the d columns of the probe's layers.
+            If X does not have the d columns of the probe's layers.
         """
         if X.ndim != 2 or X.shape[1] != len(self.mean):
             wanted = f"(n, {len(self.mean)}), the {self.pooling} states of layers {self.layers}"
             raise ValueError(f"probe: X: got shape {X.shape}, accepted: {wanted}")
-        parts = [self._predict(X[start : start + BLOCK]) for start in range(0, len(X), BLOCK)]
+        parts = [self._predict(X[start : start + ROWS_AT_ONCE]) for start in range(0, len(X), ROWS_AT_ONCE)]
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
     def _predict(self, X: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
@@ -137,7 +137,7 @@ class Probe:
                 n_classes=len(self.labels),
             )
         scores = standardised @ self.weights + self.intercept
-        return decide_linear(scores) if self.kind == "linear" else decide_pairwise(scores)
+        return decide_linear(scores) if self.kind == "linear" else decide_one_vs_one(scores)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the probe as .npz without pickle; the file appears whole."""

@@ -1,4 +1,4 @@
-"""What a finished `python -m mcbert gridsearch` writes: the tables, the winner and its probe."""
+"""Artifacts of a finished `python -m mcbert gridsearch`: the tables, the winner and its probe."""
 
 import json
 import logging
@@ -17,13 +17,12 @@ from mcbert.features.spec import layers_text
 from mcbert.results.csv_files import write
 from mcbert.results.schema.search import CONFUSION, GRIDSEARCH, PREDICTIONS
 from mcbert.results.schema.words import PROTOCOLS, Protocol
-from mcbert.search.choose import rank
-from mcbert.search.examples import Examples
-from mcbert.search.fitting.kernels import Ints, Rows
+from mcbert.search.data import Examples, Ints, RowSelection
+from mcbert.search.fitting.fast_fits import Fitted
 from mcbert.search.fitting.probe import Probe
 from mcbert.search.fitting.representation import Representation
-from mcbert.search.fitting.routes import Fitted
 from mcbert.search.scoring import SCORERS, Score, mean_f1, packed_f1, unpack
+from mcbert.search.selection import rank
 from mcbert.search.space import Candidate, GridsearchSettings
 
 LOG = logging.getLogger(__name__)
@@ -46,7 +45,7 @@ class Outcome:
     stamp : mapping
         Columns of every row.
     tried : mapping or None
-        How much of what there is to try a budget let the search try (`search.sampling.coverage`); None: all.
+        How many of all candidates a budget let the search try (`search.order.coverage`); None: all.
     """
 
     settings: GridsearchSettings
@@ -59,9 +58,9 @@ class Outcome:
 
     @property
     def protocol(self) -> Protocol:
-        """How the winner is chosen."""
+        """Protocol that chooses the winner."""
         if self.settings.protocol == "auto":
-            raise ValueError("gridsearch.protocol: got 'auto', which search.protocol.settled replaces")
+            raise ValueError("gridsearch.protocol: got 'auto', accepted: a protocol that was settled")
         return self.settings.protocol
 
     def matrices(self, candidate: Candidate, split: str) -> dict[str, Ints]:
@@ -77,7 +76,7 @@ class Outcome:
         return {language: packed_f1(cells, n_classes) for language, cells in packed.items()}
 
     def scores(self, candidate: Candidate, split: str) -> dict[str, Score]:
-        """Return what a candidate is judged by on one split, by language; empty if it failed."""
+        """Return a candidate's scores by the metric on one split, by language; empty if it failed."""
         score, n_classes = SCORERS[self.settings.metric], len(self.examples.labels)
         packed = self._packed(candidate, split)
         return {language: score(cells, n_classes) for language, cells in packed.items()}
@@ -159,7 +158,9 @@ def write_confusion(outcome: Outcome, ranking: Ranking, path: Path) -> None:
     write(CONFUSION, pd.DataFrame(rows), path)
 
 
-def write_predictions(outcome: Outcome, predicted: Ints, rows: Rows, path: Path, *, seed: int) -> None:
+def write_predictions(
+    outcome: Outcome, predicted: Ints, rows: RowSelection, path: Path, *, seed: int
+) -> None:
     """Write the winner's prediction for each dev and test row, from those of the distinct texts."""
     examples, labels, at = (
         outcome.examples,
@@ -209,7 +210,7 @@ def write_winner(
 def make_probe(
     representation: Representation, fitted: Fitted, winner: Candidate, labels: Sequence[str]
 ) -> Probe | None:
-    """Return a fitted candidate as a probe over raw states; None where no decision rule of it fits."""
+    """Return a fitted candidate as a probe over raw states; None where none of its decision rules fits."""
     if fitted.kind == "plain":
         return None
     rows, by_neighbours = representation.rows, fitted.kind == "neighbours"
@@ -224,8 +225,8 @@ def make_probe(
         layers=winner.layers,
         pooling=winner.pooling,
         labels=tuple(labels),
-        mean=np.concatenate([block.mean for block in representation.blocks]),
-        scale=np.concatenate([block.scale for block in representation.blocks]),
+        mean=representation.mean,
+        scale=representation.scale,
         weights=weights,
         intercept=fitted.intercept,
         classes=rows.pair_y if by_neighbours else nothing,
@@ -245,7 +246,7 @@ def _describe(candidate: Candidate) -> dict[str, object]:
 
 
 def _first(outcome: Outcome, protocol: Protocol) -> dict[str, object] | None:
-    """Describe what a protocol would have chosen and what that scores; None where it lacks the dev texts."""
+    """Return a protocol's choice and its scores; None where it lacks the dev texts."""
     ranking = outcome.ranking(protocol)
     if not ranking:
         return None

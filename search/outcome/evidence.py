@@ -1,7 +1,7 @@
-"""What a finished `python -m mcbert gridsearch` writes beside its choice, for whoever wants to check it.
+"""Files of a finished `python -m mcbert gridsearch` for checking its choice.
 
-scores.csv (every score), predictions.npz (what they were computed from), and top.csv, effects.csv and
-protocols.csv, which set the choice against chance (`search.outcome.comparisons`).
+scores.csv (every score), predictions.npz (the predictions that they are computed from), and top.csv,
+effects.csv and protocols.csv, which set the choice against chance (`search.outcome.comparisons`).
 """
 
 import logging
@@ -17,10 +17,9 @@ from mcbert.results.column import Table
 from mcbert.results.schema.search import EFFECTS, PROTOCOL_CHOICES, SCORES, TOP
 from mcbert.results.schema.words import MEAN, PROTOCOLS, metric_words
 from mcbert.results.summaries import near_chance, standings, told
-from mcbert.search.fitting.kernels import Ints, Rows
+from mcbert.search.data import Ints, RowSelection
 from mcbert.search.outcome.artifacts import Outcome, Ranking
-from mcbert.search.outcome.comparisons import effect_rows, protocol_rows, top_rows
-from mcbert.search.outcome.effects import effects
+from mcbert.search.outcome.comparisons import effect_rows, effects, protocol_rows, top_rows
 from mcbert.search.outcome.intervals import Sample
 from mcbert.search.outcome.predictions import Predictions, decode
 from mcbert.search.scoring import scores
@@ -31,7 +30,7 @@ LOG = logging.getLogger(__name__)
 SPLITS = ("dev", "test")
 
 
-def write_evidence(outcome: Outcome, ranking: Ranking, rows: Rows, out: Path) -> None:
+def write_evidence(outcome: Outcome, ranking: Ranking, rows: RowSelection, out: Path) -> None:
     """Write the files into `out`, and warn of languages near chance; a table without rows is removed.
 
     Parameters
@@ -39,8 +38,8 @@ def write_evidence(outcome: Outcome, ranking: Ranking, rows: Rows, out: Path) ->
     outcome : Outcome
     ranking : list of (Candidate, score)
         Best first, not empty.
-    rows : Rows
-        Which corpus rows the predictions are of.
+    rows : RowSelection
+        Corpus rows of the predictions.
     out : Path
     """
     candidates = [candidate for candidate, _ in ranking]
@@ -50,7 +49,7 @@ def write_evidence(outcome: Outcome, ranking: Ranking, rows: Rows, out: Path) ->
     samples = [sample for split in SPLITS if (sample := Sample.of(predictions, split)) is not None]
     protocol, metric, found = outcome.protocol, outcome.settings.metric, effects(candidates)
     chosen: dict[str, str | None] = {name: _first(outcome.ranking(name)) for name in PROTOCOLS}
-    with one_thread():  # the last digits of a sum must not depend on how many processors there are
+    with one_thread():  # the last digits of a sum must not depend on the number of CPUs
         top = pd.DataFrame(
             [row for sample in samples for row in top_rows(sample, outcome.settings.top, metric)]
         )
@@ -66,7 +65,7 @@ def write_evidence(outcome: Outcome, ranking: Ranking, rows: Rows, out: Path) ->
     _warn(near_chance(top, outcome.languages[0]))
 
 
-def gather(outcome: Outcome, candidates: Sequence[Candidate], rows: Rows) -> Predictions:
+def gather(outcome: Outcome, candidates: Sequence[Candidate], rows: RowSelection) -> Predictions:
     """Collect the predictions of candidates that did not fail from their rows of the ledger."""
     examples, at, n_classes = outcome.examples, rows.scored_rows, len(outcome.examples.labels)
     n_texts, codes = len(rows.eval_rows), []
@@ -143,7 +142,7 @@ def _first(ranking: Ranking) -> str | None:
 
 
 def _tell(top: pd.DataFrame, source_language: str) -> None:
-    """Say how the best stand beside the winner, in each split."""
+    """Log how the best stand beside the winner, in each split."""
     said = []
     for split, rows in top.groupby("split", sort=False):
         shown = MEAN if MEAN in set(rows["language"]) else source_language

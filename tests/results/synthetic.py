@@ -24,8 +24,7 @@ from mcbert.results.schema.texts import CORPUS
 from mcbert.results.schema.training import FINETUNE, FREEZING, TABLE1
 from mcbert.results.schema.tune import TUNE
 from mcbert.results.schema.words import CLASSIFIERS, SYSTEMS
-from mcbert.search.outcome.comparisons import effect_rows, protocol_rows, top_rows
-from mcbert.search.outcome.effects import effects
+from mcbert.search.outcome.comparisons import effect_rows, effects, protocol_rows, top_rows
 from mcbert.search.outcome.intervals import Sample
 from mcbert.search.outcome.predictions import Predictions
 from mcbert.search.space import Candidate

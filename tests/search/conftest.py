@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mcbert.features.cache import FeatureStore, Shard, ShardWriter, StoreSpec, begin, finish
-from mcbert.search import examples
+from mcbert.search import data
 
 LABELS = ("apple", "pear", "plum", "quince")
 
@@ -82,7 +82,7 @@ def make(folder: Path, shape: Shape, seed: int = 0) -> Made:
             for start, stop in writer.pending():
                 writer.write(start, states[start:stop].astype(shape.dtype))
     finish(store, spec, shards, np.asarray(index))
-    examples.write(
+    data.write_examples(
         folder / "examples.npz",
         y,
         language=language,
@@ -105,10 +105,10 @@ def make_search(tmp_path):
 
 @pytest.fixture
 def source_of():
-    from mcbert.search.fitting.kernels import Source
+    from mcbert.search.data import Source
 
     def build(made, languages=("en", "de", "zh")):
-        digests = (FeatureStore.open(made.store).digest, examples.Examples.read(made.examples).digest)
+        digests = (FeatureStore.open(made.store).digest, data.Examples.read(made.examples).digest)
         return Source(store=made.store, examples=made.examples, languages=languages, digests=digests)
 
     return build

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from mcbert.features.cache import FeatureStore
-from mcbert.search import examples as examples_module
+from mcbert.search import data
 from mcbert.search.checks import check
-from mcbert.search.examples import Examples
+from mcbert.search.data import Examples
 from mcbert.search.space import GridsearchSettings
 
 SETTINGS = {"layers": (1, 2), "poolings": ("max",)}
@@ -22,7 +22,7 @@ def refused(make_search):
     def run(settings, **change):
         fields = ("y", "language", "split", "labels", "source_language")
         values = {name: change.get(name, getattr(original, name)) for name in fields}
-        examples_module.write(made.examples, **values)
+        data.write_examples(made.examples, **values)
         given = GridsearchSettings(**(SETTINGS | settings))
         run.settled, languages = check(given, store, Examples.read(made.examples), made.examples)
         return languages

@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +13,12 @@ from sklearn.metrics import accuracy_score
 from mcbert.features.cache import FeatureStore, StoreError
 from mcbert.results import csv_files
 from mcbert.results.schema.search import CONFUSION, GRIDSEARCH, PREDICTIONS, SCORES, TOP
-from mcbert.search import examples
-from mcbert.search.examples import Examples
+from mcbert.search import data
+from mcbert.search.data import Examples
 from mcbert.search.fitting.classifiers import CLASSIFIERS
 from mcbert.search.fitting.probe import Probe
-from mcbert.search.gridsearch import gridsearch
+from mcbert.search.gridsearch import BestScores, gridsearch
+from mcbert.search.scoring import pack, scores
 from mcbert.search.space import GridsearchSettings
 
 SETTINGS = GridsearchSettings(
@@ -248,10 +250,8 @@ def test_target_dev_missing_under_source_dev_leaves_cells_empty(search, make_sea
     corpus = Examples.read(made.examples)
     split = corpus.split.copy()
     split[(split == "dev") & (corpus.language == "zh")] = "test"
-    from mcbert.search import examples
-
     fields = {"y": corpus.y, "language": corpus.language, "labels": corpus.labels, "source_language": "en"}
-    examples.write(made.examples, **fields, split=split)
+    data.write_examples(made.examples, **fields, split=split)
     out = search(
         GridsearchSettings(layers=(1,), poolings=("max",), protocol="source-dev"),
         data=made,
@@ -312,7 +312,9 @@ def test_the_metric_chooses_and_is_in_the_rows(make_search, serial, stamp, tmp_p
     known = Examples.read(made.examples)
     y = np.where((np.arange(len(known.y)) % 10 > 0) & (known.y == 2), 0, known.y)
     fields = {"labels": known.labels, "source_language": "en", "ids": known.ids.tolist()}
-    examples.write(made.examples, y, language=known.language.tolist(), split=known.split.tolist(), **fields)
+    data.write_examples(
+        made.examples, y, language=known.language.tolist(), split=known.split.tolist(), **fields
+    )
     winners = {}
     for metric in ("micro_f1", "macro_f1", "accuracy"):
         out = tmp_path / metric
@@ -340,3 +342,49 @@ def test_the_metric_chooses_and_is_in_the_rows(make_search, serial, stamp, tmp_p
     assert winners["micro_f1"] == winners["accuracy"]
     if protocol == "target-dev":
         assert winners["micro_f1"] != winners["macro_f1"]
+
+
+def row(**matrices):
+    packed = {name: pack(np.asarray(dev)) for name, dev in matrices.items()}
+    return {"matrices": {name: {"dev": dev, "test": [0, 9, 3, 9]} for name, dev in packed.items()}}
+
+
+def test_the_best_of_each_language_is_kept_from_whatever_candidate():
+    best = BestScores(("en", "de"), 2)
+    assert best.note() == ""
+    best.update([row(en=[[3, 1], [2, 4]], de=[[1, 4], [4, 1]])])
+    assert best.note() == "best dev micro-F1: en 0.700, de 0.200"
+    best.update([row(en=[[1, 3], [2, 4]], de=[[5, 0], [1, 4]]), {"matrices": {}}])
+    assert best.note() == "best dev micro-F1: en 0.700, de 0.900"
+
+
+def test_test_labels_are_not_looked_at():
+    best = BestScores(("en", "de"), 2)
+    best.update([{"matrices": {"de": {"test": [0, 5, 3, 5]}}}])
+    assert best.note() == ""
+
+
+def test_rows_of_an_earlier_search_count():
+    assert BestScores(("en",), 2, [row(en=[[1, 0], [1, 0]])]).note() == "best dev micro-F1: en 0.500"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_it_is_the_micro_f1_of_the_tables(seed):
+    matrix = np.random.default_rng(seed).integers(20, size=(4, 4))
+    expected = scores(matrix[None])["micro_f1"][0]
+    assert BestScores(("en",), 4, [row(en=matrix)]).note().endswith(f"en {expected:.3f}")
+
+
+def test_it_costs_next_to_nothing():
+    languages = [f"l{k}" for k in range(7)]
+    rows = [row(**dict.fromkeys(languages, [[30, 1, 2, 3]] * 4))] * 1000
+    best = BestScores(languages, 4)
+    began = time.perf_counter()
+    best.update(rows)
+    assert time.perf_counter() - began < 0.5  # half a millisecond a row; a fit takes thirty
+
+
+def test_it_shows_the_score_that_the_search_goes_by():
+    rows = [row(en=[[9, 0], [1, 0]])]
+    assert BestScores(("en",), 2, rows, metric="macro_f1").note() == "best dev macro-F1: en 0.474"
+    assert BestScores(("en",), 2, rows, metric="accuracy").note() == "best dev accuracy: en 0.900"

@@ -12,7 +12,7 @@ from mcbert.features.spec import FeatureSpec
 from mcbert.results import csv_files
 from mcbert.results.schema.search import GRIDSEARCH, PREDICTIONS
 from mcbert.search.fitting.probe import Probe
-from mcbert.search.mixed import steps
+from mcbert.search.order import steps
 from mcbert.search.space import GridsearchSettings
 
 SMALL = {"layers": (1, 2), "poolings": ("max", "mean", "cls")}

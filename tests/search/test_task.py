@@ -1,21 +1,25 @@
-"""A task scores its candidates wherever it runs, and turns failures into rows."""
+"""A task scores its candidates wherever it runs; failures become rows, and rows of others are checked."""
 
+import base64
 import multiprocessing
 import pickle
 import re
 import socket
+import zlib
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 
 import pytest
 from threadpoolctl import threadpool_info
 
-from mcbert.search.fitting.kernels import open_pooling
-from mcbert.search.fitting.mixture import represent
-from mcbert.search.fitting.routes import ROUTES
+from mcbert.files.journal import Journal
+from mcbert.files.ledger import Ledger
+from mcbert.search.fitting.fast_fits import ROUTES
+from mcbert.search.fitting.representation import open_pooling, represent
 from mcbert.search.gridsearch import tasks_left
+from mcbert.search.outcome.predictions import decode, encode
 from mcbert.search.space import GridsearchSettings, Space
-from mcbert.search.task import Task, Unreadable, error_rows, run
+from mcbert.search.task import Task, Unreadable, error_rows, require_row, run
 
 SETTINGS = GridsearchSettings(layers=(1, 2), poolings=("max",))
 
@@ -151,3 +155,78 @@ def test_many_values_of_the_parameters_share_the_sums_of_their_feature_set(
     assert len(made) == 1
     assert made[0].gram is made[0].gram
     assert made[0].cross is made[0].cross
+
+
+ROW = {
+    "candidate_id": "a",
+    "status": "ok",
+    "message": "",
+    "fit_seconds": 0.5,
+    "score_seconds": 0,
+    "matrices": {"en": {"dev": [0, 2, 3, 1], "test": []}},
+    "predictions": encode([0, 1, 1], 2),
+}
+
+
+def bomb():
+    return base64.b64encode(zlib.compress(bytes(1 << 26))).decode()
+
+
+SPOILT = {
+    "status": ["done", 1, None],
+    "message": [None, 3, ["a"]],
+    "fit_seconds": [None, "1", -1, float("inf"), float("nan"), True, 10**400],
+    "score_seconds": [[0]],
+    "matrices": [
+        None,
+        [],
+        "en",
+        {"en": [1]},
+        {"en": {"train": [0, 1]}},
+        *(
+            {"en": {"dev": packed}}
+            for packed in (
+                [0], [4, 1], [-1, 1], [0, -1], [0, 0], [0, 1, 0, 1], [0, 4], [0, 1.0], [0, "1"], ["0", 1],
+                [0, 10**30], [[0, 1]], 3, "ab",
+            )
+        ),
+    ],
+    "predictions": [None, 3, "", "a", "????", encode([0, 1, 2], 3), encode([0] * 4, 2), bomb()],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("field", "value"), [(f, v) for f, values in SPOILT.items() for v in values])
+def test_a_row_that_no_search_wrote_is_told_with_its_file(field, value, tmp_path):
+    def require(row):
+        require_row(row, n_classes=2, n_texts=3)
+
+    require(ROW)
+    path = tmp_path / "gridsearch.jsonl"
+    spoilt = ROW | {field: value}
+    if value in (float("inf"), 10**400) or value != value:  # no JSON of ours holds them
+        with pytest.raises(ValueError, match=field):
+            require(spoilt)
+        return
+    with Ledger(path, {}) as ledger:
+        ledger.append([ROW, spoilt | {"candidate_id": "b"}])
+    with pytest.raises(ValueError, match="no row of this search") as refused:
+        Ledger(path, {}, require=require)
+    assert str(refused.value).startswith(f"{path}: record 3: ")
+    assert "\n" not in str(refused.value)
+    Journal(path).close()  # nobody holds it any more
+
+
+@pytest.mark.parametrize("missing", [name for name in ROW if name != "candidate_id"])
+def test_a_row_without_a_field(missing):
+    with pytest.raises((KeyError, AttributeError)):
+        require_row({name: value for name, value in ROW.items() if name != missing}, n_classes=2, n_texts=3)
+
+
+def test_no_more_is_unpacked_than_there_are_texts():
+    assert decode(encode([0, 1, 1], 2), 2, most=3).tolist() == [0, 1, 1]
+    assert decode(encode([0, 700], 701), 701, most=2).tolist() == [0, 700]
+    with pytest.raises(ValueError, match="got other than at most 3 labels"):
+        decode(bomb(), 2, most=3)
+    whole = encode(list(range(200)), 256)
+    with pytest.raises(ValueError, match="predictions|base64|padding"):
+        decode(whole[:-8], 256, most=200)

@@ -30,8 +30,8 @@ from mcbert.finetune.predict import label_texts
 from mcbert.finetune.probe import fold
 from mcbert.pipeline.cli import main
 from mcbert.pipeline.stages.export import file_name
-from mcbert.search.examples import Examples
-from mcbert.search.fitting.probe import Probe, decide_pairwise
+from mcbert.search.data import Examples
+from mcbert.search.fitting.probe import Probe, decide_one_vs_one
 from tests.finetune.export.test_cards import code_of
 
 LABELS = ("cancel", "human", "refund")
@@ -350,7 +350,7 @@ def test_folding_gives_the_scores_of_standardised_states():
     scores = (X - probe["mean"]) / probe["scale"] @ probe["weights"] + probe["intercept"]
     head = fold(probe)
     assert head.decision == "pairwise"
-    np.testing.assert_array_equal(head.logits(X, 4).argmax(axis=1), decide_pairwise(scores))
+    np.testing.assert_array_equal(head.logits(X, 4).argmax(axis=1), decide_one_vs_one(scores))
     np.testing.assert_allclose(X @ head.weights + head.bias, scores)
 
 
@@ -358,13 +358,13 @@ def test_votes_are_counted_as_the_probe_counts_them():
     scores = np.random.default_rng(1).normal(size=(500, 10))
     votes = count_votes(torch.from_numpy(scores), 5).numpy()
     np.testing.assert_array_equal(votes.sum(axis=1), 10)
-    np.testing.assert_array_equal(votes.argmax(axis=1), decide_pairwise(scores))
+    np.testing.assert_array_equal(votes.argmax(axis=1), decide_one_vs_one(scores))
 
 
 def test_a_winner_with_a_pooling_for_each_layer_is_exported(exported, tmp_path):
     """The searched winner, replaced by a mixed one in its two files."""
-    from mcbert.search.fitting.kernels import Source
-    from mcbert.search.fitting.mixture import close, represent
+    from mcbert.search.data import Source
+    from mcbert.search.fitting.representation import clear_cache, represent
     from mcbert.search.outcome.artifacts import make_probe
     from mcbert.search.space import Candidate
     from mcbert.search.task import fit
@@ -385,7 +385,7 @@ def test_a_winner_with_a_pooling_for_each_layer_is_exported(exported, tmp_path):
     )
     representation = represent(source, candidate.features)
     probe = make_probe(representation, fit(representation, candidate), candidate, texts.labels)
-    close()
+    clear_cache()
     probe.save(tmp_path / "probe.npz")
     winner = json.loads((folder / "winner.json").read_text())
     mixed = {"layers": [1, 3, 3], "pooling": "cls+max+mean", "candidate_id": candidate.id}

@@ -5,7 +5,7 @@ import pytest
 from mcbert.results.schema.search import GRIDSEARCH
 from mcbert.results.schema.words import CLASSIFIERS as DEFAULT
 from mcbert.search.fitting.classifiers import CLASSIFIERS, unknown
-from mcbert.search.fitting.routes import ROUTES
+from mcbert.search.fitting.fast_fits import ROUTES
 from mcbert.search.space import GridsearchSettings
 
 

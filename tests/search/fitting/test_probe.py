@@ -9,10 +9,10 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
 from mcbert.features.spec import FeatureSpec
-from mcbert.search.fitting import routes
-from mcbert.search.fitting.kernels import PoolingBlocks, open_rows
-from mcbert.search.fitting.probe import Probe, decide_linear, decide_neighbours, decide_pairwise
-from mcbert.search.fitting.representation import Representation
+from mcbert.search.data import open_source
+from mcbert.search.fitting import fast_fits
+from mcbert.search.fitting.probe import Probe, decide_linear, decide_neighbours, decide_one_vs_one
+from mcbert.search.fitting.representation import PoolingStates, Representation
 from mcbert.search.outcome.artifacts import make_probe
 from mcbert.search.space import Candidate, GridsearchSettings
 from mcbert.search.task import fit
@@ -27,14 +27,14 @@ def test_saved_probe_predicts_what_the_search_predicted(
     make_search, source_of, tmp_path, name, layers, n_classes
 ):
     made = make_search(n_train=25, hidden_size=9, n_eval=60, n_classes=n_classes)
-    store, corpus, rows = open_rows(source_of(made))
+    store, corpus, rows = open_source(source_of(made))
     candidate = Candidate(
         features=FeatureSpec.of(layers, "cls"), classifier=name, params=DEFAULTS.values(name)[0]
     )
-    representation = Representation(PoolingBlocks(store, rows, "cls"), layers)
+    representation = Representation(PoolingStates(store, rows, "cls"), layers)
     assert representation.by_gram == (layers == (1, 2, 3))
     fitted = fit(representation, candidate)
-    expected = routes.predict(representation, fitted)
+    expected = fast_fits.predict(representation, fitted)
 
     make_probe(representation, fitted, candidate, corpus.labels).save(str(tmp_path / "probe.npz"))
     probe = Probe.load(str(tmp_path / "probe.npz"))
@@ -102,7 +102,7 @@ def test_files_of_another_kind_or_format_are_refused(tmp_path):
 def test_decisions_break_ties_towards_the_lower_class():
     assert decide_linear(np.array([[1.0, 1.0], [0.0, 1.0]])).tolist() == [0, 1]
     # pairs (0,1) (0,2) (1,2): 0 beats 1, 2 beats 0, 1 beats 2: one vote each
-    assert decide_pairwise(np.array([[1.0, -1.0, 1.0], [-1.0, -1.0, -1.0]])).tolist() == [0, 2]
+    assert decide_one_vs_one(np.array([[1.0, -1.0, 1.0], [-1.0, -1.0, -1.0]])).tolist() == [0, 2]
 
 
 def test_pairwise_votes_are_libsvms():
@@ -110,7 +110,7 @@ def test_pairwise_votes_are_libsvms():
     X, y = rng.normal(size=(80, 5)), rng.integers(5, size=80)
     machine = SVC(kernel="linear", decision_function_shape="ovo").fit(X, y)
     new = rng.normal(size=(500, 5))
-    np.testing.assert_array_equal(decide_pairwise(machine.decision_function(new)), machine.predict(new))
+    np.testing.assert_array_equal(decide_one_vs_one(machine.decision_function(new)), machine.predict(new))
 
 
 @pytest.mark.parametrize("k", [1, 4, 9])

@@ -11,10 +11,10 @@ from sklearn.metrics import accuracy_score, f1_score
 from mcbert.results import csv_files
 from mcbert.results.schema.search import EFFECTS, GRIDSEARCH, PROTOCOL_CHOICES, SCORES, TOP
 from mcbert.results.summaries import standings, told
-from mcbert.search import examples
-from mcbert.search.examples import Examples
+from mcbert.search import data
+from mcbert.search.data import Examples
 from mcbert.search.gridsearch import gridsearch
-from mcbert.search.outcome.effects import effects
+from mcbert.search.outcome.comparisons import effects
 from mcbert.search.outcome.intervals import Sample, intervals
 from mcbert.search.outcome.predictions import Predictions
 from mcbert.search.space import GridsearchSettings, Space
@@ -33,7 +33,7 @@ def search(make_search, serial, stamp):
             known = Examples.read(made.examples)
             y, split, language = relabel(known)
             fields = {"labels": known.labels, "source_language": "en", "ids": known.ids.tolist()}
-            examples.write(made.examples, y, language=language.tolist(), split=split.tolist(), **fields)
+            data.write_examples(made.examples, y, language=language.tolist(), split=split.tolist(), **fields)
         out = made.store.parent / "out"
         out.mkdir()
         gridsearch(settings, store=made.store, examples=made.examples, out=out, execute=serial, stamp=stamp)
@@ -141,7 +141,7 @@ def test_test_labels_choose_nothing(search, read):
 
 def without(split):
     def relabel(known):
-        changed = np.where(known.split == split, examples.SKIPPED, known.split)
+        changed = np.where(known.split == split, data.SKIPPED, known.split)
         return known.y, changed, known.language
 
     return relabel

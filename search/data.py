@@ -1,18 +1,27 @@
-"""Labels, languages and splits of the corpus rows in one .npz for `python -m mcbert gridsearch`.
+"""The data of a search: labels, languages and splits of the corpus, and which rows of the cache are used.
 
-Workers of the search need no texts: this file (a few bytes per row, no pickle) is all that they read beside
-the features.
+`python -m mcbert gridsearch` writes the first as examples.npz (a few bytes a row, no pickle). Workers need no
+texts: they find that file and the feature cache by the paths of a `Source`.
 """
 
 import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mcbert.features.cache import FeatureStore, StoreError
 from mcbert.files.arrays import Arrays, read_arrays, require_shapes, write_arrays
+
+Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Reals = npt.NDArray[np.floating[Any]]  # float32 or float64
 
 SKIPPED = "skipped"  # split of a row that has no features: it takes part in nothing
 SPLITS = ("train", "dev", "test", SKIPPED)
@@ -45,7 +54,7 @@ class Examples:
         SHA-256 of everything above, in hexadecimal.
     """
 
-    y: npt.NDArray[np.int64]
+    y: Ints
     language: npt.NDArray[np.str_]
     split: npt.NDArray[np.str_]
     ids: npt.NDArray[np.str_]
@@ -59,7 +68,7 @@ class Examples:
         rest = sorted(set(self.language.tolist()) - {self.source_language})
         return (self.source_language, *rest)
 
-    def rows(self, split: str, language: str | None = None) -> npt.NDArray[np.int64]:
+    def rows(self, split: str, language: str | None = None) -> Ints:
         """Return the row numbers of one split, of one language or all, in the corpus's order."""
         chosen = self.split == split
         if language is not None:
@@ -68,7 +77,7 @@ class Examples:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "Examples":
-        """Read what `write` wrote.
+        """Read what `write_examples` wrote.
 
         Raises
         ------
@@ -89,7 +98,7 @@ class Examples:
         )
 
 
-def write(  # the seven fields of the file, all by name but the first two
+def write_examples(  # the seven fields of the file, all by name but the first two
     path: str | os.PathLike[str],
     y: npt.ArrayLike,
     *,
@@ -134,9 +143,7 @@ def write(  # the seven fields of the file, all by name but the first two
     write_arrays(path, arrays | {"y": codes, "source_language": np.asarray(source_language, dtype=np.str_)})
 
 
-def _require(
-    path: str | os.PathLike[str], codes: npt.NDArray[np.int64], split: Sequence[str], n_labels: int
-) -> None:
+def _require(path: str | os.PathLike[str], codes: Ints, split: Sequence[str], n_labels: int) -> None:
     outside = np.flatnonzero((codes < 0) | (codes >= n_labels))
     if len(outside):
         raise ValueError(
@@ -154,3 +161,102 @@ def _digest(arrays: Arrays) -> str:
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where a worker finds its data: two paths, and the digests of what they held when the search began."""
+
+    store: Path
+    examples: Path
+    languages: tuple[str, ...]
+    digests: tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowSelection:
+    """Which corpus rows train and are scored, and how they map to distinct texts.
+
+    Attributes
+    ----------
+    train_rows : int64 array of shape (n_texts,)
+        One corpus row for each distinct train text.
+    train_text, train_y : int64 arrays of shape (n_train,)
+        For every train row, duplicates included: its distinct train text and its label code.
+    pair_text, pair_y, pair_count : int64 arrays of shape (n_pairs,)
+        The distinct (text, label) pairs of the train rows and how often each occurs.
+    eval_rows : int64 array of shape (n_eval_texts,)
+        One corpus row for each distinct dev or test text.
+    scored_rows, scored_text, scored_y, scored_group : int64 arrays of shape (n_scored,)
+        For every dev and test row: corpus row, distinct text, label code, position in `groups`.
+    groups : tuple of (language, split)
+        The scored groups that have rows.
+    n_classes : int
+    """
+
+    train_rows: Ints
+    train_text: Ints
+    train_y: Ints
+    pair_text: Ints
+    pair_y: Ints
+    pair_count: Ints
+    eval_rows: Ints
+    scored_rows: Ints
+    scored_text: Ints
+    scored_y: Ints
+    scored_group: Ints
+    groups: tuple[tuple[str, str], ...]
+    n_classes: int
+
+
+def select_rows(examples: Examples, index: Ints, languages: Sequence[str]) -> RowSelection:
+    """Pick every train row, translated ones too, and every dev and test row of `languages`."""
+    train = examples.rows("train")
+    _, first, train_text = np.unique(index[train], return_index=True, return_inverse=True)
+    train_y = examples.y[train]
+    pairs, counts = np.unique(np.stack([train_text, train_y]), axis=1, return_counts=True)
+    groups, scored = [], []
+    for language in languages:
+        for split in ("dev", "test"):
+            rows = examples.rows(split, language)
+            if len(rows):
+                groups.append((language, split))
+                scored.append(rows)
+    scored_rows = np.concatenate(scored)
+    _, eval_first, scored_text = np.unique(index[scored_rows], return_index=True, return_inverse=True)
+    return RowSelection(
+        train_rows=train[first],
+        train_text=train_text.astype(np.int64),
+        train_y=train_y,
+        pair_text=pairs[0],
+        pair_y=pairs[1],
+        pair_count=counts.astype(np.int64),
+        eval_rows=scored_rows[eval_first],
+        scored_rows=scored_rows,
+        scored_text=scored_text.astype(np.int64),
+        scored_y=examples.y[scored_rows],
+        scored_group=np.repeat(np.arange(len(groups)), [len(rows) for rows in scored]).astype(np.int64),
+        groups=tuple(groups),
+        n_classes=len(examples.labels),
+    )
+
+
+@lru_cache(maxsize=2)
+def open_source(source: Source) -> tuple[FeatureStore, Examples, RowSelection]:
+    """Open the feature cache and the examples of a source once per process.
+
+    Raises
+    ------
+    StoreError
+        One of them is not there, or holds something else than where the search began.
+    """
+    try:
+        store, examples = FeatureStore.open(source.store), Examples.read(source.examples)
+    except (OSError, ValueError) as error:
+        raise StoreError(str(error)) from error
+    for path, found, wanted in zip(
+        (source.store, source.examples), (store.digest, examples.digest), source.digests, strict=True
+    ):
+        if found != wanted:
+            raise StoreError(f"{path}: got digest {found[:12]}, accepted: that of the search, {wanted[:12]}")
+    return store, examples, select_rows(examples, store.index, source.languages)

@@ -8,11 +8,10 @@ import sklearn
 from sklearn.naive_bayes import GaussianNB
 from sklearn.preprocessing import StandardScaler
 
-from mcbert.search.examples import Examples
-from mcbert.search.fitting import routes
+from mcbert.search.data import Examples, select_rows
+from mcbert.search.fitting import fast_fits
 from mcbert.search.fitting.classifiers import CLASSIFIERS
-from mcbert.search.fitting.kernels import PoolingBlocks, select_rows
-from mcbert.search.fitting.representation import Representation
+from mcbert.search.fitting.representation import PoolingStates, Representation
 from mcbert.search.task import fit
 
 PARAMS = {
@@ -72,7 +71,7 @@ def problem(n_texts, n_classes, hidden_size, *, conflicting=False, n_eval=1500, 
         digest="",
     )
     store = ArrayStore(states, index)
-    return store, corpus, PoolingBlocks(store, select_rows(corpus, index, ("en",)), "max")
+    return store, corpus, PoolingStates(store, select_rows(corpus, index, ("en",)), "max")
 
 
 def both(store, corpus, blocks, layers, name, params):
@@ -85,7 +84,7 @@ def both(store, corpus, blocks, layers, name, params):
     )
     representation = Representation(blocks, layers)
     fitted = fit(representation, candidate)
-    routed = routes.predict(representation, fitted)[blocks.rows.scored_text]
+    routed = fast_fits.predict(representation, fitted)[blocks.rows.scored_text]
 
     X = store.states(layers=layers, pooling="max").astype(np.float64)
     train = corpus.split == "train"
@@ -106,7 +105,7 @@ def unbalanced(n_texts, n_classes, hidden_size, **options):
     y = corpus.y.copy()
     y[(store.index % 3 > 0) & (store.index >= 4 * n_classes)] = 0  # copies have their text's label
     corpus = replace(corpus, y=y)
-    return store, corpus, PoolingBlocks(store, select_rows(corpus, store.index, ("en",)), "max")
+    return store, corpus, PoolingStates(store, select_rows(corpus, store.index, ("en",)), "max")
 
 
 def near_ties_alone_differ(name, routed, plain, margins):

@@ -10,8 +10,8 @@ import pytest
 
 from mcbert.results import csv_files
 from mcbert.results.schema.search import GRIDSEARCH
-from mcbert.search.fitting import factories
-from mcbert.search.fitting.factories import classifier, identities, seed_parameters
+from mcbert.search.fitting import custom_classifiers
+from mcbert.search.fitting.custom_classifiers import classifier, identities, seed_parameters
 from mcbert.search.gridsearch import tasks_left
 from mcbert.search.space import GridsearchSettings, Space
 from mcbert.search.task import run
@@ -63,7 +63,7 @@ def module(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # for processes that are started
     yield "mine_for_tests"
-    factories._user.cache_clear()
+    custom_classifiers._user.cache_clear()
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_the_ledger_is_of_the_factory_its_class_and_its_code(settings, searched,
     assert machine["made_of"].startswith("scikit-learn ")
     searched(found)
     (tmp_path / "mine_for_tests.py").write_text(CODE + "\n# changed\n")
-    factories._user.cache_clear()
+    custom_classifiers._user.cache_clear()
     importlib.reload(sys.modules[module])
     with pytest.raises(ValueError, match="holds another search: factories was"):
         searched(found)

@@ -1,26 +1,98 @@
-"""How the winner is chosen: three protocols and one tie-break; used by `python -m mcbert gridsearch`.
+"""How the winner is selected: three protocols and one tie-break.
+
+    python -m mcbert gridsearch --config demo gridsearch.protocol=auto
 
 - `source-dev`: the score of the source language's dev texts; true zero-shot.
 - `target-dev`: its mean over the target languages' dev texts; what the paper did, an oracle.
-- `last`: no labels chosen by: the fewest layers, the deepest of them, cls before other poolings, then the
+- `last`: by no labels: the fewest layers, the deepest of them, cls before other poolings, then the
   order of the search. Its winner is thus the deepest single layer, cls, with the first classifier of the
   settings.
 
 The score is micro-F1 unless `gridsearch.metric` says otherwise. Ties of the first two go to fewer layers,
 then lower layers, then the candidate's name. Scores are compared unrounded, and exact but for macro-F1, whose
 sums are rounded once (`search.scoring`). Nothing here sees a test label: the functions take dev scores only.
+`settle_protocol` needs the corpus alone: it says which protocol a search can choose by before anything is
+extracted.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mcbert.features.spec import FeatureSpec
 from mcbert.results.schema.words import Protocol
 from mcbert.search.scoring import Score, mean_score
-from mcbert.search.space import Candidate
+from mcbert.search.space import AUTO, Candidate, GridsearchSettings
 
+LOG = logging.getLogger(__name__)
 DevScores = Mapping[str, Score]
 Key = tuple[Any, ...]
+
+
+def scored_languages(settings: GridsearchSettings, languages: Sequence[str]) -> tuple[str, ...]:
+    """Return the languages of a corpus that are scored, the source first.
+
+    Raises
+    ------
+    ValueError
+        `gridsearch.target_languages` names one that is not there.
+    """
+    source, *targets = languages
+    for language in settings.target_languages:
+        if language not in targets:
+            accepted = ", ".join(targets) or "none, the corpus has only its source language"
+            raise ValueError(f"gridsearch.target_languages: got {language!r}, accepted: {accepted}")
+    return (source, *(sorted(settings.target_languages) or targets))
+
+
+def settle_protocol(
+    settings: GridsearchSettings, languages: Sequence[str], dev: Collection[str], where: str
+) -> GridsearchSettings:
+    """Return settings whose protocol is one of `search.space.PROTOCOLS` and has its dev texts.
+
+    Parameters
+    ----------
+    settings : GridsearchSettings
+        With `auto`, target-dev is taken where all target languages have dev texts, else source-dev.
+    languages : sequence of str
+        Those that are scored, the source first.
+    dev : collection of str
+        Languages with dev texts; every text of a corpus has a label.
+    where : str
+        File of the texts, for messages.
+
+    Raises
+    ------
+    ValueError
+        A protocol that was asked for lacks its dev texts, or source-dev, taken in its place, does.
+    """
+    source, *targets = languages
+    lacking = [language for language in targets if language not in dev]
+    protocol = settings.protocol
+    if protocol == AUTO:
+        protocol = "source-dev" if lacking or not targets else "target-dev"
+        if protocol == "source-dev":
+            lack = f"no labelled dev texts of {', '.join(lacking)}" if lacking else "no target language"
+            LOG.warning(
+                "gridsearch.protocol: %s has %s, so %s dev labels alone choose: source-dev",
+                where,
+                lack,
+                source,
+            )
+    if protocol == "target-dev" and not targets:
+        raise ValueError(
+            f"gridsearch.protocol: got 'target-dev' with no language but {source!r} in {where}, "
+            "accepted: source-dev, last"
+        )
+    needed = {"target-dev": lacking, "source-dev": [] if source in dev else [source], "last": []}[protocol]
+    if needed:
+        hint = ", or another protocol" if needed[0] != source else ""
+        raise ValueError(
+            f"{where}: language {needed[0]!r}: got no dev rows, accepted under gridsearch.protocol "
+            f"{protocol}: at least one{hint}"
+        )
+    return replace(settings, protocol=protocol)
 
 
 def rank(

@@ -1,9 +1,9 @@
-"""How each classifier is fitted on a feature set; called by the tasks of `python -m mcbert gridsearch`.
+"""How each classifier is fitted fast on a feature set; called by the tasks of `python -m mcbert gridsearch`.
 
 A route takes a `Representation` and the unfitted scikit-learn estimator, solves that estimator's problem
-where it is cheapest, and returns what decides. Closed forms (ridge, LDA) and votes (k-NN) come from sums
-that the classifiers of a feature set share, the SVM is fitted by scikit-learn itself on the summed kernel,
-logistic regression by `search.fitting.logistic`.
+where it is cheapest, and returns the decision function. Closed forms (ridge, LDA) and votes (k-NN) come from
+sums that the classifiers of a feature set share, the SVM is fitted by scikit-learn itself on the summed
+kernel, logistic regression by `search.fitting.logistic`.
 """
 
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.svm import SVC
 
-from mcbert.search.fitting.coordinates import Coordinates, Reals
-from mcbert.search.fitting.kernels import Floats, Ints, Rows
-from mcbert.search.fitting.logistic import FLOOR, bend, minimise
-from mcbert.search.fitting.probe import Kind, decide_linear, decide_neighbours, decide_pairwise
+from mcbert.search.data import Floats, Ints, Reals, RowSelection
+from mcbert.search.fitting.logistic import FLOOR, curvature_at_zero, minimise_log_loss
+from mcbert.search.fitting.probe import Kind, decide_linear, decide_neighbours, decide_one_vs_one
 from mcbert.search.fitting.representation import Representation
+from mcbert.search.fitting.solvers import DualSolver, LinearSolver, PrimalSolver
 
-NEIGHBOUR_BLOCK = 1024  # evaluation texts whose distances are held at once
+NEIGHBOURS_AT_ONCE = 1024  # evaluation texts whose distances are held
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +29,12 @@ class Fitted:
     Attributes
     ----------
     kind : linear, pairwise, neighbours or plain
-        The decision rule.
+        The decision rule; pairwise is one-vs-one.
     weights : float64 array of shape (n_columns or n_texts, n_classes or n_pairs)
-        Over columns or distinct train texts; empty for neighbours and plain.
+        Of columns, or dual coefficients of the distinct train texts; empty for neighbours and plain.
     intercept : float64 array of shape (n_classes or n_pairs,)
     dual : bool
-        Whether weights are over train texts.
+        Whether weights are dual coefficients.
     n_neighbors : int
         Only neighbours.
     estimator : object
@@ -53,7 +53,7 @@ Route = Callable[[Representation, Any], Fitted]
 
 
 def _codes(predicted: Any) -> Ints:
-    """Take what an estimator predicts for label codes; a regressor's numbers in between are none."""
+    """Return what an estimator predicts as label codes; refuse a regressor's numbers in between."""
     codes = np.asarray(predicted).astype(np.int64)
     if not np.array_equal(codes, predicted):
         raise ValueError("predict gave numbers between the label codes, accepted: a classifier, no regressor")
@@ -67,7 +67,7 @@ def predict(representation: Representation, fitted: Fitted) -> Ints:
     if fitted.kind == "neighbours":
         return _predict_neighbours(representation, fitted.n_neighbors)
     scores = representation.scores(fitted.weights, dual=fitted.dual) + fitted.intercept
-    return decide_linear(scores) if fitted.kind == "linear" else decide_pairwise(scores)
+    return decide_linear(scores) if fitted.kind == "linear" else decide_one_vs_one(scores)
 
 
 def plain(representation: Representation, estimator: Any) -> Fitted:
@@ -77,55 +77,65 @@ def plain(representation: Representation, estimator: Any) -> Fitted:
     return Fitted(kind="plain", estimator=estimator)
 
 
-def logistic_regression(representation: Representation, estimator: Any) -> Fitted:
-    """Minimise in float32 products; accept what scikit-learn would, else let scikit-learn do it.
+def linear_solver(representation: Representation, dtype: type[np.floating[Any]] = np.float64) -> LinearSolver:
+    """Return the cheaper form for linear weights; products with them are in `dtype`."""
+    if representation.by_gram:
+        gram = representation.gram.astype(dtype, copy=False)
+        return DualSolver(gram, representation.layers[0].counts)
+    return PrimalSolver(representation.layers, dtype)
 
-    Steps are found by slopes, not by differences of the loss, so float32 ends where float64 does, unless the
-    penalty is so weak that the weights over texts cancel. scikit-learn then stops far from the minimum, too,
-    and who asks for such a penalty gets the weights that it stops at.
+
+def logistic_regression(representation: Representation, estimator: Any) -> Fitted:
+    """Minimise with float32 products; accept a point where scikit-learn would stop, else let it do the fit.
+
+    Steps are found by slopes, not by differences of the loss, so float32 converges where float64 does, unless
+    the penalty is so weak that the dual coefficients cancel. scikit-learn then stops far from the minimum,
+    too, and a user who asks for such a penalty gets the weights at which it stops.
     """
     rows = representation.rows
     weighted = _members(rows) * _class_weights(estimator, rows)
     counts = _by_text(rows.pair_text, weighted, representation.n_texts).T
-    coordinates = representation.coordinates(np.float32)
+    solver = linear_solver(representation, np.float32)
     n = float(counts.sum())
     penalty = 1 / (float(estimator.C) * n)
-    level = representation.spread / (representation.n_texts if coordinates.dual else representation.n_columns)
-    if penalty * n / bend(rows.n_classes) < FLOOR * level:
+    size = representation.n_texts if solver.dual else representation.n_columns
+    mean_diagonal = representation.scatter_trace / size
+    if penalty * n / curvature_at_zero(rows.n_classes) < FLOOR * mean_diagonal:
         return plain(representation, estimator)
-    found = minimise(coordinates, counts, penalty=penalty, tol=estimator.tol, max_iter=estimator.max_iter)
-    if found.norm > estimator.tol and _largest(representation, found.gradient) > estimator.tol:
+    found = minimise_log_loss(solver, counts, penalty=penalty, tol=estimator.tol, max_iter=estimator.max_iter)
+    if found.gradient_norm > estimator.tol and _largest(representation, found.gradient) > estimator.tol:
         return plain(representation, estimator)
     weights, intercept = _one_column_per_class(found.weights.T, found.intercept)
-    return Fitted(kind="linear", weights=weights, intercept=intercept, dual=coordinates.dual)
+    return Fitted(kind="linear", weights=weights, intercept=intercept, dual=solver.dual)
 
 
 def ridge(representation: Representation, estimator: Any) -> Fitted:
     """Solve the normal equations for targets -1 and 1, centred, as RidgeClassifier does."""
-    rows, coordinates = representation.rows, representation.coordinates()
+    rows, solver = representation.rows, linear_solver(representation)
     if estimator.class_weight is not None:
-        return _weighted_ridge(representation, coordinates, estimator)
+        return _weighted_ridge(representation, solver, estimator)
     members = _members(rows)
     targets = 2 * members - rows.pair_count[:, None]  # of all rows of a pair together
     targets = targets if rows.n_classes > 2 else targets[:, 1:]
     mean = targets.sum(axis=0) / len(rows.train_y)
     centred = _by_text(rows.pair_text, targets - mean * rows.pair_count[:, None], representation.n_texts)
-    solved = coordinates.solver(float(estimator.alpha))(coordinates.of(centred.T))
+    solved = solver.factorized(float(estimator.alpha))(solver.from_dual(centred.T))
     weights, intercept = _one_column_per_class(solved.T, mean)
-    return Fitted(kind="linear", weights=weights, intercept=intercept, dual=coordinates.dual)
+    return Fitted(kind="linear", weights=weights, intercept=intercept, dual=solver.dual)
 
 
-def _weighted_ridge(representation: Representation, coordinates: Coordinates, estimator: Any) -> Fitted:
+def _weighted_ridge(representation: Representation, solver: LinearSolver, estimator: Any) -> Fitted:
     """Solve the same with a weight for each row, and so with the weighted means of columns and targets.
 
-    With D the weights of the texts, s their sum, m the columns' weighted mean and A = X^T D X + alpha, the
-    matrix of the normal equations is A - s m m^T; its inverse is A^-1 + s a a^T / (1 - s m^T a), a = A^-1 m.
-    Over columns A would be a scatter of its own for every weighting: there scikit-learn solves it.
+    With D the weights of the texts, s their sum, m the columns' weighted mean and A = X^T D X + alpha I, the
+    matrix of the normal equations is A - s m m^T; by the Sherman-Morrison formula its inverse is
+    A^-1 + s a a^T / (1 - s m^T a), a = A^-1 m. In primal form A would be a scatter of its own for every
+    weighting: there scikit-learn solves it.
     """
     rows = representation.rows
     weight = rows.pair_count * _class_weights(estimator, rows)[rows.pair_y]
     of_text = _by_text(rows.pair_text, weight[:, None], representation.n_texts)[:, 0]
-    weighted = coordinates.reweighted(of_text)
+    weighted = solver.reweighted(of_text)
     if weighted is None:
         estimator.set_params(class_weight=None)
         estimator.fit(representation.train_columns[rows.pair_text].astype(np.float64), rows.pair_y, weight)
@@ -136,12 +146,12 @@ def _weighted_ridge(representation: Representation, coordinates: Coordinates, es
     total = weight.sum()
     mean, share = weight @ targets / total, of_text / total
     centred = _by_text(rows.pair_text, weight[:, None] * (targets - mean), representation.n_texts)
-    solve = weighted.solver(float(estimator.alpha))
-    solved, along = solve(coordinates.of(centred.T)), solve(coordinates.of(share[None]))
-    reached = coordinates.scores(solved) @ share, coordinates.scores(along) @ share  # m^T of both
+    solve = weighted.factorized(float(estimator.alpha))
+    solved, along = solve(solver.from_dual(centred.T)), solve(solver.from_dual(share[None]))
+    reached = solver.scores(solved) @ share, solver.scores(along) @ share  # m^T of both
     solved = solved + along * (total * reached[0] / (1 - total * reached[1]))[:, None]
-    weights, intercept = _one_column_per_class(solved.T, mean - coordinates.scores(solved) @ share)
-    return Fitted(kind="linear", weights=weights, intercept=intercept, dual=coordinates.dual)
+    weights, intercept = _one_column_per_class(solved.T, mean - solver.scores(solved) @ share)
+    return Fitted(kind="linear", weights=weights, intercept=intercept, dual=solver.dual)
 
 
 def lda(representation: Representation, estimator: Any) -> Fitted:
@@ -149,26 +159,28 @@ def lda(representation: Representation, estimator: Any) -> Fitted:
 
     The shrunk covariance is (1 - s) W + s t I with W the within-class covariance and t = tr(W) / d. W is the
     scatter X^T D X / n less that of the class means M, of rank n_classes, so with A = (1 - s) X^T D X / n +
-    s t I and G the weighted class sizes, (A - M G M^T)^-1 M = A^-1 M (I - G M^T A^-1 M)^-1.
+    s t I and G the weighted class sizes, (A - M G M^T)^-1 M = A^-1 M (I - G M^T A^-1 M)^-1 by the Woodbury
+    formula.
     """
-    rows, coordinates = representation.rows, representation.coordinates()
+    rows, solver = representation.rows, linear_solver(representation)
     n, members = len(rows.train_y), _members(rows)
     sizes = members.sum(axis=0)
     average = _by_text(rows.pair_text, members / sizes, representation.n_texts).T  # (n_classes, n_texts)
-    means = coordinates.of(average)
-    between = coordinates.scores(means) @ average.T  # (n_classes, n_classes), M^T M
-    total = representation.spread
+    means = solver.from_dual(average)
+    between = solver.scores(means) @ average.T  # (n_classes, n_classes), M^T M
+    total = representation.scatter_trace
     shrinkage = float(estimator.shrinkage)
-    level = (total - float(sizes @ np.diag(between))) / n / representation.n_columns or 1.0  # all constant
+    within = total - float(sizes @ np.diag(between))  # trace of the within-class scatter
+    variance = within / n / representation.n_columns or 1.0  # all constant
     if shrinkage == 1:
-        solved = means / level
+        solved = means / variance
     else:
         rest = (1 - shrinkage) / n
-        solved = coordinates.solver(shrinkage * level / rest)(means) / rest  # A^-1 M
-        inner = coordinates.scores(solved) @ average.T  # symmetric
+        solved = solver.factorized(shrinkage * variance / rest)(means) / rest  # A^-1 M
+        inner = solver.scores(solved) @ average.T  # symmetric
         solved = np.linalg.solve(np.eye(len(sizes)) - inner * (rest * sizes), solved)
-    intercept = np.log(sizes / n) - 0.5 * np.diag(coordinates.scores(solved) @ average.T)
-    return Fitted(kind="linear", weights=solved.T, intercept=intercept, dual=coordinates.dual)
+    intercept = np.log(sizes / n) - 0.5 * np.diag(solver.scores(solved) @ average.T)
+    return Fitted(kind="linear", weights=solved.T, intercept=intercept, dual=solver.dual)
 
 
 def linear_svm(representation: Representation, estimator: Any) -> Fitted:
@@ -180,19 +192,19 @@ def linear_svm(representation: Representation, estimator: Any) -> Fitted:
         estimator.fit(representation.train_columns[rows.pair_text], rows.pair_y, rows.pair_count)
         weights = np.asarray(estimator.coef_).T
     else:
-        machine: SVC = estimator.set_params(kernel="precomputed")
+        svc: SVC = estimator.set_params(kernel="precomputed")
         kernel = representation.gram
         if len(rows.pair_text) > representation.n_texts:  # a text with several labels
             kernel = kernel[np.ix_(rows.pair_text, rows.pair_text)]
-        machine.fit(kernel, rows.pair_y, rows.pair_count)
-        weights = _by_text(rows.pair_text[machine.support_], _pairwise_dual(machine), representation.n_texts)
-    sign = -1.0 if rows.n_classes == 2 else 1.0  # scikit-learn turns the sign of a binary machine
+        svc.fit(kernel, rows.pair_y, rows.pair_count)
+        weights = _by_text(rows.pair_text[svc.support_], _one_vs_one_dual(svc), representation.n_texts)
+    sign = -1.0 if rows.n_classes == 2 else 1.0  # scikit-learn negates those of a binary SVC
     intercept = sign * np.asarray(estimator.intercept_)
     return Fitted(kind="pairwise", weights=sign * weights, intercept=intercept, dual=dual)
 
 
 def knn(representation: Representation, estimator: Any) -> Fitted:
-    """Nothing to fit: the train texts and their kernel are the model."""
+    """Fit nothing: the train texts and their kernel are the model."""
     return Fitted(kind="neighbours", n_neighbors=int(estimator.n_neighbors))
 
 
@@ -210,8 +222,8 @@ def _predict_neighbours(representation: Representation, n_neighbors: int) -> Int
     rows = representation.rows
     one_label_each = len(rows.pair_text) == representation.n_texts
     parts = []
-    for start in range(0, len(rows.eval_rows), NEIGHBOUR_BLOCK):
-        closeness = representation.closeness(slice(start, start + NEIGHBOUR_BLOCK))
+    for start in range(0, len(rows.eval_rows), NEIGHBOURS_AT_ONCE):
+        closeness = representation.closeness(slice(start, start + NEIGHBOURS_AT_ONCE))
         parts.append(
             decide_neighbours(
                 closeness if one_label_each else closeness[:, rows.pair_text],
@@ -224,12 +236,12 @@ def _predict_neighbours(representation: Representation, n_neighbors: int) -> Int
     return np.concatenate(parts)
 
 
-def _members(rows: Rows) -> Floats:
+def _members(rows: RowSelection) -> Floats:
     """Return how many train rows of each class a distinct (text, label) stands for, (n_pairs, n_classes)."""
     return np.eye(rows.n_classes)[rows.pair_y] * rows.pair_count[:, None]
 
 
-def _class_weights(estimator: Any, rows: Rows) -> Floats:
+def _class_weights(estimator: Any, rows: RowSelection) -> Floats:
     """Return the weight of each class, (n_classes,): 1, or what makes all classes weigh the same."""
     if estimator.class_weight is None:
         return np.ones(rows.n_classes)
@@ -244,7 +256,7 @@ def _largest(representation: Representation, gradient: Floats) -> float:
 
 
 def _one_column_per_class(weights: Reals, intercept: Floats) -> tuple[Reals, Floats]:
-    """Give a binary machine a zero column for class 0, so that the largest score decides."""
+    """Return a binary classifier with a zero column for class 0, so that the largest score decides."""
     if weights.shape[1] > 1:
         return weights, np.asarray(intercept)
     return np.hstack([np.zeros_like(weights), weights]), np.concatenate([[0.0], np.ravel(intercept)])
@@ -257,13 +269,13 @@ def _by_text(text: Ints, values: Floats, n_texts: int) -> Floats:
     return sums
 
 
-def _pairwise_dual(machine: SVC) -> Floats:
-    """Unpack libsvm's dual coefficients, (n_classes - 1, n_support), to (n_support, n_pairs)."""
-    ends = np.cumsum(machine.n_support_)
-    starts = ends - machine.n_support_
+def _one_vs_one_dual(svc: SVC) -> Floats:
+    """Return libsvm's dual coefficients, (n_classes - 1, n_support), as (n_support, n_pairs)."""
+    ends = np.cumsum(svc.n_support_)
+    starts = ends - svc.n_support_
     first, second = np.triu_indices(len(ends), k=1)
-    dual = np.zeros((len(machine.support_), len(first)))
+    dual = np.zeros((len(svc.support_), len(first)))
     for column, (a, b) in enumerate(zip(first, second, strict=True)):
-        dual[starts[a] : ends[a], column] = machine.dual_coef_[b - 1, starts[a] : ends[a]]
-        dual[starts[b] : ends[b], column] = machine.dual_coef_[a, starts[b] : ends[b]]
+        dual[starts[a] : ends[a], column] = svc.dual_coef_[b - 1, starts[a] : ends[a]]
+        dual[starts[b] : ends[b], column] = svc.dual_coef_[a, starts[b] : ends[b]]
     return dual
