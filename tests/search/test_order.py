@@ -75,7 +75,7 @@ def test_when_the_time_is_up_no_more_tasks_are_given():
 
 def test_a_budget_goes_on_in_the_mixed_steps():
     settings = replace(SETTINGS, mixed="beam", beam_width=1, budget=N + 5)
-    sizes = [len(found) for found in Rounds(settings, lambda sets: {s: (0, len(s[0]), s) for s in sets})]
+    sizes = [len(found) for found in Rounds(settings, lambda sets: {s: (0, len(s.layers), s) for s in sets})]
     assert sizes == [N, 5]
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mcbert.features.spec import FeatureSpec
 from mcbert.search.data import open_source, select_rows
 from mcbert.search.fitting.fast_fits import linear_solver
 from mcbert.search.fitting.representation import (
@@ -95,7 +96,7 @@ def test_states_that_are_not_finite_are_refused_by_row(make_search, source_of):
         PoolingStates(Broken(), rows, "max")[2]
 
 
-SET = ((1, 2, 2, 3), "cls+max+cls+max")
+SET = FeatureSpec.of("1+2+2+3", "cls+max+cls+max")
 
 
 @pytest.fixture
@@ -106,11 +107,8 @@ def source(make_search, source_of):
 
 def test_sums_and_columns_are_those_of_the_layers(source):
     r = represent(source, SET)
-    alone = {pooling: represent(source, ((1, 2, 3), pooling)) for pooling in ("max", "cls")}
-    expected = [
-        alone[pooling].layers[layer - 1].train
-        for layer, pooling in zip(SET[0], SET[1].split("+"), strict=True)
-    ]
+    alone = {pooling: represent(source, FeatureSpec.of((1, 2, 3), pooling)) for pooling in ("max", "cls")}
+    expected = [alone[pooling].layers[layer - 1].train for layer, pooling in SET.blocks]
     columns = np.concatenate(expected, axis=1)
     np.testing.assert_array_equal(r.train_columns, columns)
     assert r.n_columns == 4 * 8
@@ -119,14 +117,15 @@ def test_sums_and_columns_are_those_of_the_layers(source):
 
 
 def test_a_set_of_one_pooling_is_the_same_where_all_are_kept(source):
-    one, through = represent(source, ((1, 3), "max")), represent(source, ((1, 3), "max"), mixed=True)
+    features = FeatureSpec.of((1, 3), "max")
+    one, through = represent(source, features), represent(source, features, mixed=True)
     np.testing.assert_allclose(one.gram, through.gram, rtol=1e-12, atol=1e-9)
 
 
 def test_a_mixed_step_keeps_all_poolings_and_lets_the_single_one_go(source):
     first = open_pooling(source, "max")
     kept = open_mixed(source)
-    represent(source, ((1,), "max"), mixed=True)
+    represent(source, FeatureSpec.of((1,), "max"), mixed=True)
     represent(source, SET)
     assert open_mixed(source) is kept
     assert open_pooling(source, "max") is not first
@@ -137,8 +136,8 @@ def test_every_classifier_takes_a_mixed_set(source, classifier):
     from mcbert.search.fitting.classifiers import CLASSIFIERS
 
     defaults = tuple((name, p.default) for name, p in CLASSIFIERS[classifier].parameters.items())
-    candidate = Candidate(layers=SET[0], pooling=SET[1], classifier=classifier, params=defaults)
-    rows = run(Task(source=source, layers=SET[0], pooling=SET[1], candidates=(candidate,), mixed=True))
+    candidate = Candidate(features=SET, classifier=classifier, params=defaults)
+    rows = run(Task(source=source, features=SET, candidates=(candidate,), mixed=True))
     assert [row["status"] for row in rows] == ["ok"]
     assert rows[0]["candidate_id"].startswith("1+2+2+3-cls+max+cls+max-")
 
@@ -148,7 +147,7 @@ def test_a_mixed_ridge_is_scikit_learns_on_the_stacked_columns(source):
     from mcbert.search.fitting.classifiers import CLASSIFIERS
 
     r = represent(source, SET)
-    candidate = Candidate(layers=SET[0], pooling=SET[1], classifier="ridge", params=(("alpha", 10.0),))
+    candidate = Candidate(features=SET, classifier="ridge", params=(("alpha", 10.0),))
     rows = r.rows
     plain = CLASSIFIERS["ridge"].factory(alpha=10.0).fit(r.train_columns[rows.train_text], rows.train_y)
     np.testing.assert_array_equal(fast_fits.predict(r, fit(r, candidate)), plain.predict(r.eval_columns))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mcbert.features.spec import FeatureSpec
 from mcbert.search.outcome.comparisons import Effect, effect_rows, effects, protocol_rows, top_rows
 from mcbert.search.outcome.intervals import Sample
 from mcbert.search.space import Candidate
@@ -117,7 +118,7 @@ CLASSIFIERS = ("ridge", "knn")
 
 
 def candidate(layers, pooling="max", classifier="ridge", params=(("alpha", 1.0),), **rest):
-    return Candidate(layers=layers, pooling=pooling, classifier=classifier, params=params, **rest)
+    return Candidate(features=FeatureSpec.of(layers, pooling), classifier=classifier, params=params, **rest)
 
 
 def space(layers=(6, 8, 11), poolings=("max", "mean", "cls"), classifiers=CLASSIFIERS):
