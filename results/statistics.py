@@ -28,52 +28,12 @@ class Interval:
     high: float
 
 
-def paired_bootstrap(
-    a: npt.ArrayLike, b: npt.ArrayLike, *, n_resamples: int = 10_000, seed: int = 0, level: float = 0.95
-) -> Interval:
-    """Difference of two mean accuracies on the same texts, with a percentile interval from resampled texts.
-
-    The text is the unit of resampling: its columns (seeds, or the languages it was translated into) stay
-    together, since their errors are not independent (Berg-Kirkpatrick et al. 2012; Koehn 2004). The interval
-    says how the difference would vary over other texts, not over other trainings.
-
-    Parameters
-    ----------
-    a, b : array of 0 and 1, shape (n_texts,) or (n_texts, n_columns)
-        Correctness of the two systems, row by row for the same text. The numbers of columns may differ. NaN
-        marks a text that a column lacks; columns then weigh equally, whatever number of texts each has.
-    n_resamples : int
-        Bootstrap samples.
-    seed : int
-        Seed of the resampling.
-    level : float
-        Coverage of the interval, between 0 and 1.
-
-    Returns
-    -------
-    Interval
-        Mean of `a` minus mean of `b`, and the ends of the interval.
-
-    Raises
-    ------
-    ValueError
-        If the numbers of texts differ or are zero, or `level` is not between 0 and 1.
-    """
-    _require_level(level)
-    left, right = _columns(a, "a"), _columns(b, "b")
-    if len(left) != len(right):
-        raise ValueError(
-            f"paired_bootstrap: a has {len(left)} texts, b has {len(right)}; accepted: the same texts"
-        )
-    width = left.shape[1]
-    means = resampled_means(np.hstack([left, right]), n_resamples=n_resamples, seed=seed)
-    differences = means[:, :width].mean(axis=1) - means[:, width:].mean(axis=1)
-    difference = np.nanmean(left, axis=0).mean() - np.nanmean(right, axis=0).mean()
-    return percentile_interval(float(difference), differences, level=level)
-
-
 def resampled_means(values: Floats, *, n_resamples: int = 10_000, seed: int = 0) -> Floats:
     """Means of every column over bootstrap samples of the rows, the same samples for all columns.
+
+    The text is the unit of resampling: its columns (seeds, or the languages it was translated into) stay
+    together, since their errors are not independent (Berg-Kirkpatrick et al. 2012; Koehn 2004). An interval
+    from them says how a mean would vary over other texts, not over other trainings.
 
     Parameters
     ----------
@@ -220,15 +180,6 @@ def holm(p_values: npt.ArrayLike) -> Floats:
     adjusted = np.empty_like(given)
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(scaled))
     return adjusted
-
-
-def _columns(values: npt.ArrayLike, name: str) -> Floats:
-    array = np.asarray(values, dtype=np.float64)
-    array = array[:, None] if array.ndim == 1 else array
-    if array.ndim != 2 or not array.size:
-        accepted = "(n_texts,) or (n_texts, n_columns), not empty"
-        raise ValueError(f"paired_bootstrap: {name} has shape {np.shape(values)}; accepted: {accepted}")
-    return array
 
 
 def _require_level(level: float) -> None:

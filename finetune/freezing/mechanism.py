@@ -55,17 +55,6 @@ def _parts(encoder: PreTrainedModel, layer: int) -> list[nn.Module]:
     return found
 
 
-def frozen_prefix(model: PreTrainedModel) -> int:
-    """Return how many layers from the bottom are frozen, the embeddings being the first: backward skips them.
-
-    A layer whose parameters are all frozen below one that trains still costs its part of backward; only
-    those with nothing trainable at or below them cost none.
-    """
-    depth = depth_of(model)
-    trains = (any(p.requires_grad for p in layer_parameters(model, layer)) for layer in range(depth + 1))
-    return next((layer for layer, training in enumerate(trains) if training), depth + 1)
-
-
 def freeze_layers(
     model: PreTrainedModel, layers: Iterable[int], optimizer: torch.optim.Optimizer | None = None
 ) -> None:

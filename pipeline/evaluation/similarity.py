@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import logging
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -42,8 +41,6 @@ from mcbert.results.schema import STS
 from mcbert.results.statistics import percentile_interval
 from mcbert.results.tables import write
 from mcbert.search.sentences.similarity import HEADLINE, correlations, similarities, spearman_samples
-
-log = logging.getLogger(__name__)
 
 SPLITS = ("dev", "test")
 TRAINED = Path("models/embeddings")

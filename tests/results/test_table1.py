@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mcbert.results import overall, statistics, table1, tables
+from mcbert.results import overall, table1, tables
 from mcbert.results.schema import PUBLISHED, TABLE1
 from tests.results import synthetic
+from tests.results.resampling import paired_bootstrap
 
 PROTOCOLS = {"probe": "target-dev", "baseline": "last", "mcbert": "last", "mcbert_wf": "last"}
 
@@ -52,7 +53,7 @@ def test_difference_is_to_the_baseline_with_the_paired_bootstrap(predictions, ro
     assert row["versus_baseline"] == pytest.approx(
         row["accuracy"] - pick(rows, "baseline", "de")["accuracy"], abs=1e-12
     )
-    interval = statistics.paired_bootstrap(a, b, n_resamples=4000, seed=9)
+    interval = paired_bootstrap(a, b, n_resamples=4000, seed=9)
     assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high), abs=0.02)
 
 

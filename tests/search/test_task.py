@@ -124,7 +124,7 @@ def test_known_candidates_are_left_out_of_tasks(tasks):
     space, source = Space(SETTINGS), tasks[0].source
     known = {candidate.id for candidate in tasks[0].candidates} | {tasks[1].candidates[3].id}
     left = list(tasks_left(space, source, known))
-    assert [task.layers for task in left] == [(2,), (1, 2)]
+    assert [task.features.layers for task in left] == [(2,), (1, 2)]
     assert [len(task.candidates) for task in left] == [4, 5]
     assert isinstance(left[0], Task)
 

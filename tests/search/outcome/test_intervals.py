@@ -3,8 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mcbert.results.statistics import paired_bootstrap
 from mcbert.search.outcome.intervals import Sample, intervals, one_each
+from tests.results.resampling import paired_bootstrap
 from tests.search.answers import make_predictions
 
 

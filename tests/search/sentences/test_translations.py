@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from mcbert.results.statistics import paired_bootstrap
 from mcbert.search.sentences.translations import MEAN, Sentences, error_rates
+from tests.results.resampling import paired_bootstrap
 
 
 def sentences(languages, units=None):
