@@ -1,8 +1,14 @@
-"""Names that are used from outside: by transformers, torch, tokenizers, jinja and dataclasses."""
+"""Names of the packages that are used from outside them, each with by whom."""
 
-_.__post_init__
-__getattr__  # names of mcbert, imported when used
+__getattr__  # the interpreter: mcbert's public names, imported when first used
 __dir__
+_.__call__  # whoever is given an executor or a progress display (mcbert.execution)
+_.pearson  # dataclasses.asdict
+_.history_  # users of the estimators, as scikit-learn names what was fitted
+_.freezing_
+_.folder_
+_.best_index_
+_.best_score_
 _.two_d_array  # scikit-learn
 _.one_d_array
 _.requires_fit
@@ -21,37 +27,16 @@ _._load_from_checkpoint
 _._load_optimizer_and_scheduler
 _._load_scaler
 _._load_rng_state
-_.grad  # torch
-_.model_type  # PreTrainedConfig and PreTrainedModel
+_.auto_map  # PreTrainedConfig and PreTrainedModel
 _.sub_configs
-_.config_class
 _.supports_gradient_checkpointing
 _.accepts_loss_kwargs
-_.forward
-_.tie_last_hidden_states
+_.pooler_output  # read by its name: finetune.evaluation
 _.filters  # jinja
-_.normalizer  # tokenizers
-_.pre_tokenizer
-_.decoder
-_.post_processor
-_.padding_side  # tokenizers of transformers
-_._tokenize
-_.special_tokens  # read by dataclasses.asdict
-_.storage_dtype
-_.tokens_per_batch
-_._offline  # fixtures
-_._one_thread
-_.log_of_its_own
-_.quick
-_.handle_starttag  # HTMLParser
-_.handle_endtag
-_.handle_data
-_.tell  # file objects that h5py writes to
-_.flush
-_.readable  # raw streams that io reads from
+_.attributes  # templates of the report
+_.truncate  # h5py
 _._USE_PSUTIL  # loky
 LayerPooling  # modules.json of sentence-transformers
 _.get_sentence_embedding_dimension
 _.efConstruction  # faiss
 _.efSearch
-pytest_collection_modifyitems  # pytest

@@ -35,6 +35,10 @@ def resampled_means(values: Floats, *, n_resamples: int = 10_000, seed: int = 0)
     into) stay together, since their errors are not independent (Berg-Kirkpatrick et al. 2012; Koehn 2004).
     Intervals say how a figure would vary over other texts, not over other trainings.
 
+    The text is the unit of resampling: its columns (seeds, or the languages it was translated into) stay
+    together, since their errors are not independent (Berg-Kirkpatrick et al. 2012; Koehn 2004). An interval
+    from them says how a mean would vary over other texts, not over other trainings.
+
     Parameters
     ----------
     values : float64 array, shape (n_texts, n_columns)

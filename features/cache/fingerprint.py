@@ -7,19 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-
-def texts_digest(texts: Iterable[tuple[str, str]]) -> str:
-    """Return sha256 of the texts and pairs in order, each led by its length so that none collide."""
-    digest = hashlib.sha256()
-    for pair in texts:
-        for text in pair:
-            data = text.encode()
-            digest.update(len(data).to_bytes(8, "little"))
-            digest.update(data)
-    return digest.hexdigest()
 
 
 def digest(fields: Mapping[str, Any]) -> str:

@@ -1,7 +1,6 @@
 """Artifacts of a finished `python -m mcbert gridsearch`: the tables, the winner and its probe."""
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -25,7 +24,6 @@ from mcbert.search.scoring import SCORERS, Score, mean_f1, packed_f1, unpack
 from mcbert.search.selection import rank
 from mcbert.search.space import Candidate, GridsearchSettings
 
-LOG = logging.getLogger(__name__)
 Ranking = list[tuple[Candidate, float | None]]
 
 
