@@ -96,8 +96,9 @@ def _check_pairs(settings: GridsearchSettings, examples: Examples, languages: Se
     pairs, texts = n_labels * (n_labels - 1) // 2, max(n_train, n_scored)
     if "linear_svm" in settings.classifiers and pairs * texts > ONE_VS_ONE_ENTRIES:
         raise ValueError(
-            f"gridsearch.classifiers: got 'linear_svm' with {n_labels} labels, one-vs-one {pairs} SVMs of "
-            f"{texts} texts each, accepted: at most {ONE_VS_ONE_ENTRIES // texts} SVMs; leave it out"
+            f"gridsearch.classifiers: got 'linear_svm' with {n_labels} labels, which is {pairs} "
+            f"one-vs-one SVMs of {texts} texts each, accepted: at most {ONE_VS_ONE_ENTRIES // texts}; "
+            "leave it out"
         )
 
 

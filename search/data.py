@@ -36,7 +36,7 @@ FIELDS = ("y", "language", "split", "ids", "labels", "source_language")
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """What the search knows of the corpus: one entry per corpus row, in the corpus's order.
+    """Labels, languages and splits of the corpus: one entry per corpus row, in the corpus's order.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Examples:
     labels : tuple of str
         All labels, sorted.
     source_language : str
-        The language with the training labels; train rows in others are translations of its.
+        The language with the training labels; train rows in other languages are translations.
     digest : str
         SHA-256 of everything above, in hexadecimal.
     """
@@ -77,7 +77,7 @@ class Examples:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "Examples":
-        """Read what `write_examples` wrote.
+        """Read a file that `write_examples` wrote.
 
         Raises
         ------
@@ -165,7 +165,7 @@ def _digest(arrays: Arrays) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where a worker finds its data: two paths, and the digests of what they held when the search began."""
+    """The paths of the feature cache and the examples, and the digests of both when the search began."""
 
     store: Path
     examples: Path
@@ -175,7 +175,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class RowSelection:
-    """Which corpus rows train and are scored, and how they map to distinct texts.
+    """Corpus rows for training and scoring, and their distinct texts.
 
     Attributes
     ----------
@@ -210,7 +210,7 @@ class RowSelection:
 
 
 def select_rows(examples: Examples, index: Ints, languages: Sequence[str]) -> RowSelection:
-    """Pick every train row, translated ones too, and every dev and test row of `languages`."""
+    """Select every train row, translated ones too, and every dev and test row of `languages`."""
     train = examples.rows("train")
     _, first, train_text = np.unique(index[train], return_index=True, return_inverse=True)
     train_y = examples.y[train]
@@ -243,12 +243,12 @@ def select_rows(examples: Examples, index: Ints, languages: Sequence[str]) -> Ro
 
 @lru_cache(maxsize=2)
 def open_source(source: Source) -> tuple[FeatureStore, Examples, RowSelection]:
-    """Open the feature cache and the examples of a source once per process.
+    """Return the feature cache, the examples and the row selection of a source, opened once per process.
 
     Raises
     ------
     StoreError
-        One of them is not there, or holds something else than where the search began.
+        One of them is not there, or has another digest than when the search began.
     """
     try:
         store, examples = FeatureStore.open(source.store), Examples.read(source.examples)

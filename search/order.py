@@ -41,7 +41,7 @@ Stratum = tuple[str, str, int]  # pooling, classifier, number of layers
 Layers = tuple[int, ...]
 
 FACTORS = ("pooling", "classifier", "n_layers")
-GOLDEN = (5**0.5 - 1) / 2  # multiples of it, cut to 0-1, lie evenly however many there are
+GOLDEN = (5**0.5 - 1) / 2  # multiples of it modulo 1 are a low-discrepancy sequence: even, however many
 FIRST_PIECE, LARGEST_PIECE = 15, 120
 
 

@@ -85,11 +85,9 @@ def best_linear(out: Path) -> str:
     frame = read(GRIDSEARCH, out / "gridsearch.csv")
     linear = frame[frame["classifier"].isin(LINEAR) & frame["rank"].notna()]
     if linear.empty:
-        return f"no candidate is a head of weights; search with one of {', '.join(LINEAR)}"
+        return f"no candidate is linear; search with one of {', '.join(LINEAR)}"
     row = linear.iloc[0]
-    return (
-        f"the best that is a head of weights is {row['candidate_id']}: export it by --candidate {row['rank']}"
-    )
+    return f"the best linear candidate is {row['candidate_id']}: export it by --candidate {row['rank']}"
 
 
 def score_per_label(n_labels: int) -> list[str]:

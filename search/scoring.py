@@ -1,4 +1,4 @@
-"""Confusion matrices and the scores read from them; used by every task of `python -m mcbert gridsearch`.
+"""Confusion matrices and scores computed from them; used by every task of `python -m mcbert gridsearch`.
 
 A confusion matrix is int64 of shape (n_classes, n_classes), true labels in rows, predictions in columns.
 """
@@ -61,7 +61,7 @@ def unpack(packed: Sequence[int], n_classes: int) -> Ints:
 def packed_f1(packed: Sequence[int], n_classes: int) -> Fraction:
     """Return the micro-F1 of a packed matrix, exact; 0 for an empty one.
 
-    Where every text has one label, as here, it is the share labelled rightly.
+    Where every text has one label, as here, it is the accuracy.
     """
     pairs = list(zip(packed[::2], packed[1::2], strict=True))
     right = sum(count for cell, count in pairs if cell % (n_classes + 1) == 0)
@@ -90,19 +90,19 @@ SCORERS: Mapping[str, Callable[[Sequence[int], int], Score]] = {
     "macro_f1": packed_macro_f1,
     "accuracy": packed_f1,
 }
-"""How a metric is read from a packed matrix."""
+"""Functions that compute a metric from a packed matrix and the number of classes."""
 
 
 def mean_score(scores: Sequence[Score]) -> float:
-    """Mean of several languages' scores, rounded once at the end; see `mean_f1`."""
+    """Return the mean of several languages' scores, rounded once at the end; see `mean_f1`."""
     exact = [score for score in scores if isinstance(score, Fraction)]
     return mean_f1(exact) if len(exact) == len(scores) else math.fsum(scores) / len(scores)
 
 
 def mean_f1(scores: Sequence[Fraction]) -> float:
-    """Mean of several languages' scores, rounded once at the end, so that equal scores are equal numbers.
+    """Return the mean of several languages' scores, rounded once, so that equal means are equal numbers.
 
-    Returns not-a-number where there is no language.
+    NaN where there is no language.
     """
     if not scores:
         return float("nan")

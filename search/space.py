@@ -30,7 +30,7 @@ PooledLayer = tuple[int, str]  # layer, pooling
 
 @dataclass(frozen=True, kw_only=True)
 class GridsearchSettings:
-    """What the gridsearch stage searches and how it chooses.
+    """The search space of the gridsearch stage and the choice of its winner.
 
     Raises
     ------
@@ -69,13 +69,14 @@ class GridsearchSettings:
     all target languages have labelled dev texts, else source-dev; the log says so before anything is
     extracted."""
     metric: Metric = "micro_f1"
-    """Dev score that chooses the winner, the steps of a mixed search and who of the best is tied: micro_f1,
-    accuracy (the same where a text has one label, as here) or macro_f1, in which labels weigh equally."""
+    """Dev score that chooses the winner, the steps of a mixed search and which of the best are tied:
+    micro_f1, accuracy (the same where a text has one label, as here) or macro_f1, in which labels weigh
+    equally."""
     top: int = 20
     """Best candidates whose confusion matrices are written."""
     class_weight: ClassWeight = "none"
     """balanced: rare labels weigh as much as frequent ones, for logistic_regression, linear_svm, ridge and a
-    user's classifier that has the parameter; others take no notice. `params` may say it for one of them."""
+    user's classifier that has the parameter; others ignore it. `params` may set it for one of them."""
     target_languages: tuple[str, ...] = ()
     """Languages scored beside the source; empty for all of the corpus."""
 
@@ -152,19 +153,19 @@ class GridsearchSettings:
         if self.class_weight != "none" and not any(map(self._weighs, self.classifiers)):
             raise ValueError(
                 f"gridsearch.class_weight: got {self.class_weight!r}, which none of gridsearch.classifiers, "
-                f"{', '.join(self.classifiers)}, knows; accepted: none, or logistic_regression, linear_svm "
+                f"{', '.join(self.classifiers)}, has; accepted: none, or logistic_regression, linear_svm "
                 "or ridge among them"
             )
 
     def _weighs(self, name: str) -> bool:
-        """Tell whether a classifier is known to have class weights; a callable of any keyword is not."""
+        """Return whether a classifier is known to have class weights; a callable of any keyword is not."""
         return "class_weight" in list(self._entry(name).parameters)
 
     def _entry(self, name: str) -> Classifier:
         return classifier(name, self.factories.get(name, ""))
 
     def draws(self, name: str) -> bool:
-        """Tell whether a classifier draws random numbers, and so has a candidate for each seed."""
+        """Return whether a classifier draws random numbers, and so has a candidate for each seed."""
         entry = self._entry(name)
         if isinstance(entry, Factory):
             return bool(seed_parameters(entry.make(dict(self.values(name)[0]))))

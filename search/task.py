@@ -46,18 +46,18 @@ class Task:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """What `run` returns when its worker cannot read the data: no fault of a candidate, so no row."""
+    """Returned by `run` when its worker cannot read the data: no fault of a candidate, so no row."""
 
     message: str
 
 
 def run(task: Task) -> list[dict[str, Any]] | Unreadable:
-    """Fit and score the candidates of a task; a row of the ledger for each, in their order.
+    """Fit and score the candidates of a task; return a row of the ledger for each, in their order.
 
     A row has candidate_id, status (ok or error), message, fit_seconds, score_seconds, matrices (language
     -> split -> confusion matrix, by `search.scoring.pack`) and predictions (of the distinct evaluation
-    texts, by `search.outcome.predictions.encode`). What fails is a row with status error; no exception of a
-    classifier leaves this function. Where the cache or the examples cannot be read, or
+    texts, by `search.outcome.predictions.encode`). A candidate that fails has a row with status error; no
+    exception of a classifier leaves this function. Where the cache or the examples cannot be read, or
     are not those of the search, it returns `Unreadable` instead.
     """
     with one_thread():

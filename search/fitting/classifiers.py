@@ -1,4 +1,4 @@
-"""The one table of classifiers, `python -m mcbert gridsearch`: factory, parameters, route.
+"""The table of classifiers of `python -m mcbert gridsearch`: factory, parameters, route.
 
 Columns are standardised, so an inner product grows with the number of columns, 128 to 6,144 here, and
 penalties must be strong. The sums over a feature set are made once for all parameters; each value
@@ -19,7 +19,7 @@ CLASS_WEIGHTS: tuple[ClassWeight, ...] = get_args(ClassWeight)
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """One parameter of a classifier: default (None: the factory's own), what is accepted, and the check."""
+    """A parameter of a classifier: default (None: the factory's own), accepted values in words, the check."""
 
     default: Value | None
     accepted: str
@@ -73,7 +73,7 @@ def unknown(what: str, given: object, accepted: tuple[object, ...]) -> str:
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    """Tell a number; True and False are none."""
+    """Return whether a value is a number; True and False are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -186,8 +186,8 @@ CLASSIFIERS: dict[str, Classifier] = {
     ),
     # not among the default ones: 0.9 s a fit, ten times the others. Over 5 feature sets and 2 seeds, alpha
     # 1e-4 .68/.41, 1 .69/.42, 3 .70/.43, 10 .68/.44, 100 .34/.31; 32, 100 or 256 hidden units within .01. A
-    # tol of 1e-2 stops when the loss falls no more and halves the time of the library's 1e-4; early_stopping,
-    # which holds texts back, loses .02
+    # tol of 1e-2 stops when the loss falls no more and halves the time of scikit-learn's 1e-4;
+    # early_stopping, which holds texts back, loses .02
     "mlp": Classifier(
         factory=_mlp,
         parameters={"hidden_layer_sizes": _at_least_one(100), "alpha": _positive(10.0)},

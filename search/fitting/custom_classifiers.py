@@ -34,25 +34,25 @@ class AnyName(Mapping[str, Parameter]):
     """The parameters of a callable that takes any keyword."""
 
     def __getitem__(self, name: str) -> Parameter:
-        """Return what every parameter accepts."""
+        """Return the parameter that accepts any value."""
         return _PLAIN
 
     def __contains__(self, name: object) -> bool:
-        """Every text is a name."""
+        """Return True for any text."""
         return isinstance(name, str)
 
     def __iter__(self) -> Any:
-        """None is known beforehand."""
+        """Iterate over nothing: no name is known beforehand."""
         return iter(())
 
     def __len__(self) -> int:
-        """None is known beforehand."""
+        """Return 0: no name is known beforehand."""
         return 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Factory(Classifier):
-    """A classifier of the user.
+    """A classifier of the user, made by a callable.
 
     Attributes
     ----------
@@ -114,20 +114,21 @@ def classifier(name: str, path: str = "") -> Classifier:
     ValueError
         If there is no such module or callable.
     """
-    return _user(name, path) if path else CLASSIFIERS[name]
+    return custom(name, path) if path else CLASSIFIERS[name]
 
 
-@lru_cache(maxsize=64)
-def _user(name: str, path: str) -> Factory:
+@lru_cache(maxsize=64)  # a signature of scikit-learn's takes milliseconds to inspect
+def custom(name: str, path: str) -> Factory:
+    """Return a user's classifier by the path of its factory; raises as `classifier` does."""
     factory = _imported(f"gridsearch.factories.{name}", path)
     return Factory(name=name, path=path, factory=factory, parameters=_parameters(factory))
 
 
 def require_name(name: object) -> None:
-    """Raise ValueError unless a user's classifier may be called so."""
+    """Raise ValueError unless a user's classifier may have this name."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ValueError(
-            f"gridsearch.factories: got the name {name!r}, accepted: small letters, digits and _, "
+            f"gridsearch.factories: got the name {name!r}, accepted: lower-case letters, digits and _, "
             "a letter first"
         )
     if name in CLASSIFIERS:
@@ -164,7 +165,7 @@ def _imported(where: str, path: object) -> Any:
 def _parameters(factory: Any) -> Mapping[str, Parameter]:
     try:
         found = inspect.signature(factory).parameters.values()
-    except ValueError:  # a callable that does not tell
+    except ValueError:  # a callable without a signature
         return AnyName()
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in found):
         return AnyName()
@@ -184,7 +185,7 @@ def _version(module: Any) -> str:
 
 
 def identities(factories: Mapping[str, str], params: Mapping[str, Mapping[str, Value]]) -> dict[str, Any]:
-    """Return what the results of a user's classifiers depend on beside their parameters.
+    """Return everything beside the parameters that the results of a user's classifiers depend on.
 
     Parameters
     ----------
@@ -198,7 +199,7 @@ def identities(factories: Mapping[str, str], params: Mapping[str, Mapping[str, V
         For each name its path, the estimator's class, and of the callable's and of the class's module the
         distribution and version, or the digest of the file where it belongs to none.
     """
-    return {name: _user(name, path).identity(params[name]) for name, path in factories.items()}
+    return {name: custom(name, path).identity(params[name]) for name, path in factories.items()}
 
 
 def _call(params: Mapping[str, Value]) -> str:

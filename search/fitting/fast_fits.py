@@ -1,4 +1,4 @@
-"""How each classifier is fitted fast on a feature set; called by the tasks of `python -m mcbert gridsearch`.
+"""Fast fits of each classifier on a feature set; called by the tasks of `python -m mcbert gridsearch`.
 
 A route takes a `Representation` and the unfitted scikit-learn estimator, solves that estimator's problem
 where it is cheapest, and returns the decision function. Closed forms (ridge, LDA) and votes (k-NN) come from
@@ -155,7 +155,7 @@ def _weighted_ridge(representation: Representation, solver: LinearSolver, estima
 
 
 def lda(representation: Representation, estimator: Any) -> Fitted:
-    """Shrinkage LDA, LinearDiscriminantAnalysis(solver="lsqr", shrinkage=s).
+    """Fit LDA with shrinkage s, LinearDiscriminantAnalysis(solver="lsqr", shrinkage=s).
 
     The shrunk covariance is (1 - s) W + s t I with W the within-class covariance and t = tr(W) / d. W is the
     scatter X^T D X / n less that of the class means M, of rank n_classes, so with A = (1 - s) X^T D X / n +
@@ -242,7 +242,7 @@ def _members(rows: RowSelection) -> Floats:
 
 
 def _class_weights(estimator: Any, rows: RowSelection) -> Floats:
-    """Return the weight of each class, (n_classes,): 1, or what makes all classes weigh the same."""
+    """Return the weight of each class, (n_classes,): 1, or balanced as in scikit-learn."""
     if estimator.class_weight is None:
         return np.ones(rows.n_classes)
     counts = np.bincount(rows.train_y, minlength=rows.n_classes)

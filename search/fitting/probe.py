@@ -149,7 +149,7 @@ class Probe:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Probe":
-        """Read what `save` wrote; nothing in the file is executed.
+        """Read a probe; nothing in the file is executed.
 
         Raises
         ------

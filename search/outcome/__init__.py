@@ -1,1 +1,1 @@
-"""What a finished search writes: the winner, every score, and how sure they are."""
+"""Artifacts of a finished search: the winner, every score, and their intervals."""

@@ -29,7 +29,7 @@ Ranking = list[tuple[Candidate, float | None]]
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A finished search: every candidate's row of the ledger and what was searched.
+    """A finished search: its settings, its data and every candidate's row of the ledger.
 
     Attributes
     ----------

@@ -80,7 +80,7 @@ def top_rows(sample: Sample, top: int, metric: str = "micro_f1") -> list[Row]:
     top : int
         How many of them.
     metric : str
-        Their score: macro_f1, or what equals micro-F1.
+        Their score: macro_f1, micro_f1 or accuracy, which are equal here.
 
     Returns
     -------

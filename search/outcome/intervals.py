@@ -33,7 +33,7 @@ CELLS_AT_ONCE = 4_000_000  # right answers held at a time: 32 MB
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """The texts of one split, and which of them are translations of one another.
+    """The texts of one split, with the original text of each translation.
 
     Attributes
     ----------
@@ -131,7 +131,7 @@ class Sample:
 def intervals(
     sample: Sample, weights: npt.ArrayLike, *, n_resamples: int = 10_000, seed: int = 0
 ) -> list[dict[str, Interval]]:
-    """Give weighted sums of the candidates' micro-F1, with paired 95% bootstrap intervals over texts.
+    """Return weighted sums of the candidates' micro-F1, with paired 95% bootstrap intervals over texts.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def intervals(
 
 
 def _ratios(sums: Floats) -> Floats:
-    """Divide what follows the first entry of axis 1, the numbers of texts, by that entry."""
+    """Divide the entries of axis 1 by the first of them, the numbers of texts, and leave that one out."""
     with np.errstate(invalid="ignore"):  # a sample without a text of the language
         return np.asarray(sums[:, 1:] / sums[:, :1])
 
@@ -178,7 +178,7 @@ def one_each(positions: Sequence[int], n_candidates: int) -> Floats:
 def macro_intervals(
     sample: Sample, n: int, *, n_resamples: int = 10_000, seed: int = 0
 ) -> list[dict[str, Interval]]:
-    """Give the macro-F1 of the first candidates, then their differences to the very first one.
+    """Return intervals of the macro-F1 of the first candidates, then of their differences to the first one.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ def macro_intervals(
 
 
 def _labels(sample: Sample, n: int) -> tuple[Ints, Ints]:
-    """Return the true labels of the rows, (n_rows,), and what the candidates give, (n, n_rows)."""
+    """Return the true labels of the rows, (n_rows,), and the candidates' predictions, (n, n_rows)."""
     predictions = sample.predictions
     y = predictions.y[sample.rows].astype(np.int64)
     return y, predictions.codes[:n, predictions.text[sample.rows]].astype(np.int64)

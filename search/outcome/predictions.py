@@ -1,4 +1,4 @@
-"""What every candidate of a search predicted: a few hundred bytes in the ledger, then predictions.npz.
+"""The predictions of every candidate of a search: a few hundred bytes in the ledger, then predictions.npz.
 
     from mcbert.search.outcome.predictions import Predictions
     predictions = Predictions.load("results/runs/demo/predictions.npz")
@@ -99,7 +99,7 @@ class Predictions:
         return np.flatnonzero(self.split == split).astype(np.int64)
 
     def right(self, positions: Sequence[int] | Ints, rows: Ints) -> npt.NDArray[np.bool_]:
-        """Tell which candidates, by position, predicted which rows rightly: (n_positions, n_rows)."""
+        """Return whether candidates, by position, predicted rows correctly: bool (n_positions, n_rows)."""
         chosen = np.asarray(positions, dtype=np.int64)
         return np.asarray(self.codes[np.ix_(chosen, self.text[rows])] == self.y[rows])
 

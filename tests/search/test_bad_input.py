@@ -297,11 +297,11 @@ def test_examples_that_are_damaged_are_made_again(finished):
     assert (finished.run / "gridsearch.csv").read_bytes() == before
 
 
-def test_a_thousand_classes_are_too_many_for_a_machine_for_each_pair(command):
+def test_a_thousand_classes_are_too_many_for_one_vs_one(command):
     table = corpus_table().assign(text="money order")
     train = pd.DataFrame({"id": [f"t{k}" for k in range(2000)], "split": "train", "language": "en"})
     train["label"] = [f"label{k // 2}" for k in range(2000)]
     train["text"] = ["money", "cancel"] * 1000
     rest = table[table["split"] != "train"].assign(label="label7")
-    said = "got 'linear_svm' with 1000 labels, which asks for 499500 machines of 2000 texts each"
+    said = "got 'linear_svm' with 1000 labels, which is 499500 one-vs-one SVMs of 2000 texts each"
     refused(command, said, *REPEATED, table=pd.concat([train, rest]))

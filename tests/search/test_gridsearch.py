@@ -2,7 +2,6 @@
 
 import json
 import random
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -344,7 +343,7 @@ def test_the_metric_chooses_and_is_in_the_rows(make_search, serial, stamp, tmp_p
         assert winners["micro_f1"] != winners["macro_f1"]
 
 
-def row(**matrices):
+def dev_row(**matrices):
     packed = {name: pack(np.asarray(dev)) for name, dev in matrices.items()}
     return {"matrices": {name: {"dev": dev, "test": [0, 9, 3, 9]} for name, dev in packed.items()}}
 
@@ -352,9 +351,9 @@ def row(**matrices):
 def test_the_best_of_each_language_is_kept_from_whatever_candidate():
     best = BestScores(("en", "de"), 2)
     assert best.note() == ""
-    best.update([row(en=[[3, 1], [2, 4]], de=[[1, 4], [4, 1]])])
+    best.update([dev_row(en=[[3, 1], [2, 4]], de=[[1, 4], [4, 1]])])
     assert best.note() == "best dev micro-F1: en 0.700, de 0.200"
-    best.update([row(en=[[1, 3], [2, 4]], de=[[5, 0], [1, 4]]), {"matrices": {}}])
+    best.update([dev_row(en=[[1, 3], [2, 4]], de=[[5, 0], [1, 4]]), {"matrices": {}}])
     assert best.note() == "best dev micro-F1: en 0.700, de 0.900"
 
 
@@ -365,26 +364,17 @@ def test_test_labels_are_not_looked_at():
 
 
 def test_rows_of_an_earlier_search_count():
-    assert BestScores(("en",), 2, [row(en=[[1, 0], [1, 0]])]).note() == "best dev micro-F1: en 0.500"
+    assert BestScores(("en",), 2, [dev_row(en=[[1, 0], [1, 0]])]).note() == "best dev micro-F1: en 0.500"
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_it_is_the_micro_f1_of_the_tables(seed):
     matrix = np.random.default_rng(seed).integers(20, size=(4, 4))
     expected = scores(matrix[None])["micro_f1"][0]
-    assert BestScores(("en",), 4, [row(en=matrix)]).note().endswith(f"en {expected:.3f}")
-
-
-def test_it_costs_next_to_nothing():
-    languages = [f"l{k}" for k in range(7)]
-    rows = [row(**dict.fromkeys(languages, [[30, 1, 2, 3]] * 4))] * 1000
-    best = BestScores(languages, 4)
-    began = time.perf_counter()
-    best.update(rows)
-    assert time.perf_counter() - began < 0.5  # half a millisecond a row; a fit takes thirty
+    assert BestScores(("en",), 4, [dev_row(en=matrix)]).note().endswith(f"en {expected:.3f}")
 
 
 def test_it_shows_the_score_that_the_search_goes_by():
-    rows = [row(en=[[9, 0], [1, 0]])]
+    rows = [dev_row(en=[[9, 0], [1, 0]])]
     assert BestScores(("en",), 2, rows, metric="macro_f1").note() == "best dev macro-F1: en 0.474"
     assert BestScores(("en",), 2, rows, metric="accuracy").note() == "best dev accuracy: en 0.900"

@@ -122,7 +122,7 @@ def test_class_weights_go_to_the_classifiers_that_know_them():
         ({"class_weight": "even"}, "gridsearch.class_weight: got 'even', accepted: none, balanced"),
         (
             {"class_weight": "balanced", "classifiers": ("lda", "knn")},
-            "gridsearch.class_weight: got 'balanced', which none of gridsearch.classifiers, lda, knn, knows",
+            "gridsearch.class_weight: got 'balanced', which none of gridsearch.classifiers, lda, knn, has",
         ),
         ({"params": {"ridge": {"class_weight": "x"}}}, "class_weight: got 'x', accepted: none, balanced"),
         ({"params": {"lda": {"class_weight": "balanced"}}}, "gridsearch.params.lda: got 'class_weight'"),

@@ -204,7 +204,7 @@ def test_a_type_that_would_have_to_be_trusted_is_refused_with_what_to_do(exporte
     assert status == 2
     err = capsys.readouterr().err.splitlines()[-1]
     assert "got a sklearn.tree._tree.Tree" in err
-    assert "the best that is a head of weights is 3-cls-ridge-alpha=1000.0: export it by --candidate 2" in err
+    assert "the best linear candidate is 3-cls-ridge-alpha=1000.0: export it by --candidate 2" in err
     assert not (folder / "models").exists()
 
 
@@ -215,7 +215,7 @@ def test_without_skops_it_is_said_what_to_install_and_what_does_without(exported
     assert status == 2
     err = capsys.readouterr().err.splitlines()[-1]
     assert "needs skops, which is not installed: pip install 'mcbert[skops]'" in err
-    assert "no candidate is a head of weights; search with one of logistic_regression" in err
+    assert "no candidate is linear; search with one of logistic_regression" in err
     assert not (folder / "models").exists()
 
 

@@ -10,8 +10,7 @@ import pytest
 
 from mcbert.results import csv_files
 from mcbert.results.schema.search import GRIDSEARCH
-from mcbert.search.fitting import custom_classifiers
-from mcbert.search.fitting.custom_classifiers import classifier, identities, seed_parameters
+from mcbert.search.fitting.custom_classifiers import classifier, custom, identities, seed_parameters
 from mcbert.search.gridsearch import tasks_left
 from mcbert.search.space import GridsearchSettings, Space
 from mcbert.search.task import run
@@ -63,7 +62,7 @@ def module(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # for processes that are started
     yield "mine_for_tests"
-    custom_classifiers._user.cache_clear()
+    custom.cache_clear()
 
 
 @pytest.fixture
@@ -171,7 +170,7 @@ def test_the_ledger_is_of_the_factory_its_class_and_its_code(settings, searched,
     assert machine["made_of"].startswith("scikit-learn ")
     searched(found)
     (tmp_path / "mine_for_tests.py").write_text(CODE + "\n# changed\n")
-    custom_classifiers._user.cache_clear()
+    custom.cache_clear()
     importlib.reload(sys.modules[module])
     with pytest.raises(ValueError, match="holds another search: factories was"):
         searched(found)
@@ -217,7 +216,7 @@ def test_what_is_refused(settings, name, params, message):
     [
         ({"factories": 3}, "gridsearch.factories: got 3, accepted: a table"),
         ({"factories": {"ridge": "a:b"}}, "factories.ridge: the name is taken"),
-        ({"factories": {"My-SVM": "a:b"}}, "factories: got the name 'My-SVM', accepted: small letters"),
+        ({"factories": {"My-SVM": "a:b"}}, "factories: got the name 'My-SVM', accepted: lower-case letters"),
         (
             {"factories": {"a": "a:b"}},
             "factories.a: not searched, accepted: a name in gridsearch.classifiers",
