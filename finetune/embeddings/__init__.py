@@ -1,1 +1,1 @@
-"""Sentence embeddings: siamese fine-tuning, export to sentence-transformers, encoding with any model."""
+"""Sentence embeddings: training, encoding with any model, export, STS and Tatoeba, vectors, neighbours."""

@@ -271,12 +271,12 @@ def run_embeddings_job(job: EmbeddingsJob) -> str:
         corpus = read_texts(job.corpus, job.source_language)
         tokenizer = load_tokenizer(job.encoder, prompt=job.prompt)
         transformers.set_seed(job.seed)
-        model = build(job, corpus)
+        model = _build(job, corpus)
         length = job.settings.max_length
         train, dev, test = (
             tokenised_pairs(corpus, split, tokenizer, max_length=length) for split in ("train", "dev", "test")
         )
-        task, score = learn_from(job, corpus, tokenizer, (train, dev))
+        task, score = _task_of(job, corpus, tokenizer, (train, dev))
         training = fit(
             model,
             task,
@@ -284,23 +284,23 @@ def run_embeddings_job(job: EmbeddingsJob) -> str:
             seed=job.seed,
             monitor=job.monitor,
             out=job.output(),
-            newly_initialised=newly_initialised(model),
+            newly_initialised=_newly_initialised(model),
         )
         with within_memory(lambda: "the test pairs", job.settings.section):
             scores = score(model, test) if test.ids else {}
         if ranks.rank():
             return str(job.result)  # the first process writes it
         if job.save_model:
-            save(job, model, tokenizer, describe_embeddings(job, corpus, training))
+            _save(job, model, tokenizer, describe_embeddings(job, corpus, training))
     content = {
         "stamp": dict(job.stamp),
-        "embeddings": [as_embeddings(row, job) for row in score_rows(job, training, scores)],
-        "freezing": [as_embeddings(row, job) for row in freeze_rows(job, training)],
+        "embeddings": [_renamed(row, job) for row in score_rows(job, training, scores)],
+        "freezing": [_renamed(row, job) for row in freeze_rows(job, training)],
     }
     return finish(job, content, training, began)
 
 
-def build(job: EmbeddingsJob, corpus: Corpus) -> SiameseEncoder:
+def _build(job: EmbeddingsJob, corpus: Corpus) -> SiameseEncoder:
     """Build the model; its head, where it has one, is drawn from torch's random numbers."""
     return SiameseEncoder.from_encoder(
         job.encoder,
@@ -313,12 +313,12 @@ def build(job: EmbeddingsJob, corpus: Corpus) -> SiameseEncoder:
     )
 
 
-def newly_initialised(model: PreTrainedModel) -> frozenset[str]:
+def _newly_initialised(model: PreTrainedModel) -> frozenset[str]:
     """Return the names of the parameters that no encoder gives: those of the head."""
     return frozenset(name for name, _ in model.named_parameters() if not name.startswith("encoder."))
 
 
-def learn_from(
+def _task_of(
     job: EmbeddingsJob, corpus: Corpus, tokenizer: PreTrainedTokenizerBase, pairs: tuple[Pairs, Pairs]
 ) -> tuple[TrainingData, Scores]:
     """Return the task of the objective over train and dev pairs, and how other pairs are scored as dev is."""
@@ -331,7 +331,7 @@ def learn_from(
     return task, lambda model, others: score_triplets(model, tokenizer, others, ranked)[0]
 
 
-def save(job: EmbeddingsJob, model: SiameseEncoder, tokenizer: PreTrainedTokenizerBase, card: str) -> None:
+def _save(job: EmbeddingsJob, model: SiameseEncoder, tokenizer: PreTrainedTokenizerBase, card: str) -> None:
     """Save the encoder as a model of this project, and as a folder of sentence-transformers."""
     alone, length = model.alone(), job.settings.max_length
     models = job.out / "models"
@@ -345,7 +345,7 @@ def save(job: EmbeddingsJob, model: SiameseEncoder, tokenizer: PreTrainedTokeniz
     save_model(alone, tokenizer, models / MODEL, max_length=length, extra=own)
 
 
-def as_embeddings(row: Mapping[str, object], job: EmbeddingsJob) -> dict[str, object]:
+def _renamed(row: Mapping[str, object], job: EmbeddingsJob) -> dict[str, object]:
     """Return a row of finetune.csv or freezing.csv as one of embeddings.csv or embeddings_freezing.csv."""
     renamed = {("n_pairs" if name == "n_texts" else name): value for name, value in row.items()}
     kept = {name: value for name, value in renamed.items() if name not in ("system", "start")}

@@ -13,6 +13,7 @@ import pytest
 
 from mcbert.finetune.embeddings import vectors
 from mcbert.finetune.embeddings.opening import open_sentence_encoder
+from mcbert.finetune.embeddings.sentence_encoder import SentenceEncoder, VectorError
 from mcbert.finetune.embeddings.vector_file import VectorFile
 from mcbert.pipeline.cli import main
 from mcbert.results import csv_files
@@ -225,10 +226,14 @@ def test_parquet_without_its_library(run, monkeypatch, capsys):
 
 
 def test_a_text_without_a_finite_vector_is_named(run, tmp_path, monkeypatch, capsys):
-    encode = "mcbert.finetune.embeddings.sentence_encoder.PooledSentenceEncoder._encode"
-    monkeypatch.setattr(
-        encode, lambda _, texts: np.array([[np.nan if text == "now" else 1.0] * 64 for text in texts])
-    )
+    encode = SentenceEncoder.encode
+
+    def refusing(self, texts):
+        if "now" in texts:
+            raise VectorError(self.name, texts.index("now"))
+        return encode(self, texts)
+
+    monkeypatch.setattr(SentenceEncoder, "encode", refusing)
     (tmp_path / "t.csv").write_text("text\n" + "money\n" * 20 + "now\n")
     assert run(table=tmp_path / "t.csv") == 2
     assert "t.csv: row 21: " in capsys.readouterr().err
@@ -236,8 +241,9 @@ def test_a_text_without_a_finite_vector_is_named(run, tmp_path, monkeypatch, cap
 
 def test_no_more_than_a_block_is_held(run, tmp_path, monkeypatch):
     seen = []
-    encode = "mcbert.finetune.embeddings.sentence_encoder.PooledSentenceEncoder._encode"
-    monkeypatch.setattr(encode, lambda _, texts: seen.append(len(texts)) or np.ones((len(texts), 64)))
+    monkeypatch.setattr(
+        SentenceEncoder, "encode", lambda _, texts: seen.append(len(texts)) or np.ones((len(texts), 64))
+    )
     (tmp_path / "t.csv").write_text("text\n" + "money\n" * 50)
     assert run(table=tmp_path / "t.csv") == 0
     assert seen == [16, 16, 16, 2]

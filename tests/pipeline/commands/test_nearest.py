@@ -10,6 +10,7 @@ import pytest
 
 from mcbert.finetune.embeddings import neighbours, vectors
 from mcbert.finetune.embeddings.opening import open_sentence_encoder
+from mcbert.finetune.embeddings.sentence_encoder import SentenceEncoder
 from mcbert.pipeline.cli import main
 from mcbert.results import csv_files
 from mcbert.results.schema.texts import NEIGHBOURS
@@ -105,8 +106,9 @@ def test_the_library_is_asked_for_before_any_work(run, tmp_path, monkeypatch, ca
 
 
 def test_a_vector_without_direction_is_named(run, tmp_path, monkeypatch, capsys):
-    encode = "mcbert.finetune.embeddings.sentence_encoder.PooledSentenceEncoder._encode"
-    monkeypatch.setattr(encode, lambda _, texts: np.array([[float(text != "now")] * 32 for text in texts]))
+    monkeypatch.setattr(
+        SentenceEncoder, "encode", lambda _, texts: np.array([[float(text != "now")] * 32 for text in texts])
+    )
     assert run(queries="text\nmoney\nnow\n") == 2
     assert "queries.csv: row 2: its vector has no cosines: all numbers are 0" in capsys.readouterr().err
 
