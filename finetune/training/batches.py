@@ -93,12 +93,6 @@ class EpochBatches(Sampler[list[int]]):
         first = step % per_epoch * self.parts
         return np.concatenate(self.plan(step // per_epoch)[first : first + self.parts])
 
-    def padding(self) -> float:
-        """Return the share of padding in the tokens of the first epoch."""
-        batches = self.plan(0)
-        padded = sum(len(rows) * self.lengths[rows].max() for rows in batches)
-        return 1 - float(self.lengths.sum() / padded)
-
 
 def longest_first(steps: list[list[np.ndarray]], lengths: np.ndarray) -> None:
     """Put the step that needs most memory first, in place: what does not fit fails at once."""
