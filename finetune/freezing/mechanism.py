@@ -1,4 +1,4 @@
-"""The mechanism of freezing: it acts on what a rule (finetune/freezing/rules.py) has decided.
+"""The mechanism of freezing: layers of a model, stopping them as a rule says, the norms of their gradients.
 
 Frozen means no gradient, no momentum, no weight decay: bit-identical from the event on. Layers below still
 get gradient, because a frozen block still passes it through; where all layers from the embeddings up to one
@@ -9,7 +9,7 @@ are frozen, backward stops above it. A frozen layer keeps its dropout, as the re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -77,3 +77,34 @@ def freeze_parameters(
         parameter.requires_grad_(False)
         parameter.grad = None
         state.pop(parameter, None)
+
+
+class LayerNorms:
+    """The mean norm of each layer's gradient since the last evaluation."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        depth = depth_of(model)
+        self._layers = [layer_parameters(model, layer) for layer in range(depth + 1)]
+        self._sums, self._steps = [0.0] * (depth + 1), 0
+
+    def note(self, factor: float) -> None:
+        """Add a step's gradients, each times `factor`, which undoes their clipping."""
+        for layer, parameters in enumerate(self._layers):
+            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+            if gradients:
+                self._sums[layer] += factor * float(torch.nn.utils.get_total_norm(gradients))
+        self._steps += 1
+
+    def mean(self) -> tuple[float, ...]:
+        """Return the means and begin anew; nothing before the first step."""
+        means = tuple(total / self._steps for total in self._sums) if self._steps else ()
+        self._sums, self._steps = [0.0] * len(self._sums), 0
+        return means
+
+    def state(self) -> dict[str, Any]:
+        """Return sums and steps."""
+        return {"sums": self._sums, "steps": self._steps}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self._sums, self._steps = list(state["sums"]), state["steps"]

@@ -23,8 +23,7 @@ from transformers import (
 )
 
 from mcbert.finetune.evaluation import Evaluation, Score, choose, watched_score
-from mcbert.finetune.freezing.gradients import LayerNorms
-from mcbert.finetune.freezing.mechanism import freeze_layers, freeze_word_embeddings
+from mcbert.finetune.freezing.mechanism import LayerNorms, freeze_layers, freeze_word_embeddings
 from mcbert.finetune.freezing.rules import FreezeEvent, Rule
 from mcbert.finetune.settings import TrainingSettings
 from mcbert.finetune.training import ranks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -183,9 +184,8 @@ def test_checksums_that_are_none_are_refused(content, tmp_path):
 
 
 def test_checksums_name_no_file_outside(tmp_path):
-    from mcbert.finetune.export.checksums import _digest
-
     named = {"../x": "0" * 64}
-    (tmp_path / NAME).write_text(json.dumps({"files": named, "digest": _digest(named)}))
+    digest = hashlib.sha256(json.dumps(named).encode()).hexdigest()
+    (tmp_path / NAME).write_text(json.dumps({"files": named, "digest": digest}))
     with pytest.raises(EncoderError, match="damaged"):
         require_intact(tmp_path, "M")

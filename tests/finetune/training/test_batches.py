@@ -78,7 +78,7 @@ def padding(batches):
     return 1 - LENGTHS.sum() / sum(len(rows) * LENGTHS[rows].max() for rows in batches)
 
 
-def test_padding_is_at_most_that_of_the_librarys_grouping():
+def test_padding_is_at_most_that_of_transformers_grouping():
     order = np.array(get_length_grouped_indices(LENGTHS.tolist(), 32))
     theirs = padding([order[k : k + 32] for k in range(0, 500, 32)])
     mine = padding(EpochBatches(LENGTHS, size=32).plan(0))

@@ -8,12 +8,11 @@ import torch
 from mcbert.features.corpus import Corpus
 from mcbert.features.encoder.tokens import load_tokenizer
 from mcbert.finetune.evaluation import compute_logits, score_languages
-from mcbert.finetune.freezing.gradients import LayerNorms
-from mcbert.finetune.freezing.mechanism import layer_parameters
+from mcbert.finetune.freezing.mechanism import LayerNorms, layer_parameters
 from mcbert.finetune.freezing.rules import Watched, plan_freezing
 from mcbert.finetune.settings import FinetuneSettings
 from mcbert.finetune.systems import build, tokenised
-from mcbert.finetune.training.callback import EpochCallback, Monitor
+from mcbert.finetune.training.callback import Monitor
 from mcbert.finetune.training.data import classification
 from mcbert.finetune.training.fit import Output, fit
 from tests.families import FAMILIES, save_family
@@ -139,16 +138,16 @@ def test_an_earlier_epoch_is_restored(make_job, train_job, tmp_path, monkeypatch
     monkeypatch.setattr("mcbert.finetune.training.callback.watched_score", lambda *_: next(scores))
     monkeypatch.setattr("mcbert.finetune.training.callback.choose", lambda *_: 1)
     first = {}
-    original = EpochCallback._keep_best
+    models = []
 
-    def keep_best(self, predicted):
-        original(self, predicted)
-        if self.history[-1].epoch == 1:
-            first.update({k: v.clone() for k, v in self.model.state_dict().items()})
+    def note(_writer, evaluation, *_):
+        if evaluation.epoch == 1:
+            first.update({k: v.clone() for k, v in models[0].state_dict().items()})
 
-    monkeypatch.setattr(EpochCallback, "_keep_best", keep_best)
+    monkeypatch.setattr("mcbert.finetune.training.callback.write_evaluation", note)
     next(scores)
-    model, training, _, _ = train_job(make_job(protocol="source-dev"), tmp_path)
+    model, training, _, _ = train_job(make_job(protocol="source-dev"), tmp_path, tamper=models.append)
+    assert first
     assert training.chosen == 1
     assert all(torch.equal(first[k], v) for k, v in model.state_dict().items())
 
