@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mcbert.features.encoder.blocks import n_layers
+from mcbert.features.encoder.loading import n_layers
 from mcbert.features.encoder.selfcheck import verdict
 from mcbert.features.encoder.tokens import load_tokenizer
 from mcbert.files.objects import read_object

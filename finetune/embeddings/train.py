@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mcbert.features.corpus import Corpus, CorpusError
-from mcbert.features.encoder.blocks import n_layers, require_layers
+from mcbert.features.encoder.loading import n_layers, require_layers
 from mcbert.finetune.embeddings.job import EmbeddingsJob
 from mcbert.finetune.embeddings.running import CONTRADICTION, ENTAILMENT, run_embeddings_job
 from mcbert.finetune.embeddings.settings import EmbeddingsSettings

@@ -23,8 +23,8 @@ import transformers
 from mcbert import files
 from mcbert.features.corpus import Corpus
 from mcbert.features.encoder import hardware
-from mcbert.features.encoder.blocks import hidden_size, n_layers
 from mcbert.features.encoder.identity import encoder_identity
+from mcbert.features.encoder.loading import hidden_size, n_layers
 from mcbert.features.store.ledger import Ledger
 from mcbert.finetune.finetune import Inputs, JobError, Track, require_readable
 from mcbert.finetune.freezing.rules import plan_freezing

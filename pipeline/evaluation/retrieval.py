@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from mcbert.features.corpus.casing import lowered
 from mcbert.features.corpus.formats.parallel import languages_in, pair_files, read_pairs
+from mcbert.features.corpus.normal_forms import lowered
 from mcbert.features.store import FeatureStore
 from mcbert.pipeline.evaluation.systems import (
     Beside,

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mcbert.features.corpus.casing import lowered, share_altered
-from mcbert.features.corpus.formats.bad_rows import CorpusError
+from mcbert.features.corpus.errors import CorpusError
 from mcbert.features.corpus.formats.stsbenchmark import read_stsbenchmark, sts_files
+from mcbert.features.corpus.normal_forms import lowered, share_altered
 from mcbert.features.store import FeatureStore
 from mcbert.pipeline.evaluation.retrieval import retrieval
 from mcbert.pipeline.evaluation.systems import (

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from mcbert.features.encoder.blocks import n_layers
+from mcbert.features.encoder.loading import n_layers
 from mcbert.features.store import FeatureStore
 from mcbert.pipeline.workspace import Workspace, shown
 from mcbert.results.csv_files import read

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mcbert.features.corpus.casing import Altered, share_altered
+from mcbert.features.corpus.normal_forms import Altered, share_altered
 from mcbert.pipeline.evaluation.systems import Frozen, System
 from mcbert.pipeline.progress import track
 from mcbert.results.schema.words import MEAN

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from mcbert.features.corpus import BadRows, checked_corpus, read_corpus, source_files
+from mcbert.features.corpus.errors import of_section
 from mcbert.features.corpus.formats.parallel import is_table, languages_in, pair_files, read_pairs
-from mcbert.features.corpus.keys import of_section
 from mcbert.features.store import FeatureStore
 from mcbert.files.objects import AGAIN, read_object, short
 from mcbert.finetune.embeddings.settings import EmbeddingsSettings
