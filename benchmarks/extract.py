@@ -31,7 +31,7 @@ from transformers.utils import logging as hf_logging
 
 from mcbert.features.cache import FeatureStore
 from mcbert.features.encoder import hardware
-from mcbert.features.encoder.blocks import n_layers
+from mcbert.features.encoder.loading import n_layers
 from mcbert.features.encoder.pooling import pool
 from mcbert.features.encoder.tokens import load_tokenizer, tokenise
 from mcbert.features.extraction import extract

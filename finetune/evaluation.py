@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from mcbert.features.encoder.batching import plan_batches
+from mcbert.features.encoder.tokens import plan_batches
 from mcbert.finetune.training import ranks
 
 TOKENS_PER_BATCH = 2048

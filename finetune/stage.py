@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from mcbert.execution import Execute, Track, untracked
-from mcbert.features.encoder.blocks import n_layers
+from mcbert.features.encoder.loading import n_layers
 from mcbert.features.encoder.tokens import load_tokenizer
 from mcbert.finetune.export.cards import write_cards
 from mcbert.finetune.freezing.rules import Schedule, plan_freezing

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mcbert.features.encoder.blocks import require_layers
+from mcbert.features.encoder.loading import require_layers
 from mcbert.features.spec import FeatureSpec, mixes_poolings
 from mcbert.files.objects import AGAIN, Types, read_object, short
 from mcbert.finetune.settings import FinetuneSettings

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mcbert.features.corpus import CorpusSettings, PrepareSettings
-from mcbert.features.corpus.keys import of_section
+from mcbert.features.corpus.errors import of_section
 from mcbert.features.settings import EncoderSettings, ExtractSettings
 from mcbert.files import read_bytes
 from mcbert.finetune.embeddings.retrieval import RetrievalSettings

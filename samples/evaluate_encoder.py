@@ -18,9 +18,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mcbert.features.encoder.batching import plan_batches
 from mcbert.features.encoder.pooled import PooledEncoder
-from mcbert.features.encoder.tokens import tokenise
+from mcbert.features.encoder.tokens import plan_batches, tokenise
 
 
 def vectors(encoder: PooledEncoder, sentences: Sequence[str]) -> np.ndarray:

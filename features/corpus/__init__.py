@@ -8,7 +8,7 @@ from mcbert.features.corpus.corpus import (
     source_files,
     table_form,
 )
-from mcbert.features.corpus.formats.bad_rows import BadRows, CorpusError
+from mcbert.features.corpus.errors import BadRows, CorpusError
 from mcbert.features.corpus.settings import COLUMNS, CorpusSettings, PrepareSettings
 
 __all__ = [

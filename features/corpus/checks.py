@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mcbert.features.corpus.formats.bad_rows import BadRows, CorpusError, listed, shown
+from mcbert.features.corpus.errors import BadRows, CorpusError, key, listed, shown
 from mcbert.features.corpus.formats.lines import is_encodable
 from mcbert.features.corpus.formats.rows import places_of, rows_left_out
-from mcbert.features.corpus.keys import key
 
 SPLITS = ("train", "dev", "test")
 MEAN = "mean"

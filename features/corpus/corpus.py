@@ -13,10 +13,9 @@ import numpy as np
 import pandas as pd
 
 from mcbert.features.corpus.checks import require_source, require_train, usable_rows
-from mcbert.features.corpus.formats.bad_rows import BadRows, CorpusError, listed, printable
+from mcbert.features.corpus.errors import BadRows, CorpusError, key, listed, printable
 from mcbert.features.corpus.formats.readers import TableForm, read_table
 from mcbert.features.corpus.formats.releases import RELEASES, read_release, release_files
-from mcbert.features.corpus.keys import key
 from mcbert.features.corpus.repeats import Repeats
 from mcbert.features.corpus.settings import COLUMNS, CorpusSettings
 from mcbert.features.corpus.spelling import spelt

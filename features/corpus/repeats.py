@@ -14,10 +14,9 @@ import logging
 import numpy as np
 import pandas as pd
 
-from mcbert.features.corpus.formats.bad_rows import BadRows, CorpusError, listed, printable, shown
+from mcbert.features.corpus.errors import BadRows, CorpusError, key, listed, printable, shown
 from mcbert.features.corpus.formats.rows import rows_left_out
-from mcbert.features.corpus.keys import key
-from mcbert.features.corpus.sameness import same_texts
+from mcbert.features.corpus.normal_forms import same_texts
 from mcbert.features.corpus.settings import Conflicts, Leaks
 from mcbert.features.corpus.spelling import counted
 

@@ -6,7 +6,7 @@ import dataclasses
 import re
 from typing import Literal
 
-from mcbert.features.corpus.keys import key
+from mcbert.features.corpus.errors import key
 
 FORMATS = ("table", "huggingface", "xnli", "xnli-mt", "multinli", "snli", "allnli", "nli")
 TRANSFERS = ("zero-shot", "translate-train", "translate-test")

@@ -15,19 +15,18 @@ from collections.abc import Collection, Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from mcbert.features.corpus.formats.bad_rows import (
+from mcbert.features.corpus.errors import (
     ONE_LABEL,
     BadRow,
     BadRows,
     CorpusError,
+    key,
     listed,
     printable,
     shown,
 )
 from mcbert.features.corpus.formats.rows import places_of
-from mcbert.features.corpus.keys import key
-from mcbert.features.corpus.language_codes import language_twins
-from mcbert.features.corpus.sameness import normal_form, twins
+from mcbert.features.corpus.normal_forms import language_twins, normal_form, twins
 from mcbert.features.corpus.settings import CorpusSettings
 
 log = logging.getLogger(__name__)

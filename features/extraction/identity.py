@@ -12,8 +12,8 @@ import transformers
 from mcbert.features.cache import SCHEMA
 from mcbert.features.encoder import hardware
 from mcbert.features.encoder import pooling as pooling_module
-from mcbert.features.encoder.blocks import hidden_size, n_layers, require_layers
 from mcbert.features.encoder.identity import encoder_identity
+from mcbert.features.encoder.loading import hidden_size, n_layers, require_layers
 from mcbert.features.encoder.opening import chosen_prompt
 from mcbert.features.settings import EncoderSettings, ExtractSettings
 

@@ -12,10 +12,9 @@ import torch
 from transformers import PreTrainedModel
 
 from mcbert.features.encoder import hardware
-from mcbert.features.encoder.batching import plan_batches
 from mcbert.features.encoder.files import EncoderError, reason_of
 from mcbert.features.encoder.pooled import PooledEncoder
-from mcbert.features.encoder.tokens import set_prompt, tokenise
+from mcbert.features.encoder.tokens import plan_batches, set_prompt, tokenise
 
 # batches between which the buffers are given back: after each would cost 7% of a small encoder's time, after
 # a whole unit the peak grows by 150 MB over a hundred thousand texts

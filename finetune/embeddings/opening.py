@@ -19,9 +19,8 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from mcbert.features.encoder import hardware
 from mcbert.features.encoder.adapters import merged
-from mcbert.features.encoder.blocks import require_layers
 from mcbert.features.encoder.files import ADAPTER, EncoderError, require_own, told
-from mcbert.features.encoder.loading import read_config
+from mcbert.features.encoder.loading import read_config, require_layers
 from mcbert.features.encoder.opening import chosen_prompt
 from mcbert.features.encoder.pooled import PooledEncoder
 from mcbert.features.encoder.selfcheck import verdict

@@ -22,9 +22,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from mcbert.execution import Track, untracked
-from mcbert.features.corpus.casing import share_altered
-from mcbert.features.corpus.formats.bad_rows import CorpusError
+from mcbert.features.corpus.errors import CorpusError
 from mcbert.features.corpus.formats.stsbenchmark import read_stsbenchmark
+from mcbert.features.corpus.normal_forms import share_altered
 from mcbert.finetune.embeddings.systems import Frozen, System
 from mcbert.results.statistics import percentile_interval, resampled_counts
 

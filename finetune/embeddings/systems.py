@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from mcbert.features.cache import FeatureStore
-from mcbert.features.corpus.casing import lowered
+from mcbert.features.corpus.normal_forms import lowered
 from mcbert.features.spec import FeatureSpec, layers_text
 from mcbert.results.csv_files import read
 from mcbert.results.schema.embeddings import SEED_COMPAT

@@ -21,9 +21,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from mcbert.execution import Execute, Track, untracked
 from mcbert.features.corpus import Corpus, CorpusError
-from mcbert.features.encoder.blocks import n_layers, require_layers
 from mcbert.features.encoder.files import EncoderError
-from mcbert.features.encoder.loading import quiet
+from mcbert.features.encoder.loading import n_layers, quiet, require_layers
 from mcbert.features.encoder.tokens import load_tokenizer
 from mcbert.features.spec import FeatureSpec, layers_text
 from mcbert.files.objects import AGAIN, read_object

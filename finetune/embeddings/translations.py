@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mcbert.execution import Track, untracked
-from mcbert.features.corpus.casing import Altered, share_altered
+from mcbert.features.corpus.normal_forms import Altered, share_altered
 from mcbert.finetune.embeddings.retrieval import DIRECTIONS, SCORES, RowError, search, unit_rows
 from mcbert.finetune.embeddings.systems import Frozen, System
 from mcbert.results.schema.words import MEAN

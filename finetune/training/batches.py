@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from torch.utils.data import Sampler
 
-from mcbert.features.encoder.batching import plan_batches
+from mcbert.features.encoder.tokens import plan_batches
 
 POOL = 50  # batches whose texts are sorted by length together; fewer in a small corpus, to have four pools
 

@@ -24,9 +24,8 @@ from mcbert import files
 from mcbert.execution import Execute, Track, untracked
 from mcbert.features.corpus import Corpus
 from mcbert.features.encoder import hardware
-from mcbert.features.encoder.blocks import hidden_size, n_layers
 from mcbert.features.encoder.identity import encoder_identity
-from mcbert.features.encoder.loading import quiet
+from mcbert.features.encoder.loading import hidden_size, n_layers, quiet
 from mcbert.files.ledger import Ledger
 from mcbert.finetune.freezing.rules import plan_freezing
 from mcbert.finetune.jobs import (

@@ -44,7 +44,7 @@ def job_of(model: BaseEstimator) -> FinetuneJob:
     """Return the training that a classifier's parameters ask for, as the stage describes one."""
     import torch
 
-    from mcbert.features.encoder.blocks import n_layers, require_layers
+    from mcbert.features.encoder.loading import n_layers, require_layers
     from mcbert.features.encoder.opening import chosen_prompt, open_encoder
     from mcbert.finetune.freezing.rules import plan_freezing
     from mcbert.finetune.jobs import FinetuneJob, require_readable

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mcbert.features.corpus.formats.bad_rows import BadRows
+    from mcbert.features.corpus.errors import BadRows
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class TextTable:
             Rows that cannot be used and are not to be skipped; a table without any that can; the columns are
             not there.
         """
-        from mcbert.features.corpus.formats.bad_rows import CorpusError
+        from mcbert.features.corpus.errors import CorpusError
 
         bad, n_texts = self._bad_rows(), 0
         try:
@@ -144,7 +144,7 @@ class TextTable:
             )
 
     def _bad_rows(self) -> BadRows:
-        from mcbert.features.corpus.formats.bad_rows import BadRows
+        from mcbert.features.corpus.errors import BadRows
 
         return BadRows(on_bad=self.on_bad, columns=dict(self.columns))
 

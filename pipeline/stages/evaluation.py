@@ -221,7 +221,7 @@ def frozen_inputs(workspace: Workspace, files: Iterable[Path]) -> dict[str, Any]
 
 def _last_layer(workspace: Workspace) -> int:
     """Return the number of the frozen encoder's last layer."""
-    from mcbert.features.encoder.blocks import n_layers
+    from mcbert.features.encoder.loading import n_layers
 
     return n_layers(workspace.encoder)
 

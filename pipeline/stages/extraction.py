@@ -61,7 +61,7 @@ def require_known_layers(workspace: Workspace, stage: str) -> None:
     trained = config.finetune.layers if stage in TRAIN else ()
     if not searched and not trained:
         return
-    from mcbert.features.encoder.blocks import n_layers, require_layers
+    from mcbert.features.encoder.loading import n_layers, require_layers
 
     deepest, extracted = n_layers(workspace.encoder), config.extract.layers
     if trained:

@@ -80,7 +80,7 @@ def _require_start(workspace: Workspace, settings: FinetuneSettings) -> None:
 
 def _require_freezing(workspace: Workspace, settings: FinetuneSettings) -> None:
     """Raise where nothing would freeze; which layers feed the head is known where the settings name them."""
-    from mcbert.features.encoder.blocks import n_layers
+    from mcbert.features.encoder.loading import n_layers
     from mcbert.finetune.freezing.rules import plan_freezing
 
     if settings.ignore_unused_frozen and (settings.freeze or settings.freeze_groups):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from mcbert.features.corpus.formats.bad_rows import ONE_LABEL, BadRow, BadRows, CorpusError, Place, shown
+from mcbert.features.corpus.errors import ONE_LABEL, BadRow, BadRows, CorpusError, Place, shown
 from mcbert.features.corpus.formats.lines import RATIO, UNPACKED, reading
 from mcbert.features.corpus.formats.rows import NUMBERED, RowBuffer, Wanted
 from mcbert.files import opened

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from mcbert.features.corpus.formats.bad_rows import ONE_LABEL, BadRow, BadRows, CorpusError, Place, shown
+from mcbert.features.corpus.errors import ONE_LABEL, BadRow, BadRows, CorpusError, Place, shown
 from mcbert.features.corpus.formats.lines import Lines, is_encodable
 from mcbert.features.corpus.formats.rows import NUMBERED, PLACE, Record, RowBuffer, Wanted
 

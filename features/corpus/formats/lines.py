@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from mcbert.features.corpus.formats.bad_rows import CorpusError
-from mcbert.features.corpus.keys import key
+from mcbert.features.corpus.errors import CorpusError, key
 from mcbert.files import RefusedFileError, open_file
 from mcbert.files.lines import LONGEST, LongLineError, lines
 

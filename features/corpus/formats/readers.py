@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import logging
 import operator
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,17 +18,19 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from mcbert.features.corpus.formats.bad_rows import BadRow, BadRows, CorpusError, Place
-from mcbert.features.corpus.formats.delimiter import DELIMITERS, header_delimiter, is_separator_line
+from mcbert.features.corpus.errors import BadRow, BadRows, CorpusError, Place, key
 from mcbert.features.corpus.formats.jsonl import read_jsonl
 from mcbert.features.corpus.formats.jsonl import records as jsonl_records
 from mcbert.features.corpus.formats.lines import Lines, RowLines
 from mcbert.features.corpus.formats.rows import Record, RowBuffer, Wanted, frames
-from mcbert.features.corpus.keys import key
 from mcbert.files.lines import LONGEST
+
+log = logging.getLogger(__name__)
 
 Quoting = Literal["auto", "csv", "none"]
 _QUOTING: dict[str, Literal[0, 3]] = {"csv": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
+DELIMITERS = ",;\t|"
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -294,3 +298,38 @@ STREAMS: dict[str, Callable[[Path, Wanted, TableForm, BadRows, int], Iterator[pd
     ".parquet": _stream_parquet,
 }
 """As `READERS`, in blocks of at most so many rows."""
+
+
+def is_separator_line(cells: Sequence[str], delimiter: str) -> bool:
+    """Tell whether a first line, split into cells, is Excel's ``sep=;`` and no header."""
+    return bool(_SEPARATOR_LINE.fullmatch(delimiter.join(cells)))
+
+
+def header_delimiter(path: Path, encoding: str) -> str:
+    """Return what a first line ``sep=`` names, as Excel writes and reads it, or what the header shows.
+
+    That is the comma, unless the header is one field for it and several for one of the others.
+
+    Raises
+    ------
+    CorpusError
+        The file cannot be read.
+    """
+    named = _SEPARATOR_LINE.fullmatch(next(iter(Lines(path, encoding)), "").rstrip("\r\n"))
+    if named:
+        return named[1]
+    counts = {delimiter: _fields(path, encoding, delimiter) for delimiter in DELIMITERS}
+    if counts[","] > 1 or max(counts.values()) < 2:
+        return ","
+    found = max(counts, key=lambda delimiter: counts[delimiter])
+    log.debug("%s: the fields of the header stand apart by %r, and so those of the rows", path, found)
+    return found
+
+
+def _fields(path: Path, encoding: str, delimiter: str) -> int:
+    """Count the fields of the header; 0 where it cannot be split so."""
+    try:
+        rows = csv.reader(Lines(path, encoding), delimiter=delimiter, strict=True)
+        return len(next(filter(None, rows), []))
+    except csv.Error:
+        return 0

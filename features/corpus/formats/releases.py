@@ -14,11 +14,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from mcbert.features.corpus.formats.bad_rows import BadRow, BadRows, CorpusError, listed, printable, shown
+from mcbert.features.corpus.errors import BadRow, BadRows, CorpusError, key, listed, printable, shown
 from mcbert.features.corpus.formats.jsonl import read_jsonl
 from mcbert.features.corpus.formats.readers import TableForm, read_delimited
 from mcbert.features.corpus.formats.rows import Wanted, places_of
-from mcbert.features.corpus.keys import key
 from mcbert.features.corpus.settings import CorpusSettings
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,7 @@ from difflib import get_close_matches
 import numpy as np
 import pandas as pd
 
-from mcbert.features.corpus.formats.bad_rows import BadRow, BadRows, CorpusError, Place, listed
-from mcbert.features.corpus.keys import key
+from mcbert.features.corpus.errors import BadRow, BadRows, CorpusError, Place, key, listed
 
 PLACE = ("_file", "_row", "_line")
 """Columns that say where a row came from; line 0 where the form has no lines."""

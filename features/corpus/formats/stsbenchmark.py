@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mcbert.features.corpus.checks import SPLITS, invisible, usable_rows
-from mcbert.features.corpus.formats.bad_rows import BadRow, BadRows, CorpusError, shown
+from mcbert.features.corpus.errors import BadRow, BadRows, CorpusError, shown
 from mcbert.features.corpus.formats.readers import TableForm, read_delimited
 from mcbert.features.corpus.formats.rows import Wanted, places_of
 

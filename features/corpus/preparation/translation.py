@@ -96,7 +96,7 @@ class MachineTranslation:
         pair: tuple[str, str],
     ) -> None:
         """Translate every batch with a sentence that is not known, whole, and add to `known`."""
-        from mcbert.features.encoder.batching import plan_batches
+        from mcbert.features.encoder.tokens import plan_batches
         from mcbert.features.encoder.translator import Translator
 
         began, settings, description = time.monotonic(), self._settings, f"translate {pair[0]}-{pair[1]}"

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from mcbert.features.corpus.checks import MEAN, invisible, require_source, require_train, usable_rows
-from mcbert.features.corpus.formats.bad_rows import BadRows, CorpusError
+from mcbert.features.corpus.errors import BadRows, CorpusError
 from mcbert.features.corpus.formats.rows import placed
 from mcbert.results.schema import words
 

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from mcbert.features.corpus.formats.bad_rows import BadRows, CorpusError
+from mcbert.features.corpus.errors import BadRows, CorpusError
 from mcbert.features.corpus.repeats import Repeats, items_of, leaks, without_conflicts
 
 COLUMNS = ["id", "text", "label", "language", "split"]

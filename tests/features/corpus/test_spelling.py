@@ -3,7 +3,7 @@ import logging
 import pandas as pd
 import pytest
 
-from mcbert.features.corpus.formats.bad_rows import BadRows, CorpusError
+from mcbert.features.corpus.errors import BadRows, CorpusError
 from mcbert.features.corpus.settings import CorpusSettings
 from mcbert.features.corpus.spelling import log_left_out, merged_labels, several_labels, spelt
 

@@ -8,7 +8,7 @@ import tracemalloc
 import pandas as pd
 import pytest
 
-from mcbert.features.corpus.formats.bad_rows import BadRows, CorpusError
+from mcbert.features.corpus.errors import BadRows, CorpusError
 from mcbert.features.corpus.formats.readers import READERS, STREAMS, TableForm, read_table, stream_table
 
 N = 25

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcbert.features.encoder.batching import plan_batches
+from mcbert.features.encoder.tokens import plan_batches
 
 
 @given(st.lists(st.integers(1, 128), max_size=200), st.integers(1, 600))

@@ -7,10 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModel
 
-from mcbert.features.encoder.blocks import n_layers, require_layers
 from mcbert.features.encoder.files import EncoderError, resolve
 from mcbert.features.encoder.identity import encoder_identity
-from mcbert.features.encoder.loading import load_encoder
+from mcbert.features.encoder.loading import load_encoder, n_layers, require_layers
 from mcbert.features.encoder.pooled import PooledEncoder
 from mcbert.features.encoder.pooling import pool
 from mcbert.features.encoder.stack import first_parts

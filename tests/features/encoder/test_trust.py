@@ -8,10 +8,9 @@ import torch
 from safetensors.torch import load_file
 
 from mcbert.features.encoder import trust
-from mcbert.features.encoder.blocks import n_layers
 from mcbert.features.encoder.files import EncoderError
 from mcbert.features.encoder.identity import encoder_identity
-from mcbert.features.encoder.loading import load_encoder
+from mcbert.features.encoder.loading import load_encoder, n_layers
 from mcbert.features.encoder.opening import open_encoder
 from mcbert.features.encoder.trust import trusts
 from mcbert.features.settings import EncoderSettings

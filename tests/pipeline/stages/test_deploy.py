@@ -101,7 +101,7 @@ def test_models_are_compared_by_the_search_s_own_metric(run, capsys):
     assert {one["system"]: one["score"] for one in found["compared"]}["mcbert"] == pytest.approx(expected)
     assert "(macro-F1)" in (folder / "models/mcbert/README.md").read_text()
     build(folder)
-    assert "% macro-F1 on dev texts by" in (folder / "report.html").read_text()
+    assert "% macro-F1 on dev texts under" in (folder / "report.html").read_text()
 
 
 def test_a_training_that_is_worse_is_said_everywhere_and_another_model_is_named(run, capsys):

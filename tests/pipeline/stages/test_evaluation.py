@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from mcbert.features.corpus.casing import lowered
 from mcbert.features.corpus.formats.stsbenchmark import read_stsbenchmark
+from mcbert.features.corpus.normal_forms import lowered
 from mcbert.home import HOME
 from mcbert.pipeline.cli import main
 from mcbert.pipeline.config import load

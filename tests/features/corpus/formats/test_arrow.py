@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mcbert.features.corpus.formats.bad_rows import BadRows, CorpusError
+from mcbert.features.corpus.errors import BadRows, CorpusError
 from mcbert.features.corpus.formats.readers import TableForm, read_table
 
 

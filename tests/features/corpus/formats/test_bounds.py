@@ -6,7 +6,7 @@ import resource
 
 import pytest
 
-from mcbert.features.corpus.formats.bad_rows import CorpusError
+from mcbert.features.corpus.errors import CorpusError
 from mcbert.features.corpus.formats.readers import read_table, stream_table
 from mcbert.files.lines import LONGEST
 

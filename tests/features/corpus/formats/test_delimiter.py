@@ -4,9 +4,8 @@ import gzip
 
 import pytest
 
-from mcbert.features.corpus.formats.bad_rows import CorpusError
-from mcbert.features.corpus.formats.delimiter import header_delimiter
-from mcbert.features.corpus.formats.readers import TableForm, read_table
+from mcbert.features.corpus.errors import CorpusError
+from mcbert.features.corpus.formats.readers import TableForm, header_delimiter, read_table
 
 
 @pytest.mark.parametrize(

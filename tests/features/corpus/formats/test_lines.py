@@ -2,7 +2,7 @@ import gzip
 
 import pytest
 
-from mcbert.features.corpus.formats.bad_rows import CorpusError
+from mcbert.features.corpus.errors import CorpusError
 from mcbert.features.corpus.formats.lines import Lines, is_encodable, reading
 
 

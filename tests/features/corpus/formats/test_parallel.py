@@ -1,6 +1,6 @@
 import pytest
 
-from mcbert.features.corpus.formats.bad_rows import CorpusError
+from mcbert.features.corpus.errors import CorpusError
 from mcbert.features.corpus.formats.parallel import is_table, languages_in, pair_files, read_pairs
 from mcbert.home import HOME
 

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from mcbert.features.corpus.formats.bad_rows import BadRows, CorpusError
+from mcbert.features.corpus.errors import BadRows, CorpusError
 from mcbert.features.corpus.formats.readers import TableForm, read_table
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mcbert.features.corpus.formats.bad_rows import CorpusError, Place
+from mcbert.features.corpus.errors import CorpusError, Place
 from mcbert.features.corpus.formats.rows import PLACE, RowBuffer, Wanted, placed, places_of
 
 

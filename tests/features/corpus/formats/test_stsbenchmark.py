@@ -2,7 +2,7 @@ import gzip
 
 import pytest
 
-from mcbert.features.corpus.formats.bad_rows import CorpusError
+from mcbert.features.corpus.errors import CorpusError
 from mcbert.features.corpus.formats.stsbenchmark import read_stsbenchmark
 
 ROW = "main-news\theadlines\t2015\t{id}\t{score}\t{first}\t{second}"

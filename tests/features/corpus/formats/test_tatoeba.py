@@ -1,7 +1,7 @@
 import pytest
 
-from mcbert.features.corpus.formats.bad_rows import CorpusError
-from mcbert.features.corpus.formats.tatoeba import CODES, read_tatoeba
+from mcbert.features.corpus.errors import CorpusError
+from mcbert.features.corpus.formats.parallel import CODES, read_tatoeba
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from mcbert.features.corpus import CorpusError
-from mcbert.features.corpus.preparation.supplied import supplied_texts, warn_of_copies
+from mcbert.features.corpus.preparation.transfer import supplied_texts, warn_of_copies
 
 
 @pytest.fixture

@@ -1,19 +1,20 @@
-"""Rows that cannot be used: named in one line and refused, or left out and accounted for.
+"""Rows that cannot be used, refused in one line or left out and accounted for; names and values in messages.
 
-Every message of this package is one line; what a terminal would not print as it is stands there escaped.
+Every message of this package is one line; what a terminal would not print as it is stands there escaped. A
+setting is called `corpus.leaks`, or of other texts by their section.
 """
 
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from typing import Literal, NamedTuple
 
 import pandas as pd
-
-from mcbert.features.corpus.keys import key
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +23,9 @@ MOST_CASES = 5
 
 OnBad = Literal["error", "skip"]
 
-
 ONE_LABEL = "several labels of one text (multi-label classification) are not offered; accepted: one label"
+
+_SECTION = ContextVar("section", default="corpus")
 
 
 class CorpusError(ValueError):
@@ -127,6 +129,30 @@ class BadRows:
         counts = collections.Counter((r.place.file, r.column or "the whole row") for r in self.rows)
         for (file, column), n in sorted(counts.items()):
             log.warning("corpus: %s: %d rows left out for %s", printable(file), n, printable(column))
+
+
+@contextlib.contextmanager
+def of_section(name: str) -> Iterator[None]:
+    """Have messages say that the corpus is configured by another section.
+
+    >>> with of_section("embeddings.corpus"):
+    ...     key("leaks")
+    'embeddings.corpus.leaks'
+    """
+    token = _SECTION.set(name)
+    try:
+        yield
+    finally:
+        _SECTION.reset(token)
+
+
+def key(name: str) -> str:
+    """Return the full name of a setting of the corpus.
+
+    >>> key("leaks")
+    'corpus.leaks'
+    """
+    return f"{_SECTION.get()}.{name}"
 
 
 def printable(text: str) -> str:

@@ -1,11 +1,14 @@
 import pytest
 
-from mcbert.features.corpus.formats.bad_rows import (
+from mcbert.features.corpus import CorpusSettings
+from mcbert.features.corpus.errors import (
     BadRow,
     BadRows,
     CorpusError,
     Place,
+    key,
     listed,
+    of_section,
     printable,
     shown,
 )
@@ -68,3 +71,18 @@ def test_long_values_and_lists_are_shortened():
     assert listed([str(k) for k in range(14)]).endswith("10, 11 and 2 more")
     assert listed(["x" * 100]) == "x" * 60 + "..."
     assert printable("plain") == "plain"
+
+
+def test_a_key_is_of_the_section_that_is_read():
+    assert key("leaks") == "corpus.leaks"
+    with of_section("embeddings.corpus"):
+        assert key("leaks") == "embeddings.corpus.leaks"
+        with pytest.raises(ValueError, match=r"^embeddings\.corpus\.leaks: got 'x', accepted: drop"):
+            CorpusSettings(leaks="x")
+    assert key("leaks") == "corpus.leaks"
+
+
+def test_an_error_ends_the_section():
+    with pytest.raises(KeyError), of_section("embeddings.corpus"):
+        raise KeyError
+    assert key("path") == "corpus.path"
