@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForSequenceClassification
 
 from mcbert.features.corpus import Corpus
+from mcbert.features.spec import FeatureSpec
 from mcbert.finetune.calibration import Calibration
 from mcbert.finetune.export import cards
 from mcbert.finetune.export.cards import describe_searched, describe_training, escaped, licence, with_reading
@@ -74,7 +75,7 @@ def described(tmp_path):
         event = {"epoch": 1, "step": 10, "layers": "6", "reason": "schedule: after epoch 1"}
         given = {
             "system": system, "seed": seeds[0], "settings": FinetuneSettings(seeds=seeds, max_length=64),
-            "architecture": Architecture(layers=(6, 8), pooling="max", probe_protocol=None, start=start),
+            "architecture": Architecture(FeatureSpec.of((6, 8), "max"), probe_protocol=None, start=start),
             "freeze": {}, "corpus": tmp_path, "source_language": "en", "encoder": tmp_path, "out": tmp_path,
             "stamp": STAMP,
         }  # fmt: skip
