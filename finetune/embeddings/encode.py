@@ -31,7 +31,7 @@ from mcbert.features.encoder.pooled import PooledEncoder
 from mcbert.features.encoder.selfcheck import verdict
 from mcbert.features.encoder.tokens import most_tokens, prompt_of, require_room
 from mcbert.features.encoder.trust import allow, require_commit, trusts
-from mcbert.features.extraction.unit import UnencodableTextError, UnitEncoder
+from mcbert.features.extraction.encode import UnencodableTextError, UnitEncoder
 from mcbert.finetune.embeddings.library import LibraryEncoder
 from mcbert.finetune.embeddings.sentence_encoder import EncodeSettings, SentenceEncoder, VectorError
 from mcbert.finetune.embeddings.sentence_transformer import recorded_blocks
