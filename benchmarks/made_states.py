@@ -8,13 +8,14 @@ that is weak, weaker in target languages and strongest in the upper middle layer
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from mcbert.features.cache import Shard, ShardWriter, StoreSpec, begin, finish
+from mcbert.features.cache import StoreSpec, begin, finish, write_unit
 from mcbert.search import data
 
 LABELS = ("account", "card", "cash", "transfer")
@@ -98,11 +99,10 @@ def write(folder: Path, shape: Shape, seed: int = 0) -> tuple[Path, Path]:
         states[:, spec.layers.index(layer), spec.poolings.index(pooling)] = block
     store, table = folder / "cache", folder / "examples.npz"
     begin(store, {"made": repr(shape), "seed": seed}, {})
-    shard = Shard((*range(0, shape.n_texts, UNIT), shape.n_texts))
-    with ShardWriter(store, shard, spec) as writer:
-        for start, stop in writer.pending():
-            writer.write(start, states[start:stop])
-    finish(store, spec, [shard], np.arange(shape.n_texts))
+    units = list(itertools.pairwise((*range(0, shape.n_texts, UNIT), shape.n_texts)))
+    for start, stop in units:
+        write_unit(store, spec, start=start, states=states[start:stop])
+    finish(store, spec, units, np.arange(shape.n_texts))
     language, split = texts.language.tolist(), texts.split.tolist()
     data.write_examples(
         table, texts.y, language=language, split=split, labels=LABELS, source_language=LANGUAGES[0]

@@ -78,8 +78,8 @@ class ExtractSettings:
     unit_tokens: int = 65_536
     """Most tokens in a unit, as estimated from bytes: a minute of an M-BERT in float32 on two processors."""
 
-    units_per_file: int = 8
-    """Units in an HDF5 file, the share of a worker: about 2 GB of M-BERT's states."""
+    units_per_task: int = 8
+    """Units that a worker is handed at once; states do not depend on it."""
 
     on_nonfinite: Literal["stop", "skip"] = "stop"
     """What a NaN or infinite state does: end the run, or leave the text out of everything after."""
@@ -105,7 +105,7 @@ class ExtractSettings:
             ("tokens_per_batch", 0),
             ("unit_rows", 1),
             ("unit_tokens", 1),
-            ("units_per_file", 1),
+            ("units_per_task", 1),
         ):
             if getattr(self, key) < least:
                 raise ValueError(f"extract.{key}: got {getattr(self, key)}, accepted: {least} or more")

@@ -192,7 +192,7 @@ def test_states_are_cached_and_found_again(corpus, encoder, project, states, cap
 
 
 def test_an_interrupted_extraction_goes_on(corpus, encoder, tmp_path, monkeypatch, states, caplog):
-    from mcbert.features.extraction.unit import UnitEncoder
+    from mcbert.features.extraction.encode import UnitEncoder
 
     encode, seen = UnitEncoder.encode, []
 

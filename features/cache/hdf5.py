@@ -1,122 +1,140 @@
-"""The only place where HDF5 is spoken: files are created whole, checked before reading, never written again.
+"""The only place where HDF5 is spoken: its metadata are made in memory, a file is checked against them.
 
-Contiguous datasets, allocated early and never filled, in the file format of HDF5 1.8, without times: the same
-shape gives the same bytes on every day, so that damaged metadata can be made again. The library writes to
-memory only; a full disk, which it takes badly, is none of its business.
+Contiguous datasets in the file format of HDF5 1.8, without times: the same shape gives the same bytes on
+every day. All metadata come first, then the datasets without a gap between them, so that the states of a unit
+are written in one piece and read by their place. HDF5 itself never writes to a disk: it tells of a full one
+only on closing, and ignores Ctrl-C meanwhile.
 """
 
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 
 import h5py
+import numpy as np
 
-from mcbert.features.cache.errors import StoreError
-from mcbert.features.cache.layout import Blank, Layout
-from mcbert.features.cache.spec import StoreSpec, dataset_name
+from mcbert.features.cache.disk import HEAD, HEAD_OF_DATASET
+from mcbert.features.cache.spec import StoreError, StoreSpec, dataset_name
 from mcbert.files import opened
 
 FORMAT = ("v108", "v108")  # from v110 on, a file that was not closed is refused
-ALIGNMENT = 64  # bytes; datasets begin on a cache line
+ALIGNMENT = 64  # bytes; the states begin on a cache line where a row is a multiple of one
 
 
-class _Memory:
-    """A file of any length that keeps only what was written to it; HDF5 asks for no more than this."""
+class _Metadata(io.BytesIO):
+    """Keeps the first bytes of a file; states, which come after, are dropped."""
 
-    def __init__(self) -> None:
-        self._writes: list[tuple[int, bytes]] = []
-        self._at = self.size = 0
+    def __init__(self, kept: int) -> None:
+        super().__init__()
+        self._kept = kept
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset if whence == io.SEEK_SET else self.size + offset
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def write(self, data: bytes | memoryview) -> int:
-        self._writes.append((self._at, bytes(data)))
-        self.size = max(self.size, self._at + len(data))
-        return len(data)
-
-    def read(self, n_bytes: int) -> bytes:
-        return self.between(self._at, self._at + n_bytes)
-
-    def truncate(self, size: int) -> None:
-        self.size = size
-
-    def flush(self) -> None:
-        pass
-
-    def between(self, start: int, stop: int) -> bytes:
-        found = bytearray(stop - start)
-        for at, data in self._writes:
-            low, high = max(at, start), min(at + len(data), stop)
-            if low < high:
-                found[low - start : high - start] = data[low - at : high - at]
-        return bytes(found)
+    def write(self, data: bytes | memoryview) -> int:  # type: ignore[override]
+        return super().write(data) if self.tell() < self._kept else len(data)
 
 
-def blank(spec: StoreSpec, n_texts: int) -> Blank:
-    """Return everything of a file but its datasets, and where those lie."""
-    memory = _Memory()
-    with h5py.File(memory, "w", libver=FORMAT, alignment_threshold=1, alignment_interval=ALIGNMENT) as file:
-        offsets = [
-            offset for layer in spec.layers for offset in _allocate(file, layer, spec=spec, n_texts=n_texts)
+def metadata(spec: StoreSpec, n_texts: int, user_block: int) -> bytes:
+    """Return what lies between a file's user block and its first state.
+
+    Parameters
+    ----------
+    n_texts : int
+        Rows of each dataset.
+    user_block : int
+        Bytes before HDF5's own: a power of two, 512 or more.
+
+    Raises
+    ------
+    StoreError
+        This version of HDF5 does not put the datasets one after the other, behind all else.
+    """
+    most = user_block + HEAD + HEAD_OF_DATASET * spec.n_datasets
+    memory = _Metadata(most)
+    alignment = math.gcd(ALIGNMENT, spec.stride)
+    with h5py.File(
+        memory,
+        "w",
+        libver=FORMAT,
+        userblock_size=user_block,
+        alignment_threshold=1,
+        alignment_interval=alignment,
+    ) as file:
+        datasets = [
+            dataset for layer in spec.layers for dataset in _create(file, layer, spec=spec, n_texts=n_texts)
         ]
-    layout = Layout(size=memory.size, offsets=tuple(offsets), extent=n_texts * spec.stride, metadata=0)
-    return Blank.of(layout, [memory.between(start, stop) for start, stop in layout.gaps()])
+        file.flush()  # all metadata have their place before the first state gets one
+        offsets = [_allocate(dataset, spec.dtype) for dataset in datasets]
+    start, extent = offsets[0], n_texts * spec.stride
+    if offsets != [start + k * extent for k in range(len(offsets))] or start >= most:
+        raise StoreError(f"HDF5 {h5py.version.hdf5_version} does not put datasets one after the other")
+    return memory.getvalue()[user_block:start]
 
 
-def _allocate(file: h5py.File, layer: int, *, spec: StoreSpec, n_texts: int) -> list[int]:
+def _create(file: h5py.File, layer: int, *, spec: StoreSpec, n_texts: int) -> list[h5py.h5d.DatasetID]:
     timeless = h5py.h5p.create(h5py.h5p.GROUP_CREATE)
     timeless.set_obj_track_times(False)
     plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plan.set_obj_track_times(False)
     plan.set_layout(h5py.h5d.CONTIGUOUS)
-    plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    plan.set_alloc_time(h5py.h5d.ALLOC_TIME_LATE)
     plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     dtype = h5py.h5t.py_create(spec.dtype, logical=True)
     space = h5py.h5s.create_simple((n_texts, spec.hidden_size))
     group = h5py.h5g.create(file.id, dataset_name(layer, "").strip("/").encode(), gcpl=timeless)
-    return [
-        h5py.h5d.create(group, pooling.encode(), dtype, space, plan).get_offset() for pooling in spec.poolings
-    ]
+    return [h5py.h5d.create(group, pooling.encode(), dtype, space, plan) for pooling in spec.poolings]
 
 
-def check(path: Path, spec: StoreSpec, layout: Layout) -> None:
-    """Make sure that a file holds plain datasets where `layout` says, and no way to another file.
+def _allocate(dataset: h5py.h5d.DatasetID, dtype: np.dtype[np.generic]) -> int:
+    """Give a dataset its place, as HDF5 does on the first number written; return the place."""
+    first = dataset.get_space()
+    first.select_hyperslab((0, 0), (1, 1))
+    dataset.write(h5py.h5s.create_simple((1,)), first, np.zeros(1, dtype))
+    return int(dataset.get_offset())
+
+
+def check(path: Path, spec: StoreSpec, *, n_texts: int, start: int) -> None:
+    """Make sure that HDF5 finds in a file the datasets that lie there, and no way to another file.
+
+    Parameters
+    ----------
+    n_texts : int
+        Rows of each dataset.
+    start : int
+        Bytes before the first state.
 
     Raises
     ------
     StoreError
         A link, external or virtual data, a filter, another dtype, shape or place.
     """
+    shape, extent = (n_texts, spec.hidden_size), n_texts * spec.stride
     try:
         # opened by us: of what has the name later nothing is read, and a link is not followed
         with opened(path) as opened_file, h5py.File(opened_file, "r") as file:
-            for (layer, pooling), offset in zip(spec.datasets, layout.offsets, strict=True):
-                _check_dataset(file, dataset_name(layer, pooling), spec, extent=layout.extent, offset=offset)
+            for k, (layer, pooling) in enumerate(spec.datasets):
+                name = dataset_name(layer, pooling)
+                _check_dataset(file, name, shape=shape, dtype=spec.dtype, offset=start + k * extent)
     except StoreError as error:
         raise StoreError(f"{path}: {error}") from error
     except Exception as error:  # h5py has no class of its own for what it finds wrong
         raise StoreError(f"{path}: cannot be read as HDF5 ({' '.join(str(error).split())[:200]})") from error
 
 
-def _check_dataset(file: h5py.File, name: str, spec: StoreSpec, *, extent: int, offset: int) -> None:
+def _check_dataset(
+    file: h5py.File, name: str, *, shape: tuple[int, int], dtype: np.dtype[np.generic], offset: int
+) -> None:
     for part in (name.split("/")[0], name):
         if not isinstance(file.get(part, getlink=True), h5py.HardLink):
             raise StoreError(f"{part} is missing or a link to elsewhere, which is not followed")
     data = file[name]
-    shape = (extent // spec.stride, spec.hidden_size)
     if (
         not isinstance(data, h5py.Dataset)
         or data.is_virtual
         or data.external is not None
         or data.chunks is not None
         or data.shape != shape
-        or data.dtype != spec.dtype
+        or data.dtype != dtype
         or data.id.get_offset() != offset
     ):
-        raise StoreError(f"{name} is not a plain contiguous {spec.dtype} dataset of shape {shape}")
+        raise StoreError(f"{name} is not a plain contiguous {dtype} dataset of shape {shape}")

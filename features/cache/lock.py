@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mcbert.features.cache.durable import write_at
-from mcbert.features.cache.errors import StoreError
-from mcbert.features.cache.space import writing
+from mcbert.features.cache.disk import write_at, writing
+from mcbert.features.cache.spec import StoreError
 from mcbert.files import open_file
 
 log = logging.getLogger(__name__)

@@ -1,36 +1,34 @@
 """What makes a folder a cache: ``identity.json`` is written first, ``manifest.json`` last.
 
-A manifest's existence means that the cache is whole. It holds a checksum of every other file or, for an HDF5
-file, of the journal that does.
+A manifest's existence means that the cache is whole. It holds a checksum of every other file or, for the file
+of a unit, of the head that holds those of its states. Both are JSON with a checksum of itself, in one
+spelling only: a flipped bit anywhere in the file is seen.
+
+The identity is a fingerprint: every field that could change a bit of the states. Labels are left out on
+purpose: relabelling a corpus must not cost an extraction.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import json
-import logging
 import os
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mcbert.features.cache import fingerprint as fp
-from mcbert.features.cache.durable import PARTIAL, make_folder, opened, write_whole
-from mcbert.features.cache.errors import StoreError
-from mcbert.features.cache.records import Contents, contents
-from mcbert.features.cache.sealed import parsing, read_file, remedy, seal, unseal
-from mcbert.features.cache.space import writing
-from mcbert.features.cache.spec import Shard, StoreSpec, require_whole
+from mcbert.features.cache.disk import read_file, remedy
+from mcbert.features.cache.spec import StoreError, StoreSpec, require_whole
+from mcbert.features.cache.unit import MOST_HEAD, Head, unit_name
 from mcbert.files.arrays import ArrayError, read_array
-from mcbert.files.journal import scan
 
-log = logging.getLogger(__name__)
-
-SCHEMA = 2  # of the folder's layout; part of the fingerprint
+SCHEMA = 3  # of the folder's layout; part of the fingerprint
 IDENTITY, INDEX, MANIFEST = "identity.json", "index.npy", "manifest.json"
 
 
@@ -49,7 +47,7 @@ class Identity:
 
     def __post_init__(self) -> None:
         """Refuse what `begin` does not write."""
-        if not isinstance(self.fingerprint, dict) or fp.digest(self.fingerprint) != self.digest:
+        if not isinstance(self.fingerprint, dict) or digest(self.fingerprint) != self.digest:
             raise StoreError("the digest is not that of the fingerprint")
         if not isinstance(self.about, dict) or not all(isinstance(v, str) for v in self.about.values()):
             raise StoreError("about: accepted: text by name")
@@ -58,10 +56,15 @@ class Identity:
             raise StoreError("layers: accepted: a list of numbers")
         require_whole("layers", layers)
 
+    @property
+    def schema(self) -> object:
+        """Version of the folder's layout."""
+        return self.fingerprint.get("schema", SCHEMA)
+
 
 @dataclasses.dataclass(frozen=True)
-class File:
-    """An HDF5 file of a finished cache."""
+class UnitFile:
+    """The file of a unit of a finished cache."""
 
     start: int
     """First distinct text."""
@@ -69,20 +72,28 @@ class File:
     stop: int
     """The number after the last."""
 
-    size: int
-    """Bytes."""
+    head: int
+    """Bytes before the first state."""
 
-    journal: int
-    """crc32 of its journal."""
+    crc32: int
+    """Checksum of them."""
 
     def __post_init__(self) -> None:
         """Refuse what are no numbers of texts and bytes."""
-        require_whole("files", (self.start, self.stop, self.size, self.journal))
+        require_whole("units", (self.start, self.stop, self.head, self.crc32))
+        if self.head > MOST_HEAD:
+            raise StoreError(f"units: got a head of {self.head} bytes, accepted: {MOST_HEAD} at most")
 
     @property
-    def shard(self) -> Shard:
-        """Its texts as one unit: for its names."""
-        return Shard((self.start, self.stop))
+    def name(self) -> str:
+        """Name of the file."""
+        return unit_name(self.start)
+
+    def require(self, head: Head, spec: StoreSpec, path: Path) -> None:
+        """Raise unless a file has the head that this was written for."""
+        found = (head.unit.start, head.unit.stop, head.unit.spec, head.size, head.crc32)
+        if found != (self.start, self.stop, spec, self.head, self.crc32):
+            raise StoreError(f"{path}: not the file that the manifest was written for")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +101,7 @@ class Manifest:
     """The content of a finished cache."""
 
     spec: StoreSpec
-    files: tuple[File, ...]
+    units: tuple[UnitFile, ...]
     n_texts: int
     """Distinct texts."""
 
@@ -100,110 +111,40 @@ class Manifest:
     index: int
     """crc32 of index.npy."""
 
+    schema: int = SCHEMA
+    """Of the folder's layout."""
+
     def __post_init__(self) -> None:
-        """Refuse files that leave texts out, overlap, or are too small for what they are said to hold."""
+        """Refuse units that leave texts out or overlap."""
         require_whole("manifest", (self.n_texts, self.identity, self.index))
         at = 0
-        for file in self.files:
-            if file.start != at or file.stop <= at:
-                raise StoreError(f"files: got texts {file.start} to {file.stop} after {at}")
-            if (file.stop - file.start) * self.spec.stride * self.spec.n_datasets > file.size:
-                raise StoreError(f"files: {file.size} bytes hold no {file.stop - file.start} texts")
-            at = file.stop
+        for unit in self.units:
+            if unit.start != at or unit.stop <= at:
+                raise StoreError(f"units: got texts {unit.start} to {unit.stop} after {at}")
+            at = unit.stop
         if at != self.n_texts:
-            raise StoreError(f"n_texts: got {self.n_texts}, accepted: {at}, those of the files")
+            raise StoreError(f"n_texts: got {self.n_texts}, accepted: {at}, those of the units")
+
+    def file_size(self, unit: UnitFile) -> int:
+        """Return the bytes of the file of one of the units."""
+        return unit.head + (unit.stop - unit.start) * self.spec.stride * self.spec.n_datasets
 
 
-def begin(folder: str | os.PathLike[str], fingerprint: Mapping[str, Any], about: Mapping[str, str]) -> None:
-    """Make the folder of a cache and say, first of all, which cache it will be.
-
-    Parameters
-    ----------
-    fingerprint : mapping
-        Every field that could change one of its bits, JSON-able.
-    about : mapping
-        ``encoder``, ``corpus`` and ``created`` (ISO time), for people; those of the first call stay.
-
-    Raises
-    ------
-    StoreError
-        The folder holds another cache, or cannot be written.
-    """
-    folder = Path(folder)
-    path = folder / IDENTITY
-    if path.exists():
-        try:
-            found = read_identity(folder)[0].fingerprint
-        except StoreError as error:
-            log.warning("%s", error)
-        else:
-            require_same(folder, found, fingerprint)
-            return
-    fields = dict(fingerprint)
-    data = seal({"fingerprint": fields, "digest": fp.digest(fields), "about": dict(about)})
-    with writing(path, "which cache this is", len(data)):
-        make_folder(folder)
-        write_whole(path, data)
+def digest(fields: Mapping[str, Any]) -> str:
+    """Return sha256 of the fields as canonical JSON."""
+    canonical = json.dumps(fields, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def finish(
-    folder: str | os.PathLike[str], spec: StoreSpec, shards: Iterable[Shard], index: np.ndarray
-) -> None:
-    """Write the manifest, last; whoever calls this holds the cache's lock.
-
-    Parameters
-    ----------
-    shards : iterable of Shard
-        All files, in order.
-    index : ndarray of int, (n_rows,)
-        Corpus row -> distinct text. Rows of texts that were skipped become -1.
-
-    Raises
-    ------
-    StoreError
-        A unit is not acknowledged, a file or the identity is damaged, or there is no room.
-    """
-    folder = Path(folder)
-    _, identity = read_identity(folder)
-    files, skipped, n_texts = [], [], 0
-    for shard in shards:
-        if shard.start != n_texts:
-            raise StoreError(f"{folder}: distinct texts {n_texts}-{shard.start} are in no file, or in two")
-        file, found = _finished(folder, spec, shard)
-        files.append(file)
-        skipped += [text for unit in found.units.values() for text in unit.skipped]
-        n_texts = shard.stop
-    if len(index) and not 0 <= index.min() <= index.max() < n_texts:
-        raise StoreError(f"{folder}: index: got {index.min()} to {index.max()}, accepted: 0 to {n_texts - 1}")
-    table = io.BytesIO()
-    np.save(table, np.where(np.isin(index, skipped), -1, index).astype("<i8"), allow_pickle=False)
-    manifest = Manifest(spec, tuple(files), n_texts, identity, zlib.crc32(table.getvalue()))
-    with writing(folder / MANIFEST, "the manifest and the index", len(table.getvalue())):
-        for litter in folder.glob(f"*{PARTIAL}-*"):
-            litter.unlink()
-        write_whole(folder / INDEX, table.getvalue())
-        write_whole(folder / MANIFEST, seal(dataclasses.asdict(manifest)))
-
-
-def _finished(folder: Path, spec: StoreSpec, shard: Shard) -> tuple[File, Contents]:
-    path = folder / shard.journal
-    content = read_file(path) if os.path.lexists(path) else b""
-    found = contents(scan(content).records, path)
-    left = found.pending(shard)
-    if found.head is None or left:
-        start, stop = left[0] if left else (shard.start, shard.stop)
-        raise StoreError(f"{folder}: distinct texts {start}-{stop - 1} are not written yet")
-    if (found.head.shard, found.head.spec) != (shard, spec):
-        raise StoreError(f"{path}: of other texts, layers or poolings than this cache's")
-    with opened(folder / shard.name) as file:
-        if not found.head.layout.intact(file):
-            raise StoreError(f"{folder / shard.name}: damaged HDF5 metadata; {remedy(folder)}")
-    return File(shard.start, shard.stop, found.head.layout.size, zlib.crc32(content)), found
+def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Return ``field: found -> wanted`` for every field that differs, sorted by name."""
+    names = sorted(found.keys() | wanted.keys())
+    return [f"{n}: {found.get(n)!r} -> {wanted.get(n)!r}" for n in names if found.get(n) != wanted.get(n)]
 
 
 def require_same(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Raise when a cache is not the one that `wanted` describes, naming the fields."""
-    differing = fp.differences(found, json.loads(json.dumps(wanted)))
+    differing = differences(found, json.loads(json.dumps(wanted)))
     if differing:
         raise StoreError(f"{folder}: the cache is of another configuration: {'; '.join(differing)}")
 
@@ -214,7 +155,7 @@ def require_match(folder: Path, identity: Identity, crc: int, manifest: Manifest
     if crc != manifest.identity:
         raise StoreError(f"{path}: not the one that the manifest was written for; {remedy(folder)}")
     told = {name: value for name, value in identity.fingerprint.items() if name in spec}
-    differing = fp.differences(told, {name: json.loads(json.dumps(spec[name])) for name in told})
+    differing = differences(told, {name: json.loads(json.dumps(spec[name])) for name in told})
     if differing:
         raise StoreError(f"{path}: of other states than the manifest's: {'; '.join(differing)}")
 
@@ -233,15 +174,26 @@ def read_manifest(folder: Path) -> Manifest:
     Raises
     ------
     StoreError
-        No manifest (unfinished), or a damaged one.
+        No manifest (unfinished), a damaged one, or one of another version.
     """
     path = folder / MANIFEST
     if not os.path.lexists(path):
         raise StoreError(f"{folder}: no {MANIFEST}: not a feature cache, or one that is not finished yet")
     content, _ = unseal(path)
+    require_schema(folder, content.get("schema"))
     with parsing(path):
-        files = tuple(File(**entry) for entry in content.pop("files"))
-        return Manifest(StoreSpec.of(content.pop("spec")), files, **content)
+        units = tuple(UnitFile(**entry) for entry in content.pop("units"))
+        return Manifest(StoreSpec.of(content.pop("spec")), units, **content)
+
+
+def require_schema(folder: Path, schema: object) -> None:
+    """Raise when a cache has the layout of another version, which is never read as if it were this one's."""
+    if schema != SCHEMA:
+        raise StoreError(
+            f"{folder}: a feature cache of another version of mcbert, with other files in it: the same "
+            f"extract makes it anew; python -m mcbert caches --cache {folder.parent} --remove {folder.name} "
+            "frees its room"
+        )
 
 
 def read_index(folder: Path, manifest: Manifest) -> np.ndarray:
@@ -268,3 +220,53 @@ def read_index(folder: Path, manifest: Manifest) -> np.ndarray:
         ):
             raise StoreError(f"not whole numbers from -1 (skipped) to {manifest.n_texts - 1}, one a row")
     return index
+
+
+def seal(content: Mapping[str, Any]) -> bytes:
+    """Return JSON with a checksum of itself."""
+    checksum = hashlib.sha256(_spelt(content)).hexdigest()
+    return _spelt({**content, "checksum": checksum}) + b"\n"
+
+
+def _spelt(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, indent=1, sort_keys=True, allow_nan=False).encode()
+
+
+def unseal(path: Path) -> tuple[dict[str, Any], int]:
+    """Read sealed JSON.
+
+    Returns
+    -------
+    content : dict
+        Without the checksum.
+    crc : int
+        crc32 of the file.
+
+    Raises
+    ------
+    StoreError
+        A bit of the file is not as it was written.
+    """
+    data = read_file(path)
+    try:
+        content = json.loads(data)
+        del content["checksum"]
+        whole = seal(content) == data
+    except (ValueError, KeyError, TypeError, RecursionError):
+        whole = False
+    if not whole:
+        raise StoreError(f"{path}: damaged or changed, its checksum differs; {remedy(path.parent)}")
+    return content, zlib.crc32(data)
+
+
+@contextmanager
+def parsing(path: Path) -> Iterator[None]:
+    """Turn what a file of another make does to our reading of it into one line."""
+    try:
+        yield
+    except StoreError as error:
+        raise StoreError(f"{path}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StoreError(
+            f"{path}: not a file of this version's caches ({type(error).__name__}: {error})"
+        ) from error

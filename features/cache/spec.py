@@ -1,4 +1,4 @@
-"""The shape of a cache: what is stored of each distinct text; how texts are cut into files and units."""
+"""What is stored of each distinct text; the errors of a cache, each one line that says which file and why."""
 
 from __future__ import annotations
 
@@ -10,11 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from mcbert.features.cache.errors import StoreError
 from mcbert.features.settings import STORAGE_DTYPES
 
 MOST_COLUMNS = 1 << 20  # of one layer; the largest encoders have some 20,000
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class StoreError(ValueError):
+    """A cache that is not whole, not ours, not the one asked for, or that cannot be written."""
+
+
+class StoreFullError(StoreError, OSError):
+    """There is no room for what was to be written; everything acknowledged before is kept."""
 
 
 def are_whole(numbers: Iterable[Any]) -> bool:
@@ -79,7 +86,7 @@ class StoreSpec:
 
     @property
     def n_datasets(self) -> int:
-        """Datasets in a file."""
+        """Datasets in the file of a unit."""
         return len(self.layers) * len(self.poolings)
 
     @property
@@ -91,54 +98,3 @@ class StoreSpec:
     def stride(self) -> int:
         """Bytes of a row of a dataset."""
         return self.hidden_size * self.dtype.itemsize
-
-
-@dataclasses.dataclass(frozen=True)
-class Shard:
-    """The texts of one file: units that are written and acknowledged one after the other."""
-
-    bounds: tuple[int, ...]
-    """Number of the first distinct text of every unit, and the number after the last."""
-
-    def __post_init__(self) -> None:
-        """Refuse units without texts."""
-        whole = are_whole(self.bounds) and len(self.bounds) > 1
-        if not whole or not all(a < b for a, b in zip(self.bounds, self.bounds[1:], strict=False)):
-            raise StoreError(
-                f"bounds: got {_shown(self.bounds)}, accepted: two or more rising numbers from 0"
-            )
-
-    @property
-    def start(self) -> int:
-        """First distinct text."""
-        return self.bounds[0]
-
-    @property
-    def stop(self) -> int:
-        """The number after the last distinct text."""
-        return self.bounds[-1]
-
-    @property
-    def n_texts(self) -> int:
-        """Distinct texts in the file."""
-        return self.stop - self.start
-
-    @property
-    def name(self) -> str:
-        """Name of the HDF5 file."""
-        return f"rows-{self.start:09d}.h5"
-
-    @property
-    def journal(self) -> str:
-        """Name of the journal beside it."""
-        return f"rows-{self.start:09d}.journal"
-
-    @cached_property
-    def units(self) -> dict[int, int]:
-        """Start -> stop of every unit, in order."""
-        return dict(zip(self.bounds[:-1], self.bounds[1:], strict=True))
-
-
-def _shown(bounds: tuple[int, ...]) -> str:
-    text = str(list(bounds))
-    return text if len(text) <= 60 else f"{text[:57]}..."

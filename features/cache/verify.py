@@ -7,26 +7,25 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mcbert.features.cache.durable import opened, sync_folder
-from mcbert.features.cache.errors import StoreError
+from mcbert.features.cache import hdf5
+from mcbert.features.cache.disk import opened, remedy, sync_folder
 from mcbert.features.cache.lock import locked
 from mcbert.features.cache.manifest import (
     IDENTITY,
     INDEX,
     MANIFEST,
-    File,
+    SCHEMA,
+    UnitFile,
     read_identity,
     read_index,
     read_manifest,
     require_match,
+    require_schema,
 )
-from mcbert.features.cache.reading import UnitReader, check_file, read_journal
-from mcbert.features.cache.records import Head, Unit, contents, revocation
-from mcbert.features.cache.sealed import read_file, remedy
-from mcbert.features.cache.spec import StoreSpec
-from mcbert.files.journal import Journal, scan
+from mcbert.features.cache.spec import StoreError, StoreSpec
+from mcbert.features.cache.unit import StateReader, head_of
 
-JOURNAL = ".journal"
+UNITS = "unit-*.h5"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,7 +56,7 @@ class Damage:
 
 
 def verify(folder: str | os.PathLike[str]) -> list[Damage]:
-    """Read everything in a cache, or in an unfinished one everything acknowledged.
+    """Read everything in a cache, or in an unfinished one every unit that is there.
 
     Returns
     -------
@@ -67,18 +66,24 @@ def verify(folder: str | os.PathLike[str]) -> list[Damage]:
     Raises
     ------
     StoreError
-        The folder is no cache.
+        The folder is no cache, or one of another version.
     """
     folder = Path(folder)
     if not any(os.path.lexists(folder / name) for name in (IDENTITY, MANIFEST)):
         raise StoreError(f"{folder}: neither {IDENTITY} nor {MANIFEST}: not a feature cache")
+    try:
+        schema = read_identity(folder)[0].schema
+    except StoreError:
+        schema = SCHEMA  # as far as can be known; the damage is told below
+    require_schema(folder, schema)
     return list(_damages(folder))
 
 
 def revoke(folder: str | os.PathLike[str], damages: Iterable[Damage]) -> None:
     """Take back what is damaged, so that the next extraction encodes that again and nothing else.
 
-    The manifest is renamed away first: from then on the cache is an unfinished one.
+    The manifest is renamed away first: from then on the cache is an unfinished one. The files of damaged
+    units are kept beside it, their names ending in ``.bad``.
 
     Raises
     ------
@@ -87,32 +92,12 @@ def revoke(folder: str | os.PathLike[str], damages: Iterable[Damage]) -> None:
     """
     folder = Path(folder)
     with locked(folder):
-        if os.path.lexists(folder / MANIFEST):
-            _put_away(folder / MANIFEST)
-        units = {(damage.file, damage.texts) for damage in damages if damage.texts}
-        journals = {damage.file for damage in damages if damage.file.endswith(JOURNAL)}
-        for name in sorted(journals | {Path(file).with_suffix(JOURNAL).name for file, _ in units}):
-            path = folder / name
-            if not _is_journal(path):
-                _put_away(path)
-                continue
-            with Journal(path) as journal:
-                for file, texts in sorted(units):
-                    if Path(file).with_suffix(JOURNAL).name == name:
-                        journal.append(revocation(texts))
-
-
-def _is_journal(path: Path) -> bool:
-    try:
-        return bool(scan(read_file(path)).records)
-    except StoreError:
-        return False
-
-
-def _put_away(path: Path) -> None:
-    if os.path.lexists(path):
-        path.replace(path.with_name(f"{path.name}.bad"))
-        sync_folder(path.parent)
+        damaged = {damage.file for damage in damages}
+        units = sorted(path.name for path in folder.glob(UNITS) if path.name in damaged)
+        for name in (MANIFEST, *units):
+            if os.path.lexists(folder / name):
+                (folder / name).replace(folder / f"{name}.bad")
+                sync_folder(folder)
 
 
 def _damages(folder: Path) -> Iterator[Damage]:
@@ -133,68 +118,33 @@ def _damages(folder: Path) -> Iterator[Damage]:
             require_match(folder, *identity, manifest)
         except StoreError as error:
             yield _damage(folder, IDENTITY, error)
-    if manifest and manifest.files:
-        for file in manifest.files:
-            yield from _damages_of_finished(folder, file, manifest.spec)
+    reader = StateReader()
+    if manifest:
+        for unit in manifest.units:
+            yield from _damages_of_unit(folder / unit.name, reader, unit, manifest.spec)
     else:
-        for path in sorted(folder.glob(f"rows-*{JOURNAL}")):
-            yield from _damages_of_file(path)
+        for path in sorted(folder.glob(UNITS)):
+            yield from _damages_of_unit(path, reader)
 
 
-def _damages_of_finished(folder: Path, file: File, spec: StoreSpec) -> Iterator[Damage]:
-    """Check a journal that the manifest knows and the HDF5 file beside it."""
+def _damages_of_unit(
+    path: Path, reader: StateReader, unit: UnitFile | None = None, spec: StoreSpec | None = None
+) -> Iterator[Damage]:
+    """Check the head of a file, with the manifest where that is there, then what HDF5 and the states say."""
     try:
-        head, units = read_journal(folder, file, spec)
-    except StoreError as error:
-        yield _damage(folder, file.shard.journal, error)
-        yield from _damages_of_file(folder / file.shard.journal, told=True)
-    else:
-        yield from _damages_of_states(folder / file.shard.name, head, units)
-
-
-def _damages_of_file(path: Path, *, told: bool = False) -> Iterator[Damage]:
-    """Check as much as a journal vouches for; `told`: that the journal is damaged is known already."""
-    try:
-        content = read_file(path)
-        found = contents(scan(content).records, path)
-    except StoreError as error:
-        if not told:
-            yield _damage(path.parent, path.name, error)
-        return
-    for unit in found.strangers:
-        fault = f"distinct texts {unit[0]}-{unit[1] - 1}: no unit of this file"
-        yield Damage(file=path.name, fault=fault, texts=unit)
-    for number in scan(content).damaged if not told else ():
-        yield Damage(file=path.name, fault=f"line {number} is not whole")
-    if found.units and found.head is None and not told:
-        yield Damage(file=path.name, fault="the line that says what the file holds is missing")
-    if found.head is not None:
-        yield from _damages_of_states(path.with_suffix(".h5"), found.head, found.units.values())
-
-
-def _damages_of_states(path: Path, head: Head, units: Iterable[Unit]) -> Iterator[Damage]:
-    try:
-        check_file(path, head.spec, head.layout)
+        with opened(path) as file:
+            head = head_of(file, path)
+            if unit and spec:
+                unit.require(head, spec, path)
+            n_texts = head.unit.stop - head.unit.start
+            hdf5.check(path, head.unit.spec, n_texts=n_texts, start=head.size)
+            for dataset, (layer, pooling) in enumerate(head.unit.spec.datasets):
+                _, fault = reader.read(file, head, dataset)
+                if fault:
+                    texts = (head.unit.start, head.unit.stop)
+                    yield Damage(file=path.name, fault=fault, texts=texts, layer=layer, pooling=pooling)
     except StoreError as error:
         yield _damage(path.parent, path.name, error)
-        if not _is_readable(path):
-            return
-    with opened(path) as file:
-        reader = UnitReader(file, head)
-        for dataset, (layer, pooling) in enumerate(head.spec.datasets):
-            for unit in units:
-                _, fault = reader.read(unit, dataset)
-                if fault:
-                    texts = (unit.start, unit.stop)
-                    yield Damage(file=path.name, fault=fault, texts=texts, layer=layer, pooling=pooling)
-
-
-def _is_readable(path: Path) -> bool:
-    try:
-        with opened(path):
-            return True
-    except StoreError:
-        return False
 
 
 def _damage(folder: Path, name: str, error: StoreError) -> Damage:

@@ -1,5 +1,5 @@
 """Extract: run the frozen encoder over every distinct text once and cache all layers x poolings."""
 
-from mcbert.features.extraction.extract import Means, extract
+from mcbert.features.extraction.extract import Runtime, extract
 
-__all__ = ["Means", "extract"]
+__all__ = ["Runtime", "extract"]

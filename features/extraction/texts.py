@@ -1,9 +1,15 @@
-"""The distinct texts of a corpus, found in one pass and packed on disk: memory does not grow with them.
+"""The distinct texts of a corpus, found in one pass, cut into units and packed on disk.
+
+Memory does not grow with them.
 
 A text and its second text are told apart from others by a 128-bit hash; only hashes and sizes are held.
 Distinct texts are numbered from short to long, so that the texts of a unit are alike and their batches are
 hardly padded. The packed file is little-endian: the number of texts, (n, 3) offsets, sizes, sizes of second
 texts, then the texts as UTF-8 in the corpus's order.
+
+The plan of units is a function of the whole input and the settings, never of where a run was interrupted or
+of how many processes share it: a feature's last bits depend on the texts that share its batch, and batches
+never cross units.
 """
 
 from __future__ import annotations
@@ -22,6 +28,8 @@ from mcbert.files import opened, writing_beside
 
 Row = tuple[str, ...]  # id, text, second text (empty for a single one)
 WORD = 8  # bytes of an offset
+BYTES_PER_TOKEN = 3  # of UTF-8; fewer tokens than this assumes only make a unit quicker
+SPECIAL_TOKENS = 3
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,31 @@ def _number(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     index = np.empty(len(order), dtype=np.int64)
     index[order] = number[np.cumsum(new) - 1]
     return index, np.sort(firsts)
+
+
+def plan_units(sizes: np.ndarray, *, max_length: int, rows: int, tokens: int) -> np.ndarray:
+    """Cut the texts into units of at most `rows` texts and about `tokens` tokens.
+
+    Parameters
+    ----------
+    sizes : ndarray of int64, (n_texts,)
+        Bytes of each text in UTF-8, its second text included.
+    max_length : int
+        Tokens kept of a text.
+
+    Returns
+    -------
+    ndarray of int64, (n_units + 1,)
+        Bounds: unit k is the texts ``bounds[k]`` to ``bounds[k + 1]``; every unit has at least one text.
+    """
+    estimate = np.minimum(sizes // BYTES_PER_TOKEN + SPECIAL_TOKENS, max_length)
+    total = np.concatenate([[0], np.cumsum(estimate)])
+    bounds = [0]
+    while bounds[-1] < len(sizes):
+        start = bounds[-1]
+        fits = int(np.searchsorted(total, total[start] + tokens, side="right")) - 1
+        bounds.append(min(max(fits, start + 1), start + rows, len(sizes)))
+    return np.array(bounds, dtype=np.int64)
 
 
 class PackedTexts:

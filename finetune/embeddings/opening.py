@@ -26,7 +26,7 @@ from mcbert.features.encoder.pooled import PooledEncoder
 from mcbert.features.encoder.selfcheck import verdict
 from mcbert.features.encoder.tokens import most_tokens, prompt_of, require_room
 from mcbert.features.encoder.trust import allow, require_commit, trusts
-from mcbert.features.extraction.unit import UnitEncoder
+from mcbert.features.extraction.encode import UnitEncoder
 from mcbert.features.spec import FeatureSpec
 from mcbert.finetune.embeddings.sentence_encoder import (
     Blocks,

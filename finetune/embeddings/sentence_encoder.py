@@ -27,7 +27,7 @@ from mcbert.features.encoder.loading import quiet
 from mcbert.features.encoder.opening import chosen_prompt
 from mcbert.features.encoder.tokens import prompt_of
 from mcbert.features.encoder.trust import trusts
-from mcbert.features.extraction.unit import UnencodableTextError, UnitEncoder
+from mcbert.features.extraction.encode import UnencodableTextError, UnitEncoder
 from mcbert.features.settings import COMPUTE_DTYPES
 from mcbert.files import read_bytes, sha256_of_all
 from mcbert.files.objects import parse

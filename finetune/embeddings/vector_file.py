@@ -19,9 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from mcbert.features.cache.durable import make_folder, write_at
-from mcbert.features.cache.fingerprint import digest
-from mcbert.features.cache.space import writing
+from mcbert.features.cache.disk import make_folder, write_at, writing
+from mcbert.features.cache.manifest import digest
 from mcbert.files import open_file, read_bytes, sync, write_text
 from mcbert.files.journal import Journal, scan
 from mcbert.files.objects import parse

@@ -83,7 +83,7 @@ def extract(
     """
     from mcbert.features.cache import FeatureStore
     from mcbert.features.encoder.opening import open_encoder
-    from mcbert.features.extraction import Means
+    from mcbert.features.extraction import Runtime
     from mcbert.features.extraction import extract as extracted
     from mcbert.pipeline.interruption import Interruption
     from mcbert.pipeline.progress import track
@@ -104,6 +104,6 @@ def extract(
                 encoder=read,
                 settings=what,
                 cache=folder,
-                means=Means(check=check, track=track),
+                runtime=Runtime(check=check, track=track),
             )
         return FeatureStore.open(made_in)

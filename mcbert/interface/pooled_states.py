@@ -32,7 +32,7 @@ from mcbert.interface.arguments import (
 )
 
 if TYPE_CHECKING:
-    from mcbert.features.extraction.unit import UnitEncoder
+    from mcbert.features.extraction.encode import UnitEncoder
 
 Texts = Any
 """What `X` may be: sequence of str, sequence of (str, str), or DataFrame with text and perhaps text_pair."""
@@ -153,7 +153,7 @@ class PooledStates(TakesTexts, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     def _fields(self) -> tuple[dict[str, Any], Path]:
         """Return what decides the bits of a state, as in a fingerprint, and the encoder's folder."""
         from mcbert.features.encoder.opening import examined, open_encoder
-        from mcbert.features.extraction.identity import fingerprint
+        from mcbert.features.extraction.extract import fingerprint
 
         read = encoder_settings(self.encoder, **fields_of(self, EncoderSettings))
         features = self._features()
@@ -178,8 +178,7 @@ class PooledStates(TakesTexts, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
     def _columns(self, pairs: Pairs, fields: dict[str, Any], unit: UnitEncoder) -> np.ndarray:
         """Encode the distinct texts unit by unit, as an extraction plans them, and give each row its own."""
-        from mcbert.features.extraction.plan import plan_units
-        from mcbert.features.extraction.texts import survey
+        from mcbert.features.extraction.texts import plan_units, survey
 
         found = survey([("", *pair) for pair in pairs])
         bounds = plan_units(
@@ -212,6 +211,6 @@ class PooledStates(TakesTexts, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 @functools.lru_cache(maxsize=1)
 def _unit_encoder(folder: Path, fields: str) -> UnitEncoder:
     """Return an encoder that stays loaded: clones of one estimator, as in a cross-validation, share it."""
-    from mcbert.features.extraction.unit import UnitEncoder
+    from mcbert.features.extraction.encode import UnitEncoder
 
     return UnitEncoder(folder, json.loads(fields))

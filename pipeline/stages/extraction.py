@@ -27,7 +27,7 @@ def cached(workspace: Workspace, texts: Iterable[tuple[str, ...]], source: str) 
     source : str
         Where the texts come from, for people.
     """
-    from mcbert.features.extraction import Means, extract
+    from mcbert.features.extraction import Runtime, extract
 
     config = workspace.config
     with workspace.interruption.polled() as check:
@@ -38,7 +38,7 @@ def cached(workspace: Workspace, texts: Iterable[tuple[str, ...]], source: str) 
             settings=config.extract,
             cache=workspace.cache,
             corpus=shown(source),
-            means=Means(
+            runtime=Runtime(
                 execute=encoding_executor(config.cluster),
                 threads=threads_per_encoder(config.cluster),
                 wait=config.cluster.lock_wait,

@@ -1,12 +1,13 @@
 """A small search on disk: a feature cache with structure in it and its examples; nothing is encoded."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mcbert.features.cache import FeatureStore, Shard, ShardWriter, StoreSpec, begin, finish
+from mcbert.features.cache import FeatureStore, StoreSpec, begin, finish, write_unit
 from mcbert.search import data
 
 LABELS = ("apple", "pear", "plum", "quince")
@@ -76,12 +77,10 @@ def make(folder: Path, shape: Shape, seed: int = 0) -> Made:
     )
     begin(store, {"layers": shape.layers, "poolings": shape.poolings, "seed": seed}, {})
     bounds = [*range(0, n_texts, 32), n_texts]
-    shards = [Shard(tuple(bounds[k : k + 3])) for k in range(0, len(bounds) - 1, 2)]
-    for shard in shards:
-        with ShardWriter(store, shard, spec) as writer:
-            for start, stop in writer.pending():
-                writer.write(start, states[start:stop].astype(shape.dtype))
-    finish(store, spec, shards, np.asarray(index))
+    units = list(pairwise(bounds))
+    for start, stop in units:
+        write_unit(store, spec, start=start, states=states[start:stop].astype(shape.dtype))
+    finish(store, spec, units, np.asarray(index))
     data.write_examples(
         folder / "examples.npz",
         y,

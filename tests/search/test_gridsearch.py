@@ -210,7 +210,7 @@ def test_what_the_executor_could_not_run_is_an_error_row(search, serial, caplog)
 def test_a_damaged_cache_stops_the_search_and_leaves_no_row(search, tmp_path):
     """A candidate is not to blame: once the cache is mended the same search ends as if nothing had been."""
     expected = timeless(search(out=tmp_path / "whole"))
-    path = min(search.made.store.glob("rows-*.h5"))
+    path = min(search.made.store.glob("unit-*.h5"))
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))  # in the last dataset
     with pytest.raises(StoreError, match=f"{path.name}.*verify .* --repair"):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mcbert.features.cache import FeatureStore, Shard, ShardWriter, StoreSpec, begin, finish
+from mcbert.features.cache import FeatureStore, StoreSpec, begin, finish, pending, write_unit
 
 ABOUT = {"encoder": "samples/encoder", "corpus": "texts.csv", "created": "2026-01-02T03:04:05+00:00"}
 
@@ -19,7 +20,7 @@ class Made:
     """What a cache is made of, and how to make it."""
 
     spec: StoreSpec
-    shards: tuple[Shard, ...]
+    units: tuple[tuple[int, int], ...]
     states: np.ndarray  # (n_texts, n_layers, n_poolings, hidden_size), in the storage dtype
     index: np.ndarray
     fields: dict[str, object]
@@ -28,27 +29,31 @@ class Made:
     def of(cls, *bounds, layers=(2, 5), poolings=("max", "cls"), hidden_size=3, dtype="float16", seed=0):
         spec = StoreSpec(layers=layers, poolings=poolings, hidden_size=hidden_size, storage_dtype=dtype)
         rng = np.random.default_rng(seed)
-        n_texts = bounds[-1][-1]
+        n_texts = bounds[-1]
         states = rng.normal(size=(n_texts, len(layers), len(poolings), hidden_size)).astype(dtype)
         index = np.concatenate([np.arange(n_texts), rng.integers(0, n_texts, n_texts // 4)])
         fields = {"layers": list(layers), "poolings": list(poolings), "encoder": "e", "seed": seed}
-        return cls(spec, tuple(map(Shard, bounds)), states, index, fields)
+        return cls(spec, tuple(pairwise(bounds)), states, index, fields)
 
-    def write(self, folder: Path, shard: Shard, most=None):
-        """Write at most `most` units of what is pending of a shard; return their starts."""
-        with ShardWriter(folder, shard, self.spec) as writer:
-            units = writer.pending()[:most]
-            for start, stop in units:
-                writer.write(start, self.states[start:stop])
+    def begin(self, folder: Path, **about):
+        begin(folder, self.fields, ABOUT | about)
+
+    def write(self, folder: Path, most=None):
+        """Write at most `most` units of what is pending; return their starts."""
+        units = pending(folder, self.spec, self.units)[:most]
+        for start, stop in units:
+            write_unit(folder, self.spec, start=start, states=self.states[start:stop])
         return [start for start, _ in units]
+
+    def finish(self, folder: Path):
+        finish(folder, self.spec, self.units, self.index)
 
     def fill(self, folder: Path) -> Path:
         """Make the cache, or what is missing of it."""
         if not (folder / "manifest.json").exists():
-            begin(folder, self.fields, ABOUT)
-            for shard in self.shards:
-                self.write(folder, shard)
-            finish(folder, self.spec, self.shards, self.index)
+            self.begin(folder)
+            self.write(folder)
+            self.finish(folder)
         return folder
 
     def expect(self, folder: Path):
@@ -74,8 +79,8 @@ def make():
 
 @pytest.fixture(scope="session")
 def made():
-    """Seven texts in two files of two units each; the second unit of the second file has one text."""
-    return Made.of((0, 2, 4), (4, 6, 7))
+    """Seven texts in four units, of which the last has one text."""
+    return Made.of(0, 2, 4, 6, 7)
 
 
 @pytest.fixture

@@ -1,19 +1,10 @@
 """Spoil a cache on purpose."""
 
-import dataclasses
 import json
 import zlib
 
-from mcbert.features.cache.layout import checksum
-from mcbert.features.cache.records import contents
-from mcbert.features.cache.sealed import seal
-from mcbert.files.journal import encode, scan
-
-
-def head_of(path):
-    """Return what the journal beside an HDF5 file says that it holds."""
-    journal = path.with_suffix(".journal")
-    return contents(scan(journal.read_bytes()).records, journal).head
+from mcbert.features.cache.manifest import seal
+from mcbert.features.cache.unit import read_head
 
 
 def flip(path, position, bit=0):
@@ -25,20 +16,43 @@ def flip(path, position, bit=0):
         file.write(bytes([byte ^ 1 << bit]))
 
 
-def reseal(folder, path):
-    """Make every checksum of a cache right for an HDF5 file that was changed, as an attacker could."""
-    head = head_of(path)
-    size = path.stat().st_size
-    layout = dataclasses.replace(head.layout, size=size)
-    with path.open("rb") as file:
-        layout = dataclasses.replace(layout, metadata=checksum(file.fileno(), list(layout.gaps())))
-    journal = path.with_suffix(".journal")
-    records = [r for r in scan(journal.read_bytes()).records if "shard" not in r]
-    head = dataclasses.replace(head, layout=layout)
-    journal.write_bytes(b"".join(map(encode, [head.record(), *records])))
-    manifest = json.loads((folder / "manifest.json").read_text())
-    del manifest["checksum"]
-    for entry in manifest["files"]:
-        if entry["start"] == head.shard.start:
-            entry["size"], entry["journal"] = size, zlib.crc32(journal.read_bytes())
-    (folder / "manifest.json").write_bytes(seal(manifest))
+def place(path, dataset, text=0):
+    """Return where the states of a text of a unit's file begin in one of its datasets."""
+    head = read_head(path)
+    return head.size + dataset * head.unit.extent + text * head.unit.spec.stride
+
+
+def record(path):
+    """Return the record of a unit's file as JSON."""
+    return json.loads(path.read_bytes()[18:].split(b"\0", 1)[0])
+
+
+def reseal(path, fields, head_size=None):
+    """Give a unit's file another record, and a checksum that is right, as an attacker could."""
+    data = path.read_bytes()
+    block = data.index(b"\x89HDF")
+    head_size = head_size or int(data[9:17])
+    body = b" %08d\n%b" % (head_size, json.dumps(fields, separators=(",", ":")).encode())
+    assert len(body) < block - 8, "the record must fit the user block"
+    rest = body.ljust(block - 8, b"\0") + data[block:]
+    path.write_bytes(b"%08x" % zlib.crc32(rest[: head_size - 8]) + rest)
+
+
+def change_sealed(path, change):
+    content = json.loads(path.read_text())
+    del content["checksum"]
+    change(content)
+    path.write_bytes(seal(content))
+
+
+def vouch(folder):
+    """Make the manifest's checksums those of the files."""
+
+    def change(manifest):
+        manifest["identity"] = zlib.crc32((folder / "identity.json").read_bytes())
+        manifest["index"] = zlib.crc32((folder / "index.npy").read_bytes())
+        for entry in manifest["units"]:
+            data = (folder / f"unit-{entry['start']:09d}.h5").read_bytes()
+            entry["crc32"], entry["head"] = int(data[:8], 16), int(data[9:17])
+
+    change_sealed(folder / "manifest.json", change)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 from pathlib import Path
 
 PAGE = 4096
+CHUNK = 1 << 20
 
 
 @dataclasses.dataclass
@@ -132,6 +134,7 @@ class Recorder:
         spies = {
             "open": self._spy_open,
             "close": self._spy_close,
+            "fdopen": self._spy_fdopen,
             "pwrite": self._spy_pwrite,
             "write": self._spy_write,
             "ftruncate": self._spy_ftruncate,
@@ -174,6 +177,13 @@ class Recorder:
         self._real["close"](file)
         self._descriptors.pop(file, None)
 
+    def _spy_fdopen(self, file, mode, **kwargs):
+        return (
+            _Written(file)
+            if mode == "wb" and file in self._descriptors
+            else self._real["fdopen"](file, mode, **kwargs)
+        )
+
     def _note(self, kind, file, *args):
         if self._descriptors.get(file) is not None:
             self.events.append((kind, self._descriptors[file], *args))
@@ -184,7 +194,7 @@ class Recorder:
         return done
 
     def _spy_write(self, file, data):
-        at = os.fstat(file).st_size  # files that are written so are opened for appending
+        at = os.lseek(file, 0, os.SEEK_CUR)
         done = self._real["write"](file, data)
         self._note("write", file, at, bytes(data)[:done])
         return done
@@ -218,6 +228,27 @@ class Recorder:
         if self._ours(path):
             del self._numbers[Path(path).name]
             self.events.append(("unlink", Path(path).name))
+
+
+class _Written(io.RawIOBase):
+    """A file whose writes are calls of this process, which the recorder sees, not of C."""
+
+    def __init__(self, file):
+        self._file = file
+
+    def fileno(self):
+        return self._file
+
+    def write(self, data):
+        data = memoryview(data).cast("B")
+        for at in range(0, len(data), CHUNK):
+            os.write(self._file, data[at : at + CHUNK])
+        return len(data)
+
+    def close(self):
+        if not self.closed:
+            os.close(self._file)
+        super().close()
 
 
 def torn(event):

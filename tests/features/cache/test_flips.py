@@ -11,10 +11,10 @@ import pytest
 
 from mcbert.features.cache import FeatureStore, StoreError
 from tests.features.cache.conftest import Made
-from tests.features.cache.damage import flip, head_of
+from tests.features.cache.damage import flip, place
 
 ROOT = Path(__file__).parents[3]
-TINY = Made.of((0, 2, 3), (3, 4), layers=(1,), poolings=("max",), hidden_size=2)
+TINY = Made.of(0, 2, 3, layers=(1,), poolings=("max",), hidden_size=2)
 N_DATA = 600
 N_FUZZED = 150
 
@@ -55,8 +55,7 @@ def files_of(folder):
 
 
 def test_there_are_no_other_files_than_those_whose_bits_are_flipped(tiny):
-    suffixes = [path.suffix for path in files_of(tiny)]
-    assert sorted(suffixes) == [".h5", ".h5", ".journal", ".journal", ".json", ".json", ".npy"]
+    assert sorted(path.suffix for path in files_of(tiny)) == [".h5", ".h5", ".json", ".json", ".npy"]
     read_everything(tiny)
 
 
@@ -91,18 +90,13 @@ def test_every_bit_of_the_manifest(tiny):
 
 
 def test_flipped_bits_of_states(tmp_path):
-    made = Made.of((0, 100, 200), (200, 300), layers=(0, 1), hidden_size=32)
+    made = Made.of(0, 100, 200, 300, layers=(0, 1), hidden_size=32)
     folder = made.fill(tmp_path)
     rng = np.random.default_rng(1)
     for _ in range(N_DATA):
-        path = folder / made.shards[rng.integers(2)].name
-        layout = head_of(path).layout
+        path = folder / f"unit-{100 * rng.integers(3):09d}.h5"
         dataset = rng.integers(4)
-        flip(
-            path,
-            position := int(layout.offsets[dataset] + rng.integers(layout.extent)),
-            bit := rng.integers(8),
-        )
+        flip(path, position := int(place(path, dataset) + rng.integers(6400)), bit := rng.integers(8))
         layer, pooling = made.spec.datasets[dataset]
         with pytest.raises(
             StoreError, match=f"{path.name}: layer_0{layer}/{pooling}: .*the checksum differs"
@@ -128,21 +122,29 @@ def test_random_bytes_in_headers(tiny):
         right = path.read_bytes()
         for _ in range(N_FUZZED):
             damaged = bytearray(right)
-            start = int(rng.integers(0, min(4096, len(right)) - 8))
+            start = int(rng.integers(0, len(right) - 8))
             damaged[start : start + 8] = rng.bytes(8)
             assert bytes(damaged) != right
             assert not unnoticed(tiny, path, bytes(damaged))
     TINY.expect(tiny)
 
 
-def test_swapped_files_and_pages(tiny, tmp_path):
-    first, second = sorted(tiny.glob("*.journal"))
-    assert not unnoticed(tiny, first, second.read_bytes())
-    made = Made.of((0, 100), layers=(0,), poolings=("max",), hidden_size=64)
+def test_swapped_files_and_pages(tmp_path):
+    made = Made.of(0, 100, 200, layers=(0,), poolings=("max",), hidden_size=64)
     folder = made.fill(tmp_path)
-    path = folder / "rows-000000000.h5"
-    data = path.read_bytes()
-    assert not unnoticed(folder, path, data[:4096] + data[8192:12288] + data[4096:8192] + data[12288:])
+    first, second = sorted(folder.glob("*.h5"))
+    data = first.read_bytes()
+    assert not unnoticed(folder, first, second.read_bytes())
+    assert not unnoticed(folder, first, data[:4096] + data[8192:12288] + data[4096:8192] + data[12288:])
+
+
+def test_a_file_of_another_cache_of_the_same_shape(tmp_path):
+    made, other = (
+        Made.of(0, 100, layers=(0,), poolings=("max",), hidden_size=64, seed=seed) for seed in (0, 1)
+    )
+    folder, elsewhere = made.fill(tmp_path / "a"), other.fill(tmp_path / "b")
+    name = "unit-000000000.h5"
+    assert not unnoticed(folder, folder / name, (elsewhere / name).read_bytes())
 
 
 FUZZ = """
@@ -152,18 +154,16 @@ import numpy as np
 from mcbert.features.cache import StoreError, StoreSpec, hdf5
 spec = StoreSpec(layers=(0, 1), poolings=("max", "cls"), hidden_size=3, storage_dtype="float16")
 path, rng = Path(sys.argv[1]), np.random.default_rng(int(sys.argv[2]))
-blank = hdf5.blank(spec, 9)
-with path.open("wb") as file:
-    blank.put(file.fileno())
-right, refused = path.read_bytes(), 0
+head = bytes(512) + hdf5.metadata(spec, 9, 512)
+right, refused = head + bytes(4 * 9 * 6), 0
 for _ in range(int(sys.argv[3])):
     damaged = bytearray(right)
-    for start in rng.integers(0, len(right) - 8, size=rng.integers(1, 4)):
+    for start in rng.integers(512, len(right) - 8, size=rng.integers(1, 4)):
         damaged[start : start + 8] = rng.bytes(8)
     path.write_bytes(damaged)
     signal.alarm(10)
     try:
-        hdf5.check(path, spec, blank.layout)
+        hdf5.check(path, spec, n_texts=9, start=len(head))
     except StoreError:
         refused += 1
     signal.alarm(0)

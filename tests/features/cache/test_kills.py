@@ -12,13 +12,11 @@ import numpy as np
 import pytest
 
 from tests.features.cache.conftest import Made
-from tests.features.cache.test_crashes import files_of, vouched_units
+from tests.features.cache.test_crashes import files_of, units_there
 
 KILLS = int(os.environ.get("MCBERT_KILLS", "25"))
 ROOT = Path(__file__).parents[3]
-MADE = Made.of(
-    (*range(0, 400, 20), 400), (*range(400, 800, 20), 800), layers=(0, 1, 2), hidden_size=96, dtype="float32"
-)
+MADE = Made.of(*range(0, 801, 20), layers=(0, 1, 2), hidden_size=96, dtype="float32")
 SERVER = """
 import os, sys, traceback
 from pathlib import Path
@@ -64,8 +62,8 @@ def test_killed_at_random_moments_ends_bit_identical(start, tmp_path):
     right = files_of(tmp_path / "whole")
     rng = np.random.default_rng(int(os.environ.get("MCBERT_SEED", "0")))
     n_killed = n_finished = 0
-    acknowledged = set()
-    while n_killed < KILLS or acknowledged:
+    there = set()
+    while n_killed < KILLS or there:
         folder = tmp_path / f"killed-{n_finished}"
         child, status = start(folder)
         if n_killed < KILLS:
@@ -75,12 +73,13 @@ def test_killed_at_random_moments_ends_bit_identical(start, tmp_path):
         ended = status()
         assert ended in (0, -signal.SIGKILL)
         n_killed += ended != 0
-        now, wrong = vouched_units(MADE, folder)
+        now, wrong = units_there(MADE, folder)
         assert wrong == []
-        assert acknowledged <= now
-        acknowledged = now
+        assert there <= now
+        there = now
         if ended == 0:
             assert files_of(folder) == right
+            assert not list(folder.glob(".*.tmp"))
             MADE.expect(folder)
-            n_finished, acknowledged = n_finished + 1, set()
+            n_finished, there = n_finished + 1, set()
     assert n_finished >= 1

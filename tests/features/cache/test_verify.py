@@ -2,17 +2,17 @@ import shutil
 
 import pytest
 
-from mcbert.features.cache import FeatureStore, StoreError, begin, finish, locked, pending, revoke, verify
-from tests.features.cache.damage import flip, head_of
+from mcbert.features.cache import FeatureStore, StoreError, locked, pending, revoke, verify
+from tests.features.cache.damage import flip, place
 
 
 def repaired(made, folder):
     """Take back what is damaged, write that again; return the starts of the units that this took."""
     revoke(folder, verify(folder))
     assert not (folder / "manifest.json").exists()
-    begin(folder, made.fields, {})
-    written = [start for shard in made.shards for start in made.write(folder, shard)]
-    finish(folder, made.spec, made.shards, made.index)
+    made.begin(folder)
+    written = made.write(folder)
+    made.finish(folder)
     return written
 
 
@@ -22,12 +22,11 @@ def test_a_whole_cache_has_no_damage(cache):
 
 def test_a_flipped_byte_is_named_and_only_its_unit_is_written_again(made, cache, tmp_path):
     shutil.copytree(cache, tmp_path / "right")
-    path = cache / "rows-000000004.h5"
-    offsets = head_of(path).layout.offsets
-    flip(path, offsets[1] + 2 * 6)  # layer 2, cls: text 6, the second unit
+    path = cache / "unit-000000006.h5"
+    flip(path, place(path, 1))  # layer 2, cls
     (damage,) = verify(cache)
     assert (damage.file, damage.texts, damage.layer, damage.pooling) == (path.name, (6, 7), 2, "cls")
-    assert str(damage) == "rows-000000004.h5: layer 2, cls: distinct texts 6-6: the checksum differs"
+    assert str(damage) == "unit-000000006.h5: layer 2, cls: distinct texts 6-6: the checksum differs"
     assert repaired(made, cache) == [6]
     assert verify(cache) == []
     made.expect(cache)
@@ -35,9 +34,9 @@ def test_a_flipped_byte_is_named_and_only_its_unit_is_written_again(made, cache,
 
 
 def test_a_unit_damaged_in_several_layers_is_taken_back_once(made, cache):
-    path = cache / "rows-000000000.h5"
-    for offset in head_of(path).layout.offsets:
-        flip(path, offset)
+    path = cache / "unit-000000000.h5"
+    for dataset in range(4):
+        flip(path, place(path, dataset))
     assert [(d.layer, d.pooling) for d in verify(cache)] == [(2, "max"), (2, "cls"), (5, "max"), (5, "cls")]
     assert repaired(made, cache) == [0]
     made.expect(cache)
@@ -55,89 +54,65 @@ def test_damage_beside_the_states_costs_no_unit(made, cache, name):
     made.expect(cache)
 
 
-@pytest.mark.parametrize(
-    "name", ["identity.json", "index.npy", "rows-000000000.h5", "rows-000000004.journal"]
-)
+@pytest.mark.parametrize("name", ["identity.json", "index.npy", "unit-000000000.h5", "unit-000000004.h5"])
 def test_missing_files_are_made_again(made, cache, name):
     (cache / name).unlink()
     assert [damage.file for damage in verify(cache)] == [name]
-    expected = {"rows-000000000.h5": [0, 2], "rows-000000004.journal": [4, 6]}
+    expected = {"unit-000000000.h5": [0], "unit-000000004.h5": [4]}
     assert repaired(made, cache) == expected.get(name, [])
     made.expect(cache)
 
 
-def test_damaged_metadata_costs_no_unit(made, cache):
-    flip(cache / "rows-000000000.h5", 30)
-    assert [str(d) for d in verify(cache)] == ["rows-000000000.h5: the checksum of its HDF5 metadata differs"]
-    assert repaired(made, cache) == []
+@pytest.mark.parametrize("position", [3, 12, 30, 400, 600])
+def test_a_damaged_head_costs_its_unit(made, cache, position):
+    flip(cache / "unit-000000000.h5", position)
+    assert [str(d) for d in verify(cache)] == ["unit-000000000.h5: the checksum of its head differs"]
+    assert repaired(made, cache) == [0]
     made.expect(cache)
 
 
-def test_a_cut_file_names_the_texts_that_it_lost(made, cache):
-    path = cache / "rows-000000004.h5"
+def test_a_cut_file_is_named(made, cache):
+    path = cache / "unit-000000004.h5"
+    size = path.stat().st_size
     with path.open("r+b") as file:
-        file.truncate(path.stat().st_size - 1)
-    found = [str(damage) for damage in verify(cache)]
-    assert len(found) == 2
-    assert "not of the" in found[0]
-    assert found[1] == "rows-000000004.h5: layer 5, cls: distinct texts 6-6: the file ends before them"
-    assert repaired(made, cache) == [6]
-    made.expect(cache)
-
-
-@pytest.mark.parametrize("line", [1, 2, 3, 4])
-def test_a_damaged_line_of_a_journal(made, cache, line):
-    path = cache / "rows-000000000.journal"
-    position = sum(map(len, path.read_bytes().splitlines(keepends=True)[: line - 1])) + 30
-    flip(path, position)
+        file.truncate(size - 1)
     assert [str(damage) for damage in verify(cache)] == [
-        "rows-000000000.journal: damaged or changed, its checksum differs"
+        f"unit-000000004.h5: {size - 1:,} bytes, not the {size:,} that it was made with"
     ]
-    assert repaired(made, cache) == {3: [0], 4: [2]}.get(line, [])
+    assert repaired(made, cache) == [4]
     made.expect(cache)
 
 
-def test_a_journal_that_is_no_journal_any_more_is_put_aside(made, cache):
-    path = cache / "rows-000000000.journal"
-    path.write_bytes(b"x\n" * 40)
-    assert [damage.file for damage in verify(cache)] == [path.name]
-    assert repaired(made, cache) == [0, 2]
-    assert (cache / "rows-000000000.journal.bad").exists()
+def test_a_swapped_file_is_named(made, cache):
+    first, second = cache / "unit-000000000.h5", cache / "unit-000000002.h5"
+    first.write_bytes(second.read_bytes())
+    assert [str(damage) for damage in verify(cache)] == [
+        "unit-000000000.h5: not the file that the manifest was written for"
+    ]
+    assert repaired(made, cache) == [0]
     made.expect(cache)
 
 
-def test_an_unfinished_cache_is_checked_as_far_as_it_is_acknowledged(made, tmp_path):
-    begin(tmp_path, made.fields, {})
-    made.write(tmp_path, made.shards[0], most=1)
+def test_what_was_taken_back_is_kept_beside(made, cache):
+    path = cache / "unit-000000000.h5"
+    path.write_bytes(b"my notes\n")
+    assert repaired(made, cache) == [0]
+    assert path.with_name("unit-000000000.h5.bad").read_bytes() == b"my notes\n"
+    made.expect(cache)
+
+
+def test_an_unfinished_cache_is_checked_as_far_as_it_is_there(made, tmp_path):
+    made.begin(tmp_path)
+    made.write(tmp_path, most=2)
     assert verify(tmp_path) == []
-    path = tmp_path / "rows-000000000.h5"
-    offset = head_of(path).layout.offsets[0]
-    flip(path, offset + 2 * 6)  # a text that no unit vouches for yet
-    assert verify(tmp_path) == []
-    flip(path, offset)
+    path = tmp_path / "unit-000000000.h5"
+    flip(path, place(path, 0))
     assert [damage.texts for damage in verify(tmp_path)] == [(0, 2)]
     revoke(tmp_path, verify(tmp_path))
     assert verify(tmp_path) == []
-    assert pending(tmp_path, made.shards[0]) == [(0, 2), (2, 4)]
+    assert pending(tmp_path, made.spec, made.units) == [(0, 2), (4, 6), (6, 7)]
     made.fill(tmp_path)
     made.expect(tmp_path)
-
-
-def test_lines_of_an_unfinished_journal_are_checked_too(made, tmp_path):
-    begin(tmp_path, made.fields, {})
-    made.write(tmp_path, made.shards[0])
-    journal = tmp_path / "rows-000000000.journal"
-    right = journal.read_bytes()
-    flip(journal, right.index(b'"start":0'))
-    assert [str(damage) for damage in verify(tmp_path)] == ["rows-000000000.journal: line 3 is not whole"]
-    journal.write_bytes(right)
-    flip(journal, right.index(b'"shard"'))
-    assert [damage.fault for damage in verify(tmp_path)] == [
-        "line 2 is not whole",
-        "the line that says what the file holds is missing",
-    ]
-    journal.write_bytes(right[:-1])
-    assert verify(tmp_path) == []  # torn by a kill: no damage
 
 
 def test_what_is_no_cache(tmp_path):
@@ -152,13 +127,9 @@ def test_nothing_is_taken_back_while_another_process_writes(made, cache):
     assert (cache / "manifest.json").exists()
 
 
-def test_a_taken_back_unit_that_is_right_again_is_read_as_such(made, cache):
-    path = cache / "rows-000000000.h5"
-    flip(path, head_of(path).layout.offsets[0])
-    damages = verify(cache)
-    flip(path, head_of(path).layout.offsets[0])
-    revoke(cache, damages)
-    with pytest.raises(StoreError, match="distinct texts 0-1 are not written yet"):
-        finish(cache, made.spec, made.shards, made.index)
+def test_a_cache_that_is_taken_back_is_unfinished(made, cache):
+    revoke(cache, [])
+    with pytest.raises(StoreError, match="not finished yet"):
+        FeatureStore.open(cache)
     made.fill(cache)
-    assert FeatureStore.open(cache).n_texts == 7
+    made.expect(cache)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from mcbert.features.extraction import Means, extract
+from mcbert.features.extraction import Runtime, extract
 from mcbert.features.settings import EncoderSettings, ExtractSettings
 
 
@@ -18,7 +18,7 @@ def run(table: str, encoder: str, cache: str) -> None:
         rows,
         Path(encoder),
         encoder=EncoderSettings(path=encoder, max_length=64),
-        settings=ExtractSettings(unit_rows=4, units_per_file=3, tokens_per_batch=32),
+        settings=ExtractSettings(unit_rows=4, units_per_task=3, tokens_per_batch=32),
         cache=Path(cache),
-        means=Means(wait=30.0),
+        runtime=Runtime(wait=30.0),
     )

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import h5py
@@ -10,10 +11,10 @@ from mcbert.features.corpus import Corpus
 from mcbert.features.encoder import hardware
 from mcbert.features.encoder.pooled import PooledEncoder
 from mcbert.features.encoder.tokens import tokenise
-from mcbert.features.extraction import Means, extract
+from mcbert.features.extraction import Runtime, extract
 from mcbert.features.settings import EncoderSettings, ExtractSettings
 
-SMALL = ExtractSettings(unit_rows=8, units_per_file=3, tokens_per_batch=64)
+SMALL = ExtractSettings(unit_rows=8, units_per_task=3, tokens_per_batch=64)
 
 
 def rows_of(corpus):
@@ -25,7 +26,7 @@ def corpus(texts_table):
     return Corpus.of(texts_table, "en", "texts.csv")
 
 
-def run(corpus, folder, cache, settings=SMALL, *, max_length=64, **means):
+def run(corpus, folder, cache, settings=SMALL, *, max_length=64, **runtime):
     return extract(
         rows_of(corpus),
         folder,
@@ -33,7 +34,7 @@ def run(corpus, folder, cache, settings=SMALL, *, max_length=64, **means):
         settings=settings,
         cache=cache,
         corpus="texts.csv",
-        means=Means(**means),
+        runtime=Runtime(**runtime),
     )
 
 
@@ -82,11 +83,11 @@ def test_identical_texts_are_encoded_once(corpus, encoder_folder, tmp_path):
     assert [texts[i] for i in store.index] == doubled.table["text"].tolist()
 
 
-def test_shards_are_files_of_their_own_and_no_text_is_left_behind(corpus, encoder_folder, tmp_path):
+def test_units_are_files_of_their_own_and_no_text_is_left_behind(corpus, encoder_folder, tmp_path):
     target = run(corpus, encoder_folder, tmp_path)
-    assert len(list(target.glob("rows-*.h5"))) > 1
+    assert len(list(target.glob("unit-*.h5"))) > 1
     known = {"identity.json", "manifest.json", "index.npy", ".lock"}
-    assert {p.name for p in target.iterdir() if not p.name.startswith("rows-")} == known
+    assert {p.name for p in target.iterdir() if not p.name.startswith("unit-")} == known
 
 
 def test_relabelling_reuses_the_cache_and_new_texts_do_not(corpus, encoder_folder, tmp_path, monkeypatch):
@@ -97,6 +98,12 @@ def test_relabelling_reuses_the_cache_and_new_texts_do_not(corpus, encoder_folde
     monkeypatch.undo()
     changed = corpus.table.assign(text=corpus.table["text"] + " now")
     assert run(Corpus.of(changed, "en", "x"), encoder_folder, tmp_path) != first
+
+
+def test_how_many_units_a_worker_is_handed_is_not(corpus, encoder_folder, tmp_path):
+    first = run(corpus, encoder_folder, tmp_path)
+    settings = ExtractSettings(unit_rows=8, units_per_task=1, tokens_per_batch=64)
+    assert run(corpus, encoder_folder, tmp_path, settings) == first
 
 
 @pytest.mark.parametrize(
@@ -110,14 +117,13 @@ def test_relabelling_reuses_the_cache_and_new_texts_do_not(corpus, encoder_folde
         {"tokens_per_batch": 128},
         {"unit_rows": 4},
         {"unit_tokens": 50},
-        {"units_per_file": 2},
         {"on_nonfinite": "skip"},
     ],
     ids=lambda c: next(iter(c)),
 )
 def test_every_setting_is_part_of_the_identity(corpus, encoder_folder, tmp_path, change):
     first = run(corpus, encoder_folder, tmp_path)
-    settings = ExtractSettings(**({"unit_rows": 8, "units_per_file": 3, "tokens_per_batch": 64} | change))
+    settings = ExtractSettings(**({"unit_rows": 8, "units_per_task": 3, "tokens_per_batch": 64} | change))
     second = run(corpus, encoder_folder, tmp_path, settings)
     assert first != second
     with pytest.raises(StoreError, match=next(iter(change))):
@@ -179,21 +185,21 @@ def test_what_was_acknowledged_is_not_encoded_again(corpus, encoder_folder, tmp_
     assert once <= sum(encoded) <= once + 2 * SMALL.unit_rows, "at most the unit in hand is done twice"
 
 
-def test_the_result_does_not_depend_on_how_shards_are_run(corpus, encoder_folder, tmp_path):
+def test_the_result_does_not_depend_on_how_tasks_are_run(corpus, encoder_folder, tmp_path):
     def backwards(function, tasks):
         for task in reversed(list(tasks)):
             yield task, function(task), None
 
     alone = contents(run(corpus, encoder_folder, tmp_path / "alone"))
-    assert contents(run(corpus, encoder_folder, tmp_path / "shards", execute=backwards, threads=1)) == alone
+    assert contents(run(corpus, encoder_folder, tmp_path / "tasks", execute=backwards, threads=1)) == alone
 
 
-def test_failed_shards_are_told_and_the_rest_is_kept(corpus, encoder_folder, tmp_path):
+def test_failed_tasks_are_told_and_the_rest_is_kept(corpus, encoder_folder, tmp_path):
     def failing(function, tasks):
         for k, task in enumerate(tasks):
             yield (task, None, "OSError: no such device") if k == 0 else (task, function(task), None)
 
-    with pytest.raises(RuntimeError, match=r"1 of \d+ shards failed, the first: texts 0 to 24: OSError"):
+    with pytest.raises(RuntimeError, match=r"1 of \d+ tasks failed, the first: texts 0 to 24: OSError"):
         run(corpus, encoder_folder, tmp_path, execute=failing)
     (target,) = tmp_path.glob("?" * 16)
     assert not (target / "manifest.json").exists()
@@ -218,6 +224,19 @@ def test_a_damaged_unit_is_encoded_again_and_nothing_else(corpus, encoder_folder
     assert contents(run(corpus, encoder_folder, tmp_path)) == whole
     assert sum(encoded) == SMALL.unit_rows
     assert verify(target) == []
+
+
+def test_a_task_that_is_run_again_goes_on_after_the_units_that_are_there(
+    corpus, encoder_folder, tmp_path, monkeypatch
+):
+    def died_half_way(function, tasks):
+        for task in tasks:
+            function(dataclasses.replace(task, units=task.units[:2]))
+            yield task, function(task), None
+
+    encoded = count_encoded(monkeypatch)
+    target = run(corpus, encoder_folder, tmp_path, execute=died_half_way)
+    assert sum(encoded) == FeatureStore.open(target).n_texts
 
 
 def test_two_extractions_of_one_cache(corpus, encoder_folder, tmp_path):
@@ -254,7 +273,7 @@ def test_a_state_that_is_not_finite_names_its_text(corpus, encoder_folder, tmp_p
 
 def test_texts_without_finite_states_can_be_left_out(corpus, encoder_folder, tmp_path, monkeypatch, caplog):
     overflow(monkeypatch)
-    settings = ExtractSettings(unit_rows=8, units_per_file=3, tokens_per_batch=64, on_nonfinite="skip")
+    settings = ExtractSettings(unit_rows=8, units_per_task=3, tokens_per_batch=64, on_nonfinite="skip")
     store = FeatureStore.open(run(corpus, encoder_folder, tmp_path, settings))
     long = [k for k, text in enumerate(corpus.table["text"]) if len(text.split()) == 7]
     assert store.skipped_rows.tolist() == long
@@ -267,7 +286,7 @@ def test_texts_without_finite_states_can_be_left_out(corpus, encoder_folder, tmp
 
 
 def test_too_little_room_is_said_before_the_encoder_runs(corpus, encoder_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("mcbert.features.cache.space.bytes_free", lambda _: 1000)
+    monkeypatch.setattr("mcbert.features.cache.disk.bytes_free", lambda _: 1000)
     monkeypatch.setattr(PooledEncoder, "encode_into", lambda *_a: pytest.fail("encoded"))
     with pytest.raises(StoreError, match=r"the features need [\d,]+ bytes and 1,000 are free"):
         run(corpus, encoder_folder, tmp_path)

@@ -1,9 +1,17 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcbert.features.extraction.texts import PackedTexts, survey
+from mcbert.features.extraction.texts import (
+    BYTES_PER_TOKEN,
+    SPECIAL_TOKENS,
+    PackedTexts,
+    plan_units,
+    survey,
+)
 
 PAIRS = st.tuples(
     st.sampled_from(["a", "b", "ab", "東京", "x\x00y", "émile"]), st.sampled_from(["", "a", "ba"])
@@ -66,3 +74,25 @@ def test_an_empty_corpus_has_no_texts():
     found = survey([])
     assert (found.n_texts, len(found.index)) == (0, 0)
     assert found.index.dtype == np.int64
+
+
+@given(
+    st.lists(st.integers(1, 2000), min_size=1, max_size=200),
+    st.integers(1, 40),
+    st.integers(1, 500),
+    st.integers(3, 130),
+)
+@settings(max_examples=200, deadline=None)
+def test_units_cover_every_text_once_within_their_limits(sizes, rows, tokens, max_length):
+    sizes = np.array(sizes)
+    bounds = plan_units(sizes, max_length=max_length, rows=rows, tokens=tokens)
+    assert bounds[0] == 0
+    assert bounds[-1] == len(sizes)
+    counts = np.diff(bounds)
+    assert counts.min() >= 1
+    assert counts.max() <= rows
+    estimate = np.minimum(sizes // BYTES_PER_TOKEN + SPECIAL_TOKENS, max_length)
+    for start, stop in pairwise(bounds):
+        assert stop - start == 1 or estimate[start:stop].sum() <= tokens
+        full = stop - start == rows or stop == len(sizes)
+        assert full or estimate[start : stop + 1].sum() > tokens, "a unit is as large as it may be"

@@ -166,7 +166,7 @@ corpus.path = "texts.csv"
 encoder.path = "{encoder_folder}"
 encoder.max_length = 32
 extract.unit_rows = 8
-extract.units_per_file = 2
+extract.units_per_task = 2
 """
     )
     for name, *options in (("one",), ("two", "--workers", "2")):
@@ -174,5 +174,5 @@ extract.units_per_file = 2
         assert main(command) == 0
     digest = json.loads((tmp_path / "results/runs/two/cache.json").read_text())["digest"]
     whole = contents(tmp_path / "one" / digest)
-    assert len({file for file, _ in whole}) == -(-len(pd.read_csv("texts.csv")["text"].unique()) // 16)
+    assert len({file for file, _ in whole}) == -(-len(pd.read_csv("texts.csv")["text"].unique()) // 8)
     assert contents(tmp_path / "two" / digest) == whole

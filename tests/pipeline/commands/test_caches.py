@@ -8,14 +8,14 @@ from mcbert.features.cache import FeatureStore, locked
 from mcbert.pipeline.cli import main
 from mcbert.pipeline.commands import caches
 from tests.features.cache.conftest import Made
-from tests.features.cache.damage import flip, head_of
+from tests.features.cache.damage import flip, place
 
 NAME = "0123456789abcdef"
 
 
 @pytest.fixture
 def made():
-    return Made.of((0, 2, 4), (4, 6, 7), layers=(0, 1, 2, 5))
+    return Made.of(0, 2, 4, 6, 7, layers=(0, 1, 2, 5))
 
 
 @pytest.fixture
@@ -36,9 +36,9 @@ def test_verify_of_a_whole_cache(cache, capsys):
 
 
 def test_verify_names_damage_and_repair_leaves_it_to_extract(made, cache, capsys):
-    path = cache / "rows-000000004.h5"
-    flip(path, head_of(path).layout.offsets[-1])
-    line = f"cache/{NAME}/rows-000000004.h5: layer 5, cls: distinct texts 4-5: the checksum differs"
+    path = cache / "unit-000000004.h5"
+    flip(path, place(path, -1 + len(made.spec.datasets)))
+    line = f"cache/{NAME}/unit-000000004.h5: layer 5, cls: distinct texts 4-5: the checksum differs"
     assert main(["verify", f"cache/{NAME}"]) == 1
     assert said(capsys) == [line, f"cache/{NAME}: 1 damaged"]
     assert (cache / "manifest.json").exists()
@@ -68,7 +68,8 @@ def test_verify_of_what_is_no_cache(tmp_path, capsys):
 
 
 def test_caches_are_listed_under_a_header(made, cache, capsys):
-    made.write(cache.parent / "aaaaaaaaaaaaaaaa", made.shards[0], most=1)
+    (cache.parent / "aaaaaaaaaaaaaaaa").mkdir()
+    made.write(cache.parent / "aaaaaaaaaaaaaaaa", most=1)
     assert main(["caches"]) == 0
     header, *rows = said(capsys)
     assert header.split() == list(caches.HEADER)

@@ -8,7 +8,6 @@ import pytest
 
 from mcbert.features.cache import (
     FeatureStore,
-    ShardWriter,
     StoreError,
     begin,
     caches,
@@ -20,8 +19,9 @@ from mcbert.features.cache import (
     require_space,
     revoke,
     verify,
+    write_unit,
 )
-from tests.features.cache.damage import head_of
+from tests.features.cache.damage import flip, place
 
 
 def test_states_come_back_in_corpus_order_layer_by_layer(made, cache):
@@ -52,11 +52,11 @@ def test_a_folder_may_be_given_as_text(made, tmp_path):
     folder = str(tmp_path / "0123456789abcdef")
     require_space(folder, 0)
     begin(folder, made.fields, {})
-    for shard in made.shards:
-        assert len(pending(folder, shard)) == 2
-        made.write(folder, shard)
+    assert pending(folder, made.spec, made.units) == list(made.units)
+    for start, stop in made.units:
+        write_unit(folder, made.spec, start=start, states=made.states[start:stop])
     with locked(folder):
-        finish(folder, made.spec, made.shards, made.index)
+        finish(folder, made.spec, made.units, made.index)
     half = made.states[made.index, 0, 1].astype(np.float32)
     np.testing.assert_array_equal(FeatureStore.open(folder).states(layers=(2,), pooling="cls"), half)
     assert describe(folder) == caches(str(tmp_path))[0]
@@ -68,7 +68,7 @@ def test_a_folder_may_be_given_as_text(made, tmp_path):
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_both_storage_dtypes(make, tmp_path, dtype):
-    made = make((0, 5, 9), dtype=dtype, hidden_size=17, layers=(0,), poolings=("mean",))
+    made = make(0, 5, 9, dtype=dtype, hidden_size=17, layers=(0,), poolings=("mean",))
     made.expect(made.fill(tmp_path))
 
 
@@ -91,15 +91,14 @@ def test_another_configuration_is_named_by_its_field(made, cache):
 
 
 def test_skipped_texts_have_no_states(made, tmp_path):
-    begin(tmp_path, made.fields, {})
+    made.begin(tmp_path)
     states = made.states.copy()
     states[3] = np.inf
-    for shard in made.shards:
-        with ShardWriter(tmp_path, shard, made.spec) as writer:
-            for start, stop in writer.pending():
-                writer.write(start, states[start:stop], skipped=[3] if start == 2 else ())
+    for start, stop in made.units:
+        skipped = [3] if start == 2 else ()
+        write_unit(tmp_path, made.spec, start=start, states=states[start:stop], skipped=skipped)
     index = np.array([0, 3, 1, 3, 6])
-    finish(tmp_path, made.spec, made.shards, index)
+    finish(tmp_path, made.spec, made.units, index)
     store = FeatureStore.open(tmp_path)
     assert store.skipped_rows.tolist() == [1, 3]
     assert store.index.tolist() == [0, -1, 1, -1, 6]
@@ -114,27 +113,33 @@ def test_skipped_texts_have_no_states(made, tmp_path):
 
 
 def test_damage_is_named_by_file_layer_pooling_texts_and_remedy(cache):
-    path = cache / "rows-000000004.h5"
+    path = cache / "unit-000000004.h5"
     store = FeatureStore.open(cache)
     store.states(layers=(5,), pooling="cls")
-    data = bytearray(path.read_bytes())
-    data[head_of(path).layout.offsets[3] + 13] ^= 4  # layer 5, cls; of text 6, in the second unit
-    path.write_bytes(data)
+    flip(path, place(path, 3) + 1)  # layer 5, cls
     said = (
-        rf"{path}: layer_05/cls: distinct texts 6-6: the checksum differs; "
+        rf"{path}: layer_05/cls: distinct texts 4-5: the checksum differs; "
         rf"run: python -m mcbert verify {cache} --repair"
     )
     for reader in (store, FeatureStore.open(cache)):
         with pytest.raises(StoreError, match=said):
             reader.states(layers=(5,), pooling="cls")
         reader.states(layers=(5,), pooling="max")
-        reader.states(layers=(5,), pooling="cls", rows=np.array([0, 5]))
+        reader.states(layers=(5,), pooling="cls", rows=np.array([0, 3, 6]))
 
 
 def test_a_cache_moves_as_a_folder(made, cache, tmp_path):
     shutil.copytree(cache, tmp_path / "elsewhere")
     shutil.rmtree(cache)
     made.expect(tmp_path / "elsewhere")
+
+
+def test_a_file_that_goes_while_the_cache_is_open_is_named(cache):
+    store = FeatureStore.open(cache)
+    (cache / "unit-000000004.h5").unlink()
+    store.states(layers=(2,), pooling="max", rows=np.array([0, 6]))
+    with pytest.raises(StoreError, match="unit-000000004.h5: cannot be read: No such file .*--repair"):
+        store.states(layers=(2,), pooling="max")
 
 
 READER = """
@@ -149,7 +154,7 @@ print(sums)
 
 
 def test_four_processes_read_at_once(make, tmp_path):
-    folder = make((0, 50, 100), (100, 150, 190), hidden_size=64).fill(tmp_path)
+    folder = make(0, 50, 100, 150, 190, hidden_size=64).fill(tmp_path)
     root = Path(__file__).parents[3]
     children = [
         subprocess.Popen([sys.executable, "-c", READER, str(folder)], cwd=root, stdout=subprocess.PIPE)

@@ -3,8 +3,8 @@ import shutil
 
 import pytest
 
-from mcbert.features.cache import ShardWriter, StoreError, begin, caches, describe, locked, remove
-from tests.features.cache.conftest import ABOUT, Made
+from mcbert.features.cache import StoreError, caches, describe, locked, remove
+from tests.features.cache.conftest import Made
 from tests.features.cache.damage import flip
 
 NAMES = ("00000000000000aa", "00000000000000ab", "ffffffffffffffff")
@@ -15,9 +15,9 @@ def root(made, tmp_path):
     """Three caches: whole, unfinished with one unit, whole; begun in another order than they are named."""
     root = tmp_path / "caches"
     for name, when in zip(NAMES, ("03", "01", "02"), strict=True):
-        begin(root / name, made.fields, ABOUT | {"created": f"2026-01-{when}T00:00:00+00:00"})
+        made.begin(root / name, created=f"2026-01-{when}T00:00:00+00:00")
     made.fill(root / NAMES[0])
-    made.write(root / NAMES[1], made.shards[0], most=1)
+    made.write(root / NAMES[1], most=1)
     made.fill(root / NAMES[2])
     (root / "notes.txt").write_text("mine")
     (root / "other").mkdir()
@@ -53,15 +53,12 @@ def test_damage_shows(root):
     (root / NAMES[2] / "identity.json").unlink()
     assert describe(root / NAMES[2]).state == "of another version: no identity.json"
     assert describe(root / NAMES[2]).n_texts == 7
-    journal = root / NAMES[1] / "rows-000000000.journal"
-    journal.write_text("mine\n")
+    (root / NAMES[1] / "unit-000000000.h5").write_text("mine\n")
     assert describe(root / NAMES[1]).n_texts == 0
 
 
-def test_a_cache_that_is_being_written_says_by_whom(made, root):
+def test_a_cache_that_is_being_written_says_by_whom(root):
     with locked(root / NAMES[1]):
-        assert describe(root / NAMES[1]).state.startswith(f"being written by process {os.getpid()} on")
-    with ShardWriter(root / NAMES[1], made.shards[1], made.spec):
         assert describe(root / NAMES[1]).state.startswith(f"being written by process {os.getpid()} on")
     assert describe(root / NAMES[1]).state == "unfinished"
 
@@ -106,13 +103,8 @@ def test_remove_follows_no_link(root, tmp_path):
     assert (outside / "file").exists()
 
 
-def test_remove_refuses_a_cache_that_is_being_written(made, root):
+def test_remove_refuses_a_cache_that_is_being_written(root):
     with locked(root / NAMES[1]), pytest.raises(StoreError, match="another extraction is writing this cache"):
-        remove(root, NAMES[1])
-    with (
-        ShardWriter(root / NAMES[1], made.shards[1], made.spec),
-        pytest.raises(StoreError, match=f"not removed: being written by process {os.getpid()}"),
-    ):
         remove(root, NAMES[1])
     assert len(caches(root)) == 3
 
@@ -125,7 +117,7 @@ def test_what_a_killed_removal_left_goes_with_the_next(root):
 
 
 def test_a_removed_cache_can_be_made_anew(root):
-    made = Made.of((0, 2, 4), (4, 6, 7))
+    made = Made.of(0, 2, 4, 6, 7)
     remove(root, NAMES[0])
     made.fill(root / NAMES[0])
     made.expect(root / NAMES[0])

@@ -1,30 +1,32 @@
 import errno
+import io
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from mcbert.features.cache import StoreError, StoreFullError, bytes_needed, pending, require_space
-from mcbert.features.cache.space import writing
+from mcbert.features.cache import StoreError, StoreFullError, bytes_needed, require_space
+from mcbert.features.cache.disk import writing
 from tests.features.cache.conftest import Made
 
 ROOT = Path(__file__).parents[3]
 
 
 def on_disk(folder):
-    return sum(path.stat().st_blocks * 512 for path in folder.glob("rows-*"))
+    return sum(path.stat().st_blocks * 512 for path in folder.glob("unit-*"))
 
 
 @pytest.mark.parametrize("hidden_size", [3, 700])
 def test_what_is_needed_is_enough_and_not_far_too_much(make, tmp_path, hidden_size):
-    made = make((0, 400, 800), (800, 1000), hidden_size=hidden_size)
-    needed = sum(bytes_needed(made.spec, shard.n_texts) for shard in made.shards)
+    made = make(0, 400, 800, 1000, hidden_size=hidden_size)
+    needed = bytes_needed(made.spec, made.units)
     assert made.states.nbytes < on_disk(made.fill(tmp_path)) <= needed
     assert needed < made.states.nbytes + 100_000
-    assert bytes_needed(made.spec, 0) == 0
+    assert bytes_needed(made.spec, []) == 0
 
 
 def test_a_disk_without_room_is_seen_before_anything_is_made(tmp_path, monkeypatch):
@@ -69,28 +71,45 @@ def test_our_own_errors_pass(tmp_path):
     assert caught.value is error
 
 
-@pytest.mark.parametrize("call", ["pwrite", "fdatasync", "write", "posix_fallocate", "fsync"])
+class Full(io.FileIO):
+    """A file on a disk that has no room for the n-th write, and only half of the one before."""
+
+    left: ClassVar = [0]
+
+    def write(self, data):
+        Full.left[0] -= 1
+        if Full.left[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(data[: len(data) // 2] if Full.left[0] == 0 and len(data) > 1 else data)
+
+
+@pytest.mark.parametrize("call", ["write", "posix_fallocate", "fsync", "replace", "open"])
 def test_every_call_that_may_find_the_disk_full(made, tmp_path, monkeypatch, call):
     """The n-th such call fails, for every n; what was acknowledged is kept, the rest is written then."""
-    real = getattr(os, call)
+    real = os.fdopen if call == "write" else getattr(os, call)
     whole = made.fill(tmp_path / "whole")
-    for n in range(40):
+    for n in range(80):
         folder = tmp_path / f"{call}-{n}"
-        left = [n]
+        Full.left = left = [n]
 
-        def full(*args, left=left):
-            left[0] -= 1
+        def full(*args, left=left, **kwargs):
+            if call == "write" and args[1:] == ("wb",):
+                return io.BufferedWriter(Full(args[0], "wb"), 64)
+            left[0] -= call != "write"
             if left[0] < 0:
                 raise OSError(errno.ENOSPC, "No space left on device")
-            return real(*args)
+            return real(*args, **kwargs)
 
-        monkeypatch.setattr(os, call, full)
+        monkeypatch.setattr(os, "fdopen" if call == "write" else call, full)
         try:
             made.fill(folder)
         except StoreFullError as error:
             monkeypatch.undo()
             assert str(folder) in str(error)
             assert "the disk is full" in str(error)
+        except (StoreError, OSError) as error:
+            monkeypatch.undo()
+            assert call == "open", error  # of what is there and cannot be opened
         else:
             break
         if not (folder / "manifest.json").exists():  # else only its name was not yet sure to last
@@ -98,20 +117,9 @@ def test_every_call_that_may_find_the_disk_full(made, tmp_path, monkeypatch, cal
         made.expect(folder)
         for path in whole.glob("*.h5"):
             assert path.read_bytes() == (folder / path.name).read_bytes()
-        assert not list(folder.glob("*partial*"))
+        assert not list(folder.glob(".*.tmp"))
     monkeypatch.undo()
-    assert 0 < n < 39
-
-
-def test_a_disk_without_room_for_one_more_name(made, tmp_path, monkeypatch):
-    def refuse(path, flags, *args, real=os.open, **kwargs):
-        if flags & os.O_CREAT and str(path).endswith(".h5.partial"):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        return real(path, flags, *args, **kwargs)
-
-    monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(StoreFullError, match="rows-000000000.h5: cannot write .* bytes: the disk is full"):
-        made.write(tmp_path, made.shards[0])
+    assert 0 < n < 79
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only to root")
@@ -123,7 +131,8 @@ def test_a_folder_that_may_not_be_written(made, tmp_path):
 
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
 def test_a_read_only_folder(made, tmp_path, monkeypatch, code):
-    made.write(tmp_path, made.shards[0])
+    made.begin(tmp_path)
+    made.write(tmp_path, most=2)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
 
     def refuse(path, flags, *args, real=os.open, **kwargs):
@@ -132,9 +141,8 @@ def test_a_read_only_folder(made, tmp_path, monkeypatch, code):
         return real(path, flags, *args, **kwargs)
 
     monkeypatch.setattr(os, "open", refuse)
-    for shard in made.shards:
-        with pytest.raises(StoreError, match=f"{shard.name}: cannot write the features of distinct texts"):
-            made.write(tmp_path, shard)
+    with pytest.raises(StoreError, match="unit-000000004.h5: cannot write the features of distinct texts"):
+        made.write(tmp_path)
     monkeypatch.undo()
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -142,7 +150,7 @@ def test_a_read_only_folder(made, tmp_path, monkeypatch, code):
 CHILD = """
 import resource, sys
 from pathlib import Path
-from tests.features.cache.test_space import ROOMY
+from tests.features.cache.test_disk import ROOMY
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 try:
     ROOMY.fill(Path(sys.argv[1]))
@@ -150,13 +158,13 @@ except (ValueError, OSError) as error:
     sys.stderr.write(f"{error}\\n")
     sys.exit(2)
 """
-ROOMY = Made.of((0, 40, 80, 100), (100, 101, 150, 200), (200, 210), hidden_size=20)
+ROOMY = Made.of(0, 40, 80, 100, 101, 150, 200, 300, hidden_size=20)
 
 
 def test_limits_of_file_size_at_many_sizes(tmp_path):
     whole = ROOMY.fill(tmp_path / "whole")
     failed = 0
-    for size in (1, 100, 700, 900, 1200, 1500, 2100, 6000, 19_000, 100_000):
+    for size in (1, 100, 200, 700, 1200, 2100, 3000, 6000, 9000, 11_000, 100_000):
         folder = tmp_path / str(size)
         command = [sys.executable, "-c", CHILD, str(folder), str(size)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -171,9 +179,11 @@ def test_limits_of_file_size_at_many_sizes(tmp_path):
         assert (
             " bytes: the file would be larger than its file system or this process's limit allows" in said[0]
         )
-        acknowledged = {shard: pending(folder, shard) for shard in ROOMY.shards}
-        for shard in ROOMY.shards:
-            assert ROOMY.write(folder, shard) == [start for start, _ in acknowledged[shard]]
+        there = {path.name for path in folder.glob("unit-*")}
+        ROOMY.begin(folder)
+        assert there == {f"unit-{start:09d}.h5" for start, _ in ROOMY.units} - {
+            f"unit-{start:09d}.h5" for start in ROOMY.write(folder)
+        }
         ROOMY.fill(folder)
         ROOMY.expect(folder)
         for path in whole.glob("*.h5"):

@@ -3,33 +3,35 @@
     store = FeatureStore.open(folder)
     X = store.states(layers=(6, 8, 11), pooling="max", rows=train)   # (n_train, 3 * hidden_size), float32
 
-A folder holds ``identity.json`` (the fingerprint), HDF5 files of a range of distinct texts each, in order
-of first appearance, a journal beside each file, ``index.npy`` (corpus row -> distinct text) and
-``manifest.json``. A file has one contiguous dataset per (layer, pooling), ``layer_06/max`` of shape
-(n_texts, hidden_size); its journal names the units of rows that are on the disk, with their checksums.
+A folder holds ``identity.json`` (the fingerprint), an HDF5 file for each unit of distinct texts, which are
+numbered from short to long, ``index.npy`` (corpus row -> distinct text) and ``manifest.json``. A unit's file
+has one contiguous dataset per (layer, pooling), ``layer_06/max`` of shape (n_texts, hidden_size).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mcbert.features.cache.errors import StoreError
+from mcbert.features.cache.disk import opened, remedy
 from mcbert.features.cache.manifest import (
-    File,
     Identity,
     Manifest,
+    UnitFile,
     read_identity,
     read_index,
     read_manifest,
     require_match,
     require_same,
 )
-from mcbert.features.cache.reading import CheckedFile, check_size
+from mcbert.features.cache.spec import StoreError
+from mcbert.features.cache.unit import Head, StateReader, head_of, require_size, where
+from mcbert.features.spec import parse_poolings
 
 
 class FeatureStore:
@@ -69,12 +71,13 @@ class FeatureStore:
         self.spec, self.n_texts = manifest.spec, manifest.n_texts
         self.layers, self.poolings = manifest.spec.layers, manifest.spec.poolings
         self.hidden_size = manifest.spec.hidden_size
-        self._files = manifest.files
-        self._checked: dict[File, CheckedFile] = {}
+        self._units = manifest.units
+        self._heads: dict[UnitFile, Head] = {}
+        self._bounds = np.array([0, *(unit.stop for unit in manifest.units)])
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> FeatureStore:
-        """Open a finished cache; cheap, each HDF5 file is checked when it is first read.
+        """Open a finished cache; cheap, the files of its units are checked when they are read.
 
         Raises
         ------
@@ -86,8 +89,8 @@ class FeatureStore:
         identity, crc = read_identity(folder)
         require_match(folder, identity, crc, manifest)
         store = cls(folder, identity, manifest, read_index(folder, manifest))
-        for file in manifest.files:
-            check_size(folder, file)
+        for unit in manifest.units:
+            require_size(folder / unit.name, manifest.file_size(unit))
         return store
 
     @property
@@ -127,24 +130,55 @@ class FeatureStore:
             A layer or pooling that is not in the cache; not as many poolings as layers; a row that was
             skipped; damage, named by file, layer, pooling and texts, with the command that repairs it.
         """
-        several = pooling.split("+") if "+" in pooling else [pooling] * len(layers)
-        if len(several) != len(layers):
-            raise StoreError(
-                f"{self.folder}: got pooling {pooling!r} for {len(layers)} layers; one, or as many"
-            )
-        datasets = [self._dataset(layer, one) for layer, one in zip(layers, several, strict=True)]
+        try:
+            poolings = parse_poolings(pooling, len(layers))
+        except ValueError as error:
+            raise StoreError(f"{self.folder}: {error}") from error
+        datasets = [self._dataset(layer, one) for layer, one in zip(layers, poolings, strict=True)]
         wanted = self._texts(rows)
-        h = self.hidden_size
-        out = np.empty((len(wanted), len(layers) * h), dtype=np.float32)
+        out = np.empty((len(wanted), len(layers) * self.hidden_size), dtype=np.float32)
         order = np.argsort(wanted, kind="stable")
         texts = wanted[order]
-        for file in self._files:
-            low, high = np.searchsorted(texts, [file.start, file.stop])
+        borders = np.searchsorted(texts, self._bounds)
+        reader = StateReader()
+        for unit, low, high in zip(self._units, borders, borders[1:], strict=False):
             if low < high:
-                if file not in self._checked:
-                    self._checked[file] = CheckedFile.of(self.folder, file, self.spec)
-                self._checked[file].gather(texts[low:high], order[low:high], datasets=datasets, out=out)
+                within, places = texts[low:high] - unit.start, order[low:high]
+                self._gather(unit, reader, datasets=datasets, within=within, places=places, out=out)
         return out
+
+    def _gather(
+        self,
+        unit: UnitFile,
+        reader: StateReader,
+        *,
+        datasets: Sequence[int],
+        within: np.ndarray,
+        places: np.ndarray,
+        out: np.ndarray,
+    ) -> None:
+        """Copy the rows `within` a unit to the rows `places` of `out`, dataset by dataset."""
+        h = self.hidden_size
+        with self._opened(unit) as (file, head):
+            for k, dataset in enumerate(datasets):
+                states, fault = reader.read(file, head, dataset)
+                if fault:
+                    raise StoreError(f"{self.folder / unit.name}: {where(head.unit, dataset)}: {fault}")
+                out[places, k * h : (k + 1) * h] = states[within]
+
+    @contextmanager
+    def _opened(self, unit: UnitFile) -> Iterator[tuple[int, Head]]:
+        """Open the file of a unit, whose head is checked the first time; damage is told with its remedy."""
+        path = self.folder / unit.name
+        try:
+            with opened(path) as file:
+                if unit not in self._heads:
+                    head = head_of(file, path)
+                    unit.require(head, self.spec, path)
+                    self._heads[unit] = head
+                yield file, self._heads[unit]
+        except StoreError as error:
+            raise StoreError(f"{error}; {remedy(self.folder)}") from error
 
     def _dataset(self, layer: int, pooling: str) -> int:
         if layer not in self.layers:

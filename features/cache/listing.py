@@ -9,19 +9,19 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from mcbert.features.cache.durable import sync_folder
-from mcbert.features.cache.errors import StoreError
+from mcbert.features.cache.disk import sync_folder
 from mcbert.features.cache.lock import NAME as LOCK
 from mcbert.features.cache.lock import holder, locked
-from mcbert.features.cache.manifest import IDENTITY, MANIFEST, read_identity
-from mcbert.features.cache.records import contents
-from mcbert.features.cache.sealed import read_file
-from mcbert.features.cache.store import FeatureStore
-from mcbert.files.journal import scan
+from mcbert.features.cache.manifest import IDENTITY, MANIFEST, SCHEMA, Identity, read_identity
+from mcbert.features.cache.read import FeatureStore
+from mcbert.features.cache.spec import StoreError
+from mcbert.features.cache.unit import read_head
+from mcbert.features.cache.verify import UNITS
 
 _DIGEST = re.compile(r"[0-9a-f]{16}")
 _PREFIX = re.compile(r"[0-9a-f]{1,64}")
 _REMOVED = ".removed-"
+OTHER_VERSION = "of another version"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class CacheInfo:
     """Name of its folder: the first 16 digits of the digest of its fingerprint."""
 
     state: str
-    """``whole``, ``unfinished``, ``being written by ...`` or ``damaged: ...``."""
+    """``whole``, ``unfinished``, ``being written by ...``, ``damaged: ...`` or ``of another version``."""
 
     n_bytes: int
     """Bytes that its files take on the disk."""
@@ -56,20 +56,18 @@ def caches(folder: str | os.PathLike[str]) -> list[CacheInfo]:
 
 def describe(folder: str | os.PathLike[str]) -> CacheInfo:
     """Return what is known of one cache, whatever its state."""
-    folder, identity, fault = Path(folder), None, ""
-    n_texts = _acknowledged(folder)
+    folder, identity = Path(folder), None
     try:
         identity = read_identity(folder)[0]
-        if (folder / MANIFEST).exists():
-            n_texts = FeatureStore.open(folder).n_texts
+        n_texts, state = _texts_and_state(folder, identity)
     except StoreError as error:
-        fault = f"damaged: {error}" if (folder / IDENTITY).exists() else f"of another version: no {IDENTITY}"
-    writer = writing_process(folder)
-    whole = "whole" if (folder / MANIFEST).exists() else "unfinished"
+        n_texts = _written(folder)
+        state = f"damaged: {error}" if (folder / IDENTITY).exists() else f"{OTHER_VERSION}: no {IDENTITY}"
+    writer = holder(folder / LOCK)
     about = identity.about if identity else {}
     return CacheInfo(
         digest=folder.name,
-        state=f"being written by {writer}" if writer else fault or whole,
+        state=f"being written by {writer}" if writer is not None else state,
         n_bytes=sum(path.lstat().st_blocks * 512 for path in folder.iterdir()),
         encoder=about.get("encoder", ""),
         corpus=about.get("corpus", ""),
@@ -77,6 +75,14 @@ def describe(folder: str | os.PathLike[str]) -> CacheInfo:
         n_texts=n_texts,
         layers=tuple(identity.fingerprint.get("layers", ())) if identity else (),
     )
+
+
+def _texts_and_state(folder: Path, identity: Identity) -> tuple[int, str]:
+    if identity.schema != SCHEMA:
+        return 0, OTHER_VERSION
+    if (folder / MANIFEST).exists():
+        return FeatureStore.open(folder).n_texts, "whole"
+    return _written(folder), "unfinished"
 
 
 def remove(folder: str | os.PathLike[str], digest: str) -> Path:
@@ -114,25 +120,11 @@ def remove(folder: str | os.PathLike[str], digest: str) -> Path:
     if target.is_symlink():
         raise StoreError(f"{target}: not removed: a link to elsewhere; remove it by hand")
     with locked(target):
-        writer = writing_process(target, lock=False)
-        if writer:
-            raise StoreError(f"{target}: not removed: being written by {writer}")
         doomed = folder / f"{_REMOVED}{target.name}-{os.getpid()}"
         target.replace(doomed)  # at once: what is half deleted is no cache
         sync_folder(folder)
         shutil.rmtree(doomed)
     return target
-
-
-def writing_process(folder: Path, *, lock: bool = True) -> str | None:
-    """Return who holds the cache's lock or one of its journals; None when no process does."""
-    if lock and (text := holder(folder / LOCK)) is not None:
-        return text
-    for journal in sorted(folder.glob("rows-*.journal")):
-        if holder(journal) is not None:
-            writers = [r["writer"] for r in scan(read_file(journal)).records if "writer" in r]
-            return str(writers[-1]) if writers else "another process"
-    return None
 
 
 def _folders(folder: Path) -> Iterator[Path]:
@@ -141,13 +133,13 @@ def _folders(folder: Path) -> Iterator[Path]:
         yield from sorted(path for path in folder.iterdir() if _DIGEST.fullmatch(path.name) and path.is_dir())
 
 
-def _acknowledged(folder: Path) -> int:
-    """Return the distinct texts that the journals of a cache vouch for."""
+def _written(folder: Path) -> int:
+    """Return the distinct texts of the units that are on the disk."""
     total = 0
-    for path in folder.glob("rows-*.journal"):
+    for path in folder.glob(UNITS):
         try:
-            units = contents(scan(read_file(path)).records, path).units
+            unit = read_head(path).unit
         except StoreError:
             continue
-        total += sum(unit.stop - unit.start for unit in units.values())
+        total += unit.stop - unit.start
     return total
