@@ -1,1 +1,1 @@
-"""How a candidate is fitted: classifiers, the algebra of sums over layers, linear weights."""
+"""Fits of a candidate: classifiers, Gram matrices summed over layers, primal and dual solvers."""

@@ -209,4 +209,4 @@ def _cholesky(matrix: Reals, shift: float, mean_diagonal: float) -> Solve:
         except LinAlgError:
             continue
         return lambda rows: np.asarray(cho_solve(factor, rows.T.astype(matrix.dtype), check_finite=False).T)
-    raise LinAlgError("the inner products of the train texts are not positive semidefinite")
+    raise LinAlgError("a matrix of inner products is not positive semidefinite")
