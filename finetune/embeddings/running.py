@@ -113,7 +113,7 @@ def build(job: EmbeddingsJob, corpus: Corpus) -> SiameseEncoder:
 
 
 def newly_initialised(model: PreTrainedModel) -> frozenset[str]:
-    """Return the names of the parameters of the head, which start random."""
+    """Return the names of the parameters of the head."""
     return frozenset(name for name, _ in model.named_parameters() if not name.startswith("encoder."))
 
 

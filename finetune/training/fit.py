@@ -82,7 +82,7 @@ def fit(
     out : Output
         Where checkpoints and log go.
     newly_initialised : frozenset of str
-        Names of the parameters that start random and take the head's learning rate.
+        Names of the parameters that take the head's learning rate.
 
     Returns
     -------

@@ -17,7 +17,7 @@ def test_the_head_learns_at_its_own_rate_and_biases_do_not_decay(make_job):
     named = {name: of[id(p)] for name, p in model.named_parameters()}
     assert named["classifier.weight"] == (0.5, 0.25)
     assert named["classifier.bias"] == (0.5, 0.0)
-    assert named["bert.pooler.dense.weight"] == (0.5, 0.25)  # the encoder has none, so it starts random
+    assert named["bert.pooler.dense.weight"] == (0.5, 0.25)  # newly initialised: the encoder has none
     assert named["bert.encoder.layer.0.output.dense.weight"] == (1e-3, 0.25)
     assert named["bert.encoder.layer.0.output.LayerNorm.weight"] == (1e-3, 0.0)
     same = dataclasses.replace(job.settings, head_learning_rate=None)
