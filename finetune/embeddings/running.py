@@ -83,7 +83,7 @@ def run_embeddings_job(job: EmbeddingsJob) -> str:
             seed=job.seed,
             monitor=job.monitor,
             out=job.output(),
-            newly_initialised=newly_initialised(model),
+            head_parameters=head_parameters(model),
         )
         with within_memory(lambda: "the test pairs", job.settings.section):
             scores = learning.score(model, test) if test.ids else {}
@@ -112,7 +112,7 @@ def build(job: EmbeddingsJob, corpus: Corpus) -> SiameseEncoder:
     )
 
 
-def newly_initialised(model: PreTrainedModel) -> frozenset[str]:
+def head_parameters(model: PreTrainedModel) -> frozenset[str]:
     """Return the names of the parameters of the head."""
     return frozenset(name for name, _ in model.named_parameters() if not name.startswith("encoder."))
 

@@ -64,7 +64,7 @@ FINETUNE = Table(
         poolings("pooling", "pooling over the tokens; empty for the baseline", nullable=True),
         text(
             "start",
-            "candidate of the search whose classifier the head started as; empty for a newly initialised head",
+            "candidate of the search whose classifier the head started as; empty for a newly initialised one",
             nullable=True,
         ),
         *_MOMENT,
