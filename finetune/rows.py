@@ -10,14 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from mcbert.features.corpus import Corpus
 from mcbert.finetune.evaluation import Evaluation, Score
 from mcbert.finetune.jobs import Job
 from mcbert.finetune.settings import WATCHING
 from mcbert.finetune.training.callback import Training
-from mcbert.results.columns import Table
 
 DECIMALS = 6  # of a loss: the rest of its digits differs between CPUs and numbers of threads
 SEES = ("last", "source-dev", "target-dev")  # protocols by what they look at, the least first
@@ -110,8 +108,3 @@ def predictions(
 def layers_text(layers: Sequence[int]) -> str:
     """Return layers as the tables have them: ``6+8+11``."""
     return "+".join(map(str, sorted(layers)))
-
-
-def to_frame(table: Table, rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
-    """Return rows as a frame with the table's columns, also when there are none."""
-    return pd.DataFrame(rows, columns=[column.name for column in table.columns])

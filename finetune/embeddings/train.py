@@ -20,11 +20,9 @@ from mcbert.finetune.embeddings.job import EmbeddingsJob
 from mcbert.finetune.embeddings.running import CONTRADICTION, ENTAILMENT, run_embeddings_job
 from mcbert.finetune.embeddings.settings import EmbeddingsSettings
 from mcbert.finetune.freezing.rules import Schedule, plan_freezing
-from mcbert.finetune.jobs import Execute, Inputs, Track, measured, require_readable, run_jobs
-from mcbert.finetune.rows import to_frame
+from mcbert.finetune.jobs import Execute, Inputs, Track, require_readable, run_jobs, write_rows
 from mcbert.finetune.texts import DevTexts, read_texts, require_protocol
 from mcbert.finetune.winner import Architecture
-from mcbert.results import tables
 from mcbert.results.schema import EMBEDDINGS, EMBEDDINGS_FREEZING
 
 log = logging.getLogger(__name__)
@@ -74,7 +72,7 @@ def train_embeddings(
     ]
     n_trained = run_jobs(jobs, run_embeddings_job, execute=execute, track=track)
     for table, key in ((EMBEDDINGS, "embeddings"), (EMBEDDINGS_FREEZING, "freezing")):
-        tables.write(table, to_frame(table, measured(jobs, key)), inputs.out / table.file_name)
+        write_rows(jobs, key, table, inputs.out / table.file_name)
     log.info("embeddings: %d trainings in %.1f s -> %s", n_trained, time.monotonic() - began, inputs.out)
 
 
