@@ -104,7 +104,7 @@ class Bench:
         return f"{len(self.y)} texts, {self.lengths.mean():.1f} tokens in the mean, ours in {self.precision}"
 
     def plain_model(self) -> PreTrainedModel:
-        """Return the library's own classifier."""
+        """Return transformers' own classifier."""
         model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
             self.folder, num_labels=len(self.labels), dtype=torch.float32
         )

@@ -36,7 +36,7 @@ def build_baseline(
     model : PreTrainedModel
         float32, whole depth.
     newly_initialised : frozenset of str
-        Names of the parameters that the encoder's files lack; they start random.
+        Names of the parameters that the encoder's files lack.
     """
     where = f"encoder.path: {folder}"
     config = read_config(folder, where)
@@ -58,7 +58,7 @@ def build_baseline(
     _drop(model, dropout)
     inner = sorted(name for name in newly_initialised if name.startswith(f"{model.base_model_prefix}."))
     if inner:
-        log.info("baseline: the encoder has no %s; these weights start random", ", ".join(inner))
+        log.info("baseline: the encoder has no %s; these weights are newly initialised", ", ".join(inner))
     return model, newly_initialised
 
 

@@ -1,4 +1,4 @@
-"""Trainings as jobs: what one is, running those that have no result yet, and reading what they measured.
+"""Trainings as jobs: what one is, running those that have no result yet, the tables of their results.
 
     python -m pytest tests/finetune/test_stage.py
 
@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 import transformers
 
@@ -32,6 +33,8 @@ from mcbert.finetune.settings import FinetuneSettings, TrainingSettings
 from mcbert.finetune.training.callback import Monitor, Training
 from mcbert.finetune.training.fit import Output
 from mcbert.finetune.winner import Architecture
+from mcbert.results import csv_files
+from mcbert.results.column import Table
 
 log = logging.getLogger(__name__)
 
@@ -254,7 +257,9 @@ def finish(job: Job, content: Mapping[str, Any], training: Training, began: floa
     return str(job.result)
 
 
-def measured(jobs: Sequence[Job], key: str) -> list[dict[str, Any]]:
-    """Return the stamped rows of one kind that the jobs' results hold, in the order of the jobs."""
+def write_rows(jobs: Sequence[Job], key: str, table: Table, path: Path) -> None:
+    """Write a table: rows of one kind that the jobs' results hold, stamped, in the order of the jobs."""
     results = [json.loads(job.result.read_text(encoding="utf-8")) for job in jobs]
-    return [row | result["stamp"] for result in results for row in result[key]]
+    rows = [row | result["stamp"] for result in results for row in result[key]]
+    names = [column.name for column in table.columns]  # there also without rows
+    csv_files.write(table, pd.DataFrame(rows, columns=names), path)

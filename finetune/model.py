@@ -64,7 +64,7 @@ class PooledModel(PreTrainedModel):
         labels: Sequence[str],
         **head: Any,
     ) -> Self:
-        """Take a pretrained encoder; a head starts random.
+        """Take a pretrained encoder; a head is newly initialised.
 
         Parameters
         ----------

@@ -6,11 +6,10 @@ python -m pytest tests/finetune/test_systems.py
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from mcbert.features.corpus import Corpus
 from mcbert.features.spec import layers_text
@@ -18,7 +17,6 @@ from mcbert.finetune.evaluation import Evaluation, Score
 from mcbert.finetune.jobs import Job
 from mcbert.finetune.settings import WATCHING
 from mcbert.finetune.training.callback import Training
-from mcbert.results.column import Table
 
 DECIMALS = 6  # of a loss: the rest of its digits differs between CPUs and numbers of threads
 SEES = ("last", "source-dev", "target-dev")  # protocols by what they look at, the least first
@@ -106,8 +104,3 @@ def predictions(
         for split, codes in predicted.items()
         for row, code in zip(corpus.table.iloc[rows[split]].itertuples(), codes, strict=True)
     ]
-
-
-def to_frame(table: Table, rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
-    """Return rows as a frame with the table's columns, also when there are none."""
-    return pd.DataFrame(rows, columns=[column.name for column in table.columns])

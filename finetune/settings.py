@@ -48,7 +48,7 @@ class TrainingSettings:
     """Peak of the optimizer's learning rate, reached after `warmup`, then linear to 0."""
 
     head_learning_rate: float | None = None
-    """The same for weights that start random (head, a pooler the encoder lacks); None: `learning_rate`."""
+    """The same for newly initialised weights (head, a pooler the encoder lacks); None: `learning_rate`."""
 
     lower_layer_decay: float = 1.0
     """A layer learns at this share of the rate of the layer above it; the deepest at `learning_rate`."""

@@ -20,8 +20,8 @@ from mcbert.features.encoder.loading import n_layers
 from mcbert.features.encoder.tokens import load_tokenizer
 from mcbert.finetune.export.cards import write_cards
 from mcbert.finetune.freezing.rules import Schedule, plan_freezing
-from mcbert.finetune.jobs import FinetuneJob, Inputs, measured, require_readable, run_jobs
-from mcbert.finetune.rows import protocol_of, to_frame
+from mcbert.finetune.jobs import FinetuneJob, Inputs, require_readable, run_jobs, write_rows
+from mcbert.finetune.rows import protocol_of
 from mcbert.finetune.settings import FinetuneSettings
 from mcbert.finetune.systems import train_system
 from mcbert.finetune.texts import DevTexts, read_texts, require_protocol
@@ -136,7 +136,7 @@ def gather(jobs: Sequence[FinetuneJob], architecture: Architecture, *, casing: s
         (FREEZING, "freezing", FREEZING.file_name),
         (PREDICTIONS, "predictions", "predictions_finetune.csv"),
     ):
-        csv_files.write(table, to_frame(table, measured(jobs, key)), out / name)
+        write_rows(jobs, key, table, out / name)
     protocols: dict[str, str] = {job.system: protocol_of(job) for job in jobs}
     predictions = [csv_files.read(PREDICTIONS, out / "predictions_finetune.csv")]
     probe = out / "predictions_gridsearch.csv"

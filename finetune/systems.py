@@ -43,7 +43,7 @@ class Setup:
     model: PreTrainedModel
     """Not trained yet."""
 
-    newly_initialised: frozenset[str]
+    head_parameters: frozenset[str]
     """Names of the parameters that take the head's learning rate."""
 
     rows: Mapping[str, np.ndarray]
@@ -74,7 +74,7 @@ def train_system(job: FinetuneJob) -> str:
             settings=job.settings,
             seed=job.seed,
             monitor=job.monitor,
-            newly_initialised=setup.newly_initialised,
+            head_parameters=setup.head_parameters,
             out=job.output(),
         )
         with within_memory(lambda: "the dev and test texts"):
@@ -105,7 +105,7 @@ def set_up(job: FinetuneJob, splits: Sequence[str]) -> Setup:
     corpus = read_texts(job.corpus, job.source_language)
     tokenizer = load_tokenizer(job.encoder, prompt=job.prompt)
     transformers.set_seed(job.seed)
-    model, newly_initialised = build(job, corpus.labels)
+    model, head_parameters = build(job, corpus.labels)
     rows = {split: corpus.rows(split=split) for split in splits}
     texts = {
         split: tokenised(corpus, rows[split], tokenizer, max_length=job.settings.max_length) for split in rows
@@ -115,7 +115,7 @@ def set_up(job: FinetuneJob, splits: Sequence[str]) -> Setup:
         corpus=corpus,
         tokenizer=tokenizer,
         model=model,
-        newly_initialised=newly_initialised,
+        head_parameters=head_parameters,
         rows=rows,
         texts=texts,
         data=classification(tokenizer, texts["train"], texts["dev"], balanced=balanced),
@@ -123,7 +123,15 @@ def set_up(job: FinetuneJob, splits: Sequence[str]) -> Setup:
 
 
 def build(job: FinetuneJob, labels: Sequence[str]) -> tuple[PreTrainedModel, frozenset[str]]:
-    """Return a system's model, not trained yet, and the names of its newly initialised parameters."""
+    """Build a system's model.
+
+    Returns
+    -------
+    model : PreTrainedModel
+        Not trained yet.
+    head_parameters : frozenset of str
+        Names of the parameters of the head, and of those that the encoder's files lack.
+    """
     if job.system == "baseline":
         return build_baseline(job.encoder, dropout=job.settings.dropout, labels=labels)
     model = MCBertForSequenceClassification.from_encoder(

@@ -39,7 +39,7 @@ class Architecture:
     """Protocol that chose what training starts from: phase one's; ``last`` where settings name it all."""
 
     probe: Path | None = None
-    """File of the classifier that the head starts from; None: the head starts random."""
+    """File of the classifier that the head starts from; None: it is newly initialised."""
 
     temperature: float = 1.0
     """Divides the classifier's scores."""

@@ -46,18 +46,17 @@ from mcbert.finetune.freezing.rules import Schedule, plan_freezing
 from mcbert.finetune.jobs import (
     Inputs,
     finish,
-    measured,
     require_readable,
     run_jobs,
     torch_threads,
+    write_rows,
 )
-from mcbert.finetune.rows import freeze_rows, score_rows, to_frame
+from mcbert.finetune.rows import freeze_rows, score_rows
 from mcbert.finetune.texts import DevTexts, read_texts, require_protocol
 from mcbert.finetune.training import ranks
 from mcbert.finetune.training.data import TrainingData
 from mcbert.finetune.training.fit import fit, within_memory
 from mcbert.finetune.winner import Architecture
-from mcbert.results import csv_files
 from mcbert.results.schema.training import EMBEDDINGS, EMBEDDINGS_FREEZING
 from mcbert.results.schema.words import MEAN
 
@@ -183,7 +182,7 @@ def train_embeddings(
     ]
     n_trained = run_jobs(jobs, run_embeddings_job, execute=execute, track=track)
     for table, key in ((EMBEDDINGS, "embeddings"), (EMBEDDINGS_FREEZING, "freezing")):
-        csv_files.write(table, to_frame(table, measured(jobs, key)), inputs.out / table.file_name)
+        write_rows(jobs, key, table, inputs.out / table.file_name)
     log.info("embeddings: %d trainings in %.1f s -> %s", n_trained, time.monotonic() - began, inputs.out)
 
 
@@ -283,7 +282,7 @@ def run_embeddings_job(job: EmbeddingsJob) -> str:
             seed=job.seed,
             monitor=job.monitor,
             out=job.output(),
-            newly_initialised=_newly_initialised(model),
+            head_parameters=_head_parameters(model),
         )
         with within_memory(lambda: "the test pairs", job.settings.section):
             scores = score(model, test) if test.ids else {}
@@ -312,7 +311,7 @@ def _build(job: EmbeddingsJob, corpus: Corpus) -> SiameseEncoder:
     )
 
 
-def _newly_initialised(model: PreTrainedModel) -> frozenset[str]:
+def _head_parameters(model: PreTrainedModel) -> frozenset[str]:
     """Return the names of the parameters that no encoder gives: those of the head."""
     return frozenset(name for name, _ in model.named_parameters() if not name.startswith("encoder."))
 

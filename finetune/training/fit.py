@@ -63,7 +63,7 @@ def fit(
     seed: int,
     monitor: Monitor,
     out: Output,
-    newly_initialised: frozenset[str] = frozenset(),
+    head_parameters: frozenset[str] = frozenset(),
 ) -> Training:
     """Train a model in place, from its newest checkpoint if there is one; leave the chosen weights in it.
 
@@ -81,8 +81,8 @@ def fit(
         What chooses the weights to keep and the layers to freeze.
     out : Output
         Where checkpoints and log go.
-    newly_initialised : frozenset of str
-        Names of the parameters that start random and take the head's learning rate.
+    head_parameters : frozenset of str
+        Names of the parameters that take the head's learning rate.
 
     Returns
     -------
@@ -139,7 +139,7 @@ def fit(
     )
     trainer.remove_callback(PrinterCallback)
     ranks.draw_apart(seed)
-    groups = parameter_groups(model, newly_initialised, settings)  # now that the model is on its device
+    groups = parameter_groups(model, head_parameters, settings)  # now that the model is on its device
     trainer.optimizer = OPTIMIZERS[settings.optimizer](groups, lr=settings.learning_rate, fused=True)
     try:
         with within_memory(trainer.where, settings.section), suited_to(model, precision):
@@ -195,14 +195,14 @@ def precision_of(settings: TrainingSettings, model: PreTrainedModel) -> str:
 
 
 def parameter_groups(
-    model: PreTrainedModel, newly_initialised: frozenset[str], settings: TrainingSettings
+    model: PreTrainedModel, head_parameters: frozenset[str], settings: TrainingSettings
 ) -> list[dict[str, Any]]:
     """Group parameters by learning rate and decay: biases and norms (one dimension) do not decay."""
     shares = layer_shares(model, settings.lower_layer_decay)
     head = settings.head_learning_rate or settings.learning_rate
     groups: dict[tuple[bool, float, bool], list[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        key = (name in newly_initialised, shares.get(parameter, 1.0), parameter.ndim >= 2)
+        key = (name in head_parameters, shares.get(parameter, 1.0), parameter.ndim >= 2)
         groups.setdefault(key, []).append(parameter)
     return [
         {

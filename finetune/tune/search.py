@@ -257,7 +257,7 @@ def run_training(job: FinetuneJob) -> dict[str, Any]:
             seed=job.seed,
             monitor=job.monitor,
             out=Output(),
-            newly_initialised=setup.newly_initialised,
+            head_parameters=setup.head_parameters,
         )
     chosen = training.history[training.chosen]
     right = training.dev_predicted == setup.texts["dev"].y

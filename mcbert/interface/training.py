@@ -124,7 +124,7 @@ def trained(
     with quiet(), torch_threads(settings.threads):
         tokenizer = load_tokenizer(job.encoder, prompt=job.prompt)
         transformers.set_seed(job.seed)
-        model, newly_initialised = build(job, names)
+        model, head_parameters = build(job, names)
         texts = _tokenised(*train, [job.source_language] * len(train[0]), tokenizer, job)
         watched = _dev_texts(dev, names, tokenizer, job)
         data = classification(tokenizer, texts, watched, balanced=settings.class_weight == "balanced")
@@ -137,7 +137,7 @@ def trained(
                 seed=job.seed,
                 monitor=job.monitor,
                 out=out,
-                newly_initialised=newly_initialised,
+                head_parameters=head_parameters,
             )
         calibrate_model(model, tokenizer, watched, job.source_language)
     paired = {bool(second) for _, second in train[0]}

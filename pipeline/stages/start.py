@@ -43,7 +43,7 @@ def beginning(workspace: Workspace, settings: FinetuneSettings, into: Path) -> P
         winner = read_object(workspace.winner, {"labels": list, "layers": list, "pooling": str})
         why = why_random(workspace, settings, winner)
         if why:
-            log.info("%s: the head starts random: %s", settings.section, why)
+            log.info("%s: the head is newly initialised: %s", settings.section, why)
             return workspace.winner
         chosen = {"layers": tuple(winner["layers"]), "pooling": winner["pooling"]}
         settings = dataclasses.replace(settings, **chosen)

@@ -65,7 +65,7 @@ FINETUNE = Table(
         poolings("pooling", "pooling over the tokens; empty for the baseline", nullable=True),
         text(
             "start",
-            "candidate of the search whose classifier the head started as; empty where it started random",
+            "candidate of the search whose classifier the head started as; empty for a newly initialised one",
             nullable=True,
         ),
         *_MOMENT,

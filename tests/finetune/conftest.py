@@ -129,7 +129,7 @@ def _train_job(job, tmp_path, on_event=None, tamper=None, **watched):
     corpus, tokenizer = Corpus.read(job.corpus), load_tokenizer(job.encoder)
     texts = [tokenised(corpus, corpus.rows(split=s), tokenizer, max_length=32) for s in ("train", "dev")]
     transformers.set_seed(job.seed)
-    model, newly_initialised = build(job, corpus.labels)
+    model, head_parameters = build(job, corpus.labels)
     if tamper:
         tamper(model)
 
@@ -156,7 +156,7 @@ def _train_job(job, tmp_path, on_event=None, tamper=None, **watched):
             seed=job.seed,
             monitor=monitor,
             out=Output(checkpoints=tmp_path / "scratch", log=tmp_path / "logs"),
-            newly_initialised=newly_initialised,
+            head_parameters=head_parameters,
         )
     return model, training, texts[1], tokenizer
 

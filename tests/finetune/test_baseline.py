@@ -19,7 +19,7 @@ def test_the_baseline_says_what_starts_random(encoder, caplog):
         "bert.pooler.dense.weight",
         "bert.pooler.dense.bias",
     }
-    assert "bert.pooler.dense.weight; these weights start random" in caplog.text
+    assert "bert.pooler.dense.weight; these weights are newly initialised" in caplog.text
     assert model.dropout.p == 0.3
     assert model(input_ids=torch.tensor([[2, 5, 3], [2, 6, 3]])).logits.shape == (2, 3)
     assert model.dtype == torch.float32

@@ -75,9 +75,9 @@ def test_patience_stops_and_the_best_weights_are_kept(make_job, train_job, tmp_p
 def test_a_deeper_head_is_trained_at_the_head_s_rate(make_job, train_job, tmp_path):
     start = {}
     job = make_job(head_layers=2, head_learning_rate=0.05, learning_rate=1e-5, epochs=1)
-    model, newly_initialised = build(job, ("cancel", "refund"))
+    model, head_parameters = build(job, ("cancel", "refund"))
     head = {name for name, _ in model.named_parameters() if name.startswith(("hidden.", "classifier."))}
-    assert newly_initialised == head
+    assert head_parameters == head
     assert len(head) == 6
     model, _, _, _ = train_job(job, tmp_path, tamper=lambda m: start.update(
         {name: p.detach().clone() for name, p in m.named_parameters()}))  # fmt: skip
@@ -98,10 +98,10 @@ def test_the_optimizer_is_the_one_named(make_job, train_job, tmp_path, monkeypat
 
 def test_lower_layers_learn_at_lower_rates(make_job):
     job = make_job(lower_layer_decay=0.5, learning_rate=0.8, head_learning_rate=0.9)
-    model, newly_initialised = build(job, ("cancel", "refund"))
+    model, head_parameters = build(job, ("cancel", "refund"))
     of = {
         id(p): group["lr"]
-        for group in parameter_groups(model, newly_initialised, job.settings)
+        for group in parameter_groups(model, head_parameters, job.settings)
         for p in group["params"]
     }
     named = {name: of[id(p)] for name, p in model.named_parameters()}

@@ -197,7 +197,7 @@ def test_the_baseline_has_no_layers_and_needs_no_code(described):
 
 @pytest.mark.parametrize(
     ("depth", "start", "said"),
-    [(2, "", "2 hidden layers"), (0, "6-max-ridge", "6-max-ridge"), (0, "", "random")],
+    [(2, "", "2 hidden layers"), (0, "6-max-ridge", "6-max-ridge"), (0, "", "newly initialised")],
 )
 def test_the_head_is_described(described, depth, start, said):
     settings = FinetuneSettings(head_layers=depth, max_length=64)

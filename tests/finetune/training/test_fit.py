@@ -10,18 +10,18 @@ from mcbert.finetune.training.fit import Output, fit, parameter_groups
 
 def test_the_head_learns_at_its_own_rate_and_biases_do_not_decay(make_job):
     job = make_job("baseline", head_learning_rate=0.5, weight_decay=0.25)
-    model, newly_initialised = build(job, ("cancel", "refund"))
+    model, head_parameters = build(job, ("cancel", "refund"))
     of = {}
-    for group in parameter_groups(model, newly_initialised, job.settings):
+    for group in parameter_groups(model, head_parameters, job.settings):
         of |= {id(p): (group["lr"], group["weight_decay"]) for p in group["params"]}
     named = {name: of[id(p)] for name, p in model.named_parameters()}
     assert named["classifier.weight"] == (0.5, 0.25)
     assert named["classifier.bias"] == (0.5, 0.0)
-    assert named["bert.pooler.dense.weight"] == (0.5, 0.25)  # the encoder has none, so it starts random
+    assert named["bert.pooler.dense.weight"] == (0.5, 0.25)  # newly initialised: the encoder has none
     assert named["bert.encoder.layer.0.output.dense.weight"] == (1e-3, 0.25)
     assert named["bert.encoder.layer.0.output.LayerNorm.weight"] == (1e-3, 0.0)
     same = dataclasses.replace(job.settings, head_learning_rate=None)
-    assert {group["lr"] for group in parameter_groups(model, newly_initialised, same)} == {1e-3}
+    assert {group["lr"] for group in parameter_groups(model, head_parameters, same)} == {1e-3}
 
 
 def test_nothing_is_printed(make_job, train_job, tmp_path, capfd):

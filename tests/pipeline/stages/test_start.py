@@ -204,10 +204,10 @@ def test_by_default_the_head_starts_as_the_winner_where_it_can_and_says_why_wher
     curves = pd.read_csv(folder / "finetune.csv", keep_default_na=False)
     card = (folder / "models/mcbert/README.md").read_text()
     if said:
-        assert f"finetune: the head starts random: {said}" in err
+        assert f"finetune: the head is newly initialised: {said}" in err
         assert not (folder / "start.json").exists()
         assert set(curves["start"]) == {""}
-        assert "that started random" in card
+        assert "newly initialised" in card
         return
     winner = json.loads((folder / "winner.json").read_text())["candidate_id"]
     assert f"finetune: the head starts from {winner}, rank 1" in err
