@@ -1,9 +1,9 @@
 """Translations found by systems side by side: error rates with intervals, and reductions of error rates.
 
 tatoeba, reductions = evaluate(pairs, systems, neighbours=4, last=12)
-for language, rates in error_rates(wrong, sentences):       # each language, then `mean`
-    rates.interval(0)                                       # the first column's error, low, high
-    rates.reduction(0, 3)                                   # the share of the fourth's errors it avoids
+for language, rates in error_rates(wrong, pairs):    # each language, then `mean`
+    rates.interval(0)                                # the first column's error, low, high
+    rates.reduction(0, 3)                            # the share of the fourth's errors it avoids
 """
 
 from __future__ import annotations
@@ -121,9 +121,7 @@ class _Split:
             found, skipped = _wrong(_Pairs(system, pairs, group), neighbours)
             wrong[group, columns], self.n_skipped[language][k] = found, skipped
         self.wrong = wrong
-        sentences = Sentences(language=self.part["language"].to_numpy(dtype=object),
-                              unit=self.part["unit"].to_numpy(dtype=object))  # fmt: skip
-        self.rates = list(error_rates(wrong[rows], sentences))
+        self.rates = list(error_rates(wrong[rows], self.part))
         self.altered = {
             name: share_altered(pairs["text"].iloc[at].tolist()) for name, at in self.groups.items()
         }
@@ -251,26 +249,6 @@ def sentence_name(pairs: pd.DataFrame, row: int) -> str:
     return f"{pairs['id'].iloc[pair]}{SUFFIXES[side]}"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Sentences:
-    """The language of each pair of sentences, and the pairs that translate one sentence.
-
-    Attributes
-    ----------
-    language : array of str, shape (n_pairs,)
-    unit : array of str, shape (n_pairs,)
-        Pairs of one unit are resampled together: the translations of one sentence.
-    """
-
-    language: npt.NDArray[np.object_]
-    unit: npt.NDArray[np.object_]
-
-    @property
-    def languages(self) -> list[str]:
-        """The languages, in order of first appearance."""
-        return list(dict.fromkeys(self.language.tolist()))
-
-
 @dataclasses.dataclass(frozen=True)
 class Rates:
     """Error rates in a language, a column for each system, direction and score.
@@ -303,7 +281,7 @@ class Rates:
 
 
 def error_rates(
-    wrong: npt.ArrayLike, sentences: Sentences, *, n_resamples: int = 10_000, seed: int = 0
+    wrong: npt.ArrayLike, pairs: pd.DataFrame, *, n_resamples: int = 10_000, seed: int = 0
 ) -> Iterator[tuple[str, Rates]]:
     """Yield the error rates of each language, then, where there are several, of their mean.
 
@@ -314,22 +292,23 @@ def error_rates(
     ----------
     wrong : array of float, shape (n_pairs, n_columns)
         1 where the search went wrong, 0 where not; between for a mean over directions.
-    sentences : Sentences
-        Of the rows of `wrong`.
+    pairs : DataFrame
+        language and unit of each row of `wrong`; pairs of one unit are translations of one sentence.
     n_resamples, seed : int
         Of the bootstrap.
     """
     cells = np.asarray(wrong, dtype=np.float64)
-    languages = sentences.languages
-    related = len(set(sentences.unit.tolist())) < len(sentences.unit)
+    of_pair, units = (pairs[name].to_numpy(dtype=object) for name in ("language", "unit"))
+    languages = list(dict.fromkeys(of_pair.tolist()))
+    related = len(set(units.tolist())) < len(units)
     total: Rates | None = None
     for k, language in enumerate(languages):
-        rows = sentences.language == language
-        drawn = (sentences.unit if related else sentences.unit[rows]).tolist()
+        rows = of_pair == language
+        drawn = (units if related else units[rows]).tolist()
         place = {unit: k for k, unit in enumerate(dict.fromkeys(drawn))}
-        unit = np.array([place[unit] for unit in sentences.unit[rows]])
-        shared_seed = seed if related else seed + k
-        rates = _rates(cells[rows], unit, len(place), n_resamples=n_resamples, seed=shared_seed)
+        unit = np.array([place[unit] for unit in units[rows]])
+        own_seed = seed if related else seed + k
+        rates = _rates(cells[rows], unit, len(place), n_resamples=n_resamples, seed=own_seed)
         yield language, rates
         total = rates if total is None else Rates(total.measured + rates.measured, total.drawn + rates.drawn)
     if total is not None and len(languages) > 1:

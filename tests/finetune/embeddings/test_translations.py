@@ -1,15 +1,15 @@
 import numpy as np
+import pandas as pd
 import pytest
 
-from mcbert.finetune.embeddings.translations import Sentences, error_rates
 from mcbert.results.schema.words import MEAN
 from tests.results.bootstrap import paired_bootstrap
+from mcbert.finetune.embeddings.translations import error_rates
 
 
 def sentences(languages, units=None):
-    names = np.array(languages, dtype=object)
     own = [f"{name}-{k}" for k, name in enumerate(languages)]
-    return Sentences(language=names, unit=np.array(units or own, dtype=object))
+    return pd.DataFrame({"language": languages, "unit": units or own})
 
 
 def wrong(n, shares, seed=0):
