@@ -172,7 +172,7 @@ class Sums:
     """What one of them is."""
 
     by: Mapping[str, str] = dataclasses.field(hash=False)
-    """The columns and the words in them that tell them: a row that has any of these sums up others."""
+    """Column -> value: a row that has any of these sums up others."""
 
     columns: tuple[Column, ...]
     """The columns that are declared otherwise for them."""

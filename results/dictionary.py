@@ -24,7 +24,7 @@ needed.
   nothing is rounded before it is ranked, nothing is in percent. Only the report rounds.
 - **Rows are tidy**: no totals, no blank lines, no comments. Rows that sum up others have files of their own,
   `NAME_overall.csv` beside `NAME.csv`: means over the target languages (their language is `mean`), whose
-  intervals cannot be had from the languages', and both directions of a search together.
+  intervals do not follow from the languages', and both directions of a search together.
 - **An empty cell** means "none" in a text column and "not known" in a number column. The words NA, null and
   nan are texts like any other: `results.csv_files.read` keeps them; with plain pandas use
   `keep_default_na=False`.
@@ -40,12 +40,12 @@ needed.
 - **Layers** are numbered as in the encoder: 0 the embedding output, 1 to N the transformer blocks; `6+8+11`
   is the concatenation of three.
 - **Protocols.** `source-dev` chose by dev labels of the source language only (true zero-shot); `target-dev`
-  by the mean over the target languages' dev labels (an oracle: in earnest those labels do not exist); `last`
+  by the mean over the target languages' dev labels (an oracle: in practice those labels do not exist); `last`
   chose nothing. Test labels never choose anything.
 - **Intervals** are paired bootstrap intervals over texts (10,000 resamples, percentile, 95%); a text and its
   translations are resampled together. They say how a score or difference would vary over other texts, not
   over other seeds: for that see `sd` in `table1.csv`. On dev the winner of a search is the luckiest of many,
-  which no interval of its own score makes good: judge it on test.
+  which the interval of its own score does not correct: judge it on test.
 - **Chance** is the share of the most frequent label of a language and split, what always giving it scores. It
   is never below the uniform rate. A language at most 3 points above chance, while the source language is at
   least 10 above its own, raises an alarm in the log and the report.

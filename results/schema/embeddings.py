@@ -1,4 +1,4 @@
-"""The tables of sentence embeddings: similarity as people see it, translations found, and what is published.
+"""The tables of sentence embeddings: semantic similarity, translation retrieval, and published figures.
 
 python -m mcbert.results.dictionary > results/README.md
 """
@@ -94,7 +94,7 @@ STS = Table(
         _SPLIT,
         _SIMILARITY,
         count("n_pairs", "pairs of sentences", "pairs", least=2),
-        correlation("pearson", "linear correlation with the scores; empty where all pairs are equally alike"),
+        correlation("pearson", "linear correlation with the scores; empty where all similarities are equal"),
         correlation("spearman", "the same of ranks"),
         correlation("low", "lower end of the 95% bootstrap interval of `spearman` over pairs; cosine only"),
         correlation("high", "upper end of it"),

@@ -106,9 +106,9 @@ PREDICTIONS = Table(
 _N_TEXTS = count("n_texts", "texts scored", "texts")
 _N_TEXTS_OF_ALL = count("n_texts", "texts scored, of all target languages together", "texts")
 _PAIRED_TESTS = (
-    count("n_only_candidate", "texts that only this candidate classified rightly; empty for the winner",
+    count("n_only_candidate", "texts that only this candidate classified correctly; empty for the winner",
           "texts", nullable=True),
-    count("n_only_winner", "texts that only the winner classified rightly", "texts", nullable=True),
+    count("n_only_winner", "texts that only the winner classified correctly", "texts", nullable=True),
     share("p_value", "two-sided exact McNemar test of those two numbers", nullable=True),
     share("p_holm", "the same by Holm's method for all comparisons of the split (candidates x languages)",
           nullable=True),
@@ -131,7 +131,7 @@ SCORES = Table(
         _N_TEXTS,
         share("micro_f1", "2 TP / (2 TP + FP + FN), TP, FP and FN summed over the labels"),
         share("macro_f1", "mean of the labels' F1; a label neither given nor predicted counts 0"),
-        share("accuracy", "texts classified rightly, of all texts"),
+        share("accuracy", "share of the texts classified correctly"),
         SEED,
         PROTOCOL,
         *stamp(),
@@ -141,8 +141,8 @@ SCORES = Table(
 
 TOP = Table(
     file_name="top.csv",
-    meaning="The best candidates beside the winner: what chance alone could have done. Dev rows flatter the "
-    "winner, which was chosen by them; test rows do not.",
+    meaning="The best candidates compared with the winner, and whether chance alone explains the difference. "
+    "Dev rows favour the winner, which was chosen by them; test rows do not.",
     row="one of the best candidates, a split and language",
     key=("run", "candidate_id", "split", "language"),
     columns=(

@@ -31,7 +31,10 @@ REJECTED = Table(
     row="a text of an input file",
     key=("run", "file", "row", "id"),
     columns=(
-        text("file", "the file, as far as it tells the input files apart; of a translation its original's"),
+        text(
+            "file",
+            "the file, with as much of its path as distinguishes it; for a translation its original's",
+        ),
         count("row", "data row in it, from 1", least=1),
         count("line", "its first physical line; empty where the form has no lines", least=1, nullable=True),
         text("column", "column at fault; empty where it is the whole row", nullable=True),
@@ -72,7 +75,9 @@ LABELS = Table(
         count("row", "data row of the input, from 1; rows that were left out are missing", least=1),
         text("id", "id in the input; empty where it has none", nullable=True),
         text("label", "predicted label; empty below the threshold of `--abstain`", nullable=True),
-        share("probability", "probability of the predicted label, calibrated as the model's card tells"),
+        share(
+            "probability", "probability of the predicted label, calibrated as described in the model's card"
+        ),
         share("probability_{label}", "probability of the label"),
     ),
 )

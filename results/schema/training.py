@@ -58,7 +58,7 @@ FINETUNE = Table(
         STEP,
         LANGUAGE,
         SCORED_SPLIT,
-        share("accuracy", "texts classified rightly, of all texts"),
+        share("accuracy", "share of the texts classified correctly"),
         number("loss", "mean cross-entropy", "nats", least=0),
         count("n_texts", "texts scored", "texts"),
         layers("layers", "layers whose pooled states feed the head; empty for the baseline", nullable=True),
@@ -112,8 +112,8 @@ EMBEDDINGS = Table(
         SCORED_SPLIT,
         share(
             "accuracy",
-            "softmax: pairs classified rightly; ranking: premises whose entailed sentence is nearer than the "
-            "one that contradicts them",
+            "softmax: pairs classified correctly; ranking: premises whose entailed sentence is nearer than "
+            "the one that contradicts them",
         ),
         number("loss", "mean cross-entropy of that choice", "nats", least=0),
         count("n_pairs", "pairs, or premises, scored", "pairs"),

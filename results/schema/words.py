@@ -51,7 +51,7 @@ METRICS = ("micro_f1", "macro_f1", "accuracy")
 
 
 def metric_words(metric: str) -> str:
-    """Write a metric as people do: micro-F1."""
+    """Return a metric as it is written in prose: micro-F1."""
     return metric.replace("_f1", "-F1")
 
 
