@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mcbert.finetune.embeddings.translations import error_rates
 from mcbert.results.schema.words import MEAN
 from tests.results.bootstrap import paired_bootstrap
-from mcbert.finetune.embeddings.translations import error_rates
 
 
 def sentences(languages, units=None):
