@@ -276,7 +276,7 @@ def run_embeddings_job(job: EmbeddingsJob) -> str:
             task,
             settings=job.settings,
             seed=job.seed,
-            watch=watch_of(job, _newly_initialised(model), job.frozen),
+            watch=watch_of(job, _head_parameters(model), job.frozen),
             out=output_of(job),
         )
         with within_memory(lambda: "the test pairs", job.settings.section):
@@ -306,8 +306,8 @@ def _build(job: EmbeddingsJob, corpus: Corpus) -> SiameseEncoder:
     )
 
 
-def _newly_initialised(model: PreTrainedModel) -> frozenset[str]:
-    """Return the names of the parameters that no encoder gives: those of the head."""
+def _head_parameters(model: PreTrainedModel) -> frozenset[str]:
+    """Return the names of the parameters of the head, which are newly initialised."""
     return frozenset(name for name, _ in model.named_parameters() if not name.startswith("encoder."))
 
 
