@@ -312,7 +312,7 @@ def _build(job: EmbeddingsJob, corpus: Corpus) -> SiameseEncoder:
 
 
 def _head_parameters(model: PreTrainedModel) -> frozenset[str]:
-    """Return the names of the parameters that no encoder gives: those of the head."""
+    """Return the names of the parameters of the head, which are newly initialised."""
     return frozenset(name for name, _ in model.named_parameters() if not name.startswith("encoder."))
 
 
