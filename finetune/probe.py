@@ -58,11 +58,7 @@ def read_probe(path: Path) -> Probe | None:
     ValueError
         The file is damaged or absent.
     """
-    try:
-        found = read_arrays(path, PROBE)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ValueError(f"{path}: not a probe of gridsearch ({reason})") from error
+    found = read_arrays(path, PROBE, "a probe of gridsearch")
     if str(found["kind"]) not in ("linear", "pairwise"):
         return None
     (d, *_), (n_scores, *_) = (found[name].shape or (0,) for name in ("mean", "intercept"))

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcbert.features.store import FeatureStore, StoreError
-from mcbert.files.arrays import Arrays, require_arrays, require_shapes, write_arrays
+from mcbert.files.arrays import Arrays, read_arrays, require_shapes, write_arrays
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -84,7 +84,7 @@ class Examples:
         ValueError
             If the file is not such a file.
         """
-        arrays = require_arrays(path, FIELDS, "an examples file; run the gridsearch stage again")
+        arrays = read_arrays(path, FIELDS, "an examples file; run the gridsearch stage again")
         require_shapes(path, arrays, _SHAPES)
         _require(path, arrays["y"], arrays["split"].tolist(), len(arrays["labels"]))
         return cls(

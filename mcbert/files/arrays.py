@@ -1,4 +1,4 @@
-"""Arrays of ``.npy`` and ``.npz`` files from elsewhere: a header is believed where the size agrees.
+"""Arrays in ``.npy`` and ``.npz`` files: written whole, read without a pickle and within bounds.
 
 numpy asks for the memory of 10^15 numbers where a header says so; here a header must describe just the bytes
 that follow it. Accepted are whole numbers, floats, booleans and text, in little-endian order.
@@ -22,6 +22,9 @@ from mcbert.files.opening import opened
 from mcbert.files.whole import writing_beside
 
 Arrays = dict[str, npt.NDArray[Any]]
+Shapes = Mapping[str, tuple[str, tuple[str | int, ...]]]
+"""Of each array numpy's letters of the kinds accepted, and the sizes of its axes: a name where a size must be
+the same everywhere."""
 
 KINDS = "biufU"
 MOST_DIMENSIONS = 8
@@ -31,7 +34,7 @@ _TOO_LARGE, _SURROGATES = 0x110000, (0xD800, 0xE000)
 
 
 class ArrayError(ValueError):
-    """A file that holds no such array; the message says why and names no file."""
+    """A file that holds no such array; the message says why."""
 
 
 class _Header(NamedTuple):
@@ -40,55 +43,39 @@ class _Header(NamedTuple):
     dtype: np.dtype[Any]
 
 
-def read_arrays(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Read arrays of a ``.npz`` file.
+def write_arrays(
+    path: str | os.PathLike[str], arrays: Mapping[str, npt.NDArray[Any]], *, compressed: bool = False
+) -> None:
+    """Write arrays, none of dtype object, as .npz; the file appears whole or not at all."""
+    save = np.savez_compressed if compressed else np.savez
+    with writing_beside(Path(path)) as stream:
+        save(stream, allow_pickle=False, **arrays)
+
+
+def read_arrays(path: str | os.PathLike[str], names: Sequence[str], what: str) -> Arrays:
+    """Read arrays of a ``.npz`` file; nothing in the file is executed, and a link is not followed.
+
+    Parameters
+    ----------
+    what : str
+        What the file is to be, for messages.
 
     Raises
     ------
     ArrayError
-        The file holds no such arrays.
-    OSError
-        It cannot be opened; a link is not followed.
-    """
-    with opened(path) as file:
-        most = max(UNPACKED, RATIO * os.fstat(file.fileno()).st_size)
-        try:
-            with zipfile.ZipFile(file) as archive:
-                members = [_member(archive, name) for name in names]
-                if sum(member.file_size for member in members) > most:
-                    raise ArrayError(f"unpacked it takes more than {most:,} bytes")
-                return {name: _of(archive, member) for name, member in zip(names, members, strict=True)}
-        except ArrayError:
-            raise
-        except Exception as error:  # a damaged zip ends in errors of seeking, unpacking, decoding
-            raise ArrayError(f"no whole archive of arrays: {error}") from error
-
-
-def require_arrays(path: str | os.PathLike[str], names: Sequence[str], what: str) -> Arrays:
-    """Read arrays of a ``.npz`` file, as `read_arrays` does; the error says what the file is not.
-
-    Raises
-    ------
-    ValueError
-        The file cannot be read as `what` or lacks a name.
+        The file cannot be opened or holds no such arrays; the message names it.
     """
     try:
-        return read_arrays(path, names)
+        with opened(path) as file:
+            return _of_archive(file, names)
     except OSError as error:
-        raise ValueError(f"{path}: not {what} ({error.strerror})") from error
-    except ValueError as error:
-        raise ValueError(f"{path}: not {what} ({' '.join(str(error).split())})") from error
+        raise ArrayError(f"{path}: not {what} ({error.strerror})") from error
+    except ArrayError as error:
+        raise ArrayError(f"{path}: not {what} ({' '.join(str(error).split())})") from error
 
 
-def require_shapes(
-    path: str | os.PathLike[str], arrays: Arrays, shapes: Mapping[str, tuple[str, tuple[str | int, ...]]]
-) -> dict[str, int]:
+def require_shapes(path: str | os.PathLike[str], arrays: Arrays, shapes: Shapes) -> dict[str, int]:
     """Make sure that arrays of a file fit together; return the sizes by name.
-
-    Parameters
-    ----------
-    shapes : mapping of name to (kinds, shape)
-        numpy's letters of the kinds accepted; sizes of the axes, a name where it must be the same everywhere.
 
     Raises
     ------
@@ -111,13 +98,18 @@ def require_shapes(
     return sizes
 
 
-def write_arrays(
-    path: str | os.PathLike[str], arrays: Mapping[str, npt.NDArray[Any]], *, compressed: bool = False
-) -> None:
-    """Write arrays, none of dtype object, as ``.npz``; the file appears whole or not at all."""
-    save = np.savez_compressed if compressed else np.savez
-    with writing_beside(Path(path)) as stream:
-        save(stream, allow_pickle=False, **arrays)
+def _of_archive(file: BinaryIO, names: Sequence[str]) -> Arrays:
+    most = max(UNPACKED, RATIO * os.fstat(file.fileno()).st_size)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = [_member(archive, name) for name in names]
+            if sum(member.file_size for member in members) > most:
+                raise ArrayError(f"unpacked it takes more than {most:,} bytes")
+            return {name: _of(archive, member) for name, member in zip(names, members, strict=True)}
+    except ArrayError:
+        raise
+    except Exception as error:  # a damaged zip ends in errors of seeking, unpacking, decoding
+        raise ArrayError(f"no whole archive of arrays: {error}") from error
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:

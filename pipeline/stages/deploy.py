@@ -57,5 +57,5 @@ def _is_head(winner: Path) -> bool:
     name = read_object(winner, {"candidate_id": str}).get("probe", "probe.npz")
     if name is None:
         return False
-    kind = read_arrays(winner.with_name(str(name)), ("kind",))["kind"]
+    kind = read_arrays(winner.with_name(str(name)), ("kind",), "a probe of gridsearch")["kind"]
     return str(kind) != "neighbours"

@@ -12,7 +12,7 @@ from typing import Literal, TypeGuard, get_args
 import numpy as np
 import numpy.typing as npt
 
-from mcbert.files.arrays import Arrays, require_arrays, require_shapes, write_arrays
+from mcbert.files.arrays import Arrays, read_arrays, require_shapes, write_arrays
 
 Kind = Literal["linear", "pairwise", "neighbours"]  # as files have it: pairwise is one-vs-one
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -156,7 +156,7 @@ class Probe:
         ValueError
             If the file is not a probe of this version.
         """
-        stored = require_arrays(path, ("format", *_FIELDS), "a probe")
+        stored = read_arrays(path, ("format", *_FIELDS), "a probe")
         require_shapes(path, stored, _SHAPES)
         kind = str(stored["kind"])
         if stored["format"] != FORMAT or not _is_kind(kind):

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mcbert.files.arrays import require_arrays, require_shapes, write_arrays
+from mcbert.files.arrays import read_arrays, require_shapes, write_arrays
 
 FORMAT = 1
 Codes = npt.NDArray[np.unsignedinteger[Any]]
@@ -119,7 +119,7 @@ class Predictions:
         ValueError
             If the file is not such a file, has another format, or its arrays do not fit together.
         """
-        arrays = require_arrays(path, _FIELDS, "a file of predictions; run the gridsearch stage again")
+        arrays = read_arrays(path, _FIELDS, "a file of predictions; run the gridsearch stage again")
         require_shapes(path, arrays, _SHAPES)
         if arrays["format"] != FORMAT:
             raise ValueError(f"{path}: format: got {arrays['format']}, accepted: {FORMAT}")

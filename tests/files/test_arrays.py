@@ -10,7 +10,6 @@ from mcbert.files.arrays import (
     map_array,
     read_array,
     read_arrays,
-    require_arrays,
     require_shapes,
     write_arrays,
 )
@@ -49,7 +48,7 @@ def read(data):
 @pytest.mark.parametrize("compressed", [False, True])
 def test_arrays_are_read_as_numpy_reads_them(compressed, tmp_path):
     (np.savez_compressed if compressed else np.savez)(tmp_path / "a.npz", **ARRAYS)
-    found = read_arrays(tmp_path / "a.npz", list(ARRAYS))
+    found = read_arrays(tmp_path / "a.npz", list(ARRAYS), "a thing")
     for name, array in ARRAYS.items():
         assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape)
         np.testing.assert_array_equal(found[name], array)
@@ -97,8 +96,8 @@ def test_what_no_array_has_is_one_error(data, tmp_path):
             map_array(tmp_path / "a.npy")
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("a.npy", data)
-    with pytest.raises(ArrayError, match="^a: "):
-        read_arrays(tmp_path / "a.npz", ["a"])
+    with pytest.raises(ArrayError, match=r"a\.npz: not a thing \(a: "):
+        read_arrays(tmp_path / "a.npz", ["a"], "a thing")
 
 
 def test_an_archive_that_unpacks_without_end_is_refused(tmp_path):
@@ -110,25 +109,25 @@ def test_an_archive_that_unpacks_without_end_is_refused(tmp_path):
         for _ in range(400):
             member.write(bytes(1 << 20))
     with pytest.raises(ArrayError, match="unpacked it takes more than 268,435,456 bytes"):
-        read_arrays(tmp_path / "a.npz", ["a"])
+        read_arrays(tmp_path / "a.npz", ["a"], "a thing")
 
 
 def test_archives_that_are_none(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, a=np.arange(100), b=np.arange(3))
     with pytest.raises(ArrayError, match="c is missing"):
-        read_arrays(path, ["a", "c"])
+        read_arrays(path, ["a", "c"], "a thing")
     whole = path.read_bytes()
     for damaged in (b"", b"PK", whole[:-30], whole[:300], bytes(500)):
         path.write_bytes(damaged)
         with pytest.raises(ArrayError, match="no whole archive"):
-            read_arrays(path, ["a"])
+            read_arrays(path, ["a"], "a thing")
     for position in range(0, len(whole), 7):
         spoilt = bytearray(whole)
         spoilt[position] ^= 0xFF
         path.write_bytes(spoilt)
         try:
-            found = read_arrays(path, ["a"])
+            found = read_arrays(path, ["a"], "a thing")
         except ArrayError:
             continue
         np.testing.assert_array_equal(found["a"], np.arange(100))
@@ -137,8 +136,8 @@ def test_archives_that_are_none(tmp_path):
 def test_a_link_in_place_of_an_archive_is_not_followed(tmp_path):
     np.savez(tmp_path / "mine.npz", a=np.arange(3))
     (tmp_path / "a.npz").symlink_to(tmp_path / "mine.npz")
-    with pytest.raises(OSError, match="it is a link"):
-        read_arrays(tmp_path / "a.npz", ["a"])
+    with pytest.raises(ArrayError, match="it is a link"):
+        read_arrays(tmp_path / "a.npz", ["a"], "a thing")
 
 
 def test_a_mapped_array_is_the_file(tmp_path):
@@ -150,17 +149,17 @@ def test_a_mapped_array_is_the_file(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [Path, str])
-def test_what_is_written_is_read(tmp_path, kind):
+def test_round_trip(tmp_path, kind):
     path = kind(tmp_path / "a.npz")
     write_arrays(path, {"x": np.arange(3), "name": np.asarray("ü")})
-    read = require_arrays(path, ("x", "name"), "a thing")
+    read = read_arrays(path, ("x", "name"), "a thing")
     assert read["x"].tolist() == [0, 1, 2]
     assert str(read["name"]) == "ü"
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
 
 
 @pytest.mark.parametrize("damage", ["absent", "torn", "text", "pickle", "npy", "lacks"])
-def test_what_is_not_such_a_file_is_one_line_that_says_so(tmp_path, damage):
+def test_what_is_not_such_a_file_is_refused(tmp_path, damage):
     path = tmp_path / "a.npz"
     write_arrays(path, {"x": np.arange(300)})
     if damage == "absent":
@@ -176,7 +175,7 @@ def test_what_is_not_such_a_file_is_one_line_that_says_so(tmp_path, damage):
             np.save(stream, np.arange(3))
     names = ("y",) if damage == "lacks" else ("x",)
     with pytest.raises(ValueError, match=r"a\.npz: not a thing \("):
-        require_arrays(path, names, "a thing")
+        read_arrays(path, names, "a thing")
 
 
 def test_objects_are_never_pickled(tmp_path):
