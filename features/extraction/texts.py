@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mcbert.files import open_file, opened
+from mcbert.files import opened, writing_beside
 
 Row = tuple[str, ...]  # id, text, second text (empty for a single one)
 WORD = 8  # bytes of an offset
@@ -146,7 +146,6 @@ class PackedTexts:
         ValueError
             The texts are not those of the survey: they changed between the two passes.
         """
-        partial = path.with_suffix(f".partial-{os.getpid()}")
         in_order = np.argsort(found.rows)
         stops = np.cumsum(found.sizes[in_order].sum(axis=1))
         table = np.empty((found.n_texts, 3), dtype="<i8")
@@ -155,8 +154,7 @@ class PackedTexts:
         digest = hashlib.sha256()
         new_in = np.zeros(len(found.index), dtype=np.uint8)
         new_in[found.rows] = 1
-        partial.unlink(missing_ok=True)  # of a process that had the same number
-        with os.fdopen(open_file(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        with writing_beside(path, 0o600) as file:
             file.write(np.int64(found.n_texts).astype("<i8").tobytes())
             file.write(table.tobytes())
             for new, (_, first, second) in zip(chain(new_in.tobytes(), repeat(0)), texts, strict=False):
@@ -164,10 +162,8 @@ class PackedTexts:
                 digest.update(_framed(a, b))
                 if new:
                     file.write(a + b)
-        if digest.hexdigest() != found.digest:
-            partial.unlink()
-            raise ValueError("extract: the texts changed while they were read; run extract again")
-        partial.replace(path)
+            if digest.hexdigest() != found.digest:
+                raise ValueError("extract: the texts changed while they were read; run extract again")
         return cls(path)
 
     def read(self, start: int, stop: int) -> list[tuple[str, str]]:
