@@ -57,9 +57,9 @@ def writing_beside(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
     OSError
         It cannot be written; the error names `path`.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # machines that share the folder have processes of the same number, which may write the same file
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     try:
-        beside.unlink(missing_ok=True)  # of a process that had the same number
         number = open_file(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(number, "wb") as file:
             yield file

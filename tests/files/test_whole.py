@@ -27,6 +27,18 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
 
 
+def test_writers_of_one_file_at_once_leave_what_the_last_of_them_wrote(tmp_path):
+    path = tmp_path / "a"
+    with files.writing_beside(path) as first:
+        first.write(b"first")
+        with files.writing_beside(path) as second:
+            second.write(b"second")
+        assert path.read_bytes() == b"second"
+        first.write(b" and last")
+    assert path.read_bytes() == b"first and last"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_sha256(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"abc")
