@@ -55,3 +55,4 @@ _.get_sentence_embedding_dimension
 _.efConstruction  # faiss
 _.efSearch
 pytest_collection_modifyitems  # pytest
+_.__get_pydantic_core_schema__  # pydantic

@@ -18,7 +18,7 @@ NUMERIC := $(addprefix tests/, \
 AVX2    := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell FAISS_OPT_LEVEL=avx2
 SSE41   := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OPENBLAS_CORETYPE=Nehalem FAISS_OPT_LEVEL=generic
 
-PACKAGES := mcbert/__init__.py mcbert/home.py mcbert/files mcbert/interface pipeline features search finetune results
+PACKAGES := mcbert/__init__.py mcbert/home.py mcbert/settings.py mcbert/files mcbert/interface pipeline features search finetune results
 BIN      := $(VENV)/bin
 MCBERT    = $(BIN)/python -m mcbert
 STAGE     = $(MCBERT) $(1) --config $(CONFIG) --run $(RUN) $(ARGS)
@@ -89,7 +89,7 @@ stress: setup ## 500 kills of the cache writer, the extraction and the fine-tuni
 lint: setup ## ruff, vulture
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/vulture $(PACKAGES) tests benchmarks samples .vulture.py --min-confidence 60 --ignore-names "test_*,conftest,pytestmark"
+	$(BIN)/vulture $(PACKAGES) tests benchmarks samples .vulture.py --min-confidence 60 --ignore-names "test_*,conftest,pytestmark" --ignore-decorators "@model_validator"
 
 types: setup ## mypy, strict
 	$(BIN)/mypy

@@ -22,7 +22,6 @@ from typing import Any
 
 from mcbert import __version__, files
 from mcbert.files.objects import read_object
-from mcbert.pipeline.config import written
 
 log = logging.getLogger(__name__)
 
@@ -208,6 +207,21 @@ def stamped_versions() -> str:
     """Spell the versions that figures depend on in one cell: names and numbers, mcbert first."""
     known = {"mcbert": __version__} | versions()
     return " ".join(f"{name} {known[name]}" for name in STAMPED if name in known)
+
+
+def written(value: Any, base: str) -> Any:
+    """Return settings, or what was made of them, with paths below a folder as a file there writes them.
+
+    >>> written({"raw": "/home/me/project/raw.csv", "seeds": [0]}, "/home/me/project")
+    {'raw': 'raw.csv', 'seeds': [0]}
+    """
+    if isinstance(value, Mapping):
+        return {written(key, base): written(entry, base) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [written(entry, base) for entry in value]
+    if not base or not isinstance(value, str):
+        return value
+    return "." if value == base else value.removeprefix(base.rstrip("/") + "/")
 
 
 def sha256(path: Path) -> str:
