@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mcbert.features.encoder.blocks import n_layers
-from mcbert.features.encoder.selfcheck import verdict
+from mcbert.features.encoder.opening import verdict
 from mcbert.features.encoder.tokens import load_tokenizer
 from mcbert.files.objects import read_object
 from mcbert.finetune.export.trained_card import write_cards

@@ -78,7 +78,7 @@ class Workspace:
         """Checksums of the encoder's weights, config and tokenizer."""
         from mcbert.features.encoder.identity import encoder_identity
 
-        return encoder_identity(self.encoder)
+        return encoder_identity(self.encoder, self.cache / "encoders")
 
     @property
     def encoder_inputs(self) -> dict[str, Any]:

@@ -14,9 +14,6 @@ import re
 import shutil
 from pathlib import Path
 
-import torch
-from safetensors.torch import save_file
-
 from mcbert.features.encoder.files import PICKLED_FILES, EncoderError, sha256, text_files
 
 log = logging.getLogger(__name__)
@@ -71,6 +68,9 @@ def converted(folder: Path, into: Path) -> Path:
     target = into / sha256([*files, *text_files(folder)])[:16]
     if target.is_dir():
         return target
+    import torch
+    from safetensors.torch import save_file
+
     weights: dict[str, torch.Tensor] = {}
     for path in files:
         try:

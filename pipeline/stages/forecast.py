@@ -33,9 +33,9 @@ def require_knobs(workspace: Workspace) -> None:
 
 
 def _require_trainable(workspace: Workspace, settings: FinetuneSettings) -> None:
-    from mcbert.features.encoder.selfcheck import verdict
+    from mcbert.features.encoder.opening import examined
 
-    known = verdict(workspace.encoder)
+    known = examined(workspace.encoder, workspace.cache)
     known.require_length(settings.max_length, "finetune.max_length")
     known.require_poolings([settings.pooling] if settings.pooling else [], "finetune.pooling")
     freezes = "mcbert_wf" in settings.systems
