@@ -31,7 +31,8 @@ import peak
 from plain_way import Measured, Trial, both
 
 from mcbert.features.store import FeatureStore
-from mcbert.pipeline.cluster import ClusterSettings, executor
+from mcbert.pipeline.cluster import executor
+from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.results.schema import GRIDSEARCH
 from mcbert.results.tables import read
 from mcbert.search.examples import Examples

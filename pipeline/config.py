@@ -21,7 +21,7 @@ from mcbert.files import read_bytes
 from mcbert.finetune.embeddings.settings import EmbeddingsSettings
 from mcbert.finetune.knobs.settings import KnobsSettings
 from mcbert.finetune.settings import FinetuneSettings
-from mcbert.home import HOME, IN_CHECKOUT
+from mcbert.home import HOME, IN_CHECKOUT, PRESETS, presets
 from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.pipeline.run import written
 from mcbert.pipeline.toml import MOST_PARTS, parse_toml
@@ -29,7 +29,6 @@ from mcbert.search.sentences.retrieval import RetrievalSettings
 from mcbert.search.space import GridsearchSettings
 from mcbert.settings import SettingError, default, require_default, section, shown, unknown_key
 
-PRESETS = HOME / "pipeline" / "presets"
 LARGEST = 1 << 20  # bytes of a configuration
 
 
@@ -179,11 +178,6 @@ def _require_short_numbers(value: Any, key: str) -> None:
             _require_short_numbers(entry, key)
     elif isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
         raise SettingError(key, f"{key}: got {shown(value)}, accepted: a number of at most 64 bits")
-
-
-def presets() -> list[str]:
-    """Return the names of the shipped presets."""
-    return sorted(p.stem for p in PRESETS.glob("*.toml"))
 
 
 def find(name: str) -> Path:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mcbert.features.corpus import Corpus
+    from mcbert.results.columns import Table
 
 
 class Workspace:
@@ -85,6 +86,13 @@ class Workspace:
         """What the record of a stage says of the encoder: its settings, its files' checksums."""
         return dataclasses.asdict(self.config.encoder) | {"prompt": self.prompt} | self.encoder_identity
 
+    def texts_by(self, *columns: str) -> set[tuple[str, ...]]:
+        """Return the distinct values of columns of texts.csv, read a row at a time."""
+        from mcbert.results.schema import TEXTS
+        from mcbert.results.stream import Rows
+
+        return set(Rows(TEXTS, self.texts, columns))
+
     def stamped(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Return rows of a table with the run's stamp; columns that they have stay as they are."""
         return rows.assign(**{name: text for name, text in self.stamp.items() if name not in rows.columns})
@@ -104,6 +112,11 @@ class Workspace:
         if not re.fullmatch(r"[0-9a-f]{16}", digest):  # the name of a folder below that of all caches
             raise ValueError(f"{path}: damaged (digest: {short(digest)}); {AGAIN}")
         return self.cache / digest
+
+
+def file_names(*tables: Table) -> list[str]:
+    """Return the names of the files of tables, those of their sums too."""
+    return [name for table in tables for name in table.file_names]
 
 
 def shown(path: str) -> str:

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from mcbert.home import HOME
+from mcbert.home import HOME, presets
 from mcbert.pipeline.cli import build_parser
-from mcbert.pipeline.config import load, presets
+from mcbert.pipeline.config import load
 
 WHERE = ("README.md", "CONTRIBUTING.md", "docs/**/*.md", "samples/**/README.md", "results/README.md")
 PAGES = sorted(path for pattern in WHERE for path in HOME.glob(pattern))

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mcbert.home import HOME
+from mcbert.home import HOME, presets
 from mcbert.pipeline.cli import build_parser
-from mcbert.pipeline.config import load, presets
+from mcbert.pipeline.config import load
 from mcbert.results.tables import find_table
 
 PAGES = sorted(

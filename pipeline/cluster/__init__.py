@@ -11,14 +11,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcbert.pipeline.cluster import ranks
-from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.pipeline.cluster.tasks import Execute, serial
 
+if TYPE_CHECKING:
+    from mcbert.pipeline.cluster.settings import ClusterSettings
+
 __all__ = [
-    "ClusterSettings",
     "Execute",
     "encoding_executor",
     "executor",

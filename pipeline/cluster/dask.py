@@ -17,15 +17,17 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import dask
 from distributed import Client, KilledWorker, LocalCluster, Security, get_worker
 
 from mcbert import __version__
-from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.pipeline.cluster.tasks import IN_FLIGHT, Triple, message
 from mcbert.pipeline.interruption import deferred
+
+if TYPE_CHECKING:
+    from mcbert.pipeline.cluster.settings import ClusterSettings
 
 log = logging.getLogger(__name__)
 

@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.pipeline.cluster.tasks import Triple, message
 from mcbert.pipeline.interruption import SIGNALS
+
+if TYPE_CHECKING:
+    from mcbert.pipeline.cluster.settings import ClusterSettings
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mcbert.finetune.embeddings.encode import SentenceEncoder
-    from mcbert.pipeline.commands.inputs import TextTable
+    from mcbert.pipeline.inputs import TextTable
 
 POOLINGS = "max, mean, cls, last, or one of them for each layer joined by +"
 _LAYERS = re.compile(r"\d+([+,]\d+)*")

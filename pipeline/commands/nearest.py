@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcbert.pipeline.commands import encoders
-from mcbert.pipeline.commands.inputs import FORMS, TextTable, add_options, require_new, require_output
 from mcbert.pipeline.commands.vectors import Name, StoredVectors, TextVectors, is_stored, require_one_model
+from mcbert.pipeline.inputs import FORMS, TextTable, add_options, require_new, require_output
 
 if TYPE_CHECKING:
     import numpy as np

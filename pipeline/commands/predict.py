@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcbert.pipeline.commands.inputs import FORMS, TextTable, add_options, require_new, require_output
+from mcbert.pipeline.inputs import FORMS, TextTable, add_options, require_new, require_output
 
 if TYPE_CHECKING:
     import pandas as pd

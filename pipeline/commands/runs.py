@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcbert.home import RUNS
-from mcbert.pipeline.commands.inputs import require_new, require_output
+from mcbert.pipeline.inputs import require_new, require_output
 from mcbert.pipeline.run import read_record
 
 if TYPE_CHECKING:

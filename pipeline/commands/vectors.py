@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from mcbert.finetune.embeddings.encode import SentenceEncoder
-    from mcbert.pipeline.commands.inputs import TextTable
+    from mcbert.pipeline.inputs import TextTable
 
 BLOCK = 4096
 """Rows whose names are read at once."""

@@ -25,7 +25,7 @@ from mcbert.pipeline.evaluation.systems import (
 )
 from mcbert.pipeline.evaluation.translations import evaluate, sentence_name
 from mcbert.pipeline.run import sha256
-from mcbert.pipeline.stages.extraction import cached
+from mcbert.pipeline.stages.extract import cached
 from mcbert.pipeline.workspace import Workspace
 from mcbert.results import overall
 from mcbert.results.schema import REDUCTIONS, TATOEBA

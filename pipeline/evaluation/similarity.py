@@ -35,7 +35,7 @@ from mcbert.pipeline.evaluation.systems import (
 )
 from mcbert.pipeline.progress import track
 from mcbert.pipeline.run import sha256
-from mcbert.pipeline.stages.extraction import cached
+from mcbert.pipeline.stages.extract import cached
 from mcbert.pipeline.workspace import Workspace
 from mcbert.results.schema import STS
 from mcbert.results.statistics import percentile_interval
@@ -223,7 +223,7 @@ _NO_INTERVALS = dict.fromkeys(
 )
 
 
-def evaluate_models(workspace: Workspace, models: Sequence[str]) -> None:
+def evaluate_models(workspace: Workspace, models: Sequence[str] = ()) -> None:
     """Evaluate sentence encoders by name beside those that the run has trained; print all of them.
 
     Parameters

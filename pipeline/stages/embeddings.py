@@ -27,8 +27,8 @@ from mcbert.pipeline.evaluation.systems import frozen_systems
 from mcbert.pipeline.evaluation.translations import evaluate
 from mcbert.pipeline.progress import track
 from mcbert.pipeline.run import sha256, write_json
-from mcbert.pipeline.stages.extraction import cached
-from mcbert.pipeline.stages.texts import short_names
+from mcbert.pipeline.stages.extract import cached
+from mcbert.pipeline.stages.prepare import short_names
 from mcbert.pipeline.workspace import Workspace, shown
 from mcbert.results import overall
 from mcbert.results.schema import MEAN, POOLINGS, REJECTED, TATOEBA, TEXTS

@@ -4,8 +4,9 @@ import re
 import pytest
 
 from mcbert.finetune.freezing.rules import plan_freezing
-from mcbert.home import HOME
-from mcbert.pipeline.config import load, presets, written
+from mcbert.home import HOME, presets
+from mcbert.pipeline.config import load
+from mcbert.pipeline.run import written
 
 
 def saved(tmp_path, text):

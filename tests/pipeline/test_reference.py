@@ -5,8 +5,8 @@ import sys
 
 from mcbert.home import HOME
 from mcbert.pipeline import reference
-from mcbert.pipeline.cli import STAGES
 from mcbert.pipeline.config import load
+from mcbert.pipeline.stages import STAGES
 
 PAGE = HOME / "docs/reference.md"
 

@@ -5,8 +5,8 @@ import tomllib
 
 import pytest
 
+from mcbert.home import PRESETS
 from mcbert.pipeline.cli import main
-from mcbert.pipeline.config import PRESETS
 from mcbert.pipeline.toml import MOST_PARTS, parse_toml
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mcbert.pipeline.stages.conclusions import comparer
+from mcbert.pipeline.stages.report import comparer
 from mcbert.results import overall, schema, table1, tables
 from mcbert.results.conclusions import conclude as conclusions
 from mcbert.search.outcome.comparisons import effect_rows, protocol_rows, top_rows

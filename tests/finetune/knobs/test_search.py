@@ -12,7 +12,8 @@ from mcbert.finetune.knobs.search import key_of, search_knobs
 from mcbert.finetune.knobs.settings import KnobsSettings
 from mcbert.finetune.knobs.training import run_training
 from mcbert.finetune.settings import FinetuneSettings
-from mcbert.pipeline.cluster import ClusterSettings, executor
+from mcbert.pipeline.cluster import executor
+from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.results import overall
 from mcbert.results.schema import KNOBS
 

@@ -20,7 +20,7 @@ from mcbert.pipeline.config import load
 from mcbert.pipeline.evaluation.similarity import evaluate
 from mcbert.pipeline.interruption import Interruption
 from mcbert.pipeline.run import Run
-from mcbert.pipeline.stages.pipeline import Pipeline
+from mcbert.pipeline.workspace import Workspace
 from mcbert.results import overall
 from mcbert.results.report.side_by_side import side_by_side
 from mcbert.results.schema import EMBEDDINGS, REDUCTIONS, STAMP, STS, TATOEBA
@@ -93,7 +93,7 @@ def furnished(folder, data, encoder_folder):
 
 def pipeline(project, *overrides, run="mine"):
     config = load(str(project / "mine.toml"), overrides)
-    return Pipeline(config, Run(project / "runs", run), project / "cache", Interruption())
+    return Workspace(config, Run(project / "runs", run), project / "cache", Interruption())
 
 
 def tables(project, run="mine"):

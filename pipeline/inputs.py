@@ -1,6 +1,6 @@
 """Texts that a command is given as a table: its options, reading in blocks, rows that cannot be used.
 
-python -m pytest tests/pipeline/commands/test_inputs.py
+python -m pytest tests/pipeline/test_inputs.py
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from mcbert.pipeline.stages.conclusions import comparer, write_conclusions
+from mcbert.pipeline.stages.report import comparer, write_conclusions
 from mcbert.results import schema, tables
 from tests.results import synthetic
 from tests.search.answers import make_predictions
