@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from mcbert.pipeline import inputs
 from mcbert.pipeline.cli import main
-from mcbert.pipeline.commands import inputs
 from mcbert.pipeline.inputs import require_output
 
 
