@@ -90,14 +90,14 @@ def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argp
 
 
 def _told(error: Exception) -> str:
-    """Say what went wrong; of a file, which, in place of the system's number."""
+    """Return an error's message; of a file, its name in place of the system's error number."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return str(error)
 
 
 def _say(text: str) -> None:
-    """Say how a command ended, once where several processes share it."""
+    """Write how a command ended to standard error, once where several processes share it."""
     if ranks.first():
         sys.stderr.write(f"mcbert: {text}\n")
 

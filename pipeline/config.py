@@ -42,7 +42,7 @@ OF_RAW = (
     "dev_fraction",
     "test_fraction",
 )
-"""Settings of `prepare` that say what becomes of `prepare.raw`."""
+"""Settings of `prepare` for `prepare.raw`."""
 OF_MODELS = ("translator_codes", "beams", "translation_length")
 """Settings of `prepare` for models that translate."""
 
@@ -61,10 +61,10 @@ class Config:
     """Which encoder."""
 
     extract: ExtractSettings = dataclasses.field(default_factory=ExtractSettings)
-    """What to cache."""
+    """Layers and poolings to cache, and how to compute them."""
 
     gridsearch: GridsearchSettings = dataclasses.field(default_factory=GridsearchSettings)
-    """What to search."""
+    """Candidates of the search, and how the winner is chosen."""
 
     finetune: FinetuneSettings = dataclasses.field(default_factory=FinetuneSettings)
     """How to train the winner."""
@@ -79,7 +79,7 @@ class Config:
     """Which sentences to compare: translations to find, likeness to judge; not used by the other stages."""
 
     cluster: ClusterSettings = dataclasses.field(default_factory=ClusterSettings)
-    """Where to run; results do not depend on it."""
+    """Where tasks run; results do not depend on it."""
 
     base: SkipJsonSchema[str] = ""
     """Folder that the file's relative paths count from; not a setting, and results do not depend on it."""
@@ -161,7 +161,7 @@ def load(name: str, overrides: Sequence[str] = ()) -> Config:
 
 
 def _source(key: str, overrides: Mapping[str, str], path: Path) -> str:
-    """Say where a setting was given: in the override that set it, or else in the file."""
+    """Return where a setting was given: the override that set it, or else the file."""
     for name, override in reversed(list(overrides.items())):
         if f"{key}.".startswith(f"{name}.") or f"{name}.".startswith(f"{key}."):
             return f"override {shown(override)}"
@@ -207,7 +207,7 @@ def _anchor(tree: dict[str, Any], base: Path) -> None:
 
 
 def _sections(tree: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the sections that name files; of what is none, building the configuration says what is wrong."""
+    """Yield the sections that name files; a section that is no table is refused later."""
     for name in ("corpus", "prepare", "encoder", "retrieval", "embeddings"):
         table = tree.get(name)
         if isinstance(table, dict):

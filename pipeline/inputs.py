@@ -30,7 +30,7 @@ SETTINGS = {
     "corpus.encoding": "--encoding",
     "corpus.delimiter": "--delimiter",
 }
-"""What readers call a setting of a corpus, and the option of a command that stands for it."""
+"""Setting of a corpus, as readers name it -> option of a command that stands for it."""
 
 
 def add_options(command: argparse.ArgumentParser, columns: str) -> None:

@@ -115,7 +115,7 @@ def _options(command: argparse.ArgumentParser) -> list[argparse.Action]:
 
 
 def _written(action: argparse.Action) -> str:
-    """Give an option, or a value without a name, as it is typed."""
+    """Return an option, or a value without a name, as it is typed."""
     plural = "..." if action.nargs in ("*", "+") else ""
     value = action.metavar or ("|".join(map(str, action.choices)) if action.choices else action.dest.upper())
     if not action.option_strings:
@@ -129,7 +129,7 @@ def _help(action: argparse.Action) -> str:
 
 
 def _function(name: str) -> str:
-    """Give a function as it is called, with its docstring."""
+    """Return a function as it is called, with its docstring."""
     function = cast(Callable[..., Any], pydoc.locate(name))
     signature = inspect.signature(function)
     passed = [

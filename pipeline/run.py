@@ -186,7 +186,7 @@ class Run:
 
 
 def machine() -> dict[str, str]:
-    """Say in words what this computer is: system, processors, Python."""
+    """Return system, CPU cores and Python of this computer."""
     return {
         "system": platform.platform(),
         "processors": f"{os.cpu_count()} x {platform.machine()}",
@@ -195,7 +195,7 @@ def machine() -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Give the versions of the libraries that results depend on, as far as they are installed."""
+    """Return the versions of the libraries that results depend on, as far as they are installed."""
     found = {}
     for name in LIBRARIES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -204,7 +204,7 @@ def versions() -> dict[str, str]:
 
 
 def stamped_versions() -> str:
-    """Spell the versions that figures depend on in one cell: names and numbers, mcbert first."""
+    """Return the versions that figures depend on as one cell: names and numbers, mcbert first."""
     known = {"mcbert": __version__} | versions()
     return " ".join(f"{name} {known[name]}" for name in STAMPED if name in known)
 
@@ -230,7 +230,7 @@ def sha256(path: Path) -> str:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Read what a finished stage left: its inputs and outputs, and more.
+    """Return the record of a finished stage: its inputs and outputs, and more.
 
     Raises
     ------

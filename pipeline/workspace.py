@@ -1,4 +1,4 @@
-"""What every stage works in: a configuration, its run's folder, the caches, and what is read from them.
+"""A workspace, which every stage takes: a configuration, its run's folder, the caches, the encoder.
 
 python -m pytest tests/pipeline/test_cli.py
 """
@@ -69,7 +69,7 @@ class Workspace:
 
     @cached_property
     def prompt(self) -> str:
-        """What goes before each text."""
+        """Prompt: put before each text."""
         from mcbert.features.encoder.opening import chosen_prompt
 
         return chosen_prompt(self.encoder, self.config.encoder)
@@ -83,7 +83,7 @@ class Workspace:
 
     @property
     def encoder_inputs(self) -> dict[str, Any]:
-        """What the record of a stage says of the encoder: its settings, its files' checksums."""
+        """Inputs of a stage that reads the encoder: its settings, its files' checksums."""
         return dataclasses.asdict(self.config.encoder) | {"prompt": self.prompt} | self.encoder_identity
 
     def texts_by(self, *columns: str) -> set[tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""What could run code while it is read, and so is read only where a setting says so.
+"""Pickled weights and code that comes with a model: read, or run, only where a setting allows it.
 
 Pickled weights are converted once, with torch's loader that builds tensors and nothing else, and safetensors
 are read from then on. Code that comes with a model runs only for the folders named in an environment
@@ -48,7 +48,7 @@ def allow(folder: Path) -> None:
 
 
 def trusts(folder: str | os.PathLike[str]) -> bool:
-    """Whether the code in a model's folder may run."""
+    """Return whether the code in a model's folder may run."""
     return str(Path(folder).resolve()) in _trusted()
 
 

@@ -1,4 +1,4 @@
-"""What was found out about an encoder, kept in a file; read without torch.
+"""Facts about an encoder that was tried, kept in a file and read without torch.
 
 python -m pytest tests/features/encoder/test_families.py
 """
@@ -20,7 +20,7 @@ VERSION = 2  # of the check; part of what a kept verdict is of
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What was found out about an encoder whose states are transformers' own."""
+    """Facts about an encoder whose states are transformers' own."""
 
     model_type: str
     """Its family, by config.json."""

@@ -65,7 +65,7 @@ def execute(
 def opened(settings: ClusterSettings, workers: int) -> Iterator[Client]:
     """Yield a client of the cluster for any number of `run`; raises as `execute` does."""
     if not log.isEnabledFor(logging.DEBUG):
-        # importing the library set its own levels; it logs every worker that comes and goes, and tracebacks
+        # importing distributed set its own levels; it logs every worker that comes and goes, and tracebacks
         # of connections that close while a command ends
         for name in [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]:
             logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -228,7 +228,7 @@ def _finished(
 
 
 class _Crew:
-    """How many workers there are, asked for now and then: they may come and go."""
+    """Number of workers, asked for now and then: they may come and go."""
 
     def __init__(self, client: Client) -> None:
         self._client = client

@@ -3,7 +3,7 @@
     torchrun --nproc-per-node 2 -m mcbert finetune --config demo
 
 The first process hands each training to all and runs it with them; it alone reads the run's folder, decides
-and writes. gloo joins processors, nccl GPUs.
+and writes. gloo joins CPUs, nccl GPUs.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class LostProcessError(RuntimeError):
 
 
 def shared() -> bool:
-    """Tell whether torchrun started this process beside others."""
+    """Return whether torchrun started this process beside others."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def first() -> bool:
-    """Tell whether this process is the one that speaks and writes."""
+    """Return whether this process is the one that speaks and writes."""
     return not shared() or os.environ.get("RANK") == "0"
 
 

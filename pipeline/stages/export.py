@@ -49,7 +49,7 @@ def export(workspace: Workspace, candidate: str = "") -> None:
 
 
 def file_name(candidate: str) -> str:
-    """Return a candidate's id as a folder's name; else it is changed, and told apart by a digest."""
+    """Return a candidate's id as a folder's name; else changed, with a digest that keeps it unique."""
     plain = re.sub(r"^\.|[^A-Za-z0-9+=._-]", "_", candidate)
     if plain == candidate and len(candidate) <= LONGEST:
         return candidate

@@ -112,7 +112,7 @@ def beginning(workspace: Workspace, settings: FinetuneSettings, into: Path) -> P
 
 
 def why_random(workspace: Workspace, settings: FinetuneSettings, winner: Mapping[str, Any]) -> str:
-    """Say why a head cannot start as a classifier of the winner's layers; nothing where it can."""
+    """Return why a head cannot start as a classifier of the winner's layers; empty where it can."""
     from mcbert.search.refit import find_linear
 
     if workspace.config.extract.special_tokens != "include":
