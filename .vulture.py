@@ -40,3 +40,5 @@ LayerPooling  # modules.json of sentence-transformers
 _.get_sentence_embedding_dimension
 _.efConstruction  # faiss
 _.efSearch
+
+_.__get_pydantic_core_schema__  # pydantic

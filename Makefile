@@ -18,7 +18,7 @@ NUMERIC := $(addprefix tests/, \
 AVX2    := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell FAISS_OPT_LEVEL=avx2
 SSE41   := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OPENBLAS_CORETYPE=Nehalem FAISS_OPT_LEVEL=generic
 
-PACKAGES := $(addprefix mcbert/, __init__.py __main__.py execution.py home.py files interface) pipeline features search finetune results
+PACKAGES := $(addprefix mcbert/, __init__.py __main__.py execution.py home.py settings.py files interface) pipeline features search finetune results
 BIN      := $(VENV)/bin
 MCBERT    = $(BIN)/python -m mcbert
 STAGE     = $(MCBERT) $(1) --config $(CONFIG) --run $(RUN) $(ARGS)
@@ -90,7 +90,7 @@ lint: setup ## ruff, vulture
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/vulture $(PACKAGES) .vulture.py # alone: what only tests or benchmarks call is dead
-	$(BIN)/vulture $(PACKAGES) tests benchmarks samples .vulture.py .vulture_tests.py --ignore-names "test_*,conftest,pytestmark"
+	$(BIN)/vulture $(PACKAGES) tests benchmarks samples .vulture.py .vulture_tests.py --ignore-names "test_*,conftest,pytestmark" --ignore-decorators "@model_validator"
 
 types: setup ## mypy, strict
 	$(BIN)/mypy

@@ -32,7 +32,8 @@ from plain_way import Measured, Trial, both
 
 from mcbert.features.cache import FeatureStore
 from mcbert.features.spec import FeatureSpec
-from mcbert.pipeline.cluster import ClusterSettings, executor
+from mcbert.pipeline.cluster import executor
+from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.results.csv_files import read
 from mcbert.results.schema.search import GRIDSEARCH
 from mcbert.search.data import Examples, Source

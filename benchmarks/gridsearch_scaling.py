@@ -21,7 +21,8 @@ from typing import Any
 
 import made_states
 
-from mcbert.pipeline.cluster import ClusterSettings, executor
+from mcbert.pipeline.cluster import executor
+from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.search.gridsearch import gridsearch
 from mcbert.search.space import GridsearchSettings
 

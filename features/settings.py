@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Literal
+from typing import Annotated, Literal, Self, get_args
 
-from mcbert.features.spec import POOLINGS
+from pydantic import Field, model_validator
 
-COMPUTE_DTYPES = ("auto", "float32", "bfloat16")
-STORAGE_DTYPES = ("float16", "float32")
+from mcbert.features.spec import Pooling
+from mcbert.settings import HERE, Distinct, Filled, Positive, Whole, section
+
+ComputeDtype = Literal["auto", "float32", "bfloat16"]
+COMPUTE_DTYPES: tuple[ComputeDtype, ...] = get_args(ComputeDtype)
+StorageDtype = Literal["float16", "float32"]
+STORAGE_DTYPES: tuple[StorageDtype, ...] = get_args(StorageDtype)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@section("encoder")
 class EncoderSettings:
     """Which encoder, and how it reads a text."""
 
@@ -29,7 +33,7 @@ class EncoderSettings:
     """Run the Python files that come with the model, with your rights and whatever they do. A hub name then
     needs `revision` to be a commit."""
 
-    max_length: int = 128
+    max_length: Annotated[int, Field(ge=3)] = 128
     """Tokens kept of a text or pair, special tokens included; at most what the encoder's positions allow."""
 
     prompt: str = ""
@@ -39,73 +43,46 @@ class EncoderSettings:
     prompt_name: str = ""
     """Instead of `prompt`, one that the encoder's ``config_sentence_transformers.json`` names."""
 
-    def __post_init__(self) -> None:
-        """Refuse values that cannot work, naming the key."""
+    @model_validator(mode="after")
+    def _check(self) -> Self:
         if not self.path:
-            raise ValueError("encoder.path: got nothing, accepted: a folder or a hub name")
-        if self.max_length < 3:
-            raise ValueError(f"encoder.max_length: got {self.max_length}, accepted: 3 or more")
+            raise ValueError(f"{HERE}.path: got nothing, accepted: a folder or a hub name")
         if self.prompt and self.prompt_name:
-            raise ValueError("encoder.prompt_name: got one beside encoder.prompt; accepted: either of them")
+            raise ValueError(f"{HERE}.prompt_name: got one beside {HERE}.prompt; accepted: either of them")
+        return self
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@section("extract")
 class ExtractSettings:
     """What to cache, and how to compute it."""
 
-    layers: tuple[int, ...] = ()
+    layers: Distinct[Whole] = ()
     """Layers to cache, 0 (embeddings) to the number of blocks; empty: all of them."""
 
-    poolings: tuple[str, ...] = ("max", "mean", "cls")
+    poolings: Filled[Pooling] = ("max", "mean", "cls")
     """Poolings to cache: max, mean, cls, last. The last real token (last) is for causal encoders, whose first
     sees nothing of the text: there cls is refused."""
 
     special_tokens: Literal["include", "exclude"] = "include"
     """Whether max and mean see the special tokens; including them is the field's convention."""
 
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    dtype: ComputeDtype = "auto"
     """Of weights and activations; auto: bfloat16 where the hardware multiplies it and layers are 256 wide."""
 
-    storage_dtype: Literal["float16", "float32"] = "float16"
+    storage_dtype: StorageDtype = "float16"
     """Of the cached states; float16 halves the cache."""
 
-    tokens_per_batch: int = 0
-    """Most padded tokens in a batch; 0: 4,096 on a processor, 65,536 on a GPU."""
+    tokens_per_batch: Whole = 0
+    """Most padded tokens in a batch; 0: 4,096 on the CPU, 65,536 on a GPU."""
 
-    unit_rows: int = 4096
+    unit_rows: Positive = 4096
     """Most distinct texts in a unit, the work that a kill can cost; also the window sorted into batches."""
 
-    unit_tokens: int = 65_536
-    """Most tokens in a unit, as estimated from bytes: a minute of an M-BERT in float32 on two processors."""
+    unit_tokens: Positive = 65_536
+    """Most tokens in a unit, as estimated from bytes: a minute of an M-BERT in float32 on two CPU cores."""
 
-    units_per_task: int = 8
+    units_per_task: Positive = 8
     """Units that a worker is handed at once; states do not depend on it."""
 
     on_nonfinite: Literal["stop", "skip"] = "stop"
     """What a NaN or infinite state does: end the run, or leave the text out of everything after."""
-
-    def __post_init__(self) -> None:
-        """Refuse values that cannot work, naming the key."""
-        for name in self.poolings:
-            if name not in POOLINGS:
-                raise ValueError(f"extract.poolings: got {name!r}, accepted: {', '.join(POOLINGS)}")
-        if not self.poolings or len(set(self.poolings)) != len(self.poolings):
-            raise ValueError(f"extract.poolings: got {list(self.poolings)}; name each pooling once")
-        for key, accepted in (
-            ("special_tokens", ("include", "exclude")),
-            ("dtype", COMPUTE_DTYPES),
-            ("storage_dtype", STORAGE_DTYPES),
-            ("on_nonfinite", ("stop", "skip")),
-        ):
-            if getattr(self, key) not in accepted:
-                raise ValueError(
-                    f"extract.{key}: got {getattr(self, key)!r}, accepted: {', '.join(accepted)}"
-                )
-        for key, least in (
-            ("tokens_per_batch", 0),
-            ("unit_rows", 1),
-            ("unit_tokens", 1),
-            ("units_per_task", 1),
-        ):
-            if getattr(self, key) < least:
-                raise ValueError(f"extract.{key}: got {getattr(self, key)}, accepted: {least} or more")

@@ -15,8 +15,10 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable, Sequence
+from typing import Literal, get_args
 
-POOLINGS = ("max", "mean", "cls", "last")
+Pooling = Literal["max", "mean", "cls", "last"]
+POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 """Names of the functions that pool a text's token states (`features.encoder.pooling`), in canonical order."""
 
 LAYERS_FORM = r"\d+(\+\d+)*"

@@ -25,7 +25,7 @@ import transformers
 from mcbert import files
 from mcbert.execution import Execute, Track
 from mcbert.features.encoder.identity import encoder_identity
-from mcbert.features.encoder.selfcheck import verdict
+from mcbert.features.encoder.opening import verdict
 from mcbert.features.spec import FeatureSpec
 from mcbert.files.objects import read_object
 from mcbert.finetune.freezing.rules import Schedule, rule_of

@@ -1,6 +1,6 @@
 """The classifier of phase one as a layer of a model: over standardised states, or folded over raw ones.
 
-python -m pytest tests/pipeline/stages/test_start.py
+python -m pytest tests/pipeline/stages/test_finetune.py
 """
 
 from __future__ import annotations

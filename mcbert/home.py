@@ -13,5 +13,13 @@ RUNS = Path("results/runs" if IN_CHECKOUT else "mcbert-runs")
 CACHE = Path("cache" if IN_CHECKOUT else "mcbert-cache")
 """Folder of all feature caches, from the working folder."""
 
+PRESETS = HOME / "pipeline" / "presets"
+"""Folder of the configurations that come with the project."""
+
 SAMPLES = HOME / "samples"
 """Folder of the texts and the small encoder that come with the project."""
+
+
+def presets() -> list[str]:
+    """Return the names of the configurations that come with the project."""
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))

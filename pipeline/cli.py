@@ -11,40 +11,25 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mcbert import __version__
-from mcbert.home import CACHE, RUNS
+from mcbert.home import CACHE, RUNS, presets
 from mcbert.pipeline.cluster import ranks
 from mcbert.pipeline.commands import caches, onnx, predict, runs, vectors
-from mcbert.pipeline.config import Config, load, presets
 from mcbert.pipeline.interruption import Interrupted, Interruption
-from mcbert.pipeline.refused import RENAMED
 from mcbert.pipeline.run import Run
+from mcbert.pipeline.stages import RENAMED, STAGES, Stage, run_stage
+
+if TYPE_CHECKING:
+    from mcbert.pipeline.config import Config
 
 log = logging.getLogger(__name__)
 
-STAGES = {
-    "prepare": "raw labelled texts -> texts.csv: top labels, split, balanced train, translated dev and test",
-    "extract": "texts.csv -> feature cache: every layer x pooling of the frozen encoder, in HDF5",
-    "gridsearch": "feature cache -> gridsearch.csv, confusion.csv, winner.json, probe.npz",
-    "export": "winner -> models/probe: the winner as a Hugging Face model, frozen encoder and linear head; "
-    "a winner that is no head of weights -> models/probe-skops; another candidate -> models/ID",
-    "tune": "texts.csv + winner -> tune.csv: the settings of finetune, tried on dev; prints the best",
-    "finetune": "texts.csv + winner -> finetune.csv, table1.csv, models/, TensorBoard log",
-    "embeddings": "pairs of sentences -> embeddings.csv, models/embeddings, models/embeddings-st; then as "
-    "evaluate-embeddings",
-    "retrieval": "Tatoeba pairs -> tatoeba.csv: translations found, every layer x pooling, both directions",
-    "evaluate-embeddings": "STS Benchmark + Tatoeba pairs -> sts.csv, tatoeba.csv, reductions.csv: "
-    "frozen layers, the run's own sentence encoders and any others, side by side",
-    "report": "the run's CSVs that are there -> report.html, conclusions.csv, figures/ (every figure as SVG "
-    "and PNG); runs no other stage",
+WORKERS = {
+    "encode": ("extract_workers", "processes that encode, one per GPU or a share of the CPU cores each"),
+    "fit": ("workers", "processes that search and train; 0 is one per CPU core"),
 }
-
-ENCODING = ("extract_workers", "processes that encode, one per GPU or a share of the processors each")
-FITTING = ("workers", "processes that search and train; 0 is one per processor")
-WORKERS = dict.fromkeys(
-    ("gridsearch", "export", "tune", "finetune", "embeddings"), FITTING
-)  # of other stages: ENCODING
 CLUSTER = {
     "scheduler": ("scheduler", "a running dask scheduler: tls://host:port, or tcp:// on this machine"),
     "tls-ca": ("tls_ca", "certificate authority of the scheduler, PEM"),
@@ -108,14 +93,14 @@ def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argp
 
 
 def _told(error: Exception) -> str:
-    """Say what went wrong; of a file, which, in place of the system's number."""
+    """Return an error's message; of a file, its name in place of the system's error number."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return str(error)
 
 
 def _say(text: str) -> None:
-    """Say how a command ended, once where several processes share it."""
+    """Write how a command ended to standard error, once where several processes share it."""
     if ranks.first():
         sys.stderr.write(f"mcbert: {text}\n")
 
@@ -130,13 +115,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"mcbert {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="name")
-    for name, text in STAGES.items():
-        command = commands.add_parser(name, help=text, description=text)
+    for name, stage in STAGES.items():
+        before = f"; runs {' and '.join(stage.needs)} first where missing" if stage.needs else ""
+        command = commands.add_parser(name, help=stage.text, description=f"{stage.text}{before}")
         _add_config(command)
         command.add_argument("--run", help="name of the run (default: the configuration's name)")
         _add_folders(command)
-        if name != "report":  # it runs nothing that could run elsewhere
-            _add_cluster(command, name)
+        if stage.workers:
+            _add_cluster(command, stage)
         command.set_defaults(command=_stage, stage=name)
     commands.choices["gridsearch"].add_argument(
         "--budget",
@@ -208,10 +194,10 @@ def _add_folders(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_cluster(command: argparse.ArgumentParser, stage: str) -> None:
+def _add_cluster(command: argparse.ArgumentParser, stage: Stage) -> None:
     """Declare the options that stand for a setting of the section `cluster`."""
     group = command.add_argument_group("where it runs (results do not depend on it)")
-    for name, (setting, text) in {"workers": WORKERS.get(stage, ENCODING), **CLUSTER}.items():
+    for name, (setting, text) in {"workers": WORKERS[stage.workers], **CLUSTER}.items():
         group.add_argument(
             f"--{name}",
             dest="cluster",
@@ -221,7 +207,7 @@ def _add_cluster(command: argparse.ArgumentParser, stage: str) -> None:
             help=f"{text} (cluster.{setting})",
         )
     for name, (setting, text) in FLAGS.items():
-        if name == "insecure" or stage in WORKERS:
+        if name == "insecure" or stage.workers == "fit":
             group.add_argument(
                 f"--{name}",
                 dest="cluster",
@@ -232,25 +218,27 @@ def _add_cluster(command: argparse.ArgumentParser, stage: str) -> None:
 
 
 def _config(args: argparse.Namespace) -> Config:
+    from mcbert.pipeline.config import load
+
     options = [f"cluster.{option}" for option in getattr(args, "cluster", None) or ()]
     budget = [args.budget] if getattr(args, "budget", None) else []
     return load(args.config, [*args.overrides, *options, *budget])
 
 
 def _stage(args: argparse.Namespace, interruption: Interruption) -> int:
-    from mcbert.pipeline.stages.extraction import require_known_layers
-    from mcbert.pipeline.stages.pipeline import Pipeline
-    from mcbert.pipeline.stages.runners import RUNNERS
+    from mcbert.pipeline.workspace import Workspace
 
     config = _config(args)
     run = Run(args.runs, Path(args.config).stem if args.run is None else args.run, base=config.base)
     ranks.require_unspread(config.cluster)
-    pipeline = Pipeline(config, run, args.cache, interruption)
+    workspace = Workspace(config, run, args.cache, interruption)
     options = {name: value for name in ("candidate", "models") if (value := getattr(args, name, None))}
     with run.held(args.stage, config.cluster.lock_wait):
         if not (run.folder / "cache.json").is_file():
-            require_known_layers(pipeline, args.stage)
-        RUNNERS[args.stage](pipeline, **options)
+            from mcbert.pipeline.stages.extract import require_known_layers
+
+            require_known_layers(workspace, args.stage)
+        run_stage(args.stage, workspace, **options)
     log.info("%s -> %s", args.stage, run.folder)
     return 0
 

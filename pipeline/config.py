@@ -1,4 +1,4 @@
-"""Configurations: a dataclass per stage, read from a preset or a TOML file, changed by ``key=value``.
+"""Configurations: a section per stage, read from a preset or a TOML file, changed by ``key=value``.
 
 python -m mcbert show --config demo finetune.epochs=3
 """
@@ -8,33 +8,47 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import types
-import typing
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from mcbert.features.corpus import CorpusSettings, PrepareSettings
-from mcbert.features.corpus.errors import of_section
+from pydantic import model_validator
+from pydantic.json_schema import SkipJsonSchema
+
+from mcbert.features.corpus.settings import CorpusSettings, PrepareSettings
 from mcbert.features.settings import EncoderSettings, ExtractSettings
 from mcbert.files import read_bytes
 from mcbert.finetune.embeddings.retrieval import RetrievalSettings
 from mcbert.finetune.embeddings.settings import EmbeddingsSettings
 from mcbert.finetune.settings import FinetuneSettings
 from mcbert.finetune.tune.settings import TuneSettings
-from mcbert.home import HOME, IN_CHECKOUT
+from mcbert.home import HOME, IN_CHECKOUT, PRESETS, presets
 from mcbert.pipeline.cluster.settings import ClusterSettings
-from mcbert.pipeline.effects import require_effect
-from mcbert.pipeline.refused import RENAMED, SettingError, shown
+from mcbert.pipeline.run import written
+from mcbert.pipeline.stages import RENAMED
 from mcbert.pipeline.toml import MOST_PARTS, parse_toml
 from mcbert.search.space import GridsearchSettings
+from mcbert.settings import SettingError, default, require_default, section, shown, unknown_key
 
-PRESETS = HOME / "pipeline" / "presets"
 LARGEST = 1 << 20  # bytes of a configuration
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+OF_RAW = (
+    "translations",
+    "labelled",
+    "top_labels",
+    "language",
+    "seed",
+    "balance",
+    "dev_fraction",
+    "test_fraction",
+)
+"""Settings of `prepare` for `prepare.raw`."""
+OF_MODELS = ("translator_codes", "beams", "translation_length")
+"""Settings of `prepare` for models that translate."""
+
+
+@section("")
 class Config:
     """Everything a run depends on."""
 
@@ -48,10 +62,10 @@ class Config:
     """Which encoder."""
 
     extract: ExtractSettings = dataclasses.field(default_factory=ExtractSettings)
-    """What to cache."""
+    """Layers and poolings to cache, and how to compute them."""
 
     gridsearch: GridsearchSettings = dataclasses.field(default_factory=GridsearchSettings)
-    """What to search."""
+    """Candidates of the search, and how the winner is chosen."""
 
     finetune: FinetuneSettings = dataclasses.field(default_factory=FinetuneSettings)
     """How to train the winner."""
@@ -66,14 +80,36 @@ class Config:
     """Which sentences to compare: translations to find, likeness to judge; not used by the other stages."""
 
     cluster: ClusterSettings = dataclasses.field(default_factory=ClusterSettings)
-    """Where to run; results do not depend on it."""
+    """Where tasks run; results do not depend on it."""
 
-    base: str = dataclasses.field(default="", metadata={"setting": False})
+    base: SkipJsonSchema[str] = ""
     """Folder that the file's relative paths count from; not a setting, and results do not depend on it."""
 
-    def __post_init__(self) -> None:
-        """Refuse settings that would do nothing, as scores would be of other texts than one thinks."""
-        require_effect(self.corpus, self.prepare)
+    @model_validator(mode="after")
+    def _check_texts(self) -> Self:
+        """Refuse what would do nothing, as scores would be of other texts than one thinks."""
+        raw, translates = self.prepare.raw, self.prepare.transfer == "translate-train"
+        for name in ("path", "languages", "format"):
+            if raw and getattr(self.corpus, name) != default(self.corpus, name):
+                raise ValueError(
+                    f"corpus.{name}: means nothing beside prepare.raw, which is read instead "
+                    f"({raw}); leave one of them out (prepare.raw=)"
+                )
+        if not raw:
+            self._require_default(OF_RAW, "without prepare.raw")
+        if not translates:  # tables and models may stay: a file serves all transfers
+            why = f'with prepare.transfer = "{self.prepare.transfer}", but with "translate-train"'
+            self._require_default(("train_language",), why)
+        if not raw and not translates:
+            self._require_default(
+                ("translator",), 'without prepare.raw or prepare.transfer "translate-train"'
+            )
+        if not self.prepare.translator and not self.prepare.source_translator:
+            self._require_default(OF_MODELS, "without prepare.translator or prepare.source_translator")
+        return self
+
+    def _require_default(self, names: tuple[str, ...], why: str) -> None:
+        require_default(self.prepare, names, why, of="prepare")
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -117,35 +153,33 @@ def load(name: str, overrides: Sequence[str] = ()) -> Config:
     for override in overrides:
         given[_apply(tree, override)] = override
     try:
-        config: Config = _build(Config, tree, "", str(path))
+        _require_short_numbers(tree, "")
+        for name in ("base", *RENAMED):
+            if name in tree:
+                raise unknown_key(name, [field.name for field in dataclasses.fields(Config)][:-1], RENAMED)
+        return Config(**tree, base=str(base))
     except SettingError as error:
-        raise ValueError(error.told(given)) from error
-    return dataclasses.replace(config, base=str(base))
+        raise ValueError(f"{_source(error.key, given, path)}: {error}") from error
 
 
-def settings_of(kind: type) -> list[dataclasses.Field[Any]]:
-    """Return the fields of a section that a file may set."""
-    return [field for field in dataclasses.fields(kind) if field.metadata.get("setting", True)]
+def _source(key: str, overrides: Mapping[str, str], path: Path) -> str:
+    """Return where a setting was given: the override that set it, or else the file."""
+    for name, override in reversed(list(overrides.items())):
+        if f"{key}.".startswith(f"{name}.") or f"{name}.".startswith(f"{key}."):
+            return f"override {shown(override)}"
+    return str(path)
 
 
-def written(value: Any, base: str) -> Any:
-    """Return settings, or what was made of them, with paths below a folder as a file there writes them.
-
-    >>> written({"raw": "/home/me/project/raw.csv", "seeds": [0]}, "/home/me/project")
-    {'raw': 'raw.csv', 'seeds': [0]}
-    """
+def _require_short_numbers(value: Any, key: str) -> None:
+    """Raise for a number that TOML does not have."""
     if isinstance(value, Mapping):
-        return {written(key, base): written(entry, base) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [written(entry, base) for entry in value]
-    if not base or not isinstance(value, str):
-        return value
-    return "." if value == base else value.removeprefix(base.rstrip("/") + "/")
-
-
-def presets() -> list[str]:
-    """Return the names of the shipped presets."""
-    return sorted(p.stem for p in PRESETS.glob("*.toml"))
+        for name, entry in value.items():
+            _require_short_numbers(entry, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for entry in value:
+            _require_short_numbers(entry, key)
+    elif isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        raise SettingError(key, f"{key}: got {shown(value)}, accepted: a number of at most 64 bits")
 
 
 def find(name: str) -> Path:
@@ -161,27 +195,27 @@ def find(name: str) -> Path:
 
 def _anchor(tree: dict[str, Any], base: Path) -> None:
     """Make the relative paths of a file absolute; what the hub may have and is no folder there is a name."""
-    for name, section in _sections(tree):
+    for name, table in _sections(tree):
         for key in ("path", "raw", "tatoeba", "sts", "parallel"):
-            if key in section and (not _may_be_on_hub(name, section) or _is_folder(base, section[key])):
-                section[key] = _anchored(base, section[key])
+            if key in table and (not _may_be_on_hub(name, table) or _is_folder(base, table[key])):
+                table[key] = _anchored(base, table[key])
         for key in ("translations", "labelled", "train_translations", "source_translations"):
-            if isinstance(section.get(key), dict):
-                section[key] = {k: _anchored(base, v) for k, v in section[key].items()}
+            if isinstance(table.get(key), dict):
+                table[key] = {k: _anchored(base, v) for k, v in table[key].items()}
         for key in ("translator", "source_translator"):
-            if isinstance(section.get(key), dict):
-                models = section[key].items()
-                section[key] = {k: _anchored(base, v) if _is_folder(base, v) else v for k, v in models}
+            if isinstance(table.get(key), dict):
+                models = table[key].items()
+                table[key] = {k: _anchored(base, v) if _is_folder(base, v) else v for k, v in models}
 
 
 def _sections(tree: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the sections that name files; of what is none, building the configuration says what is wrong."""
+    """Yield the sections that name files; a section that is no table is refused later."""
     for name in ("corpus", "prepare", "encoder", "retrieval", "embeddings"):
-        section = tree.get(name)
-        if isinstance(section, dict):
-            yield name, section
-            if isinstance(section.get("corpus"), dict):
-                yield f"{name}.corpus", section["corpus"]
+        table = tree.get(name)
+        if isinstance(table, dict):
+            yield name, table
+            if isinstance(table.get("corpus"), dict):
+                yield f"{name}.corpus", table["corpus"]
 
 
 def _anchored(base: Path, path: Any) -> Any:
@@ -213,80 +247,9 @@ def _apply(tree: dict[str, Any], override: str) -> str:
     *sections, name = key.split(".", MOST_PARTS)
     if "." in name:
         raise ValueError(f"override {given}: accepted: a key of at most {MOST_PARTS} parts")
-    for section in sections:
-        tree = tree.setdefault(section, {})
+    for part in sections:
+        tree = tree.setdefault(part, {})
         if not isinstance(tree, dict):
-            raise ValueError(
-                f"override {given}: {section} is no section but {shown(tree)}; accepted: its value"
-            )
+            raise ValueError(f"override {given}: {part} is no section but {shown(tree)}; accepted: its value")
     tree[name] = value
     return key
-
-
-def _build(kind: type, tree: Mapping[str, Any], where: str, source: str) -> Any:
-    """Make a dataclass of a mapping, checking every key and type."""
-    types_of = typing.get_type_hints(kind)
-    hints = {field.name: types_of[field.name] for field in settings_of(kind)}
-    for key in tree:
-        if key not in hints:
-            close = get_close_matches(key, list(hints), n=1)
-            hint = f" (did you mean {close[0]}?)" if close else ""
-            hint = f" (now called {RENAMED[key]})" if not where and key in RENAMED else hint
-            raise SettingError(
-                source, f"{where}{key}", f"unknown key {where}{key}{hint}; accepted: {', '.join(hints)}"
-            )
-    values = {key: _convert(hints[key], value, f"{where}{key}", source) for key, value in tree.items()}
-    required = [
-        f.name
-        for f in dataclasses.fields(kind)
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    ]
-    for name in required:
-        if name not in values:
-            raise ValueError(f"{source}: key {where}{name} is missing")
-    with of_section(where.removesuffix(".")):
-        return kind(**values)
-
-
-def _convert(hint: Any, value: Any, key: str, source: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            raise SettingError(source, key, f"got {shown(value)}, accepted: a section")
-        return _build(typing.cast(type, hint), value, f"{key}.", source)
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Literal:
-        return value  # the dataclass names what it accepts
-    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
-        raise SettingError(source, key, f"got {shown(value)}, accepted: a number of at most 64 bits")
-    if origin is types.UnionType:
-        return None if value in (None, "none") else _convert(args[0], value, key, source)
-    if origin is tuple and isinstance(value, (list, tuple)):
-        return tuple(_convert(args[0], v, key, source) for v in value)
-    if origin is dict and isinstance(value, Mapping):
-        return {_key_of(args[0], k, key, source): _convert(args[1], v, key, source) for k, v in value.items()}
-    return _plain(hint if origin is None else origin, value, key, source)
-
-
-def _key_of(kind: type, text: str, key: str, source: str) -> Any:
-    if kind is int and not text.isdigit():
-        raise SettingError(source, key, f"got the key {shown(text)}, accepted: a whole number")
-    return kind(text)
-
-
-def _plain(kind: Any, value: Any, key: str, source: str) -> Any:
-    if kind in (Any, object):
-        return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        names = {
-            int: "a whole number",
-            float: "a number",
-            str: "text",
-            bool: "true or false",
-            tuple: "a list",
-            dict: "a table",
-        }
-        accepted = names.get(kind, getattr(kind, "__name__", str(kind)))
-        raise SettingError(source, key, f"got {shown(value)}, accepted: {accepted}")
-    return value

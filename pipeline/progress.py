@@ -50,7 +50,7 @@ def counted(total: int, description: str) -> Iterator[Callable[[int], object]]:
 
 
 def _shows_bars() -> bool:
-    """Whether this is a terminal or a notebook."""
+    """Return whether this is a terminal or a notebook."""
     return sys.stderr.isatty() or tqdm.autonotebook.tqdm is not tqdm.std.tqdm
 
 

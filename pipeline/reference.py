@@ -6,22 +6,19 @@ python -m mcbert.pipeline.reference > docs/reference.md
 from __future__ import annotations
 
 import argparse
-import ast
-import dataclasses
 import inspect
-import itertools
 import json
 import pydoc
 import sys
-import textwrap
-import types
-import typing
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+from pydantic import TypeAdapter
 
 from mcbert.pipeline.cli import build_parser
-from mcbert.pipeline.config import Config, settings_of
+from mcbert.pipeline.config import Config
+from mcbert.settings import words
 
 _OPENING = """\
 # Settings, commands and functions
@@ -67,92 +64,42 @@ FUNCTIONS = (
 )
 """The public interface, and what the pages call beside it."""
 
-_KINDS = {
-    int: "whole number",
-    float: "number",
-    str: "text",
-    bool: "true or false",
-    object: "value",
-    Any: "value",
-}
 _SETTINGS_HEAD = "\n| setting | takes | default | meaning |\n|---|---|---|---|\n"
 _OPTIONS_HEAD = "\n| option | meaning |\n|---|---|\n"
 
 
 def render() -> str:
-    """Give the whole text of the page."""
-    settings, commands = "".join(_sections(Config, "")), "".join(_commands(build_parser()))
+    """Return the text of the page."""
+    settings, commands = (
+        "".join(_sections(TypeAdapter(Config).json_schema())),
+        "".join(_commands(build_parser())),
+    )
     functions = "".join(map(_function, FUNCTIONS))
     return f"{_OPENING}{settings}\n## Commands\n{commands}\n## Functions\n{functions}"
 
 
-def field_docs(kind: type) -> dict[str, str]:
-    """Read the docstrings under the fields of a dataclass, those of its bases included.
-
-    Returns
-    -------
-    dict of str to str
-        Field name -> its docstring in one line; a field without one is not in it.
-    """
-    found: dict[str, str] = {}
-    for base in reversed([c for c in kind.__mro__ if dataclasses.is_dataclass(c)]):
-        tree = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
-        body = tree.body if isinstance(tree, ast.ClassDef) else []
-        for field, following in itertools.pairwise(body):
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-                text = following.value if isinstance(following, ast.Expr) else None
-                if isinstance(text, ast.Constant) and isinstance(text.value, str):
-                    found[field.target.id] = " ".join(text.value.split())
-    return found
-
-
-def kind_of(hint: Any) -> str:
-    """Say in words what a setting takes, from its type.
-
-    Raises
-    ------
-    TypeError
-        The type is none that a TOML file can hold.
-    """
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Literal:
-        return ", ".join(f"`{name}`" for name in args)
-    if origin is types.UnionType:
-        return f"{kind_of(args[0])} or none"
-    if origin is tuple:
-        return f"list ({kind_of(args[0])})"
-    if origin in (dict, Mapping):
-        return f"table ({kind_of(args[0])} = {kind_of(args[1])})"
-    if hint in _KINDS:
-        return _KINDS[hint]
-    raise TypeError(f"{hint}: no words for it; accepted: what a TOML file can hold")
-
-
-def _sections(kind: type, path: str) -> Iterator[str]:
-    """Yield a table for each section; a section within a section stands after it."""
-    hints, docs = typing.get_type_hints(kind), field_docs(kind)
-    fields = settings_of(kind)
-    plain = [field for field in fields if not dataclasses.is_dataclass(hints[field.name])]
-    if plain:
-        rows = "".join(
-            f"| `{field.name}` | {_cell(kind_of(hints[field.name]))} | {_cell(_default(field))} | "
-            f"{_cell(docs[field.name])} |\n"
-            for field in plain
+def _sections(schema: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a table for each section, from the JSON schema; a section within a section stands after it."""
+    for name, field in schema["properties"].items():
+        yield f"\n### `[{name}]`\n\n{_meaning(field)}\n"
+        settings = schema["$defs"][field["$ref"].rpartition("/")[2]]["properties"]
+        plain = {key: setting for key, setting in settings.items() if "$ref" not in setting}
+        yield _SETTINGS_HEAD + "".join(
+            f"| `{key}` | {_cell(words(setting))} | {_default(setting)} | {_cell(_meaning(setting))} |\n"
+            for key, setting in plain.items()
         )
-        yield _SETTINGS_HEAD + rows
-    for field in fields:
-        if field not in plain:
-            name = f"{path}{field.name}"
-            yield f"\n### `[{name}]`\n\n{docs[field.name]}\n"
-            if path:
-                yield f"\nThe settings are those of `[{field.name}]`.\n"
-            else:
-                yield from _sections(typing.cast(type, hints[field.name]), f"{name}.")
+        for key in settings.keys() - plain.keys():
+            yield f"\n### `[{name}.{key}]`\n\n{_meaning(settings[key])}\n"
+            yield f"\nThe settings are those of `[{key}]`.\n"
 
 
-def _default(field: dataclasses.Field[Any]) -> str:
-    value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-    return "`none`" if value is None else f"`{json.dumps(value, ensure_ascii=False)}`"
+def _meaning(field: Mapping[str, Any]) -> str:
+    return " ".join(field["description"].split())
+
+
+def _default(setting: Mapping[str, Any]) -> str:
+    value = setting.get("default", {})  # a table's is made anew for each section, so that no schema has it
+    return _cell("`none`" if value is None else f"`{json.dumps(value, ensure_ascii=False)}`")
 
 
 def _commands(parser: argparse.ArgumentParser) -> Iterator[str]:
@@ -168,7 +115,7 @@ def _options(command: argparse.ArgumentParser) -> list[argparse.Action]:
 
 
 def _written(action: argparse.Action) -> str:
-    """Give an option, or a value without a name, as it is typed."""
+    """Return an option, or a value without a name, as it is typed."""
     plural = "..." if action.nargs in ("*", "+") else ""
     value = action.metavar or ("|".join(map(str, action.choices)) if action.choices else action.dest.upper())
     if not action.option_strings:
@@ -182,8 +129,8 @@ def _help(action: argparse.Action) -> str:
 
 
 def _function(name: str) -> str:
-    """Give a function as it is called, with its docstring."""
-    function = typing.cast(Callable[..., Any], pydoc.locate(name))
+    """Return a function as it is called, with its docstring."""
+    function = cast(Callable[..., Any], pydoc.locate(name))
     signature = inspect.signature(function)
     passed = [
         p.replace(annotation=p.empty, default=str(p.default) if isinstance(p.default, Path) else p.default)

@@ -22,7 +22,6 @@ from typing import Any
 
 from mcbert import __version__, files
 from mcbert.files.objects import read_object
-from mcbert.pipeline.config import written
 
 log = logging.getLogger(__name__)
 
@@ -187,7 +186,7 @@ class Run:
 
 
 def machine() -> dict[str, str]:
-    """Say in words what this computer is: system, processors, Python."""
+    """Return system, CPU cores and Python of this computer."""
     return {
         "system": platform.platform(),
         "processors": f"{os.cpu_count()} x {platform.machine()}",
@@ -196,7 +195,7 @@ def machine() -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Give the versions of the libraries that results depend on, as far as they are installed."""
+    """Return the versions of the libraries that results depend on, as far as they are installed."""
     found = {}
     for name in LIBRARIES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -205,13 +204,28 @@ def versions() -> dict[str, str]:
 
 
 def stamped_versions() -> str:
-    """Spell the versions that figures depend on in one cell: names and numbers, mcbert first."""
+    """Return the versions that figures depend on as one cell: names and numbers, mcbert first."""
     known = {"mcbert": __version__} | versions()
     return " ".join(f"{name} {known[name]}" for name in STAMPED if name in known)
 
 
+def written(value: Any, base: str) -> Any:
+    """Return settings, or what was made of them, with paths below a folder as a file there writes them.
+
+    >>> written({"raw": "/home/me/project/raw.csv", "seeds": [0]}, "/home/me/project")
+    {'raw': 'raw.csv', 'seeds': [0]}
+    """
+    if isinstance(value, Mapping):
+        return {written(key, base): written(entry, base) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [written(entry, base) for entry in value]
+    if not base or not isinstance(value, str):
+        return value
+    return "." if value == base else value.removeprefix(base.rstrip("/") + "/")
+
+
 def read_record(path: Path) -> dict[str, Any]:
-    """Read what a finished stage left: its inputs and outputs, and more.
+    """Return the record of a finished stage: its inputs and outputs, and more.
 
     Raises
     ------

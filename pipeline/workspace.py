@@ -1,4 +1,4 @@
-"""What every stage works in: a configuration, its run's folder, the caches, and what is read from them.
+"""A workspace, which every stage takes: a configuration, its run's folder, the caches, the encoder.
 
 python -m pytest tests/pipeline/test_cli.py
 """
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mcbert.features.corpus import Corpus
+    from mcbert.results.column import Table
 
 
 class Workspace:
@@ -68,7 +69,7 @@ class Workspace:
 
     @cached_property
     def prompt(self) -> str:
-        """What goes before each text."""
+        """Prompt: put before each text."""
         from mcbert.features.encoder.opening import chosen_prompt
 
         return chosen_prompt(self.encoder, self.config.encoder)
@@ -78,12 +79,19 @@ class Workspace:
         """Checksums of the encoder's weights, config and tokenizer."""
         from mcbert.features.encoder.identity import encoder_identity
 
-        return encoder_identity(self.encoder)
+        return encoder_identity(self.encoder, self.cache / "encoders")
 
     @property
     def encoder_inputs(self) -> dict[str, Any]:
-        """What the record of a stage says of the encoder: its settings, its files' checksums."""
+        """Inputs of a stage that reads the encoder: its settings, its files' checksums."""
         return dataclasses.asdict(self.config.encoder) | {"prompt": self.prompt} | self.encoder_identity
+
+    def texts_by(self, *columns: str) -> set[tuple[str, ...]]:
+        """Return the distinct values of columns of texts.csv, read a row at a time."""
+        from mcbert.results.csv_rows import CsvStream
+        from mcbert.results.schema.texts import TEXTS
+
+        return set(CsvStream(TEXTS, self.texts, columns))
 
     def stamped(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Return rows of a table with the run's stamp; columns that they have stay as they are."""
@@ -102,6 +110,11 @@ class Workspace:
         if not re.fullmatch(r"[0-9a-f]{16}", digest):  # the name of a folder below that of all caches
             raise ValueError(f"{path}: damaged (digest: {short(digest)}); {AGAIN}")
         return self.cache / digest
+
+
+def file_names(*tables: Table) -> list[str]:
+    """Return the names of the files of tables, those of their sums too."""
+    return [name for table in tables for name in table.file_names]
 
 
 def shown(path: str) -> str:

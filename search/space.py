@@ -1,34 +1,38 @@
 """Candidates as data: settings, fixed order, stable ids; see `python -m mcbert gridsearch`."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self
 
-from mcbert.features.spec import POOLINGS, FeatureSpec
-from mcbert.results.schema.words import METRICS, Protocol
+from pydantic import AfterValidator, model_validator
+
+from mcbert.features.spec import FeatureSpec, Pooling
+from mcbert.results.schema.words import Protocol
 from mcbert.search.fitting.classifiers import (
-    CLASS_WEIGHTS,
     CLASSIFIERS,
     Classifier,
     ClassWeight,
     Value,
-    is_number,
     unknown,
 )
 from mcbert.search.fitting.custom_classifiers import Factory, classifier, require_name, seed_parameters
+from mcbert.settings import HERE, Distinct, Filled, Number, Positive, Whole, require_default, section
 
 Chosen = Literal["auto", Protocol]
 AUTO: Literal["auto"] = "auto"
 Mixed = Literal["none", "greedy", "beam"]
-MIXED: tuple[Mixed, ...] = get_args(Mixed)
 Metric = Literal["micro_f1", "macro_f1", "accuracy"]
 Params = tuple[tuple[str, Value], ...]
 
 PooledLayer = tuple[int, str]  # layer, pooling
 
 
-@dataclass(frozen=True, kw_only=True)
+def _ascending(layers: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted(layers))
+
+
+@section("gridsearch")
 class GridsearchSettings:
     """The search space of the gridsearch stage and the choice of its winner.
 
@@ -38,31 +42,31 @@ class GridsearchSettings:
         From the constructor, naming the field as `gridsearch.<field>`.
     """
 
-    layers: tuple[int, ...] = (5, 6, 7, 8, 9, 10, 11, 12)
+    layers: Annotated[Filled[Whole], AfterValidator(_ascending)] = (5, 6, 7, 8, 9, 10, 11, 12)
     """Layers whose subsets are searched; 0 is the embedding output."""
-    poolings: tuple[str, ...] = ("max", "mean", "cls")
+    poolings: Filled[Pooling] = ("max", "mean", "cls")
     """Poolings searched, of max, mean, cls, last, as far as `extract.poolings` has them."""
-    classifiers: tuple[str, ...] = ("logistic_regression", "linear_svm", "ridge", "lda", "knn")
+    classifiers: Filled[str] = ("logistic_regression", "linear_svm", "ridge", "lda", "knn")
     """Names in `search.fitting.classifiers.CLASSIFIERS` or of `factories`."""
     params: dict[str, dict[str, object]] = field(default_factory=dict)
     """Per classifier, its parameters: a value, or a list of values to search them all."""
     factories: dict[str, str] = field(default_factory=dict)
     """The user's own classifiers: name = "module:callable", code that is run
     (`search.fitting.custom_classifiers`)."""
-    seeds: tuple[int, ...] = (0,)
+    seeds: Filled[Whole] = (0,)
     """Each a candidate of the classifiers that draw random numbers; others have one, with the first, which
     draws the sample of a budget, too."""
-    max_layers: int = 0
+    max_layers: Whole = 0
     """Largest subset of layers; 0 for all sizes."""
     mixed: Mixed = "none"
     """Search sets with a different pooling per layer after those of one: greedy, beam (`search.order`)."""
-    beam_width: int = 5
+    beam_width: Positive = 5
     """Best feature sets of a size that a beam search adds a pooled layer to."""
-    mixed_steps: int = 8
+    mixed_steps: Positive = 8
     """Most steps of the mixed search; greedy: a pooled layer added and one removed, beam: one added."""
-    budget: int = 0
+    budget: Whole = 0
     """Most candidates scored, those of earlier runs included: a sample of all (docs/search.md); 0 for all."""
-    budget_seconds: float = 0.0
+    budget_seconds: Number = 0.0
     """Seconds after which no more candidates are started in this run; 0 for no limit."""
     protocol: Chosen = AUTO
     """How the winner is chosen: source-dev, target-dev or last (`search.selection`). auto: target-dev where
@@ -72,64 +76,40 @@ class GridsearchSettings:
     """Dev score that chooses the winner, the steps of a mixed search and which of the best are tied:
     micro_f1, accuracy (the same where a text has one label, as here) or macro_f1, in which labels weigh
     equally."""
-    top: int = 20
+    top: Positive = 20
     """Best candidates whose confusion matrices are written."""
     class_weight: ClassWeight = "none"
     """balanced: rare labels weigh as much as frequent ones, for logistic_regression, linear_svm, ridge and a
     user's classifier that has the parameter; others ignore it. `params` may set it for one of them."""
-    target_languages: tuple[str, ...] = ()
+    target_languages: Distinct[str] = ()
     """Languages scored beside the source; empty for all of the corpus."""
 
-    def __post_init__(self) -> None:
-        """Check every field and turn lists into tuples."""
-        for name in ("layers", "poolings", "classifiers", "seeds", "target_languages"):
-            object.__setattr__(self, name, _listed(name, getattr(self, name)))
-        for name in ("layers", "seeds"):
-            for value in getattr(self, name):
-                _require_whole(f"gridsearch.{name}", value, 0)
-        object.__setattr__(self, "layers", tuple(sorted(self.layers)))
+    @model_validator(mode="after")
+    def _check_classifiers(self) -> Self:
         self._check_factories()
-        for name, items, accepted in (
-            ("poolings", self.poolings, POOLINGS),
-            ("classifiers", self.classifiers, (*CLASSIFIERS, *self.factories)),
-            ("protocol", (self.protocol,), get_args(Chosen)),
-            ("mixed", (self.mixed,), MIXED),
-            ("metric", (self.metric,), METRICS),
-            ("class_weight", (self.class_weight,), CLASS_WEIGHTS),
-        ):
-            for item in items:
-                if item not in accepted:
-                    raise ValueError(unknown(f"gridsearch.{name}", item, accepted))
-        self._check_numbers()
+        accepted = (*CLASSIFIERS, *self.factories)
+        for name in self.classifiers:
+            if name not in accepted:
+                raise ValueError(unknown(f"{HERE}.classifiers", name, accepted))
         self._check_params()
+        return self
 
-    def _check_numbers(self) -> None:
-        whole = {"max_layers": 0, "top": 1, "beam_width": 1, "mixed_steps": 1, "budget": 0}
-        for name, least in whole.items():
-            _require_whole(f"gridsearch.{name}", getattr(self, name), least)
+    @model_validator(mode="after")
+    def _check_sets(self) -> Self:
         if self.max_layers > len(self.layers):
-            raise ValueError(
-                f"gridsearch.max_layers: got {self.max_layers}, accepted: 0 to {len(self.layers)}"
-            )
-        seconds = self.budget_seconds
-        if not is_number(seconds) or not 0 <= seconds < float("inf"):
-            raise ValueError(f"gridsearch.budget_seconds: got {seconds!r}, accepted: a number from 0")
+            raise ValueError(f"{HERE}.max_layers: got {self.max_layers}, accepted: 0 to {len(self.layers)}")
         for name, used in (("beam_width", ("beam",)), ("mixed_steps", ("greedy", "beam"))):
-            default = getattr(type(self), name)
-            if getattr(self, name) != default and self.mixed not in used:
-                raise ValueError(
-                    f"gridsearch.{name}: means nothing with gridsearch.mixed {self.mixed!r}; leave it out "
-                    f"(gridsearch.{name}={default}), or set gridsearch.mixed to {' or '.join(used)}"
-                )
+            if self.mixed not in used:
+                why = f"with {HERE}.mixed {self.mixed!r}, but with {' or '.join(used)}"
+                require_default(self, (name,), why)
         if self.mixed != "none" and self.protocol == "last":
             raise ValueError(
-                f"gridsearch.mixed: got {self.mixed!r} with protocol 'last', which scores nothing to go by, "
+                f"{HERE}.mixed: got {self.mixed!r} with protocol 'last', which scores nothing to go by, "
                 "accepted: none, or another protocol"
             )
+        return self
 
     def _check_factories(self) -> None:
-        if not isinstance(self.factories, Mapping):
-            raise ValueError(f"gridsearch.factories: got {self.factories!r}, accepted: a table of names")
         for name in self.factories:
             require_name(name)
             if name not in self.classifiers:
@@ -138,13 +118,9 @@ class GridsearchSettings:
                 )
 
     def _check_params(self) -> None:
-        if not isinstance(self.params, Mapping):
-            raise ValueError(f"gridsearch.params: got {self.params!r}, accepted: a table per classifier")
-        for name, params in self.params.items():
+        for name in self.params:
             if name not in self.classifiers:
                 raise ValueError(unknown("gridsearch.params", name, self.classifiers))
-            if not isinstance(params, Mapping):
-                raise ValueError(f"gridsearch.params.{name}: got {params!r}, accepted: a table")
         for name in self.classifiers:
             entry = self._entry(name)
             for values in self.values(name):
@@ -190,22 +166,6 @@ class GridsearchSettings:
             tuple(zip(names, values, strict=True))
             for values in itertools.product(*(chosen[name] for name in names))
         )
-
-
-def _listed(name: str, value: object) -> tuple[object, ...]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise ValueError(f"gridsearch.{name}: got {value!r}, accepted: a list")
-    repeated = [item for position, item in enumerate(value) if item in value[:position]]
-    if repeated:
-        raise ValueError(f"gridsearch.{name}: got {repeated[0]!r} twice, accepted: each once")
-    if not value and name != "target_languages":
-        raise ValueError(f"gridsearch.{name}: got an empty list, accepted: at least one entry")
-    return tuple(value)
-
-
-def _require_whole(where: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{where}: got {value!r}, accepted: a whole number from {least}")
 
 
 @dataclass(frozen=True, kw_only=True, order=True)

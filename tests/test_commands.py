@@ -1,6 +1,5 @@
-"""Every command of the pages is run: by .ci/run, by .ci/commands.py, or by a test that is named here."""
+"""Every command of the pages is run, with some options: by .ci/run, .ci/commands.py or a test of a page."""
 
-import configparser
 import re
 import shlex
 import subprocess
@@ -8,9 +7,9 @@ import sys
 
 import pytest
 
-from mcbert.home import HOME
+from mcbert.home import HOME, presets
 from mcbert.pipeline.cli import build_parser
-from mcbert.pipeline.config import load, presets
+from mcbert.pipeline.config import load
 
 WHERE = ("README.md", "CONTRIBUTING.md", "docs/**/*.md", "samples/**/README.md", "results/README.md")
 PAGES = sorted(path for pattern in WHERE for path in HOME.glob(pattern))
@@ -24,37 +23,15 @@ TESTED_PAGES = {
     "docs/cluster.md": "tests/pipeline/cluster/test_cluster_doc.py",
     "docs/freezing.md": "tests/finetune/test_distributed.py",
 }
-TESTED = {
-    "make stress": "tests/finetune/test_kill.py::test_killed_at_random_moments_ends_bit_identical",
-    "mcbert caches --remove":
-        "tests/pipeline/commands/test_caches.py::test_a_cache_is_removed_by_what_begins_its_digest",
-    "mcbert extract --config tickets.toml --scheduler tls://host:8786 --tls-ca ca.pem --tls-cert me.pem "
-    "--tls-key me-key.pem":
-        "tests/pipeline/cluster/test_scheduler.py::test_a_running_scheduler_is_used_over_tls",
-    "mcbert extract --config tickets.toml --workers 4":
-        "tests/pipeline/cluster/test_scheduler.py::test_two_processes_make_the_same_cache_as_one",
-    "mcbert gridsearch --config demo --run content extract.special_tokens=exclude gridsearch.max_layers=1":
-        "tests/features/extraction/test_extract.py::test_every_setting_is_part_of_the_identity",
-    "mcbert gridsearch --config demo --run single extract.storage_dtype=float32 gridsearch.max_layers=1":
-        "tests/pipeline/commands/test_predict.py::test_labels_are_those_that_the_run_measured",
-    "mcbert gridsearch --config demo --run unbalanced prepare.balance=false gridsearch.max_layers=1":
-        "tests/features/corpus/preparation/test_prepare.py::test_without_balance_nothing_is_duplicated",
-    "python -m mcbert evaluate-embeddings --config demo --model sentence-transformers/LaBSE "
-    "--model xlm-roberta-base@8:mean":
-        "tests/pipeline/stages/test_evaluation.py::test_the_command_prints_measured_and_published_apart",
-    "python -m mcbert.pipeline.reference > docs/reference.md":
-        "tests/pipeline/test_reference.py::test_the_command_prints_it",
-    "python -m mcbert.results.dictionary > results/README.md":
-        "tests/results/test_dictionary.py::test_the_command_prints_it",
-}  # fmt: skip
 ELSEWHERE = {
-    ".venv/bin/pre-commit install": "changes the clone's .git; its hooks are make lint and make types",
-    "make setup CONSTRAINTS=/dev/null": "another environment, of whatever is newest that day",
-    "pip install .": "another environment, of whatever is newest that day",
-    "mcbert finetune --config demo --run findings finetune.epochs=6 'finetune.seeds=[0,1,2,3,4]' "
-    '\'finetune.systems=["mcbert","mcbert_wf"]\'': "ten trainings; make finetune makes fewer",
-    "ssh -L": "needs another machine",
+    ("make", "stress"): "its tests run a few times in make test",
+    ("pre-commit", "install"): "changes the clone's .git; its hooks are make lint and make types",
+    ("pip", "install"): "another environment; make setup installs the same",
+    ("python", "mcbert.pipeline.reference"): "tests/pipeline/test_reference.py runs it",
+    ("python", "mcbert.results.dictionary"): "tests/results/test_dictionary.py runs it",
+    ("ssh", ""): "needs another machine",
 }
+"""Programs and what they run, where CI does not."""
 
 
 def named(page):
@@ -75,10 +52,9 @@ def bare(command):
 
 
 def forms(command):
-    """Say what a command does: its program, what that runs, and names of options, variables and settings.
+    """Return what a command does: its program and what that runs; of make one for each target.
 
-    Nothing of what is no command. Values may differ: `runs --csv a.csv` has the form of `runs --csv b.csv`.
-    Of make: one for each target.
+    Nothing of what is no command. Options and settings are left out: that there are such is another test's.
     """
     command = bare(command)
     command = command.replace(".venv/bin/", "").replace("python -m mcbert ", "mcbert ")
@@ -91,18 +67,8 @@ def forms(command):
     if len(words) < 2 or words[0] not in PROGRAMS:
         return []
     program, *rest = words
-    names = {word.split("=")[0] for word in rest if word.startswith("-") or "=" in word} - {"-m"}
     plain = [word for word in rest if not word.startswith("-") and "=" not in word]
-    return [(program, what, names) for what in (plain if program == "make" else [*plain, ""][:1])]
-
-
-def is_installed(command):
-    """Whether it installs an extra that `make setup` does, too."""
-    extras = configparser.RawConfigParser()
-    extras.read(HOME / "setup.cfg")
-    ours = re.findall(r"%\((\w+)\)s", extras["options.extras_require"]["test"])
-    named = re.fullmatch(r"pip install 'mcbert\[(\w+)\]'", command)
-    return bool(named and named[1] in ours)
+    return [(program, what) for what in (plain if program == "make" else [*plain, ""][:1])]
 
 
 def blocks(page):
@@ -134,32 +100,20 @@ def run():
         recipe = [*shlex.split(bare(command)), "--dry-run", "--old-file=.venv/.ready"]
         done = subprocess.run(recipe, cwd=HOME, capture_output=True, check=True, text=True)
         typed += lines(done.stdout)
-    return [form for line in typed for form in forms(line)]
+    return {form for line in typed for form in forms(line)}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_every_command_of_a_page_is_run(page, run):
-    """By its form: with all the options, variables and settings that the page names, perhaps others, too."""
-    idle = [
-        command
-        for command in {*blocks(page), *spans(page)} - TESTED.keys() - ELSEWHERE.keys()
-        for program, what, names in forms(command)
-        if not is_installed(command)
-        and not any((program, what) == (one[0], one[1]) and names <= one[2] for one in run)
-    ]
-    assert idle == [], "run it in .ci/run, or name in TESTED the test that does"
+    named_there = {form for command in {*blocks(page), *spans(page)} for form in forms(command)}
+    assert named_there - run - ELSEWHERE.keys() == set(), "run it in .ci/run"
 
 
-@pytest.mark.parametrize(("command", "test"), TESTED.items())
-def test_the_tests_named_here_exist_and_their_commands_are_on_a_page(command, test):
-    path, _, name = test.partition("::")
-    assert f"\ndef {name}(" in (HOME / path).read_text(encoding="utf-8")
-    assert any(command in {*blocks(page), *spans(page)} for page in PAGES)
-
-
-def test_what_runs_elsewhere_is_on_a_page():
-    said = {command for page in PAGES for command in (*blocks(page), *spans(page))}
-    assert [command for command in ELSEWHERE if command not in said] == []
+def test_what_ci_does_not_run_is_on_a_page(run):
+    named_there = {
+        form for page in PAGES for command in (*blocks(page), *spans(page)) for form in forms(command)
+    }
+    assert ELSEWHERE.keys() <= named_there - run
 
 
 @pytest.mark.parametrize(("page", "test"), TESTED_PAGES.items())
@@ -181,11 +135,11 @@ def test_commands_in_blocks_are_ones_that_the_program_takes(page):
 @pytest.mark.parametrize(
     ("command", "found"),
     [
-        ("MCBERT_DATA=data python a.py --seeds 3", [("python", "a.py", {"--seeds"})]),
-        (".venv/bin/mcbert show --config demo >/dev/null", [("mcbert", "show", {"--config"})]),
-        ("python -m mcbert runs a b --csv x.csv | head", [("mcbert", "runs", {"--csv"})]),
-        ("make lint test ARGS='-x y'", [("make", "lint", {"ARGS"}), ("make", "test", {"ARGS"})]),
-        ("mcbert finetune 'finetune.freeze={1 = [2]}' &", [("mcbert", "finetune", {"finetune.freeze"})]),
+        ("MCBERT_DATA=data python a.py --seeds 3", [("python", "a.py")]),
+        (".venv/bin/mcbert show --config demo >/dev/null", [("mcbert", "show")]),
+        ("python -m mcbert runs a b --csv x.csv | head", [("mcbert", "runs")]),
+        ("make lint test ARGS='-x y'", [("make", "lint"), ("make", "test")]),
+        ("mcbert finetune 'finetune.freeze={1 = [2]}' &", [("mcbert", "finetune")]),
         ("layers = [1, 2]", []),
         ("prepare: 1245 texts, it's", []),
     ],

@@ -450,7 +450,7 @@ def test_a_training_goes_on_from_its_checkpoint(make, monkeypatch, tmp_path, cap
         ({"protocol": "source-dev"}, "^dev: got None with protocol source-dev, accepted: a DataFrame"),
         ({"freeze": [1]}, r"^freeze: got \[1\], accepted: epochs with layers"),
         ({"seed": "a"}, r"^seed: got \['a'\], accepted: whole numbers"),
-        ({"epochs": 0}, "^epochs: got 0, accepted: whole numbers from 1"),
+        ({"epochs": 0}, "^epochs: got 0, accepted: a whole number from 1"),
         ({"encoder": "none/there"}, "^encoder: 'none/there' is no folder"),
     ],
 )

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from mcbert.features.corpus.errors import key
+from pydantic import Field, model_validator
 
-FORMATS = ("table", "huggingface", "xnli", "xnli-mt", "multinli", "snli", "allnli", "nli")
-TRANSFERS = ("zero-shot", "translate-train", "translate-test")
+from mcbert.settings import HERE, Positive, Several, Whole, require_default, section
+
 SEVERAL_LANGUAGES = ("xnli", "xnli-mt")  # formats whose languages must be named
 Leaks = Literal["drop", "keep", "error"]
 Conflicts = Literal["error", "majority", "keep"]
 COLUMNS = ("id", "text", "text_pair", "label", "language", "split")
 """Columns of a corpus, in order."""
+Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@section("corpus")
 class CorpusSettings:
     """Where the labelled texts are, when `prepare` does not make them, and how they are written."""
 
@@ -35,7 +36,7 @@ class CorpusSettings:
     source_language: str = "en"
     """Language of the training texts."""
 
-    languages: tuple[str, ...] = ()
+    languages: Several[str] = ()
     """Languages to keep; empty keeps all (required for ``xnli`` and ``xnli-mt``)."""
 
     columns: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -92,17 +93,6 @@ class CorpusSettings:
     """Code in the column language -> code to take it for, best BCP 47's: ``{ "zh_Hans" = "zh" }``. Codes that
     mean the same are named; a code in no row is an error. Also for `prepare.raw` and `prepare.labelled`."""
 
-    def __post_init__(self) -> None:
-        """Refuse values that cannot work, naming the key."""
-        _one_of(self, "format", FORMATS)
-        _one_of(self, "leaks", ("drop", "keep", "error"))
-        _one_of(self, "conflicts", ("auto", "error", "majority", "keep"))
-        _one_of(self, "quoting", ("auto", "csv", "none"))
-        _one_of(self, "on_bad", ("error", "skip"))
-        self._check_meaning()
-        self._check_names()
-        self._check_languages()
-
     @property
     def on_conflict(self) -> Conflicts:
         """What becomes of texts with different labels: `conflicts`, ``auto`` decided."""
@@ -110,49 +100,52 @@ class CorpusSettings:
             return self.conflicts
         return "error" if self.format == "table" else "keep"
 
-    def _check_meaning(self) -> None:
-        """Refuse a setting that would do nothing."""
+    @model_validator(mode="after")
+    def _check_meaning(self) -> Self:
         for names, formats in _MEANT_FOR:
-            for name in names:
-                if getattr(self, name) != _default(name) and self.format not in formats:
-                    raise ValueError(
-                        f"{key(name)}: means nothing for format {self.format!r}; leave it out, or set "
-                        f"{key('format')} to {' or '.join(formats)}"
-                    )
+            if self.format not in formats:
+                require_default(self, names, f"for format {self.format!r}, but for {' or '.join(formats)}")
         if self.config and self.configs:
-            raise ValueError(f"{key('config')}: got it and {key('configs')}; accepted: one of them")
+            raise ValueError(f"{HERE}.config: got it and {HERE}.configs; accepted: one of them")
+        return self
 
-    def _check_names(self) -> None:
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
         for setting, accepted in (("columns", COLUMNS), ("splits", ("train", "dev", "test"))):
             for name in getattr(self, setting):
                 if name not in accepted:
-                    raise ValueError(f"{key(setting)}: got the key {name!r}, accepted: {', '.join(accepted)}")
+                    raise ValueError(
+                        f"{HERE}.{setting}: got the key {name!r}, accepted: {', '.join(accepted)}"
+                    )
         for theirs in self.splits.values():
             both = [ours for ours, name in self.splits.items() if name == theirs]
             if len(both) > 1:
-                raise ValueError(f"{key('splits')}: {theirs!r} is named for {' and '.join(both)}")
+                raise ValueError(f"{HERE}.splits: {theirs!r} is named for {' and '.join(both)}")
         if len(self.delimiter) > 1 or self.delimiter in ('"', "\r", "\n"):
-            raise ValueError(f"{key('delimiter')}: got {self.delimiter!r}, accepted: one character, no quote")
+            raise ValueError(f"{HERE}.delimiter: got {self.delimiter!r}, accepted: one character, no quote")
         try:
             "a\n".encode(self.encoding)
         except (LookupError, UnicodeError) as error:
             raise ValueError(
-                f"{key('encoding')}: got {self.encoding!r}, accepted: a text encoding such as utf-8, utf-16, "
+                f"{HERE}.encoding: got {self.encoding!r}, accepted: a text encoding such as utf-8, utf-16, "
                 "cp1252, gb18030"
             ) from error
+        return self
 
-    def _check_languages(self) -> None:
+    @model_validator(mode="after")
+    def _check_languages(self) -> Self:
         for code, to in self.language_codes.items():
             if not _CODE.fullmatch(to):
                 raise ValueError(
-                    f"{key('language_codes')}: got {to!r} for {code!r}, accepted: a BCP 47 code, as zh-TW"
+                    f"{HERE}.language_codes: got {to!r} for {code!r}, accepted: a BCP 47 code, as zh-TW"
                 )
         if self.languages and self.source_language not in self.languages:
             raise ValueError(
-                f"{key('languages')}: the source language {self.source_language!r} is not among them"
+                f"{HERE}.languages: the source language {self.source_language!r} is not among them"
             )
         if self.format in SEVERAL_LANGUAGES and not self.languages:
-            raise ValueError(f"{key('languages')}: name the XNLI languages to keep, for example ['en', 'de']")
+            raise ValueError(f"{HERE}.languages: name the XNLI languages to keep, for example ['en', 'de']")
+        return self
 
 
 _CODE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
@@ -164,18 +157,7 @@ _MEANT_FOR = (
 """Settings, and the formats for which they mean something."""
 
 
-def _default(name: str) -> object:
-    field = next(f for f in dataclasses.fields(CorpusSettings) if f.name == name)
-    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-
-
-def _one_of(settings: CorpusSettings, name: str, accepted: tuple[str, ...]) -> None:
-    if getattr(settings, name) not in accepted:
-        got = getattr(settings, name)
-        raise ValueError(f"{key(name)}: got {got!r}, accepted: {', '.join(accepted)}")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@section("prepare")
 class PrepareSettings:
     """How raw texts of one language become a corpus of several."""
 
@@ -186,13 +168,13 @@ class PrepareSettings:
     language: str = "en"
     """Language of the raw texts, the source language."""
 
-    top_labels: int = 0
+    top_labels: Whole = 0
     """Keep this many labels, the most frequent ones (ties by name); 0 keeps all. What is left out is said."""
 
-    dev_fraction: float = 0.135
+    dev_fraction: Fraction = 0.135
     """Share of each label's texts for dev."""
 
-    test_fraction: float = 0.27
+    test_fraction: Fraction = 0.27
     """Share of each label's texts for test."""
 
     balance: bool = True
@@ -207,7 +189,7 @@ class PrepareSettings:
     test texts, by a column split or in the proportion of `dev_fraction` and `test_fraction`; those of labels
     that are not kept are left out."""
 
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
     """Seed of the split and of the choice of duplicates."""
 
     transfer: Literal["zero-shot", "translate-train", "translate-test"] = "zero-shot"
@@ -239,51 +221,42 @@ class PrepareSettings:
     """Language -> what models of several languages call it: ``de``, ``deu_Latn``, ``>>deu<<``, or the words
     to put before a text; the source language has one too."""
 
-    beams: int = 4
+    beams: Positive = 4
     """Hypotheses followed when a model translates; 1 is greedy."""
 
-    translation_length: int = 256
+    translation_length: Annotated[int, Field(ge=3)] = 256
     """Tokens that a model reads of a sentence, and writes, at most."""
 
-    def __post_init__(self) -> None:
-        """Refuse values that cannot work, naming the key."""
-        if self.top_labels < 0:
-            raise ValueError(f"prepare.top_labels: got {self.top_labels}, accepted: 0 (all) or more")
-        if not 0 <= self.seed < 1 << 32:
-            raise ValueError(f"prepare.seed: got {self.seed}, accepted: 0 to {(1 << 32) - 1}")
-        for name in ("dev_fraction", "test_fraction"):
-            if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"prepare.{name}: got {getattr(self, name)}, accepted: between 0 and 1")
+    @model_validator(mode="after")
+    def _check_split(self) -> Self:
         if self.dev_fraction + self.test_fraction >= 1:
-            raise ValueError("prepare.dev_fraction: with test_fraction it leaves nothing to train on")
+            raise ValueError(f"{HERE}.dev_fraction: with test_fraction it leaves nothing to train on")
+        return self
+
+    @model_validator(mode="after")
+    def _check_languages(self) -> Self:
         for name in ("translations", "labelled"):
             if self.language in getattr(self, name):
-                raise ValueError(f"prepare.{name}: {self.language!r} is the language of the raw texts")
+                raise ValueError(f"{HERE}.{name}: {self.language!r} is the language of the raw texts")
             if "mean" in getattr(self, name):
-                raise ValueError(f"prepare.{name}.mean: accepted: a language; in results mean is of all")
-        self._check_labelled()
-        self._check_translation()
-
-    def _check_labelled(self) -> None:
+                raise ValueError(f"{HERE}.{name}.mean: accepted: a language; in results mean is of all")
         both = sorted(set(self.labelled) & {*self.translations, *self.translator})
         if both:
             raise ValueError(
-                f"prepare.labelled: {both[0]!r} is translated, too; accepted: its own labels or translations"
+                f"{HERE}.labelled: {both[0]!r} is translated, too; accepted: its own labels or translations"
             )
+        return self
 
-    def _check_translation(self) -> None:
-        if self.transfer not in TRANSFERS:
-            raise ValueError(f"prepare.transfer: got {self.transfer!r}, accepted: {', '.join(TRANSFERS)}")
-        for name, least in (("beams", 1), ("translation_length", 3)):
-            if getattr(self, name) < least:
-                raise ValueError(f"prepare.{name}: got {getattr(self, name)}, accepted: {least} or more")
+    @model_validator(mode="after")
+    def _check_translation(self) -> Self:
         for name in ("translator", "source_translator"):
             if "*" in getattr(self, name) and not self.translator_codes:
                 raise ValueError(
-                    f"prepare.{name}: '*' is for the languages of prepare.translator_codes, which is empty"
+                    f"{HERE}.{name}: '*' is for the languages of {HERE}.translator_codes, which is empty"
                 )
         if self.raw and self.language in self.translator:
-            raise ValueError(f"prepare.translator: {self.language!r} is the language of the raw texts")
+            raise ValueError(f"{HERE}.translator: {self.language!r} is the language of the raw texts")
+        return self
 
     @property
     def target_languages(self) -> tuple[str, ...]:

@@ -1,16 +1,19 @@
-"""Open the encoder that the settings name: found or fetched, converted, merged, tried once."""
+"""Open the encoder that the settings name: found or fetched, converted, merged, tried once.
+
+An encoder that was tried is opened without torch and transformers, unless a prompt has to be tokenised.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Protocol
 
-from mcbert.features.encoder.adapters import merged
 from mcbert.features.encoder.files import ADAPTER, WEIGHT_FILES, EncoderError, resolve
-from mcbert.features.encoder.selfcheck import Verdict, verdict
-from mcbert.features.encoder.tokens import load_tokenizer, require_room
+from mcbert.features.encoder.identity import encoder_identity
 from mcbert.features.encoder.trust import allow, converted, require_commit
+from mcbert.features.encoder.verdict import Verdict, digest_of, keep_verdict, read_verdict
 from mcbert.features.settings import EncoderSettings
 from mcbert.files import read_bytes
 from mcbert.files.objects import parse
@@ -47,6 +50,8 @@ def open_encoder(settings: EncoderSettings, cache: Path) -> Path:
         adapters=True,
     )
     if (folder / ADAPTER).is_file():
+        from mcbert.features.encoder.adapters import merged
+
         folder = merged(folder, cache / "encoders")
     elif not list(folder.glob(WEIGHT_FILES)):
         folder = converted(folder, cache / "encoders")
@@ -54,7 +59,10 @@ def open_encoder(settings: EncoderSettings, cache: Path) -> Path:
         allow(folder)
     examined(folder, cache).require_length(settings.max_length, "encoder.max_length")
     prompt = chosen_prompt(folder, settings)
-    require_room(load_tokenizer(folder), prompt, settings.max_length, "encoder.prompt")
+    if prompt:
+        from mcbert.features.encoder.tokens import load_tokenizer, require_room
+
+        require_room(load_tokenizer(folder), prompt, settings.max_length, "encoder.prompt")
     if not prompt and (named := named_prompts(folder)):
         log.warning("encoder: %s names prompts (%s), and none is used: encoder.prompt_name takes one",
                     settings.path, ", ".join(named))  # fmt: skip
@@ -64,6 +72,42 @@ def open_encoder(settings: EncoderSettings, cache: Path) -> Path:
 def examined(folder: Path, cache: Path) -> Verdict:
     """Return what is known of an encoder; verdicts are kept beside the caches."""
     return verdict(folder, cache / "encoders")
+
+
+_known: dict[str, Verdict] = {}
+
+
+def verdict(folder: str | os.PathLike[str], kept: Path | None = None) -> Verdict:
+    """Return what is known of an encoder, and try it when nothing is.
+
+    Parameters
+    ----------
+    folder : Path
+        Local folder of the encoder.
+    kept : Path, optional
+        Folder of verdicts, so that each encoder is tried once on a machine.
+
+    Raises
+    ------
+    EncoderError
+        It cannot be loaded or run, or its states are not transformers' own; naming model type, layer, pooling
+        and difference.
+    """
+    digest = digest_of(encoder_identity(folder, kept))
+    file = None if kept is None else kept / f"{digest}.json"
+    written = None if file is None else read_verdict(file)
+    found = _known.get(digest) or written
+    if found is None:
+        from mcbert.features.encoder.loading import load_encoder
+        from mcbert.features.encoder.selfcheck import examine
+
+        found = examine(load_encoder(folder), folder)
+        log.info("encoder: %s: %d layers, equal to transformers' own within %.0e",
+                 found.model_type, found.n_layers, found.difference)  # fmt: skip
+    _known[digest] = found
+    if file is not None and written is None:
+        keep_verdict(file, found)
+    return found
 
 
 class Prompted(Protocol):

@@ -7,30 +7,19 @@ agree.
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
-import logging
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import torch
-import transformers
 from transformers import PreTrainedModel
 
 from mcbert.features.encoder.files import EncoderError, told
-from mcbert.features.encoder.identity import encoder_identity
-from mcbert.features.encoder.loading import load_encoder
 from mcbert.features.encoder.pooled import PooledEncoder
 from mcbert.features.encoder.pooling import pool
 from mcbert.features.encoder.tokens import most_tokens, tokenise
+from mcbert.features.encoder.verdict import Verdict
 from mcbert.features.spec import POOLINGS
-from mcbert.files import write_text
 
-log = logging.getLogger(__name__)
-
-VERSION = 2  # of this check; part of what a kept verdict is of
 TOLERANCE = 1e-3
 """Largest relative error, |ours - theirs| / |theirs| of a pooled vector. Rounding gives 1e-6 to 1e-5 in
 float32, a missing norm or another module's output 0.1 and more."""
@@ -42,97 +31,8 @@ TEXTS = (
 LENGTH = 32  # tokens of a text at most
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What was found out about an encoder whose states are transformers' own."""
-
-    model_type: str
-    """Its family, by config.json."""
-
-    n_layers: int
-    """Transformer blocks."""
-
-    causal: bool
-    """Whether a token sees only those before it."""
-
-    most_tokens: int | None
-    """Tokens of a text that it can read; None: nothing limits them."""
-
-    difference: float
-    """Largest relative error of a pooled vector that was seen."""
-
-    def require_poolings(self, poolings: Sequence[str], key: str) -> None:
-        """Raise when a pooling reads a state that saw nothing of the text."""
-        if self.causal and "cls" in poolings:
-            raise EncoderError(
-                f"{key}: got cls, but under the causal mask of {self.model_type} the first token sees only "
-                "itself; accepted: last, mean, max"
-            )
-
-    def require_length(self, max_length: int, key: str) -> None:
-        """Raise when texts may get longer than the encoder can read."""
-        if self.most_tokens is not None and max_length > self.most_tokens:
-            raise EncoderError(
-                f"{key}: got {max_length}, accepted: at most {self.most_tokens}, the tokens that this "
-                f"{self.model_type} reads of a text"
-            )
-
-
-_known: dict[str, Verdict] = {}
-
-
-def verdict(folder: str | os.PathLike[str], kept: Path | None = None) -> Verdict:
-    """Return what is known of an encoder, and try it when nothing is.
-
-    Parameters
-    ----------
-    folder : Path
-        Local folder of the encoder.
-    kept : Path, optional
-        Folder of verdicts, so that each encoder is tried once on a machine.
-
-    Raises
-    ------
-    EncoderError
-        It cannot be loaded or run, or its states are not transformers' own; naming model type, layer, pooling
-        and difference.
-    """
-    digest = _digest(encoder_identity(folder))
-    file = None if kept is None else kept / f"{digest}.json"
-    written = _read(file)
-    found = _known.get(digest) or written
-    if found is None:
-        found = examine(load_encoder(folder), folder)
-        log.info("encoder: %s: %d layers, equal to transformers' own within %.0e",
-                 found.model_type, found.n_layers, found.difference)  # fmt: skip
-    _known[digest] = found
-    if file is not None and written is None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_text(file, json.dumps(dataclasses.asdict(found)) + "\n")
-    return found
-
-
-def _digest(identity: Mapping[str, str]) -> str:
-    about = {
-        **identity,
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "check": str(VERSION),
-    }
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _read(file: Path | None) -> Verdict | None:
-    if file is None or not file.is_file():
-        return None
-    try:
-        return Verdict(**json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, TypeError):
-        return None  # damaged: try again
-
-
 def examine(model: PreTrainedModel, folder: str | os.PathLike[str]) -> Verdict:
-    """Try a whole encoder, which is cut on the way; `verdict` says what for and what it raises.
+    """Try a whole encoder, which is cut on the way; `opening.verdict` says what for and what it raises.
 
     Parameters
     ----------

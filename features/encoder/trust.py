@@ -1,4 +1,4 @@
-"""What could run code while it is read, and so is read only where a setting says so.
+"""Pickled weights and code that comes with a model: read, or run, only where a setting allows it.
 
 Pickled weights are converted once, with torch's loader that builds tensors and nothing else, and safetensors
 are read from then on. Code that comes with a model runs only for the folders named in an environment
@@ -13,9 +13,6 @@ import pickle
 import re
 import shutil
 from pathlib import Path
-
-import torch
-from safetensors.torch import save_file
 
 from mcbert.features.encoder.files import PICKLED_FILES, EncoderError, text_files
 from mcbert.files import sha256_of_all, writing_folder
@@ -52,7 +49,7 @@ def allow(folder: Path) -> None:
 
 
 def trusts(folder: str | os.PathLike[str]) -> bool:
-    """Whether the code in a model's folder may run."""
+    """Return whether the code in a model's folder may run."""
     return str(Path(folder).resolve()) in _trusted()
 
 
@@ -72,6 +69,9 @@ def converted(folder: Path, into: Path) -> Path:
     target = into / sha256_of_all([*files, *text_files(folder)])[:16]
     if target.is_dir():
         return target
+    import torch
+    from safetensors.torch import save_file
+
     weights: dict[str, torch.Tensor] = {}
     for path in files:
         try:

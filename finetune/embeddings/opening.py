@@ -21,9 +21,8 @@ from mcbert.features.encoder import hardware
 from mcbert.features.encoder.adapters import merged
 from mcbert.features.encoder.files import ADAPTER, EncoderError, require_own, told
 from mcbert.features.encoder.loading import read_config, require_layers
-from mcbert.features.encoder.opening import chosen_prompt
+from mcbert.features.encoder.opening import chosen_prompt, verdict
 from mcbert.features.encoder.pooled import PooledEncoder
-from mcbert.features.encoder.selfcheck import verdict
 from mcbert.features.encoder.tokens import most_tokens, prompt_of, require_room
 from mcbert.features.encoder.trust import allow, require_commit, trusts
 from mcbert.features.extraction.encode import UnitEncoder

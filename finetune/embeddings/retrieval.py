@@ -10,10 +10,13 @@ threads, and equal sentences tie exactly.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
+from typing import Annotated
 
 import numpy as np
+from pydantic import AfterValidator
+
+from mcbert.settings import Distinct, Positive, section
 
 GRID = 2.0**26
 BLOCK = 512  # rows a side: 2 MB of cosines at a time, twice as fast as 2,048
@@ -23,7 +26,16 @@ SCORES = ("cosine", "margin")
 DIRECTIONS = ("forward", "backward")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+def _code(text: str) -> str:
+    if not (text.isascii() and text.isalpha() and text.islower() and len(text) in (2, 3)):
+        raise ValueError(f"got {text!r}, accepted: ISO 639-3 codes such as deu, or de")
+    return text
+
+
+Code = Annotated[str, AfterValidator(_code)]
+
+
+@section("retrieval")
 class RetrievalSettings:
     """Sentences to compare by their vectors: translations to find, pairs whose similarity people judged."""
 
@@ -31,7 +43,7 @@ class RetrievalSettings:
     """Folder in LASER's layout, ``tatoeba.<xxx>-eng.<xxx>`` beside ``tatoeba.<xxx>-eng.eng``; or with
     ``raw.csv`` (id, text and perhaps split) beside ``translations/<language>.csv`` (id, text)."""
 
-    languages: tuple[str, ...] = ()
+    languages: Distinct[Code] = ()
     """Codes as in the file names (of LASER's also two-letter ones); empty: all in the folder."""
 
     sts: str = ""
@@ -42,20 +54,8 @@ class RetrievalSettings:
     """Lower-case the sentences and strip their combining marks before they are tokenised, as the original
     experiment very likely did with a cased model. Rows say so; else casing is the tokenizer's own."""
 
-    neighbours: int = 4
+    neighbours: Positive = 4
     """Neighbours on each side in the margin score; fewer where there are fewer sentences."""
-
-    def __post_init__(self) -> None:
-        """Refuse values that cannot work, naming the key."""
-        for code in self.languages:
-            if not (code.isascii() and code.isalpha() and code.islower() and len(code) in (2, 3)):
-                raise ValueError(
-                    f"retrieval.languages: got {code!r}, accepted: ISO 639-3 codes such as deu, or de"
-                )
-        if len(set(self.languages)) < len(self.languages):
-            raise ValueError(f"retrieval.languages: got {list(self.languages)}; name each language once")
-        if self.neighbours < 1:
-            raise ValueError(f"retrieval.neighbours: got {self.neighbours}, accepted: 1 or more")
 
 
 class RowError(ValueError):

@@ -152,7 +152,7 @@ def _texts_of(
     from mcbert.features.settings import EncoderSettings
     from mcbert.pipeline.config import Config
     from mcbert.pipeline.progress import track
-    from mcbert.pipeline.stages.texts import corpus_of
+    from mcbert.pipeline.stages.prepare import corpus_of
 
     config = Config(corpus=corpus, prepare=prepare, encoder=EncoderSettings(path="none"))
     machine = MachineTranslation(prepare, corpus.source_language, cache_folder(cache), track=track)

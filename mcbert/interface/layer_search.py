@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from mcbert.features.cache import FeatureStore
     from mcbert.features.corpus import Corpus
-    from mcbert.pipeline.cluster import ClusterSettings
+    from mcbert.pipeline.cluster.settings import ClusterSettings
 
 _SHOWN = ("rank", "layers", "pooling", "classifier", "params", "score", "dev_f1_mean", "test_f1_mean")
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -256,7 +256,7 @@ class LayerSearch(TakesTexts, ClassifierMixin, BaseEstimator):
 
     def _cluster(self) -> ClusterSettings:
         """Return where the search runs."""
-        from mcbert.pipeline.cluster import ClusterSettings
+        from mcbert.pipeline.cluster.settings import ClusterSettings
 
         jobs, given = self.n_jobs, dict(self.cluster or {})
         if jobs is not None and (not isinstance(jobs, int) or (jobs < 1 and jobs != -1)):

@@ -11,14 +11,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from mcbert.execution import Execute
 from mcbert.pipeline.cluster import ranks
-from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.pipeline.cluster.tasks import serial
 
+if TYPE_CHECKING:
+    from mcbert.pipeline.cluster.settings import ClusterSettings
+
 __all__ = [
-    "ClusterSettings",
     "encoding_executor",
     "executor",
     "kept_executor",

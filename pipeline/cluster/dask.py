@@ -17,16 +17,18 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import dask
 from distributed import Client, KilledWorker, LocalCluster, Security, get_worker
 
 from mcbert import __version__
 from mcbert.execution import Triple
-from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.pipeline.cluster.tasks import IN_FLIGHT, message
 from mcbert.pipeline.interruption import deferred
+
+if TYPE_CHECKING:
+    from mcbert.pipeline.cluster.settings import ClusterSettings
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +66,7 @@ def execute(
 def opened(settings: ClusterSettings, workers: int) -> Iterator[Client]:
     """Yield a client of the cluster for any number of `run`; raises as `execute` does."""
     if not log.isEnabledFor(logging.DEBUG):
-        # importing the library set its own levels; it logs every worker that comes and goes, and tracebacks
+        # importing distributed set its own levels; it logs every worker that comes and goes, and tracebacks
         # of connections that close while a command ends
         for name in [name for name in logging.root.manager.loggerDict if name.startswith("distributed")]:
             logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -227,7 +229,7 @@ def _finished(
 
 
 class _Crew:
-    """How many workers there are, asked for now and then: they may come and go."""
+    """Number of workers, asked for now and then: they may come and go."""
 
     def __init__(self, client: Client) -> None:
         self._client = client

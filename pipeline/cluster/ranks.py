@@ -3,7 +3,7 @@
     torchrun --nproc-per-node 2 -m mcbert finetune --config demo
 
 The first process hands each training to all and runs it with them; it alone reads the run's folder, decides
-and writes. gloo joins processors, nccl GPUs.
+and writes. gloo joins CPUs, nccl GPUs.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from mcbert.execution import Triple
-from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.pipeline.cluster.tasks import message
 from mcbert.pipeline.interruption import SIGNALS
+
+if TYPE_CHECKING:
+    from mcbert.pipeline.cluster.settings import ClusterSettings
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +41,12 @@ class LostProcessError(RuntimeError):
 
 
 def shared() -> bool:
-    """Tell whether torchrun started this process beside others."""
+    """Return whether torchrun started this process beside others."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def first() -> bool:
-    """Tell whether this process is the one that speaks and writes."""
+    """Return whether this process is the one that speaks and writes."""
     return not shared() or os.environ.get("RANK") == "0"
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from mcbert.settings import HERE, Number, Positive, Whole, require_default, section
 
 Backend = Literal["auto", "serial", "loky", "dask"]
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
-@dataclass(frozen=True, kw_only=True)
+@section("cluster")
 class ClusterSettings:
     """Where the search and the seeds of phase two run."""
 
@@ -18,17 +21,17 @@ class ClusterSettings:
     ``dask``: a dask cluster, on this machine unless there is a `scheduler`; ``auto``: dask with a scheduler,
     else loky."""
 
-    workers: int = 0
-    """Worker processes of the search and of phase two; 0 means one per processor this process may use, or
+    workers: Whole = 0
+    """Worker processes of the search and of phase two; 0 means one per CPU core that this process may use, or
     all workers of the scheduler."""
 
-    extract_workers: int = 1
-    """Processes that encode; more than one run on dask, each on a GPU or a share of the processors."""
+    extract_workers: Positive = 1
+    """Processes that encode; more than one run on dask, each on a GPU or a share of the CPU cores."""
 
     scheduler: str = ""
     """Address of a running dask scheduler, such as ``tls://host:8786``, whose workers every stage uses."""
 
-    connect_timeout: float = 10.0
+    connect_timeout: Annotated[float, Field(gt=0)] = 10.0
     """Seconds to wait for the scheduler to answer."""
 
     tls_ca: str = ""
@@ -43,7 +46,7 @@ class ClusterSettings:
     plain_tcp: bool = False
     """Allow a scheduler on another machine without TLS: whoever reaches its port can run code on it."""
 
-    lock_wait: float = 0.0
+    lock_wait: Number = 0.0
     """Seconds to wait for another command that is writing the same run or cache."""
 
     retry_errors: bool = False
@@ -56,28 +59,15 @@ class ClusterSettings:
             return "dask" if self.scheduler else "loky"
         return self.backend
 
-    def __post_init__(self) -> None:
-        """Refuse values that cannot work, naming the key."""
-        if self.backend not in get_args(Backend):
-            accepted = ", ".join(get_args(Backend))
-            raise ValueError(f"cluster.backend: got {self.backend!r}, accepted: {accepted}")
-        for name, least, meaning in (
-            ("workers", 0, "0 (all processors) or more"),
-            ("extract_workers", 1, "1 or more"),
-            ("lock_wait", 0, "0 seconds or more"),
-        ):
-            if getattr(self, name) < least:
-                raise ValueError(f"cluster.{name}: got {getattr(self, name)}, accepted: {meaning}")
-        if self.connect_timeout <= 0:
-            raise ValueError(
-                f"cluster.connect_timeout: got {self.connect_timeout}, accepted: above 0 seconds"
-            )
+    @model_validator(mode="after")
+    def _check(self) -> Self:
         if any(self._tls) and not all(self._tls):
-            raise ValueError("cluster.tls_ca: tls_ca, tls_cert and tls_key are needed together")
+            raise ValueError(f"{HERE}.tls_ca: tls_ca, tls_cert and tls_key are needed together")
         if self.scheduler:
             self._check_scheduler()
         else:
             self._require_no_scheduler_settings()
+        return self
 
     @property
     def _tls(self) -> tuple[str, ...]:
@@ -86,47 +76,41 @@ class ClusterSettings:
     def _require_no_scheduler_settings(self) -> None:
         if any(self._tls):
             raise ValueError(
-                "cluster.scheduler: TLS files are given and no scheduler, accepted: tls://host:port"
+                f"{HERE}.scheduler: TLS files are given and no scheduler, accepted: tls://host:port"
             )
         if self.plain_tcp:
             raise ValueError(
-                "cluster.plain_tcp: got true and no scheduler, accepted with cluster.scheduler tcp://host:port"
+                f"{HERE}.plain_tcp: got true and no scheduler, accepted with {HERE}.scheduler tcp://host:port"
             )
 
     def _check_scheduler(self) -> None:
         kind, _, address = self.scheduler.partition("://")
         if kind not in ("tcp", "tls") or not address:
             raise ValueError(
-                f"cluster.scheduler: got {self.scheduler!r}, accepted: tls://host:port or tcp://host:port"
+                f"{HERE}.scheduler: got {self.scheduler!r}, accepted: tls://host:port or tcp://host:port"
             )
         self._require_use()
         if kind == "tls":
             self._require_tls()
         elif any(self._tls):
             raise ValueError(
-                f"cluster.scheduler: got {self.scheduler} and TLS files, accepted: tls://{address}"
+                f"{HERE}.scheduler: got {self.scheduler} and TLS files, accepted: tls://{address}"
             )
         elif address.rpartition(":")[0] not in LOOPBACK and not self.plain_tcp:
             raise ValueError(
-                f"cluster.scheduler: {self.scheduler} is on another machine without TLS; use tls://, or set "
-                "cluster.plain_tcp=true (--insecure) on a network where everyone may run code on it"
+                f"{HERE}.scheduler: {self.scheduler} is on another machine without TLS; use tls://, or set "
+                f"{HERE}.plain_tcp=true (--insecure) on a network where everyone may run code on it"
             )
 
     def _require_tls(self) -> None:
         if not all(self._tls):
-            raise ValueError("cluster.tls_ca: a tls:// scheduler needs tls_ca, tls_cert and tls_key")
+            raise ValueError(f"{HERE}.tls_ca: a tls:// scheduler needs tls_ca, tls_cert and tls_key")
         if self.plain_tcp:
-            raise ValueError("cluster.plain_tcp: got true with a tls:// scheduler, accepted with tcp:// only")
+            raise ValueError(f"{HERE}.plain_tcp: got true with a tls:// scheduler, accepted with tcp:// only")
 
     def _require_use(self) -> None:
         """Refuse settings that would do nothing."""
         if self.backend in ("serial", "loky"):
-            raise ValueError(
-                f"cluster.backend: got {self.backend!r} with a scheduler, accepted: auto or dask"
-            )
-        for name, idle in (("workers", 0), ("extract_workers", 1)):
-            if getattr(self, name) != idle:
-                raise ValueError(
-                    f"cluster.{name}: got {getattr(self, name)} with a scheduler, accepted: {idle}; "
-                    "all of its workers are used"
-                )
+            raise ValueError(f"{HERE}.backend: got {self.backend!r} with a scheduler, accepted: auto or dask")
+        idle = ("workers", "extract_workers")
+        require_default(self, idle, "with a scheduler, all of whose workers are used")

@@ -1,4 +1,4 @@
-"""What every backend shares: the types, the message of an error, and the backend that is this process."""
+"""Shared by every backend: types, the message of an error; and the backend of this process, serial."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcbert.pipeline.commands.inputs import FORMS, TextTable, add_options, require_new, require_output
+from mcbert.pipeline.inputs import FORMS, TextTable, add_options, require_new, require_output
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +84,7 @@ class Pairs:
         self.n_pairs += int((~single).sum())
 
     def are_read(self, path: Path, *, trained_on_pairs: bool | None) -> bool:
-        """Tell whether second texts are read; refuse single texts where a model was trained on pairs."""
+        """Return whether second texts are read; refuse single texts where a model was trained on pairs."""
         if trained_on_pairs and self.n_single:
             raise ValueError(
                 f"{path}: column text_pair: {self.n_single} of {self.n_single + self.n_pairs} rows without a "

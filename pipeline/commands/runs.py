@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcbert.home import RUNS
-from mcbert.pipeline.commands.inputs import require_new, require_output
+from mcbert.pipeline.inputs import require_new, require_output
 from mcbert.pipeline.run import read_record
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def folders_of(runs: Path) -> list[Path]:
 
 
 def listed(folders: list[Path]) -> pd.DataFrame:
-    """Sum up runs: rows of table RUNS, with what the records of their stages tell.
+    """Sum up runs: rows of table RUNS, with corpus, stages and time from the records of their stages.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def listed(folders: list[Path]) -> pd.DataFrame:
 
 
 def _recorded(folder: Path) -> dict[str, str]:
-    """Tell from the records of a run's stages which are finished, when, and what the corpus was made of."""
+    """Return a run's finished stages, when the last one finished, and its corpus, from their records."""
     from mcbert.results.runs import stage_records
 
     records = {path.stem: path for path in stage_records(folder)}
@@ -112,7 +112,7 @@ def _recorded(folder: Path) -> dict[str, str]:
 
 
 def as_text(frame: pd.DataFrame) -> str:
-    """Draw the rows as a table of text, scores in percent; problems below it."""
+    """Return the rows as a table of text, scores in percent; problems below it."""
     lines = [_SHOWN, *(_line(row) for row in frame.to_dict("records"))]
     widths = [max(len(line[at]) for line in lines) for at in range(len(_SHOWN))]
     drawn = "".join(

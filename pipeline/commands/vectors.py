@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcbert.features.spec import POOLINGS_ACCEPTED, parse_layers
 from mcbert.home import CACHE
-from mcbert.pipeline.commands.inputs import FORMS, TextTable, add_options, require_new, require_output
+from mcbert.pipeline.inputs import FORMS, TextTable, add_options, require_new, require_output
 
 if TYPE_CHECKING:
     from mcbert.finetune.embeddings.sentence_encoder import SentenceEncoder

@@ -29,7 +29,7 @@ from mcbert.pipeline.stages.evaluation import (
     frozen_inputs,
     require_evaluable,
 )
-from mcbert.pipeline.stages.texts import short_names
+from mcbert.pipeline.stages.prepare import short_names
 from mcbert.pipeline.workspace import Workspace, shown
 from mcbert.results import csv_files
 from mcbert.results.csv_files import write

@@ -31,7 +31,7 @@ from mcbert.finetune.embeddings.systems import (
     texts_of,
 )
 from mcbert.pipeline.progress import track
-from mcbert.pipeline.stages.extraction import cached
+from mcbert.pipeline.stages.extract import cached
 from mcbert.pipeline.workspace import Workspace, shown
 from mcbert.results import csv_files
 from mcbert.results.csv_files import write

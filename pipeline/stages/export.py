@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 
 from mcbert.files import sha256
 from mcbert.pipeline.stages.deploy import name_model
+from mcbert.pipeline.stages.gridsearch import searched
+from mcbert.pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
     from mcbert.finetune.export.candidate import Chosen, ExportInputs
-    from mcbert.pipeline.stages.pipeline import Pipeline
 
 LONGEST = 120  # characters of a file's name that come from a candidate's id
 
 
-def export(pipeline: Pipeline, candidate: str = "") -> None:
+def export(workspace: Workspace, candidate: str = "") -> None:
     """Write a candidate as a model, searching first where that was not done.
 
     Parameters
@@ -28,77 +29,77 @@ def export(pipeline: Pipeline, candidate: str = "") -> None:
     candidate : str
         Its id or rank; the winner without it.
     """
-    pipeline.searched()
+    searched(workspace)
     inputs = {
-        "encoder": pipeline.encoder_inputs,
-        "winner": sha256(pipeline.winner),
+        "encoder": workspace.encoder_inputs,
+        "winner": sha256(workspace.winner),
     }
     if not candidate:
-        pipeline.run.stage("export", inputs, lambda: _export_winner(pipeline), replace=True)
-        name_model(pipeline)
+        workspace.run.stage("export", inputs, lambda: _export_winner(workspace), replace=True)
+        name_model(workspace)
         return
     from mcbert.search.refit import find
 
-    name = str(find(candidate, pipeline.run.folder)["candidate_id"])
-    inputs |= {"candidate": name, "gridsearch": sha256(pipeline.run.folder / "gridsearch.csv")}
+    name = str(find(candidate, workspace.run.folder)["candidate_id"])
+    inputs |= {"candidate": name, "gridsearch": sha256(workspace.run.folder / "gridsearch.csv")}
     stage = f"export-{file_name(name)}"
-    pipeline.run.stage(
-        stage, inputs, lambda: _write(pipeline, _refitted(pipeline, name), file_name(name)), replace=True
+    workspace.run.stage(
+        stage, inputs, lambda: _write(workspace, _refitted(workspace, name), file_name(name)), replace=True
     )
 
 
 def file_name(candidate: str) -> str:
-    """Return a candidate's id as a folder's name; else it is changed, and told apart by a digest."""
+    """Return a candidate's id as a folder's name; else changed, with a digest that keeps it unique."""
     plain = re.sub(r"^\.|[^A-Za-z0-9+=._-]", "_", candidate)
     if plain == candidate and len(candidate) <= LONGEST:
         return candidate
     return f"{plain[:LONGEST]}-{hashlib.sha256(candidate.encode()).hexdigest()[:8]}"
 
 
-def _export_winner(pipeline: Pipeline) -> list[str]:
+def _export_winner(workspace: Workspace) -> list[str]:
     from mcbert.finetune.export.candidate import read_chosen
 
-    inputs = _inputs(pipeline)
+    inputs = _inputs(workspace)
     chosen = read_chosen(inputs.winner, inputs.corpus, inputs.encoder_name)
     if chosen.probe is not None:
-        return _write(pipeline, chosen, "probe")
-    return _write(pipeline, _refitted(pipeline, chosen.record["candidate_id"]), "probe-skops")
+        return _write(workspace, chosen, "probe")
+    return _write(workspace, _refitted(workspace, chosen.record["candidate_id"]), "probe-skops")
 
 
-def _refitted(pipeline: Pipeline, name: str) -> Chosen:
+def _refitted(workspace: Workspace, name: str) -> Chosen:
     from mcbert.finetune.export.candidate import Chosen
     from mcbert.search.refit import find, refit
 
-    out = pipeline.run.folder
+    out = workspace.run.folder
     row = find(name, out)
-    found = refit(row, pipeline.config.gridsearch, store=pipeline.cache_folder(), out=out)
+    found = refit(row, workspace.config.gridsearch, store=workspace.cache_folder(), out=out)
     arrays = None if found.probe is None else found.probe.arrays()
     return Chosen(record=found.record, probe=arrays, estimator=found.estimator)
 
 
-def _write(pipeline: Pipeline, chosen: Chosen, name: str) -> list[str]:
+def _write(workspace: Workspace, chosen: Chosen, name: str) -> list[str]:
     from mcbert.finetune.export import candidate
     from mcbert.search.refit import best_linear
 
     folder = f"models/{name}"
     try:
-        files = candidate.export(_inputs(pipeline), chosen, pipeline.run.folder / folder)
+        files = candidate.export(_inputs(workspace), chosen, workspace.run.folder / folder)
     except ValueError as error:
         if chosen.estimator is None:
             raise
-        raise ValueError(f"{error}; {best_linear(pipeline.run.folder)}") from error
+        raise ValueError(f"{error}; {best_linear(workspace.run.folder)}") from error
     return [f"{folder}/{file}" for file in files]
 
 
-def _inputs(pipeline: Pipeline) -> ExportInputs:
+def _inputs(workspace: Workspace) -> ExportInputs:
     from mcbert.finetune.export.candidate import ExportInputs
 
     return ExportInputs(
-        winner=pipeline.winner,
-        store=pipeline.cache_folder(),
-        corpus=pipeline.corpus(),
-        encoder=pipeline.encoder,
-        encoder_name=pipeline.stamp["encoder"],
-        max_length=pipeline.config.encoder.max_length,
-        prompt=pipeline.prompt,
+        winner=workspace.winner,
+        store=workspace.cache_folder(),
+        corpus=workspace.corpus(),
+        encoder=workspace.encoder,
+        encoder_name=workspace.stamp["encoder"],
+        max_length=workspace.config.encoder.max_length,
+        prompt=workspace.prompt,
     )

@@ -1,21 +1,110 @@
-"""The search, wired: examples.npz of a corpus beside its cached states, then the search over them.
+"""The stage ``gridsearch``: the feature cache -> gridsearch.csv, confusion.csv, winner.json, probe.npz.
 
 python -m mcbert gridsearch --config demo
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mcbert.files import sha256
+from mcbert.pipeline.cluster import kept_executor
 from mcbert.pipeline.progress import track
+from mcbert.pipeline.stages.deploy import name_model
+from mcbert.pipeline.stages.extract import extracted
+from mcbert.pipeline.stages.prepare import prepare
+from mcbert.pipeline.workspace import Workspace, file_names
+from mcbert.results.schema.search import EFFECTS, PROTOCOL_CHOICES, SCORES, TOP
 
 if TYPE_CHECKING:
     from mcbert.execution import Execute
     from mcbert.features.cache import FeatureStore
     from mcbert.features.corpus import Corpus
     from mcbert.search.space import GridsearchSettings
+
+log = logging.getLogger(__name__)
+
+EVIDENCE = file_names(SCORES, TOP, EFFECTS, PROTOCOL_CHOICES)
+
+
+def gridsearch(workspace: Workspace, require: Callable[[], None] = lambda: None) -> None:
+    """Search layer subset x pooling x classifier over the cache.
+
+    Parameters
+    ----------
+    require : callable
+        Raises where the stage that asks for the search could not go on after it.
+    """
+    prepare(workspace)
+    require()
+    settings = _settled(workspace)
+    extracted(workspace)
+    fields = dataclasses.asdict(settings)
+    inputs = {
+        "budget": {name: fields.pop(name) for name in ("budget", "budget_seconds")},
+        "gridsearch": fields,
+        "cache": sha256(workspace.run.folder / "cache.json"),
+        "texts": sha256(workspace.texts),
+    }
+    again = workspace.config.cluster.retry_errors
+    workspace.run.stage(
+        "gridsearch", inputs, lambda: _gridsearch(workspace, settings), replace=("budget",), again=again
+    )
+    name_model(workspace)
+
+
+def searched(workspace: Workspace, require: Callable[[], None] = lambda: None) -> None:
+    """Make sure of a search for the stages after it: the run's own, as far as its budget took it."""
+    given = dataclasses.asdict(workspace.config.gridsearch)
+    kept = workspace.run.inputs("gridsearch").get("budget", {})
+    differing = [name for name in kept if kept[name] != given[name]]
+    if differing:
+        log.warning(
+            "gridsearch: keeping this run's search: %s; the command gridsearch goes on with others",
+            ", ".join(f"gridsearch.{name} {kept[name]}, not {given[name]}" for name in differing),
+        )
+        settings = dataclasses.replace(workspace.config.gridsearch, **kept)
+        workspace.config = dataclasses.replace(workspace.config, gridsearch=settings)
+    gridsearch(workspace, require)
+
+
+def _settled(workspace: Workspace) -> GridsearchSettings:
+    """Return what to search, the protocol settled by the texts, so that nothing is encoded in vain."""
+    from mcbert.search.selection import scored_languages, settle_protocol
+
+    source, settings = workspace.config.corpus.source_language, workspace.config.gridsearch
+    found = workspace.texts_by("split", "language")
+    targets = sorted({language for _, language in found} - {source})
+    languages = scored_languages(settings, (source, *targets))
+    dev = {name for split, name in found if split == "dev"}
+    return settle_protocol(settings, languages, dev, str(workspace.texts))
+
+
+def _gridsearch(workspace: Workspace, settings: GridsearchSettings) -> list[str]:
+    from mcbert.files.ledger import retry_errors
+    from mcbert.pipeline.commands.caches import open_cache
+
+    folder = workspace.run.folder
+    if workspace.config.cluster.retry_errors:
+        n_failed = retry_errors(folder / "gridsearch.jsonl")
+        log.info("gridsearch: %d candidates failed earlier and are run again", n_failed)
+    with kept_executor(workspace.config.cluster) as execute:
+        search(
+            settings,
+            open_cache(workspace.cache_folder()),
+            workspace.corpus(),
+            out=folder,
+            execute=execute,
+            stamp=workspace.stamp,
+        )
+    # no probe of a user's classifier, no evidence without a comparison
+    there = [name for name in ("probe.npz", *EVIDENCE) if (folder / name).is_file()]
+    return ["gridsearch.csv", "confusion.csv", "winner.json", "predictions.npz",
+            "predictions_gridsearch.csv", *there]  # fmt: skip
 
 
 def search(
@@ -39,7 +128,7 @@ def search(
         Columns that every row carries.
     """
     from mcbert.search import data
-    from mcbert.search.gridsearch import gridsearch
+    from mcbert.search.gridsearch import gridsearch as run_search
 
     split = corpus.table["split"].to_numpy(dtype=object)
     split[states.skipped_rows] = data.SKIPPED
@@ -53,6 +142,6 @@ def search(
         source_language=corpus.source_language,
         ids=corpus.table["id"].tolist(),
     )
-    gridsearch(
+    run_search(
         settings, store=states.folder, examples=path, out=out, execute=execute, stamp=stamp, track=track
     )

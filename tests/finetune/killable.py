@@ -11,7 +11,8 @@ import torch
 from mcbert.finetune import systems
 from mcbert.finetune.stage import finetune
 from mcbert.finetune.training import checkpoints
-from mcbert.pipeline.cluster import ClusterSettings, executor
+from mcbert.pipeline.cluster import executor
+from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.pipeline.interruption import Interrupted, Interruption
 
 MOMENTS = {

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 
@@ -14,10 +15,10 @@ import pytest
 
 from mcbert.features.encoder.pooled import PooledEncoder
 from mcbert.pipeline.cli import _config, build_parser, main
-from mcbert.pipeline.cluster import ClusterSettings
 from mcbert.pipeline.cluster.dask import LostClusterError
-from mcbert.pipeline.stages.pipeline import EVIDENCE
-from mcbert.pipeline.stages.runners import RUNNERS
+from mcbert.pipeline.cluster.settings import ClusterSettings
+from mcbert.pipeline.stages import gridsearch
+from mcbert.pipeline.stages.gridsearch import EVIDENCE
 from tests import processes
 
 
@@ -55,6 +56,14 @@ def run(*args):
     return main([*args])
 
 
+UP_TO_DATE = """
+import sys
+from mcbert.pipeline.cli import main
+heavy = ("torch", "transformers", "sklearn", "altair", "dask", "joblib")
+print(main(sys.argv[1:]), [name for name in heavy if name in sys.modules])
+"""
+
+
 def one_line(capsys):
     err = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mcbert: error:")]
     assert len(err) == 1, err
@@ -73,6 +82,13 @@ def test_finetune_runs_every_stage_once_and_the_reported_tables_validate(project
     assert set(tune["system"]) == {"baseline", "mcbert", "mcbert_wf"}
     assert (folder / "report.html").stat().st_size > 10_000
     assert set(pd.read_csv(folder / "conclusions.csv")["number"]) == set(range(1, 9))
+    for stage in ("extract", "gridsearch", "finetune", "report"):  # a second time, without what takes seconds
+        same = ["--config", "mine.toml", "finetune.freeze={1 = [1]}", "gridsearch.top=3"]
+        done = subprocess.run(
+            [sys.executable, "-c", UP_TO_DATE, stage, *same], capture_output=True, text=True, check=True
+        )
+        assert f"{stage}: up to date" in done.stderr
+        assert done.stdout == "0 []\n"
     assert {path.suffix for path in (folder / "figures").iterdir()} == {".svg", ".png"}
     assert run("validate", str(folder)) == 0
     assert "0 problems" in capsys.readouterr().out
@@ -189,7 +205,7 @@ def test_a_lost_cluster_is_one_line_and_status_1(monkeypatch, capsys):
     def lost(_):
         raise LostClusterError("dask: the scheduler went away; run the same command again to go on")
 
-    monkeypatch.setitem(RUNNERS, "gridsearch", lost)
+    monkeypatch.setattr(gridsearch, "gridsearch", lost)
     assert main(["gridsearch"]) == 1
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mcbert:")]
     assert len(said) == 1

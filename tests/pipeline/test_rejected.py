@@ -10,7 +10,7 @@ import pytest
 from mcbert.home import HOME
 from mcbert.pipeline.cli import main
 from mcbert.pipeline.config import load
-from mcbert.pipeline.stages.texts import checksums, files_read, short_names
+from mcbert.pipeline.stages.prepare import checksums, files_read, short_names
 from mcbert.results import csv_files
 from mcbert.results.schema.texts import REJECTED, TEXTS
 

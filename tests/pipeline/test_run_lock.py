@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from mcbert.features.cache import StoreError
-from mcbert.pipeline.cli import STAGES, main
+from mcbert.pipeline.cli import main
 from mcbert.pipeline.run import Run
+from mcbert.pipeline.stages import STAGES
 
 ROOT = Path(__file__).parents[2]
 CHILD = """

@@ -12,7 +12,8 @@ import pandas as pd
 import psutil
 import pytest
 
-from mcbert.pipeline.cluster import ClusterSettings, kept_executor
+from mcbert.pipeline.cluster import kept_executor
+from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.search.gridsearch import gridsearch
 from mcbert.search.space import GridsearchSettings
 from tests import processes

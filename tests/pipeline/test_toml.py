@@ -5,8 +5,8 @@ import tomllib
 
 import pytest
 
+from mcbert.home import PRESETS
 from mcbert.pipeline.cli import main
-from mcbert.pipeline.config import PRESETS
 from mcbert.pipeline.toml import MOST_PARTS, parse_toml
 
 
@@ -72,7 +72,7 @@ def test_what_no_setting_has_is_one_line_at_once(text, said, tmp_path, capsys):
         (f"finetune.epochs={10**40}", "finetune.epochs: got 1000.*, accepted: a number of at most 64 bits"),
         ("finetune.seeds=" + "[" * 50_000, r"finetune.seeds: got '\[\[.*, accepted: a list"),
         ("a." * 50_000 + "b=1", "accepted: a key of at most 16 parts"),
-        ("corpus.columns.a.a.a.a=1", "corpus.columns: got .*, accepted: text"),
+        ("corpus.columns.a.a.a.a=1", "corpus.columns.a: got .*, accepted: text"),
         ("corpus.columns={" + "a." * 50_000 + "b=1}", "corpus.columns: got '{a.*, accepted: a table"),
         ("x" * 50_000, "accepted: section.key=value"),
     ],

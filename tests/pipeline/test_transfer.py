@@ -10,7 +10,7 @@ import pytest
 
 from mcbert.pipeline.cli import main
 from mcbert.pipeline.config import load
-from mcbert.pipeline.stages.texts import files_read
+from mcbert.pipeline.stages.prepare import files_read
 from tests import processes
 from tests.conftest import WORDS, save_encoder
 from tests.translators import CODES, save_nllb

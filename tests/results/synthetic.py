@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from mcbert.features.spec import FeatureSpec, layers_text
-from mcbert.pipeline.stages.conclusions import comparer
+from mcbert.pipeline.stages.report import comparer
 from mcbert.results import csv_files, table1
 from mcbert.results.conclusions import conclude as conclusions
 from mcbert.results.schema.runs import CONCLUSIONS

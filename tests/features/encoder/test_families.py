@@ -15,12 +15,13 @@ from transformers import (
     XLNetConfig,
 )
 
-from mcbert.features.encoder import selfcheck, stack
+from mcbert.features.encoder import opening, selfcheck, stack
 from mcbert.features.encoder.files import EncoderError
 from mcbert.features.encoder.loading import load_encoder
+from mcbert.features.encoder.opening import verdict
 from mcbert.features.encoder.pooled import PooledEncoder
 from mcbert.features.encoder.pooling import pool
-from mcbert.features.encoder.selfcheck import examine, verdict
+from mcbert.features.encoder.selfcheck import examine
 from mcbert.features.encoder.tokens import tokenise
 from mcbert.features.spec import POOLINGS
 from tests.conftest import make_tokenizer
@@ -151,14 +152,14 @@ def test_sparse_attention_that_depends_on_the_batch_is_refused(tmp_path):
 
 
 def test_a_verdict_is_kept_and_a_damaged_one_made_anew(encoder_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(selfcheck, "_known", {})
+    monkeypatch.setattr(opening, "_known", {})
     first = verdict(encoder_folder, tmp_path)
-    (file,) = tmp_path.iterdir()
-    monkeypatch.setattr(selfcheck, "_known", {})
+    (file,) = tmp_path.glob("*.json")
+    monkeypatch.setattr(opening, "_known", {})
     monkeypatch.setattr(selfcheck, "examine", lambda *_: pytest.fail("it was tried again"))
     assert verdict(encoder_folder, tmp_path) == first
     monkeypatch.undo()
-    monkeypatch.setattr(selfcheck, "_known", {})
+    monkeypatch.setattr(opening, "_known", {})
     file.write_text("{")
     assert verdict(encoder_folder, tmp_path) == first
     assert json.loads(file.read_text())["model_type"] == "bert"

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from mcbert.features.encoder.files import EncoderError, resolve
 from mcbert.features.encoder.loading import CODE_KEYS, load_encoder, read_config
-from mcbert.features.encoder.selfcheck import verdict
+from mcbert.features.encoder.opening import verdict
 from mcbert.features.encoder.tokens import load_tokenizer
 from mcbert.finetune.model import MCBertConfig
 

@@ -9,6 +9,7 @@ import torch
 from tokenizers import ByteLevelBPETokenizer
 from transformers import RobertaConfig, RobertaModel
 
+from mcbert.features.encoder import identity, tokens
 from mcbert.features.encoder.files import EncoderError, text_files
 from mcbert.features.encoder.identity import encoder_identity
 from mcbert.features.encoder.opening import chosen_prompt, open_encoder
@@ -172,3 +173,23 @@ def test_a_prompt_by_name_is_the_one_that_the_folder_holds(encoder_folder, tmp_p
     assert "names prompts (query), and none is used" in caplog.text
     with pytest.raises(ValueError, match=r"encoder\.prompt_name: got one beside encoder\.prompt"):
         settings(folder, prompt="a", prompt_name="query")
+
+
+def test_the_checksum_of_a_tokenizer_is_kept_for_its_files_and_made_anew_where_damaged(
+    roberta, tmp_path, monkeypatch
+):
+    first = encoder_identity(roberta, tmp_path)
+    (file,) = tmp_path.glob("*.tokenizer")
+    assert encoder_identity(roberta) == first
+    identity._identity.cache_clear()
+    monkeypatch.setattr(tokens, "tokenizer_identity", lambda _: "another")
+    assert encoder_identity(roberta, tmp_path) == first
+    identity._identity.cache_clear()
+    file.write_text("?")
+    assert encoder_identity(roberta, tmp_path)["tokenizer"] == "another"
+    monkeypatch.undo()
+    path = roberta / "tokenizer_config.json"
+    path.write_text(path.read_text().replace("{", '{"model_max_length": 7,', 1))
+    encoder_identity(roberta, tmp_path)
+    assert len(list(tmp_path.glob("*.tokenizer"))) == 2
+    identity._identity.cache_clear()

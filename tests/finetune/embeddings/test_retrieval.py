@@ -121,8 +121,8 @@ def test_sides_that_do_not_fit(shape):
     [
         ({"languages": ("deu", "Fra")}, "retrieval.languages: got 'Fra', accepted: ISO 639-3 codes"),
         ({"languages": ("../x",)}, "retrieval.languages: got '../x'"),
-        ({"languages": ("deu", "deu")}, "name each language once"),
-        ({"neighbours": 0}, "retrieval.neighbours: got 0, accepted: 1 or more"),
+        ({"languages": ("deu", "deu")}, "got .deu. twice"),
+        ({"neighbours": 0}, "retrieval.neighbours: got 0, accepted: a whole number from 1"),
     ],
 )
 def test_bad_settings(given_, said):

@@ -17,8 +17,8 @@ def test_the_defaults_are_the_published_ones():
 
 
 def test_what_every_training_has_is_declared_once():
-    own = set(vars(EmbeddingsSettings)["__annotations__"]) & set(vars(FinetuneSettings)["__annotations__"])
-    assert own == {"section"}
+    own = [set(vars(kind)["__annotations__"]) for kind in (EmbeddingsSettings, FinetuneSettings)]
+    assert not own[0] & own[1]
     shared = {field.name for field in dataclasses.fields(TrainingSettings)}
     assert {"seeds", "freeze_rule", "precision", "checkpoint_steps"} <= shared
 
@@ -26,27 +26,27 @@ def test_what_every_training_has_is_declared_once():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"epochs": 0}, r"embeddings\.epochs: got 0, accepted: whole numbers from 1"),
+        ({"epochs": 0}, r"embeddings\.epochs: got 0, accepted: a whole number from 1"),
         ({"objective": "cosine"}, r"embeddings\.objective: got 'cosine', accepted: softmax, ranking"),
         ({"scale": 0.0, "objective": "ranking"}, r"embeddings\.scale: got 0\.0, accepted: a number above 0"),
         (
             {"scale": 9.0},
-            r'embeddings\.scale: got 9\.0, accepted: 20\.0 with embeddings\.objective = "softmax"',
+            r'embeddings\.scale: means nothing with embeddings\.objective = "softmax"',
         ),
         (
             {"dropout": 0.1, "objective": "ranking"},
-            r"embeddings\.dropout: got 0\.1, accepted: 0\.0 with .*rank",
+            r"embeddings\.dropout: means nothing with .*rank",
         ),
         (
             {"head_learning_rate": 0.1, "objective": "ranking"},
-            r"embeddings\.head_learning_rate: .* None with",
+            r"embeddings\.head_learning_rate: means nothing with",
         ),
         (
             {"gradient_accumulation": 2, "objective": "ranking"},
             r"gradient_accumulation: got 2, accepted: 1 wi",
         ),
         ({"batch_size": 1, "objective": "ranking"}, r"embeddings\.batch_size: got 1, accepted: 2 or more"),
-        ({"freeze_lower": -1}, r"embeddings\.freeze_lower: got -1, accepted: whole numbers from 0"),
+        ({"freeze_lower": -1}, r"embeddings\.freeze_lower: got -1, accepted: a whole number from 0"),
         (
             {"layers": (3, 4)},
             r"embeddings\.pooling: got '', accepted: max, mean, cls, last with several layers",

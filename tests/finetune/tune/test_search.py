@@ -12,7 +12,8 @@ from mcbert.finetune.jobs import Inputs, JobError
 from mcbert.finetune.settings import FinetuneSettings
 from mcbert.finetune.tune.search import key_of, require_row, run_training, search_settings
 from mcbert.finetune.tune.settings import TuneSettings
-from mcbert.pipeline.cluster import ClusterSettings, executor
+from mcbert.pipeline.cluster import executor
+from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.results import csv_files
 from mcbert.results.schema.tune import TUNE
 

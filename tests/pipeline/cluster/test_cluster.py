@@ -161,7 +161,8 @@ LISTENING = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import psutil
-from mcbert.pipeline.cluster import ClusterSettings, executor
+from mcbert.pipeline.cluster import executor
+from mcbert.pipeline.cluster.settings import ClusterSettings
 
 def wait_a_little(_):
     import time
@@ -199,7 +200,8 @@ def test_the_address_of_the_dashboard_is_told(caplog):
 SLOW = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
-from mcbert.pipeline.cluster import ClusterSettings, executor
+from mcbert.pipeline.cluster import executor
+from mcbert.pipeline.cluster.settings import ClusterSettings
 
 def task(seconds):
     import time

@@ -20,7 +20,7 @@ from mcbert.pipeline.config import load
 from mcbert.pipeline.interruption import Interruption
 from mcbert.pipeline.run import Run
 from mcbert.pipeline.stages.evaluation import evaluate
-from mcbert.pipeline.stages.pipeline import Pipeline
+from mcbert.pipeline.workspace import Workspace
 from mcbert.results import csv_files
 from mcbert.results.csv_files import read, validate, write
 from mcbert.results.report.embeddings import side_by_side
@@ -95,7 +95,7 @@ def furnished(folder, data, encoder_folder):
 
 def pipeline(project, *overrides, run="mine"):
     config = load(str(project / "mine.toml"), overrides)
-    return Pipeline(config, Run(project / "runs", run), project / "cache", Interruption())
+    return Workspace(config, Run(project / "runs", run), project / "cache", Interruption())
 
 
 def tables(project, run="mine"):

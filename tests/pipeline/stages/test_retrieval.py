@@ -168,7 +168,7 @@ def test_empty_files(project, capsys):
             "tatoeba.xyz-eng.xyz: no such file; languages present: deu, fra, swh",
         ),
         ("retrieval.languages=['D']", "retrieval.languages: got 'D', accepted: ISO 639-3 codes"),
-        ("retrieval.neighbours=0", "retrieval.neighbours: got 0, accepted: 1 or more"),
+        ("retrieval.neighbours=0", "retrieval.neighbours: got 0, accepted: a whole number from 1"),
         ("retrieval.tatoeba=", "retrieval.tatoeba: got nothing, accepted: a folder in LASER's layout"),
         ("retrieval.tatoeba=nowhere", "retrieval.tatoeba: no tatoeba.<xxx>-eng.<xxx> in nowhere"),
     ],

@@ -77,8 +77,8 @@ def test_the_best_settings_are_printed_as_finetune_takes_them(project, monkeypat
     [
         ("tune.values={}", "tune.values: got nothing, accepted: lists of values"),
         ("tune.values.lerning_rate=[1]", "tune.values: got 'lerning_rate', accepted: epochs"),
-        ("tune.values.epochs=3", "tune.values: got 3, accepted: a list"),
-        ("tune.trials=3", "tune.trials: got 3, accepted: 0 with"),
+        ("tune.values.epochs=3", "tune.values.epochs: got 3, accepted: a list"),
+        ("tune.trials=3", "tune.trials: means nothing with"),
     ],
 )
 def test_bad_settings_of_tune_are_one_line(project, monkeypatch, capsys, override, message):

@@ -312,7 +312,7 @@ def test_fractions_that_leave_a_split_without_labels():
     ("changes", "said"),
     [
         ({"top_labels": -1}, "prepare.top_labels: got -1"),
-        ({"seed": -1}, "prepare.seed: got -1, accepted: 0 to 4294967295"),
+        ({"seed": -1}, "prepare.seed: got -1, accepted: a whole number from 0, below 4294967296"),
         ({"dev_fraction": 0.0}, "prepare.dev_fraction: got 0.0"),
         ({"dev_fraction": 0.5, "test_fraction": 0.5}, "leaves nothing to train on"),
         ({"translations": {"en": "x"}}, "prepare.translations: 'en' is the language of the raw texts"),
@@ -331,8 +331,8 @@ def test_fractions_that_leave_a_split_without_labels():
             {"raw": "r", "labelled": {"de": "x"}, "translations": {"de": "y"}},
             "prepare.labelled: 'de' is translated, too; accepted: its own labels or translations",
         ),
-        ({"beams": 0}, "prepare.beams: got 0, accepted: 1 or more"),
-        ({"translation_length": 2}, "prepare.translation_length: got 2, accepted: 3 or more"),
+        ({"beams": 0}, "prepare.beams: got 0, accepted: a whole number from 1"),
+        ({"translation_length": 2}, "prepare.translation_length: got 2, accepted: a whole number from 3"),
         ({"translator": {"*": "m"}}, "prepare.translator: '\\*' is for the languages of prepare.transl"),
     ],
 )

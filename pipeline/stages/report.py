@@ -1,4 +1,4 @@
-"""The published conclusions tested on a run: reads its tables and predictions, writes conclusions.csv.
+"""The stage ``report``: the tables of a run -> conclusions.csv, report.html, figures/; runs no other stage.
 
 python -m mcbert report --run demo
 """
@@ -10,24 +10,60 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from mcbert.results.conclusions.conclude import Compare, Measured, conclude
+from mcbert import __version__
+from mcbert.files import sha256
+from mcbert.pipeline.stages.gridsearch import EVIDENCE
+from mcbert.pipeline.workspace import Workspace, file_names
 from mcbert.results.csv_files import read, write
 from mcbert.results.runs import RunTables
+from mcbert.results.schema.embeddings import REDUCTIONS, STS, TATOEBA
 from mcbert.results.schema.runs import CONCLUSIONS
 from mcbert.results.schema.search import GRIDSEARCH
 from mcbert.results.schema.texts import CORPUS
-from mcbert.results.schema.training import FINETUNE
+from mcbert.results.schema.training import FINETUNE, TABLE1
+from mcbert.results.schema.tune import TUNE
 from mcbert.results.schema.words import MEAN
 
 if TYPE_CHECKING:
+    from mcbert.results.conclusions.conclude import Compare, Measured
     from mcbert.search.outcome.predictions import Predictions
 
 log = logging.getLogger(__name__)
 
 CONFIGURED = (FINETUNE, GRIDSEARCH, CORPUS)
 """Tables of a run whose rows are all of its configuration, the latest first."""
+
+
+TABLES = ("corpus.csv", "gridsearch.csv", "confusion.csv", *EVIDENCE, "predictions_gridsearch.csv",
+          "predictions.npz", "finetune.csv", "freezing.csv", "predictions_finetune.csv",
+          *file_names(TABLE1, TUNE, STS, TATOEBA, REDUCTIONS))  # fmt: skip
+
+
+def report(workspace: Workspace) -> None:
+    """Test the conclusions and draw report.html from the CSVs that are there; no other stage is run.
+
+    Raises
+    ------
+    ValueError
+        There are none.
+    """
+    folder = workspace.run.folder
+    files = {name: sha256(folder / name) for name in TABLES if (folder / name).is_file()}
+    if not files:
+        raise ValueError(
+            f"{folder}: nothing to report yet; run gridsearch or finetune first, with the same "
+            "--config and --run"
+        )
+    stamp, inputs = stamp_of(folder, workspace.stamp), {"version": __version__, "files": files}
+    workspace.run.stage("report", inputs, lambda: _report(folder, stamp), replace=True)
+
+
+def _report(folder: Path, stamp: Mapping[str, str]) -> list[str]:
+    from mcbert.results.report.report import build
+
+    tested = write_conclusions(folder, stamp)
+    drawn = build(folder, figures=True)
+    return [tested.name, *(path.relative_to(folder).as_posix() for path in drawn)]
 
 
 def stamp_of(folder: Path, given: Mapping[str, str]) -> dict[str, str]:
@@ -65,6 +101,7 @@ def write_conclusions(folder: Path, stamp: Mapping[str, str]) -> Path:
     ValueError
         The folder holds no table, or one that breaks its declaration; predictions.npz is damaged.
     """
+    from mcbert.results.conclusions.conclude import conclude
     from mcbert.search.outcome.predictions import Predictions
 
     target = folder / CONCLUSIONS.file_name
@@ -86,11 +123,14 @@ def write_conclusions(folder: Path, stamp: Mapping[str, str]) -> Path:
 
 
 def comparer(predictions: Predictions) -> Compare:
-    """Make the function that measures contrasts of a search's candidates on test.
+    """Return a function that measures contrasts of a search's candidates on test.
 
-    What it returns is over the mean of the target languages, or the source where there is none; it raises
-    KeyError for a candidate without predictions.
+    It measures over the mean of the target languages, or in the source language where there is none, and
+    raises KeyError for a candidate without predictions.
     """
+    import numpy as np
+
+    from mcbert.results.conclusions.conclude import Measured
     from mcbert.search.outcome.intervals import Sample, intervals
     from mcbert.search.task import one_thread
 
@@ -103,7 +143,7 @@ def comparer(predictions: Predictions) -> Compare:
         weights = np.zeros((len(contrasts), sample.n_candidates))
         for row, contrast in enumerate(contrasts):
             weights[row, [position[name] for name in contrast]] = list(contrast.values())
-        with one_thread():  # the last digits of a sum must not depend on how many processors there are
+        with one_thread():  # the last digits of a sum must not depend on the number of CPU cores
             found = intervals(sample, weights)
         shown = MEAN if sample.targets else sample.languages[0]
         return Measured([by_language[shown] for by_language in found], len(sample.n_texts))

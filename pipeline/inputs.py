@@ -1,6 +1,6 @@
 """Texts that a command is given as a table: its options, reading in blocks, rows that cannot be used.
 
-python -m pytest tests/pipeline/commands/test_inputs.py
+python -m pytest tests/pipeline/test_inputs.py
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SETTINGS = {
     "corpus.encoding": "--encoding",
     "corpus.delimiter": "--delimiter",
 }
-"""What readers call a setting of a corpus, and the option of a command that stands for it."""
+"""Setting of a corpus, as readers name it -> option of a command that stands for it."""
 
 
 def add_options(command: argparse.ArgumentParser, columns: str) -> None:

@@ -1,30 +1,63 @@
-"""The texts of a run: which files they come from, read or prepared and checked, and what was left out.
+"""The stage ``prepare``: texts read or prepared, and checked -> texts.csv; what was left out -> rejected.csv.
 
 python -m mcbert prepare --config demo
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from mcbert.features.corpus import (
-    BadRows,
-    Corpus,
-    checked_corpus,
-    read_corpus,
-    repeats_of,
-    source_files,
-    table_form,
-)
-from mcbert.features.corpus.formats.rows import PLACE
-from mcbert.features.corpus.preparation.translation import MachineTranslation
 from mcbert.files import sha256
 from mcbert.home import HOME
 from mcbert.pipeline.config import Config
+from mcbert.pipeline.progress import track
+from mcbert.pipeline.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mcbert.features.corpus import Corpus
+    from mcbert.features.corpus.preparation.translation import MachineTranslation
+
+
+def prepare(workspace: Workspace) -> None:
+    """Write texts.csv: the corpus, made of raw texts or read as it is, checked either way."""
+    config = workspace.config
+    machine = _machine(config, workspace.cache)
+    inputs: dict[str, Any] = {
+        "prepare": dataclasses.asdict(config.prepare),
+        "corpus": dataclasses.asdict(config.corpus),
+        "files": checksums(config),
+        "translators": translators(config, machine) if machine else {},
+    }
+    workspace.run.stage("prepare", inputs, lambda: _prepare(workspace, machine))
+
+
+def _machine(config: Config, cache: Path) -> MachineTranslation | None:
+    """Return the models that translate; None where the settings name none."""
+    if not config.prepare.translator and not config.prepare.source_translator:
+        return None
+    from mcbert.features.corpus.preparation.translation import MachineTranslation
+
+    return MachineTranslation(config.prepare, config.corpus.source_language, cache, track=track)
+
+
+def _prepare(workspace: Workspace, machine: MachineTranslation | None) -> list[str]:
+    from mcbert.results.csv_files import write
+    from mcbert.results.schema.texts import REJECTED, TEXTS
+
+    corpus, rejected = corpus_of(workspace.config, workspace.stamp, machine)
+    write(TEXTS, corpus.table, workspace.texts)
+    path = workspace.run.folder / "rejected.csv"
+    if rejected.empty:
+        path.unlink(missing_ok=True)
+        return [workspace.texts.name]
+    write(REJECTED, rejected, path)
+    return [workspace.texts.name, path.name]
 
 
 def files_read(config: Config) -> list[Path]:
@@ -39,7 +72,11 @@ def files_read(config: Config) -> list[Path]:
     if prepare.raw:
         tables = (prepare.raw, *prepare.translations.values(), *prepare.labelled.values())
         return [*map(Path, tables), *more]
-    return [*source_files(config.corpus), *more] if config.corpus.path else []
+    if not config.corpus.path:
+        return []
+    from mcbert.features.corpus import source_files
+
+    return [*source_files(config.corpus), *more]
 
 
 def checksums(config: Config) -> dict[str, str]:
@@ -91,6 +128,8 @@ def corpus_of(
     ValueError
         No texts are named; or a `CorpusError` that names file, row and column.
     """
+    from mcbert.features.corpus import BadRows, checked_corpus, read_corpus, repeats_of, table_form
+    from mcbert.features.corpus.formats.rows import PLACE
     from mcbert.features.corpus.preparation.prepare import prepare
     from mcbert.features.corpus.preparation.transfer import transferred
 

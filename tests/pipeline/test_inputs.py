@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from mcbert.pipeline import inputs
 from mcbert.pipeline.cli import main
-from mcbert.pipeline.commands import inputs
-from mcbert.pipeline.commands.inputs import require_output
+from mcbert.pipeline.inputs import require_output
 
 
 @pytest.fixture

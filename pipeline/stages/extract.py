@@ -1,20 +1,64 @@
-"""Extraction, wired: the cache of any texts with a configuration's encoder, on its cluster.
+"""The stage ``extract``: texts.csv -> the feature cache, corpus.csv; and the cache of any other texts.
 
 python -m mcbert extract --config demo
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
+from mcbert.files import sha256
 from mcbert.pipeline.cluster import encoding_executor, threads_per_encoder
 from mcbert.pipeline.config import Config
 from mcbert.pipeline.progress import track
+from mcbert.pipeline.run import write_json
+from mcbert.pipeline.stages.prepare import prepare
 from mcbert.pipeline.workspace import Workspace, shown
 
 SEARCH = ("gridsearch", "export")
 TRAIN = ("tune", "finetune")
+
+
+def extract(workspace: Workspace) -> None:
+    """Make sure that the feature cache of the corpus is there and whole; write corpus.csv."""
+    prepare(workspace)
+    extracted(workspace)
+
+
+def extracted(workspace: Workspace) -> None:
+    """Encode the texts that were prepared."""
+    inputs = {
+        "extract": dataclasses.asdict(workspace.config.extract),
+        "encoder": workspace.encoder_inputs,
+        "texts": sha256(workspace.texts),
+    }
+    path = workspace.run.folder / "cache.json"
+    if path.is_file() and not (workspace.cache_folder() / "manifest.json").is_file():
+        path.unlink()
+    workspace.run.stage("extract", inputs, lambda: _extract(workspace))
+
+
+def _extract(workspace: Workspace) -> list[str]:
+    from mcbert.features.corpus.statistics import corpus_statistics
+    from mcbert.features.encoder.tokens import load_tokenizer
+    from mcbert.results.csv_files import write
+    from mcbert.results.csv_rows import CsvStream
+    from mcbert.results.schema.texts import CORPUS, TEXTS
+
+    config, folder = workspace.config, workspace.run.folder
+    texts = CsvStream(TEXTS, workspace.texts, ("id", "text", "text_pair"))
+    target = cached(workspace, texts, config.prepare.raw or config.corpus.path)
+    rows = corpus_statistics(
+        workspace.corpus(),
+        load_tokenizer(workspace.encoder, prompt=workspace.prompt),
+        config.encoder.max_length,
+        track=track,
+    )
+    write(CORPUS, rows.assign(**workspace.stamp), folder / "corpus.csv")
+    write_json(folder / "cache.json", {"digest": target.name})
+    return ["corpus.csv", "cache.json"]
 
 
 def cached(workspace: Workspace, texts: Iterable[tuple[str, ...]], source: str) -> Path:

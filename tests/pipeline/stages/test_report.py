@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from mcbert.pipeline.stages.conclusions import comparer, write_conclusions
+from mcbert.pipeline.stages.report import comparer, write_conclusions
 from mcbert.results import csv_files
 from mcbert.results.schema.runs import CONCLUSIONS
 from mcbert.results.schema.search import GRIDSEARCH
