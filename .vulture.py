@@ -4,6 +4,7 @@ __getattr__  # the interpreter: mcbert's public names, imported when first used
 __dir__
 _.__call__  # whoever is given an executor or a progress display (mcbert.execution)
 _.pearson  # dataclasses.asdict
+_.abstaining  # templates of the model cards
 _.history_  # users of the estimators, as scikit-learn names what was fitted
 _.freezing_
 _.folder_

@@ -89,7 +89,7 @@ stress: setup ## 500 kills of the cache writer, the extraction and the fine-tuni
 lint: setup ## ruff, vulture
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/vulture $(PACKAGES) .vulture.py # alone: what only tests or benchmarks call is dead
+	$(BIN)/vulture $(PACKAGES) .vulture.py --ignore-decorators "@model_validator" # alone: what only tests or benchmarks call is dead
 	$(BIN)/vulture $(PACKAGES) tests benchmarks samples .vulture.py .vulture_tests.py --ignore-names "test_*,conftest,pytestmark" --ignore-decorators "@model_validator"
 
 types: setup ## mypy, strict
