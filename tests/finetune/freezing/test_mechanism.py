@@ -8,7 +8,6 @@ from transformers import BertConfig, BertForSequenceClassification, DebertaV2Con
 from mcbert.features.encoder.stack import first_parts
 from mcbert.finetune.freezing.mechanism import (
     LayerNorms,
-    depth_of,
     freeze_layers,
     freeze_word_embeddings,
     layer_parameters,
@@ -17,13 +16,6 @@ from mcbert.finetune.model import MCBertForSequenceClassification
 from mcbert.finetune.model_config import MCBertConfig
 from mcbert.finetune.systems import build
 from tests.families import FAMILIES
-
-
-def frozen_prefix(model):
-    """Return how many layers from the bottom are frozen, the embeddings being the first."""
-    depth = depth_of(model)
-    trains = (any(p.requires_grad for p in layer_parameters(model, layer)) for layer in range(depth + 1))
-    return next((layer for layer, training in enumerate(trains) if training), depth + 1)
 
 
 def tiny(encoder):
