@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from mcbert import files
 from mcbert.finetune import systems
 from mcbert.finetune.stage import finetune
 from mcbert.finetune.training import checkpoints
@@ -16,7 +17,7 @@ from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.pipeline.interruption import Interrupted, Interruption
 
 MOMENTS = {
-    "sync": (checkpoints, "_sync", False),  # a file of a checkpoint is on the disk
+    "sync": (files, "sync", False),  # a file of a checkpoint is on the disk
     "rename": (Path, "replace", True),  # a checkpoint is complete but for its name, or a file of it is
     "saved": (checkpoints, "write", False),
     "step": (torch.optim.AdamW, "step", False),

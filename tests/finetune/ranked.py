@@ -11,10 +11,11 @@ from pathlib import Path
 
 import torch
 
+from mcbert import files
 from mcbert.finetune.embeddings.job import EmbeddingsJob
 from mcbert.finetune.embeddings.training import run_embeddings_job
 from mcbert.finetune.systems import train_system
-from mcbert.finetune.training import checkpoints, ranks
+from mcbert.finetune.training import ranks
 from mcbert.pipeline.cluster import ranks as processes
 from tests.finetune.conftest import _train_job
 
@@ -38,7 +39,7 @@ class Kill:
     number: int
 
 
-MOMENTS = {"sync": (checkpoints, "_sync"), "step": (torch.optim.AdamW, "step")}
+MOMENTS = {"sync": (files, "sync"), "step": (torch.optim.AdamW, "step")}
 
 
 def train_and_keep(shared):
