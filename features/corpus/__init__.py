@@ -34,8 +34,8 @@ _ELSEWHERE = {
     "COLUMNS": "settings",
     "CorpusSettings": "settings",
     "PrepareSettings": "settings",
-    "BadRows": "formats.bad_rows",
-    "CorpusError": "formats.bad_rows",
+    "BadRows": "errors",
+    "CorpusError": "errors",
 }
 
 
