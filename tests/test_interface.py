@@ -121,7 +121,7 @@ def test_there_are_at_most_fifteen_names_and_each_says_what_it_is():
     "module",
     [
         *(f"interface.{name}" for name in ("corpus", "extraction", "pooled_states", "layer_search")),
-        *("interface.classifier", "interface.sentence_encoder", "features.cache.store", "results.runs"),
+        *("interface.classifier", "interface.sentence_encoder", "features.cache.read", "results.runs"),
     ],
 )
 def test_examples_of_docstrings_run(module, tmp_path, monkeypatch):
