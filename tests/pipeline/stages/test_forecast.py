@@ -52,7 +52,7 @@ PROBE = "finetune.start=probe"
         ("tune", ["tune.protocol=target-dev"],
          "tune.protocol: got target-dev, but the corpus has no dev rows of 'de'; accepted: source-dev"),
         ("tune", ["finetune.protocol=target-dev"], "finetune.protocol: got target-dev, but the corpus has"),
-        ("finetune", [FREEZING, "finetune.freeze_rule=record", "finetune.freeze_groups=[[0]]",
+        ("finetune", [FREEZING, "finetune.freeze_rule=plateau", "finetune.freeze_groups=[[0]]",
                       "finetune.freeze_watch=target-dev"], "finetune.freeze_watch: got target-dev, but the"),
         ("finetune", [FREEZING], "finetune.freeze: got nothing, but finetune.systems names mcbert_wf"),
         ("finetune", [FREEZING, "finetune.freeze={0 = [9]}"], "finetune.freeze: epoch 0: "),
