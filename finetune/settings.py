@@ -21,6 +21,7 @@ from mcbert.settings import (
     Positive,
     Share,
     Whole,
+    distinct,
     require,
     section,
 )
@@ -50,25 +51,19 @@ def _renamed(rule: Any) -> Any:
     return rule
 
 
-def _once(freeze: dict[int, tuple[int, ...]]) -> dict[int, tuple[int, ...]]:
+def _by_epoch(freeze: dict[int, tuple[int, ...]]) -> dict[int, tuple[int, ...]]:
     """Return the epochs in order; refuse a layer that is frozen twice."""
-    layers = [layer for epoch in sorted(freeze) for layer in freeze[epoch]]
-    for position, layer in enumerate(layers):
-        if layer in layers[:position]:
-            raise ValueError(f"got layer {layer} twice, accepted: each layer once; it stays frozen")
-    return {epoch: freeze[epoch] for epoch in sorted(freeze)}
+    distinct(tuple(layer for layers in freeze.values() for layer in layers))
+    return dict(sorted(freeze.items()))
 
 
 def _apart(groups: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
-    layers = [layer for group in groups for layer in group]
-    for position, layer in enumerate(layers):
-        if layer in layers[:position]:
-            raise ValueError(f"got {layer} twice, accepted: each entry once")
+    distinct(tuple(layer for group in groups for layer in group))
     return groups
 
 
 Epoch = Annotated[int, Field(ge=0), BeforeValidator(_epoch)]
-Freeze = Annotated[dict[Epoch, Filled[Whole]], AfterValidator(_once)]
+Freeze = Annotated[dict[Epoch, Filled[Whole]], AfterValidator(_by_epoch)]
 Groups = Annotated[Distinct[Filled[Whole]], AfterValidator(_apart)]
 
 

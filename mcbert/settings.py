@@ -50,7 +50,8 @@ _CONFIG = ConfigDict(
 T = TypeVar("T")
 
 
-def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
+def distinct(values: tuple[T, ...]) -> tuple[T, ...]:
+    """Return the values; refuse one that is there twice."""
     for position, value in enumerate(values):
         if value in values[:position]:
             raise ValueError(f"got {value!r} twice, accepted: each entry once")
@@ -63,9 +64,9 @@ Number = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Several = Annotated[tuple[T, ...], Strict(False)]
 """A list or a tuple; TOML has lists."""
-Distinct = Annotated[tuple[T, ...], Strict(False), AfterValidator(_distinct)]
+Distinct = Annotated[tuple[T, ...], Strict(False), AfterValidator(distinct)]
 """The same, each entry once."""
-Filled = Annotated[tuple[T, ...], Strict(False), Field(min_length=1), AfterValidator(_distinct)]
+Filled = Annotated[tuple[T, ...], Strict(False), Field(min_length=1), AfterValidator(distinct)]
 """The same, at least one."""
 
 
@@ -86,7 +87,7 @@ class SettingError(ValueError):
         Its full name.
     """
 
-    def __init__(self, key: str, text: str) -> None:
+    def __init__(self, text: str, key: str = "") -> None:
         super().__init__(text)
         self.key = key
 
@@ -221,7 +222,7 @@ def unknown_key(
     """Return the error for a key that no section has; `renamed` has what keys of earlier versions are now."""
     hint = nearest(key.rpartition(".")[2], known, "did you mean {}?")
     hint = f" (now called {renamed[key]})" if key in renamed else hint
-    return SettingError(key, f"unknown key {key}{hint}; accepted: {', '.join(known)}")
+    return SettingError(f"unknown key {key}{hint}; accepted: {', '.join(known)}", key)
 
 
 def _error(error: ValidationError, kind: type, name: str) -> SettingError:
@@ -234,18 +235,18 @@ def _error(error: ValidationError, kind: type, name: str) -> SettingError:
         case "unexpected_keyword_argument":
             return unknown_key(key, list(of_section))
         case "missing":
-            return SettingError(key, f"key {key} is missing")
+            return SettingError(f"key {key} is missing", key)
         case "value_error":
             text = str(first["ctx"]["error"])
             if "properties" in schema:  # a validator of the section: it says which setting
                 text = text.replace(HERE, key)
-                return SettingError(text.partition(":")[0], text)
-            return SettingError(key, f"{key}: {text}")
+                return SettingError(text, text.partition(":")[0])
+            return SettingError(f"{key}: {text}", key)
     given = shown(first["input"])
     if first["loc"][-1] == "[key]":
-        return SettingError(key, f"{key}: got the key {given}, accepted: a whole number")
+        return SettingError(f"{key}: got the key {given}, accepted: a whole number", key)
     hint = nearest(first["input"], list(map(str, schema.get("enum", []))), "nearest: {}")
-    return SettingError(key, f"{key}: got {given}, accepted: {words(schema)}{hint}")
+    return SettingError(f"{key}: got {given}, accepted: {words(schema)}{hint}", key)
 
 
 def _place(

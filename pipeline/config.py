@@ -179,7 +179,7 @@ def _require_short_numbers(value: Any, key: str) -> None:
         for entry in value:
             _require_short_numbers(entry, key)
     elif isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
-        raise SettingError(key, f"{key}: got {shown(value)}, accepted: a number of at most 64 bits")
+        raise SettingError(f"{key}: got {shown(value)}, accepted: a number of at most 64 bits", key)
 
 
 def find(name: str) -> Path:

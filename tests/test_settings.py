@@ -1,6 +1,7 @@
 """Sections of settings take strict types, and say in one line what they do not take."""
 
 import dataclasses
+import pickle
 from typing import Any, Literal, Self
 
 import pytest
@@ -136,6 +137,14 @@ def test_an_error_has_the_key_and_one_line_with_what_is_accepted(given, key, sai
         assert error.value.key == key
         assert str(error.value).startswith(said)
         assert "\n" not in str(error.value)
+
+
+def test_an_error_keeps_its_key_on_the_way_from_a_worker():
+    with pytest.raises(SettingError) as error:
+        Outer(count=0)
+    copied = pickle.loads(pickle.dumps(error.value))
+    assert (str(copied), copied.key) == (str(error.value), "outer.count")
+    assert pickle.loads(pickle.dumps(Outer(count=3))) == Outer(count=3)
 
 
 def test_a_missing_section_is_named():

@@ -49,7 +49,7 @@ def test_defaults_are_the_published_ones():
         ("freeze", {"two": (1,)}, "finetune.freeze: got the key 'two'"),
         ("freeze", {2: ()}, "finetune.freeze.2: got \\(\\)"),
         ("freeze", {2: (-1,)}, "finetune.freeze.2: got -1"),
-        ("freeze", {1: (3,), 2: (3,)}, "finetune.freeze: got layer 3 twice"),
+        ("freeze", {1: (3,), 2: (3,)}, "finetune.freeze: got 3 twice"),
         ("freeze", [9], "finetune.freeze"),
         ("freeze_rule", "rising", "finetune.freeze_rule: got 'rising', accepted: schedule, plateau, slope, "),
         ("freeze_watch", "last", "finetune.freeze_watch: got 'last', accepted: source-dev, target-dev"),

@@ -338,7 +338,7 @@ def test_a_target_language_without_dev_rows(project, capsys):
     [
         (["extract.layers=[1, 9]"], "extract.layers: got 9; accepted: 0 (embeddings) to 4"),
         (["extract.layers=[-1]"], "extract.layers: got -1"),
-        (["extract.layers=[2, 2]"], "a layer may appear once"),
+        (["extract.layers=[2, 2]"], "extract.layers: got 2 twice, accepted: each entry once"),
         (["extract.poolings=['median']"], "extract.poolings: got 'median', accepted: max, mean, cls"),
         (["gridsearch.layers=[1, 9]"], "9"),
         (["gridsearch.classifiers=['svn']"], "gridsearch.classifiers: got 'svn'"),

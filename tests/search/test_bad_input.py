@@ -180,7 +180,7 @@ def test_fewer_texts_than_neighbours(command):
     [
         ("gridsearch.target_languages=['fr']", "gridsearch.target_languages: got 'fr', accepted: de"),
         ("gridsearch.layers=[1,9]", "gridsearch.layers: got 9; accepted: 0 (embeddings) to 4"),
-        ("gridsearch.layers=[]", "gridsearch.layers: got an empty list, accepted: at least one entry"),
+        ("gridsearch.layers=[]", "gridsearch.layers: got [], accepted: a list of whole numbers from 0"),
         (
             "gridsearch.protocol=best",
             "gridsearch.protocol: got 'best', accepted: auto, source-dev, target-dev, last",

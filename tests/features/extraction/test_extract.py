@@ -315,7 +315,7 @@ def test_a_layer_the_encoder_lacks(corpus, encoder_folder, tmp_path):
     ("change", "said"),
     [
         ({"poolings": ("median",)}, "extract.poolings: got 'median', accepted: max, mean, cls"),
-        ({"poolings": ("max", "max")}, "name each pooling once"),
+        ({"poolings": ("max", "max")}, "extract.poolings: got .max. twice"),
         ({"dtype": "int8"}, "extract.dtype: got 'int8', accepted: auto, float32, bfloat16"),
         ({"unit_rows": 0}, "extract.unit_rows: got 0"),
         ({"on_nonfinite": "ignore"}, "extract.on_nonfinite: got 'ignore', accepted: stop, skip"),

@@ -178,8 +178,11 @@ def test_other_translations_to_choose_by_are_all_dev(project):
             r"embeddings\.layers: got \[9\] and pooling '', of which the cache has none",
         ),
         (["embeddings.section=x"], r"unknown key embeddings\.section"),
-        (["embeddings.corpus.leaks=x"], r"error: embeddings\.corpus\.leaks: got 'x', accepted: drop, keep"),
-        (["embeddings.corpus.revision=x"], r"set embeddings\.corpus\.format to huggingface"),
+        (["embeddings.corpus.leaks=x"], r"embeddings\.corpus\.leaks: got 'x', accepted: drop, keep"),
+        (
+            ["embeddings.corpus.revision=x"],
+            r"embeddings\.corpus\.revision: means nothing for format 'nli', but for huggingface",
+        ),
         (
             ["embeddings.corpus.format=allnli"],
             r"AllNLI\.tsv\.gz: no such file; .* set embeddings\.corpus\.path to it",
