@@ -178,9 +178,8 @@ def test_casing_is_the_tokenizers_own(export):
 def test_a_failure_leaves_the_earlier_folder(export, monkeypatch):
     model, encoder, folder = export("bert", (1,), "mean")
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    monkeypatch.setattr(
-        "mcbert.finetune.embeddings.sentence_transformer.describe_encoder", lambda *_, **__: 1 / 0
-    )
+    module = "mcbert.finetune.embeddings.sentence_transformer"
+    monkeypatch.setattr(f"{module}.describe_sentence_transformer", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         save_sentence_transformer(model, load_tokenizer(encoder), folder, max_length=9, card="")
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
