@@ -93,7 +93,7 @@ def test_stages_after_a_search_on_a_budget_take_it_as_far_as_it_went(search, cap
     [
         ("-3", "gridsearch.budget: got -3, accepted: a whole number from 0"),
         ("many", "gridsearch.budget: got 'many', accepted: a whole number"),
-        ("-1s", "gridsearch.budget_seconds: got -1.0, accepted: a number from 0"),
+        ("-1s", "gridsearch.budget_seconds: got -1, accepted: a number from 0"),
         ("minutes", "gridsearch.budget_seconds: got 'minute', accepted: a number"),
     ],
 )
