@@ -78,7 +78,7 @@ def test_what_is_not_in_the_cache(cache):
         store.states(layers=(9,), pooling="max")
     with pytest.raises(StoreError, match="no pooling 'mean'"):
         store.states(layers=(2,), pooling="mean")
-    with pytest.raises(StoreError, match=r"got pooling 'max\+cls' for 1 layers"):
+    with pytest.raises(StoreError, match=r"pooling: got 'max\+cls' for 1 layers"):
         store.states(layers=(2,), pooling="max+cls")
     with pytest.raises(StoreError, match="rows: index 8 is out of bounds .*accepted: 0 to 7"):
         store.states(layers=(2,), pooling="max", rows=np.array([3, 8]))

@@ -24,6 +24,7 @@ from mcbert.finetune.winner import Architecture
 from mcbert.results.schema.words import PROTOCOLS as ALL_PROTOCOLS
 
 LANGUAGES = ("en", "de", "zh")
+FEATURES = FeatureSpec.of("6+8", "max")
 STAMP = {
     "encoder": "samples/encoder", "transfer": "zero-shot", "run": "mine", "versions": "mcbert 0.1",
     "config_digest": "abc",
@@ -75,7 +76,7 @@ def described(tmp_path):
         event = {"epoch": 1, "step": 10, "layers": "6", "reason": "schedule: after epoch 1"}
         given = {
             "system": system, "seed": seeds[0], "settings": FinetuneSettings(seeds=seeds, max_length=64),
-            "architecture": Architecture(FeatureSpec.of((6, 8), "max"), probe_protocol=None, start=start),
+            "architecture": Architecture(features=FEATURES, probe_protocol=None, start=start),
             "freeze": {}, "corpus": tmp_path, "source_language": "en", "encoder": tmp_path, "out": tmp_path,
             "stamp": STAMP,
         }  # fmt: skip
