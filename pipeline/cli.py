@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 from mcbert import __version__
 from mcbert.home import CACHE, RUNS, presets
+from mcbert.pipeline import RENAMED
 from mcbert.pipeline.cluster import ranks
 from mcbert.pipeline.commands import caches, onnx, predict, runs, vectors
 from mcbert.pipeline.interruption import Interrupted, Interruption
 from mcbert.pipeline.run import Run
-from mcbert.pipeline.stages import RENAMED, STAGES, Stage, run_stage
+from mcbert.pipeline.stages import STAGES, Stage, run_stage
 
 if TYPE_CHECKING:
     from mcbert.pipeline.config import Config

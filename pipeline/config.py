@@ -23,9 +23,9 @@ from mcbert.finetune.embeddings.settings import EmbeddingsSettings
 from mcbert.finetune.settings import FinetuneSettings
 from mcbert.finetune.tune.settings import TuneSettings
 from mcbert.home import HOME, IN_CHECKOUT, PRESETS, presets
+from mcbert.pipeline import RENAMED
 from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.pipeline.run import written
-from mcbert.pipeline.stages import RENAMED
 from mcbert.pipeline.toml import MOST_PARTS, parse_toml
 from mcbert.search.space import GridsearchSettings
 from mcbert.settings import SettingError, default, require_default, section, shown, unknown_key

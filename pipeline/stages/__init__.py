@@ -93,9 +93,6 @@ STAGES = {
     ),
 }
 
-RENAMED = {"knobs": "tune"}
-"""Stages, and their sections of settings, by the name that they had, and have."""
-
 
 def run_stage(name: str, workspace: Workspace, **options: Any) -> None:
     """Import a stage and run it.
