@@ -43,7 +43,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def writing_beside(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
-    """Give a file that takes the name of `path` when the block ends, and is gone when it fails.
+    """Yield a file that takes the name of `path` when the block ends, and is gone when it fails.
 
     A link that has the name of `path` is replaced, not followed.
 
@@ -77,12 +77,11 @@ def writing_beside(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def writing_folder(folder: Path) -> Iterator[Path]:
-    """Give a folder to write in, which replaces `folder` when the block ends, and is gone when it fails.
+    """Yield a folder to write in, which replaces `folder` when the block ends, and is gone when it fails.
 
     Nothing is synced: a power cut may leave files of it empty, a kill does not.
     """
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(beside, ignore_errors=True)  # of a process that had the same number
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     beside.mkdir(parents=True)
     try:
         yield beside
@@ -109,7 +108,7 @@ def take_mode(paths: Iterable[Path], *, of: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Give the SHA-256 of a file's bytes, in hexadecimal; the file may be one that a link leads to."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal; the file may be one that a link leads to."""
     with opened(path, links=True) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
