@@ -22,8 +22,8 @@ PAGES = sorted(
         HOME / "results" / "README.md",
     ]
 )
-DOCS = [page for page in PAGES if page.parent.name == "docs"]
-DESIGN = [page for page in PAGES if page.parent.name == "design" and page.name != "README.md"]
+DOCS = [page for page in PAGES if page.parent == HOME / "docs"]
+DESIGN = [page for page in PAGES if page.parent == HOME / "docs" / "design" and page.name != "README.md"]
 DEMO = load("demo")
 SUFFIXES = ("csv", "jsonl", "md", "py")  # of files that are called as a section is
 SOURCE = re.compile(r"`([\w./-]+/[\w./-]*|setup\.cfg|constraints\.txt)`")
