@@ -12,9 +12,9 @@ AT_ONCE     ?= 2
 # tests that compare computed figures, and the CPUs they are run as: less of torch, oneDNN, OpenBLAS and faiss
 NUMERIC := $(addprefix tests/, \
   features/encoder/test_encoder.py features/encoder/test_hardware.py features/encoder/test_pooling.py \
-  features/extraction/test_encode.py finetune/embeddings/test_sentence_encoder.py finetune/freezing/test_mechanism.py \
+  features/extraction/test_encode.py finetune/embeddings/test_sentence_encoder.py $(addprefix finetune/embeddings/, test_retrieval.py test_similarity.py test_translations.py) finetune/freezing/test_mechanism.py \
   finetune/test_baseline.py finetune/test_model.py finetune/test_predict.py pipeline/commands/test_nearest.py \
-  $(addprefix search/, fitting/test_representation.py fitting/test_probe.py sentences))
+  $(addprefix search/, fitting/test_representation.py fitting/test_probe.py))
 AVX2    := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell FAISS_OPT_LEVEL=avx2
 SSE41   := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 OPENBLAS_CORETYPE=Nehalem FAISS_OPT_LEVEL=generic
 

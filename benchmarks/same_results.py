@@ -32,18 +32,32 @@ import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXTS = ("raw.csv", "translations/de.csv", "translations/zh.csv")
-MOVES = ("config_digest", "versions", "seconds", "fit_seconds", "score_seconds", "started", "finished")
+MOVES = (
+    "config_digest",
+    "digest",
+    "store",
+    "versions",
+    "seconds",
+    "fit_seconds",
+    "score_seconds",
+    "started",
+    "finished",
+)
 
-# Run by the tree's own Python: the bytes of all that a cache holds, whatever its files look like.
+# Run by the tree's own Python: the bytes of all that caches hold, whatever their files look like. A cache is
+# known by its number of rows: its digest changes with the layout of its files.
 DIGESTS = """
 import hashlib, json, sys
 {imports}
-store = FeatureStore.open(sys.argv[1])
-states = {{
-    f"{{layer}} {{pooling}}": store.states(layers=[layer], pooling=pooling)
-    for layer in store.layers for pooling in store.poolings
-}}
-print(json.dumps({{name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in states.items()}}))
+found = {{}}
+for folder in sys.argv[1:]:
+    store = FeatureStore.open(folder)
+    for layer in store.layers:
+        for pooling in store.poolings:
+            array = store.states(layers=[layer], pooling=pooling)
+            name = f"{{len(array)}} rows, layer {{layer}}, {{pooling}}"
+            found[name] = hashlib.sha256(array.tobytes()).hexdigest()
+print(json.dumps(found))
 """
 
 
@@ -132,6 +146,17 @@ RENAMED = (
         },
         columns={"knobs": "changes"},
     ),
+    Renaming(
+        "results/kinds.py",
+        given={},
+        found={
+            r"the interval holds 0": "the 95% interval includes 0",
+            r"the interval lies (above|below) 0": r"the 95% interval lies \1 0",
+            r"(lies below 0): the other way round": r"\1: the opposite holds",
+            r"-1 points": "-1 point",
+        },
+        columns={},
+    ),
 )
 
 
@@ -173,8 +198,8 @@ class Tree:
             words = (command, *where, *configuration.settings)
             given = [one.given for one in self.renamed]
             self.python("-m", self.entry, *(replaced(word, given) for word in words))
-        for manifest in sorted((partial / "cache").glob("*/manifest.json")):
-            (partial / "states.json").write_text(self.python("-c", self.digests, str(manifest.parent)))
+        caches = [str(manifest.parent) for manifest in (partial / "cache").glob("*/manifest.json")]
+        (partial / "states.json").write_text(self.python("-c", self.digests, *caches))
         for model in sorted(partial.glob("run/models/*/config.json")):
             self.use(model.parent, partial)
         print(f"{self.checkout.name}: {name} in {time.perf_counter() - began:.0f} s", flush=True)
