@@ -22,7 +22,7 @@ from mcbert.finetune.evaluation import compute_logits, score_languages
 from mcbert.finetune.export.saved import save_model
 from mcbert.finetune.jobs import FinetuneJob, finish, torch_threads
 from mcbert.finetune.model import MCBertForSequenceClassification
-from mcbert.finetune.probe import start_from_probe
+from mcbert.finetune.probe_head import start_from_probe
 from mcbert.finetune.rows import freeze_rows, predictions, score_rows
 from mcbert.finetune.texts import read_texts
 from mcbert.finetune.training import ranks

@@ -5,7 +5,7 @@ from mcbert.features.cache.listing import CacheInfo, caches, describe, remove
 from mcbert.features.cache.lock import locked
 from mcbert.features.cache.manifest import SCHEMA
 from mcbert.features.cache.read import FeatureStore
-from mcbert.features.cache.spec import StoreError, StoreFullError, StoreSpec
+from mcbert.features.cache.stored import StoreError, StoreFullError, StoreSpec
 from mcbert.features.cache.verify import Damage, revoke, verify
 from mcbert.features.cache.write import begin, finish, pending, write_unit
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mcbert.features.cache.spec import StoreError, StoreFullError, StoreSpec
+from mcbert.features.cache.stored import StoreError, StoreFullError, StoreSpec
 from mcbert.files import RefusedFileError, open_file, read_bytes
 
 HEAD, HEAD_OF_DATASET = 12_288, 512  # bytes that a unit's file takes at most beside its states

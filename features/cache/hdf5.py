@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from mcbert.features.cache.disk import HEAD, HEAD_OF_DATASET
-from mcbert.features.cache.spec import StoreError, StoreSpec, dataset_name
+from mcbert.features.cache.stored import StoreError, StoreSpec, dataset_name
 from mcbert.files import opened
 
 FORMAT = ("v108", "v108")  # from v110 on, a file that was not closed is refused

@@ -14,7 +14,7 @@ from mcbert.features.cache.lock import NAME as LOCK
 from mcbert.features.cache.lock import holder, locked
 from mcbert.features.cache.manifest import IDENTITY, MANIFEST, SCHEMA, Identity, read_identity
 from mcbert.features.cache.read import FeatureStore
-from mcbert.features.cache.spec import StoreError
+from mcbert.features.cache.stored import StoreError
 from mcbert.features.cache.unit import read_head
 from mcbert.features.cache.verify import UNITS
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mcbert.features.cache.disk import write_at, writing
-from mcbert.features.cache.spec import StoreError
+from mcbert.features.cache.stored import StoreError
 from mcbert.files import open_file
 
 log = logging.getLogger(__name__)

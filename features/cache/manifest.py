@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from mcbert.features.cache.disk import read_file, remedy
-from mcbert.features.cache.spec import StoreError, StoreSpec, require_whole
+from mcbert.features.cache.stored import StoreError, StoreSpec, require_whole
 from mcbert.features.cache.unit import MOST_HEAD, Head, unit_name
 from mcbert.files.arrays import ArrayError, read_array
 

@@ -29,7 +29,7 @@ from mcbert.features.cache.manifest import (
     require_match,
     require_same,
 )
-from mcbert.features.cache.spec import StoreError
+from mcbert.features.cache.stored import StoreError
 from mcbert.features.cache.unit import Head, StateReader, head_of, require_size, where
 from mcbert.features.spec import parse_poolings
 

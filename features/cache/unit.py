@@ -24,7 +24,7 @@ import numpy as np
 
 from mcbert.features.cache import hdf5
 from mcbert.features.cache.disk import opened, read_at, remedy
-from mcbert.features.cache.spec import StoreError, StoreSpec, dataset_name, require_whole
+from mcbert.features.cache.stored import StoreError, StoreSpec, dataset_name, require_whole
 from mcbert.files.objects import parse
 
 MOST_HEAD = 1 << 26  # bytes; 39 datasets take some 15,000

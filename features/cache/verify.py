@@ -22,7 +22,7 @@ from mcbert.features.cache.manifest import (
     require_match,
     require_schema,
 )
-from mcbert.features.cache.spec import StoreError, StoreSpec
+from mcbert.features.cache.stored import StoreError, StoreSpec
 from mcbert.features.cache.unit import StateReader, head_of
 
 UNITS = "unit-*.h5"

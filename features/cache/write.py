@@ -35,7 +35,7 @@ from mcbert.features.cache.manifest import (
     require_same,
     seal,
 )
-from mcbert.features.cache.spec import StoreError, StoreSpec
+from mcbert.features.cache.stored import StoreError, StoreSpec
 from mcbert.features.cache.unit import Head, Unit, head_bytes, read_head, require_unit, unit_name
 from mcbert.files import writing_beside
 

@@ -29,7 +29,7 @@ from mcbert.finetune.export.cards import describe_searched, with_reading
 from mcbert.finetune.export.estimator import FILE, Estimator, require_exportable
 from mcbert.finetune.export.saved import save_model
 from mcbert.finetune.model import MCBertForSequenceClassification, MCBertModel
-from mcbert.finetune.probe import LinearHead, fold, read_probe
+from mcbert.finetune.probe_head import LinearHead, fold, read_probe
 from mcbert.finetune.winner import read_winner
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """The table of the trials: dev accuracy over seeds, ranks, and the difference that the values made.
 
-python -m pytest tests/finetune/tune/test_search.py
+python -m pytest tests/finetune/tune/test_tune.py
 """
 
 from __future__ import annotations

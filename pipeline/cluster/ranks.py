@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
-STAGES = ("finetune", "embeddings")
+SHARED_STAGES = ("finetune", "embeddings")
 STARTED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")  # by torchrun
 PATIENCE = timedelta(days=30)  # of those who wait for the first process, which may be searching
 LEAVE = timedelta(seconds=20)  # for the others to fail as well, after one has failed
@@ -83,10 +83,10 @@ def joined(command: str) -> Iterator[bool]:
             os.environ.pop(name, None)
         yield True
         return
-    if command not in STAGES:
+    if command not in SHARED_STAGES:
         raise ValueError(
             f"torchrun: got {command} in {os.environ['WORLD_SIZE']} processes, accepted: "
-            f"{', '.join(STAGES)}; start the others without torchrun"
+            f"{', '.join(SHARED_STAGES)}; start the others without torchrun"
         )
     if not first():
         for number in SIGNALS:  # it has nothing to put in order, and the first notices

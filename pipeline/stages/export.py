@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from mcbert.files import sha256
-from mcbert.pipeline.stages.deploy import name_model
+from mcbert.pipeline.deploy import name_model
 from mcbert.pipeline.stages.gridsearch import searched
 from mcbert.pipeline.workspace import Workspace
 

@@ -22,9 +22,9 @@ from mcbert.files.objects import read_object
 from mcbert.finetune.settings import FinetuneSettings
 from mcbert.pipeline.cluster import training_executor
 from mcbert.pipeline.config import Config
+from mcbert.pipeline.deploy import name_model
 from mcbert.pipeline.progress import track
 from mcbert.pipeline.run import write_json
-from mcbert.pipeline.stages.deploy import name_model
 from mcbert.pipeline.stages.gridsearch import searched
 from mcbert.pipeline.stages.prepare import prepare
 from mcbert.pipeline.workspace import Workspace, file_names
@@ -149,7 +149,7 @@ def starting_point(workspace: Workspace, settings: FinetuneSettings, into: Path)
     """
     from mcbert.features.cache import FeatureStore
     from mcbert.finetune.calibration import fit_calibration
-    from mcbert.finetune.probe import fold
+    from mcbert.finetune.probe_head import fold
     from mcbert.search.refit import find_linear, refit
 
     require_special_tokens(workspace.config)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from mcbert.files import sha256
 from mcbert.pipeline.cluster import kept_executor
+from mcbert.pipeline.deploy import name_model
 from mcbert.pipeline.progress import track
-from mcbert.pipeline.stages.deploy import name_model
 from mcbert.pipeline.stages.extract import extracted
 from mcbert.pipeline.stages.prepare import prepare
 from mcbert.pipeline.workspace import Workspace, file_names

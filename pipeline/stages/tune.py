@@ -67,7 +67,7 @@ def _base(workspace: Workspace) -> FinetuneSettings:
 def _search(workspace: Workspace, base: FinetuneSettings) -> list[str]:
     from mcbert.files.ledger import retry_errors
     from mcbert.finetune.jobs import Inputs
-    from mcbert.finetune.tune.search import KEY, LEDGER, search_settings
+    from mcbert.finetune.tune.tune import KEY, LEDGER, search_settings
 
     if workspace.config.cluster.retry_errors:
         n_failed = retry_errors(workspace.run.folder / LEDGER, KEY)

@@ -12,7 +12,7 @@ from mcbert.finetune.export.saved import load_model, save_model
 from mcbert.finetune.freezing.mechanism import freeze_layers
 from mcbert.finetune.model import MCBertForSequenceClassification, MCBertModel
 from mcbert.finetune.model_config import MCBertConfig
-from mcbert.finetune.probe import fold, start_from_probe
+from mcbert.finetune.probe_head import fold, start_from_probe
 from tests.families import FAMILIES, save_family
 
 LABELS = ("cancel", "refund", "other")

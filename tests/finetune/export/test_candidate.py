@@ -27,7 +27,7 @@ from mcbert.finetune.export.candidate import ExportInputs, export, read_chosen
 from mcbert.finetune.export.saved import load_model
 from mcbert.finetune.model import count_votes
 from mcbert.finetune.predict import label_texts
-from mcbert.finetune.probe import fold
+from mcbert.finetune.probe_head import fold
 from mcbert.pipeline.cli import main
 from mcbert.pipeline.stages.export import file_name
 from mcbert.search.data import Examples

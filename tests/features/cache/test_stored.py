@@ -1,7 +1,7 @@
 import pytest
 
 from mcbert.features.cache import StoreError, StoreSpec
-from mcbert.features.cache.spec import dataset_name
+from mcbert.features.cache.stored import dataset_name
 
 FIELDS = {"layers": (0, 12), "poolings": ("max", "cls"), "hidden_size": 8, "storage_dtype": "float16"}
 

@@ -10,8 +10,8 @@ from mcbert.features.corpus import Corpus
 from mcbert.features.encoder import hardware
 from mcbert.finetune.jobs import Inputs, JobError
 from mcbert.finetune.settings import FinetuneSettings
-from mcbert.finetune.tune.search import key_of, require_row, run_training, search_settings
 from mcbert.finetune.tune.settings import TuneSettings
+from mcbert.finetune.tune.tune import key_of, require_row, run_training, search_settings
 from mcbert.pipeline.cluster import executor
 from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.results import csv_files

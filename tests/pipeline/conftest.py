@@ -1,4 +1,4 @@
-"""What tests of stages begin with: a folder as a user has it."""
+"""The start of tests that run stages: a folder as a user has it."""
 
 import shutil
 
