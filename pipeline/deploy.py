@@ -1,6 +1,6 @@
 """deploy.json: which of a run's models to deploy, chosen on dev; made anew after each stage that makes any.
 
-python -m pytest tests/pipeline/stages/test_deploy.py
+python -m pytest tests/pipeline/test_deploy.py
 """
 
 from __future__ import annotations
