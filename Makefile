@@ -56,7 +56,7 @@ tune: setup ## the settings of finetune, tried on dev -> tune.csv, ARGS="tune.va
 finetune: setup ## texts.csv + winner -> finetune.csv, table1.csv, models/
 	$(call STAGE,finetune)
 
-report: setup ## the run's CSVs that are there -> report.html, figures/; RUN="a b" compares runs: results/runs/comparison.html
+report: setup ## the run's CSVs, as far as they exist -> report.html, figures/; RUN="a b" compares runs: results/runs/comparison.html
 	$(if $(word 2,$(RUN)),$(MCBERT) runs $(RUN) --html results/runs/comparison.html --replace,$(call STAGE,report))
 
 export: setup ## the search's winner -> models/probe, a model of the library

@@ -41,7 +41,7 @@ CLUSTER = {
 FLAGS = {
     "insecure": (
         "plain_tcp=true",
-        "allow tcp:// to another machine: whoever reaches its port runs code on it",
+        "allow tcp:// to another machine: anyone who reaches its port can run code on it",
     ),
     "dask": ("backend=dask", "search and train on dask; without --scheduler, on a cluster of this machine"),
     "retry-errors": ("retry_errors=true", "run the candidates again that failed in an earlier search"),
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(f"failed: {' '.join(str(error).split())} (--debug shows where)")
         return 1
     except Interrupted as signalled:
-        _say("interrupted; run the same command again to go on")
+        _say("interrupted; run the same command again to resume")
         return signalled.status
 
 
@@ -111,8 +111,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mcbert",
         description="Zero-shot cross-lingual classifiers from a multilingual encoder: search frozen layers, "
-        "fine-tune the winner. Each stage runs the earlier ones that are missing, but report, which takes "
-        "what is there.",
+        "fine-tune the winner. Each stage runs the earlier ones that are missing; report shows the "
+        "results so far and runs none.",
     )
     parser.add_argument("--version", action="version", version=f"mcbert {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="name")
@@ -145,7 +145,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     demo = commands.add_parser(
         "demo",
-        help="the whole of it on the samples: finetune and report, and what they need",
+        help="everything on the samples: finetune and report, and the stages before them",
         description="Run the preset demo, from raw texts to the report, on the encoder and texts that come "
         "with the project: minutes on two cores.",
     )

@@ -2,7 +2,7 @@
 
 Reads a feature cache and examples.npz; writes gridsearch.csv, confusion.csv, predictions_gridsearch.csv,
 probe.npz, winner.json and, to check them by, the files of `search.outcome.evidence`. gridsearch.jsonl is the
-ledger: with it, a killed search goes on where it was and ends with the same tables.
+ledger: with it, a killed search resumes where it was and ends with the same tables.
 """
 
 import logging

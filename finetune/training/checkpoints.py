@@ -158,7 +158,7 @@ def restoring(folder: Path) -> Iterator[None]:
 
 
 def _remedy(folder: Path) -> str:
-    return f"remove {folder} to go on from the one before, or to begin anew"
+    return f"remove {folder} to resume from the one before, or to start over"
 
 
 def _require_same(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
@@ -169,8 +169,8 @@ def _require_same(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any
     ]
     if differing:
         raise ValueError(
-            f"{path}: a checkpoint of another training: {'; '.join(differing[:4])}; set it back to go on, or "
-            f"remove {path.parent} to begin anew"
+            f"{path}: a checkpoint of another training: {'; '.join(differing[:4])}; set it back to resume, "
+            f"or remove {path.parent} to start over"
         )
 
 

@@ -1,7 +1,7 @@
 """Try combinations of phase two's settings on dev: `python -m mcbert tune`.
 
 Reads the corpus and what phase one chose; writes tune.csv, and no model. tune.jsonl is the ledger, a
-training a line: with it, a killed search goes on where it was, and another list of values trains only what
+training a line: with it, a killed search resumes where it was, and another list of values trains only what
 is new. Test labels take no part.
 """
 

@@ -1,4 +1,4 @@
-"""The ledger by which a killed search goes on where it was: of candidates, of trainings.
+"""The ledger by which a killed search resumes where it was: of candidates, of trainings.
 
 A journal whose first record says which search this is, and whose others are one piece of work each.
 

@@ -252,7 +252,7 @@ class _Crew:
                 self._seen = now
             if now - self._seen >= WORKER_SECONDS:
                 raise LostClusterError(
-                    f"dask: no workers for {WORKER_SECONDS:.0f} s; run the same command again to go on"
+                    f"dask: no workers for {WORKER_SECONDS:.0f} s; run the same command again to resume"
                 )
         return self._size
 
@@ -269,6 +269,6 @@ def _outcome(future: Any, crew: _Crew) -> tuple[Any, Exception | None]:
                 continue
             if isinstance(error, CancelledError) or (isinstance(error, OSError) and future.status != "error"):
                 raise LostClusterError(
-                    "dask: the scheduler went away; run the same command again to go on"
+                    "dask: the scheduler went away; run the same command again to resume"
                 ) from error
             return None, error

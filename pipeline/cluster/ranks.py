@@ -199,7 +199,7 @@ def _lose(error: Exception) -> NoReturn:
     number = os.environ["RANK"]
     if first():
         raise LostProcessError(
-            f"torchrun: process {number} cannot go on with the others: {message(error)}"
+            f"torchrun: process {number} cannot continue with the others: {message(error)}"
         ) from error
     log.error("torchrun: process %s: %s", number, message(error))
     sys.exit(1)

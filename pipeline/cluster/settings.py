@@ -44,7 +44,7 @@ class ClusterSettings:
     """This client's private key (PEM)."""
 
     plain_tcp: bool = False
-    """Allow a scheduler on another machine without TLS: whoever reaches its port can run code on it."""
+    """Allow a scheduler on another machine without TLS: anyone who reaches its port can run code on it."""
 
     lock_wait: Number = 0.0
     """Seconds to wait for another command that is writing the same run or cache."""

@@ -64,7 +64,7 @@ def searched(workspace: Workspace, require: Callable[[], None] = lambda: None) -
     differing = [name for name in kept if kept[name] != given[name]]
     if differing:
         log.warning(
-            "gridsearch: keeping this run's search: %s; the command gridsearch goes on with others",
+            "gridsearch: keeping this run's search: %s; the command gridsearch continues with others",
             ", ".join(f"gridsearch.{name} {kept[name]}, not {given[name]}" for name in differing),
         )
         settings = dataclasses.replace(workspace.config.gridsearch, **kept)

@@ -75,8 +75,8 @@ def stamp_of(folder: Path, given: Mapping[str, str]) -> dict[str, str]:
     own = {name: str(rows[name].iloc[0]) for name in ("config_digest", "encoder", "transfer")}
     if own["config_digest"] != given["config_digest"]:
         log.warning(
-            "report: the results of configuration %s are shown as they are; none of the settings given, of "
-            "configuration %s, is used", own["config_digest"], given["config_digest"],
+            "report: the results of configuration %s are shown; the settings given, of "
+            "configuration %s, are not used", own["config_digest"], given["config_digest"],
         )  # fmt: skip
     return dict(given) | own
 

@@ -349,7 +349,7 @@ def test_a_training_that_fails_keeps_finished_results_and_its_checkpoint_and_goe
     assert checkpoint.name == "step-3"
     kept = contents(checkpoint)
     with pytest.raises(
-        JobError, match=r"settings\.batch_size: got 4, accepted: 8; set it back to go on, or remove"
+        JobError, match=r"settings\.batch_size: got 4, accepted: 8; set it back to resume, or remove"
     ):
         run(dataclasses.replace(two, batch_size=4), execute=serial)
     assert contents(checkpoint) == kept

@@ -203,7 +203,7 @@ def test_report_shows_a_search_alone_and_trains_nothing(project, capsys):
 
 def test_a_lost_cluster_is_one_line_and_status_1(monkeypatch, capsys):
     def lost(_):
-        raise LostClusterError("dask: the scheduler went away; run the same command again to go on")
+        raise LostClusterError("dask: the scheduler went away; run the same command again to resume")
 
     monkeypatch.setattr(gridsearch, "gridsearch", lost)
     assert main(["gridsearch"]) == 1
@@ -435,7 +435,7 @@ def test_a_signal_ends_extraction_between_two_batches(project, number, status):
     child.join()
     assert time.monotonic() - began < 10
     assert child.exitcode == status
-    assert said.read_text().splitlines()[-1] == "mcbert: interrupted; run the same command again to go on"
+    assert said.read_text().splitlines()[-1] == "mcbert: interrupted; run the same command again to resume"
     (cache,) = (project / "cache").glob("?" * 16)
     assert list(cache.glob("unit-*.h5"))
     assert run("extract", "--config", "mine.toml", *settings) == 0

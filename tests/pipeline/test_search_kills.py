@@ -142,7 +142,7 @@ def test_a_lost_scheduler_ends_the_search_at_once_and_its_rows_stay(search, expe
     process.join(60)
     assert time.monotonic() - began < 30
     assert process.exitcode == 1
-    lost = "LostClusterError: dask: the scheduler went away; run the same command again to go on"
+    lost = "LostClusterError: dask: the scheduler went away; run the same command again to resume"
     assert (out / "said").read_text().rstrip().endswith(lost)
     known = ids(out)
     assert 10 <= len(known) < N

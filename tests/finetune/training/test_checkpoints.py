@@ -98,7 +98,7 @@ def test_what_a_kill_left_unfinished_is_never_taken_and_removed(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"seed": 1}, "seed: got 1, accepted: 0; set it back to go on, or remove"),
+        ({"seed": 1}, "seed: got 1, accepted: 0; set it back to resume, or remove"),
         ({"settings": {"epochs": 4, "freeze": {2: [9, 11]}}}, "settings.epochs: got 4, accepted: 3"),
         ({"settings": {"epochs": 3, "freeze": {}}}, r"settings.freeze.2: got None, accepted: \[9, 11\]"),
         ({"corpus": "abc"}, "corpus: got 'abc', accepted: None"),
