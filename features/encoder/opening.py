@@ -59,7 +59,7 @@ def open_encoder(settings: EncoderSettings, cache: Path) -> Path:
         allow(folder)
     examined(folder, cache).require_length(settings.max_length, "encoder.max_length")
     prompt = chosen_prompt(folder, settings)
-    if prompt:
+    if prompt and not (prompt.isascii() and len(prompt) + TEMPLATE <= settings.max_length):
         from mcbert.features.encoder.tokens import load_tokenizer, require_room
 
         require_room(load_tokenizer(folder), prompt, settings.max_length, "encoder.prompt")
@@ -67,6 +67,11 @@ def open_encoder(settings: EncoderSettings, cache: Path) -> Path:
         log.warning("encoder: %s names prompts (%s), and none is used: encoder.prompt_name takes one",
                     settings.path, ", ".join(named))  # fmt: skip
     return folder
+
+
+TEMPLATE = 32
+"""Far more special tokens than a tokenizer adds to a text: an ASCII prompt of this many characters below the limit
+leaves room, at a token a character, and no tokenizer is loaded to see it."""
 
 
 def examined(folder: Path, cache: Path) -> Verdict:

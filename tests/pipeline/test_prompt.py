@@ -1,6 +1,8 @@
 """A prompt goes from the settings into the cache, the exported model, its labels and its vectors."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -53,6 +55,14 @@ def test_an_exported_model_reads_texts_after_the_prompt_of_its_search(exported, 
     labels = label_texts(load_model(folder), list(zip(texts["text"], texts["text_pair"], strict=True)))[0]
     found = pd.Series(labels["label"].to_numpy(), index=texts["id"])
     assert (found[winners.index] == winners).all()
+
+
+def test_that_a_stage_with_a_prompt_is_up_to_date_is_known_without_transformers(exported):
+    code = "import sys; from mcbert.pipeline.cli import main; print(main(), 'transformers' in sys.modules)"
+    command = [sys.executable, "-c", code, "gridsearch", "--config", "mine.toml"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "gridsearch: up to date" in done.stderr
+    assert done.stdout == "0 False\n"
 
 
 def test_vectors_of_a_prompt_are_those_of_texts_that_begin_with_it(encoder_folder):
