@@ -31,7 +31,7 @@ def encoder_identity(folder: str | os.PathLike[str], kept: Path | None = None) -
         Folder where the tokenizer's checksum is kept.
     """
     folder = Path(folder)
-    return dict(_identity(folder, _stamps(folder), trusts(folder), kept))
+    return dict(_identity(folder, _stamps(folder), trusts(folder), kept and kept.absolute()))
 
 
 def _stamps(folder: Path) -> Stamps:

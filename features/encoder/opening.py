@@ -70,8 +70,8 @@ def open_encoder(settings: EncoderSettings, cache: Path) -> Path:
 
 
 TEMPLATE = 32
-"""Far more special tokens than a tokenizer adds to a text: an ASCII prompt of this many characters below the limit
-leaves room, at a token a character, and no tokenizer is loaded to see it."""
+"""More special tokens than a tokenizer adds to a text: an ASCII prompt so many characters below the limit
+leaves room, at a token a character at most, and no tokenizer is loaded to see it."""
 
 
 def examined(folder: Path, cache: Path) -> Verdict:
