@@ -66,7 +66,7 @@ class TextTable:
     """Our column name -> the table's, where they differ."""
 
     on_bad: Literal["error", "skip"] = "error"
-    """What becomes of rows without a usable text."""
+    """Treatment of rows without a usable text."""
 
     encoding: str = "utf-8"
     """Of CSV, TSV and JSON Lines."""

@@ -27,11 +27,11 @@ def track(
     Parameters
     ----------
     items : iterable
-        What is worked off; each counts as done when the next is asked for.
+        Items to work through; each counts as done when the next is asked for.
     total : int
         How many there are.
     description : str
-        What they are.
+        Name of the items.
     note : callable
         Returns what else is to be shown, such as the best score so far.
     """

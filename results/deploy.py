@@ -44,7 +44,7 @@ class Scored:
     """On dev by the run's metric, the mean over the languages that the protocol looks at."""
 
     there: bool
-    """Whether the folder holds it."""
+    """True if the folder holds it."""
 
     made_by: str = ""
     """The command that makes it; empty where it is there."""

@@ -68,7 +68,7 @@ def summarise(folder: Path) -> dict[str, Any]:
 
 
 def _tables(folder: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    """Read the tables that are there; of those that cannot be read, what is wrong with them."""
+    """Return the tables that are there, and an error for each that cannot be read."""
     found, problems = {}, []
     for name, table in _READ.items():
         if (folder / table.file_name).is_file():

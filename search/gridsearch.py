@@ -2,7 +2,7 @@
 
 Reads a feature cache and examples.npz; writes gridsearch.csv, confusion.csv, predictions_gridsearch.csv,
 probe.npz, winner.json and, to check them by, the files of `search.outcome.evidence`. gridsearch.jsonl is the
-ledger: with it, a killed search goes on where it was and ends with the same tables.
+ledger: with it, a killed search continues where it was and ends with the same tables.
 """
 
 import logging
@@ -255,7 +255,7 @@ def _write_winner_outputs(outcome: Outcome, winner: Candidate, source: Source, o
         probe = artifacts.make_probe(representation, fitted, winner, outcome.examples.labels)
     path = out / "predictions_gridsearch.csv"
     artifacts.write_predictions(outcome, predicted, representation.rows, path, seed=winner.seed)
-    clear_cache()  # the driver goes on to other stages
+    clear_cache()  # the driver continues with other stages
     if probe is None:
         LOG.warning("gridsearch: %s has no probe; it is fitted by scikit-learn only", winner.classifier)
         return None

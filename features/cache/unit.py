@@ -60,7 +60,7 @@ class Unit:
     """The number after the last."""
 
     spec: StoreSpec
-    """What is stored of each text."""
+    """Layers, poolings, hidden size and dtype of the states."""
 
     crc32: tuple[int, ...]
     """Checksum of the bytes of each dataset, in the order of `StoreSpec.datasets`."""
@@ -85,7 +85,7 @@ class Unit:
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """What comes before the states of a file."""
+    """Header of a unit file: everything before its states."""
 
     unit: Unit
     size: int

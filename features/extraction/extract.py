@@ -3,7 +3,7 @@
     python -m mcbert extract --config demo
 
 The texts are surveyed in one pass and cut into units; units are encoded in token-count batches, each written
-to a file of its own while the next is computed. A killed run goes on with the units that are not there yet
+to a file of its own while the next is computed. A killed run continues with the units that are not there yet
 and ends bit-identical to an uninterrupted one, with any number of processes.
 """
 

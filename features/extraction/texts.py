@@ -2,7 +2,7 @@
 
 Memory does not grow with them.
 
-A text and its second text are told apart from others by a 128-bit hash; only hashes and sizes are held.
+A text and its second text are identified by a 128-bit hash; only hashes and sizes are held.
 Distinct texts are numbered from short to long, so that the texts of a unit are alike and their batches are
 hardly padded. The packed file is little-endian: the number of texts, (n, 3) offsets, sizes, sizes of second
 texts, then the texts as UTF-8 in the corpus's order.
@@ -34,7 +34,7 @@ SPECIAL_TOKENS = 3
 
 @dataclass(frozen=True)
 class Survey:
-    """What one pass over a corpus finds.
+    """Findings of one pass over a corpus.
 
     Attributes
     ----------
@@ -131,7 +131,7 @@ class PackedTexts:
     Parameters
     ----------
     path : Path
-        What `write` wrote.
+        As written by `write`.
     """
 
     def __init__(self, path: Path) -> None:

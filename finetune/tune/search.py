@@ -1,7 +1,7 @@
 """Try combinations of phase two's settings on dev: `python -m mcbert tune`.
 
 Reads the corpus and what phase one chose; writes tune.csv, and no model. tune.jsonl is the ledger, a
-training a line: with it, a killed search goes on where it was, and another list of values trains only what
+training a line: with it, a killed search continues where it was, and another list of values trains only what
 is new. Test labels take no part.
 """
 
@@ -176,7 +176,7 @@ def key_of(job: FinetuneJob) -> str:
         "settings": relevant(job.settings),
         "precision": hardware.compute_dtype(
             job.settings.precision, hidden_size(job.encoder), hardware.device().type
-        ),  # what `auto` chooses here: a search that goes on elsewhere mixes no two
+        ),  # what `auto` chooses here: a search that continues elsewhere mixes no two
         "freeze": {str(epoch): list(layers) for epoch, layers in job.freeze.items()},
         "architecture": described(job.architecture),
     }

@@ -58,7 +58,7 @@ def read_arrays(path: str | os.PathLike[str], names: Sequence[str], what: str) -
     Parameters
     ----------
     what : str
-        What the file is to be, for messages.
+        Kind of file expected, for messages.
 
     Raises
     ------

@@ -27,7 +27,7 @@ _BODY = len(_PREFIX) + 8 + len(_MIDDLE)
 
 
 class Scan(NamedTuple):
-    """What the bytes of a journal hold."""
+    """Contents of a journal's bytes."""
 
     records: list[dict[str, Any]]
     """The whole records, in order."""

@@ -37,7 +37,7 @@ LEAVE = timedelta(seconds=20)  # for the others to fail as well, after one has f
 
 
 class LostProcessError(RuntimeError):
-    """A process failed and the others did not: they cannot go on together."""
+    """A process failed and the others did not: they cannot continue together."""
 
 
 def shared() -> bool:

@@ -69,7 +69,7 @@ def share(text: str) -> float:
 
 @dataclasses.dataclass
 class Pairs:
-    """How many rows of a table are pairs of texts, and the first that is none."""
+    """Number of rows of a table that are pairs of texts, and the first that is none."""
 
     n_pairs: int = 0
     n_single: int = 0

@@ -37,7 +37,7 @@ def gridsearch(workspace: Workspace, require: Callable[[], None] = lambda: None)
     Parameters
     ----------
     require : callable
-        Raises where the stage that asks for the search could not go on after it.
+        Raises where the stage that asks for the search could not continue after it.
     """
     prepare(workspace)
     require()
@@ -64,7 +64,7 @@ def searched(workspace: Workspace, require: Callable[[], None] = lambda: None) -
     differing = [name for name in kept if kept[name] != given[name]]
     if differing:
         log.warning(
-            "gridsearch: keeping this run's search: %s; the command gridsearch goes on with others",
+            "gridsearch: keeping this run's search: %s; the command gridsearch continues with others",
             ", ".join(f"gridsearch.{name} {kept[name]}, not {given[name]}" for name in differing),
         )
         settings = dataclasses.replace(workspace.config.gridsearch, **kept)

@@ -212,11 +212,11 @@ def test_parquet_and_json_folders(tmp_path):
 @pytest.mark.parametrize(
     ("name", "config", "said"),
     [
-        ("nobody/nothing", "", r"^nobody/nothing: the library datasets cannot load it: \w+: .*save_to_disk"),
-        ("nobody/nothing", "de", r"^nobody/nothing \(configuration 'de'\): the library datasets cannot load"),
+        ("nobody/nothing", "", r"^nobody/nothing: datasets cannot load it: \w+: .*save_to_disk"),
+        ("nobody/nothing", "de", r"^nobody/nothing \(configuration 'de'\): datasets cannot load"),
         ("{folder}", "de", r"d \(configuration 'de'\): .* ValueError: BuilderConfig 'de' not found"),
-        ("{folder}/nowhere", "", r"d/nowhere: the library datasets cannot load it: "),
-        ("{folder}/empty", "", r"d/empty: the library datasets cannot load it: "),
+        ("{folder}/nowhere", "", r"d/nowhere: datasets cannot load it: "),
+        ("{folder}/empty", "", r"d/empty: datasets cannot load it: "),
     ],
 )
 def test_what_cannot_be_loaded_is_one_line(tmp_path, name, config, said):
@@ -263,11 +263,11 @@ def test_a_damaged_saved_dataset(tmp_path):
     path = saved(tmp_path / "d", train=rows("t"))
     (arrow,) = (path / "train").glob("*.arrow")
     arrow.write_bytes(arrow.read_bytes()[:100])
-    with pytest.raises(CorpusError, match="d: the library datasets cannot load it: "):
+    with pytest.raises(CorpusError, match="d: datasets cannot load it: "):
         read(path, columns=COLUMNS)
 
 
 def test_without_the_library_the_message_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(CorpusError, match=r"needs the library datasets: pip install mcbert\[datasets\]"):
+    with pytest.raises(CorpusError, match=r"needs datasets: pip install mcbert\[datasets\]"):
         read("some/name")
