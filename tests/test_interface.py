@@ -1,6 +1,5 @@
 """What `import mcbert` offers, through that door: the stages' own figures, and scikit-learn's rules."""
 
-import ast
 import doctest
 import importlib
 import json
@@ -22,7 +21,6 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 import mcbert
-from mcbert.home import HOME
 from mcbert.pipeline.cli import main
 from mcbert.pipeline.config import load
 from tests.conftest import WORDS, save_encoder
@@ -614,22 +612,3 @@ def test_parameters_are_the_settings_by_name(kind):
     known = {name for section in load("demo").settings.values() for name in section}
     own = {"encoder", "cache", "folder", "n_jobs", "cluster", "pooling", "seed"}
     assert set(getattr(mcbert, kind)().get_params()) <= known | own
-
-
-@pytest.mark.slow
-def test_a_user_s_script_is_typed_and_runs(tmp_path):
-    mypy = [sys.executable, "-m", "mypy", "--strict", "--config-file", "setup.cfg"]
-    script = HOME / "tests" / "user_script.py"
-    wrong = tmp_path / "wrong.py"
-    wrong.write_text('import mcbert\n\nstates: int = mcbert.extract(["a"], "b", layers="1")\n')
-    ran = {
-        path: subprocess.run([*mypy, str(path)], cwd=HOME, capture_output=True, text=True, check=False)
-        for path in (script, wrong)
-    }
-    assert ran[script].returncode == 0, ran[script].stdout
-    assert 'variable has type "int"' in ran[wrong].stdout
-    assert 'Argument "layers" to "extract" has incompatible type' in ran[wrong].stdout
-    done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, check=True
-    )
-    assert len(ast.literal_eval(done.stdout)) == 2
