@@ -137,8 +137,13 @@ def test_a_mistyped_factory_is_one_line(search, mine, capsys):
 
 
 def test_the_steps_of_a_mixed_search_share_their_workers(search, monkeypatch):
-    begun, begin = [], loky._begun
-    monkeypatch.setattr(loky, "_begun", lambda workers: begun.append(workers) or begin(workers))
+    begun, pool = [], loky.ProcessPoolExecutor
+
+    def counted(*, max_workers, **given):
+        begun.append(max_workers)
+        return pool(max_workers=max_workers, **given)
+
+    monkeypatch.setattr(loky, "ProcessPoolExecutor", counted)
     mixed = ["gridsearch.mixed=beam", "gridsearch.beam_width=2", "gridsearch.classifiers=['ridge']"]
     status, found = search(*mixed, "cluster.backend=loky", "cluster.workers=2", name="two")
     assert (status, begun) == (0, [2])
