@@ -148,9 +148,7 @@ def test_code_of_a_model_runs_only_when_allowed(tmp_path, plain, monkeypatch):
     export(tmp_path, plain)
     modules = json.loads((tmp_path / "st/modules.json").read_text())
     folder = changed(tmp_path / "st", [*modules, modules[1] | {"idx": 2, "name": "2"}])
-    with pytest.raises(
-        EncoderError, match="modules.json: layer_pooling.LayerPooling is code .* --remote-code"
-    ):
+    with pytest.raises(EncoderError, match="modules.json: layer_pooling.LayerPooling .* --remote-code"):
         open_sentence_encoder(str(folder))
     opened = open_sentence_encoder(str(folder), settings=EncodeSettings(remote_code=True))
     np.testing.assert_allclose(
@@ -180,7 +178,7 @@ def test_a_model_of_the_hub_is_fetched_with_all_its_modules(theirs, tmp_path, mo
 
 
 def test_code_of_the_hub_needs_a_commit():
-    with pytest.raises(EncoderError, match="--revision: got 'main', accepted: the 40 digits of a commit"):
+    with pytest.raises(EncoderError, match="--revision: got 'main', accepted: .*commit"):
         open_sentence_encoder("some/model", settings=EncodeSettings(remote_code=True, revision="main"))
 
 
