@@ -19,7 +19,7 @@ from mcbert.features.encoder.stack import cut, drop_final_norm, first_parts
 from mcbert.features.encoder.tokens import load_tokenizer, padded, require_vocabulary
 
 Tokens = Sequence[Mapping[str, Sequence[int]]]
-Pool = Callable[[torch.Tensor], list[torch.Tensor]]
+Pooler = Callable[[torch.Tensor], list[torch.Tensor]]
 
 
 class PooledEncoder:
@@ -121,7 +121,7 @@ class PooledEncoder:
             last = self.model(**inputs, return_dict=True)[0]
         put(int(self.model.config.num_hidden_layers), last)
 
-    def _pooler(self, attention_mask: torch.Tensor, special: torch.Tensor | None) -> Pool:
+    def _pooler(self, attention_mask: torch.Tensor, special: torch.Tensor | None) -> Pooler:
         """Return how to pool this batch: (batch, seq, hidden) to (batch, hidden) for each pooling."""
         if self.device.type == "cpu" and not self.content_only:
             lengths = attention_mask.sum(dim=1).tolist()

@@ -26,7 +26,7 @@ import numpy as np
 
 from mcbert.files import opened, writing_beside
 
-Row = tuple[str, ...]  # id, text, second text (empty for a single one)
+TextRow = tuple[str, ...]  # id, text, second text (empty for a single one)
 WORD = 8  # bytes of an offset
 BYTES_PER_TOKEN = 3  # of UTF-8; fewer tokens than this assumes only make a unit quicker
 SPECIAL_TOKENS = 3
@@ -60,7 +60,7 @@ class Survey:
         return len(self.rows)
 
 
-def survey(texts: Iterable[Row]) -> Survey:
+def survey(texts: Iterable[TextRow]) -> Survey:
     """Find the distinct texts; ids play no part.
 
     Memory: some 80 bytes a row while it runs, 8 a row and 24 a distinct text afterwards.
@@ -138,7 +138,7 @@ class PackedTexts:
         self.path = path
 
     @classmethod
-    def write(cls, path: Path, texts: Iterable[Row], found: Survey) -> PackedTexts:
+    def write(cls, path: Path, texts: Iterable[TextRow], found: Survey) -> PackedTexts:
         """Write the distinct ones of `texts`, which must be those of the survey, in the same order.
 
         Raises

@@ -43,15 +43,15 @@ if TYPE_CHECKING:
     from mcbert.pipeline.cluster.settings import ClusterSettings
 
 _SHOWN = ("rank", "layers", "pooling", "classifier", "params", "score", "dev_f1_mean", "test_f1_mean")
-Method = TypeVar("Method", bound=Callable[..., Any])
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 _HEAD = 5  # rows of the results that a notebook shows
 
 
-def _best_has(method: str) -> Callable[[Method], Method]:
+def _best_has(method: str) -> Callable[[Decorated], Decorated]:
     def is_there(search: LayerSearch) -> bool:
         return hasattr(getattr(search, "best_estimator_", None), method)
 
-    decorator: Callable[[Method], Method] = available_if(is_there)
+    decorator: Callable[[Decorated], Decorated] = available_if(is_there)
     return decorator
 
 
