@@ -189,7 +189,7 @@ class TrainingSettings:
     @model_validator(mode="after")
     def _check_freezing(self) -> Self:
         for epoch in self.freeze:
-            accepted = f"epochs 0 to {self.epochs - 1}, after which training goes on"
+            accepted = f"epochs 0 to {self.epochs - 1}, after which training continues"
             require(epoch < self.epochs, "freeze", epoch, accepted)
         for name, rules in (("freeze", ("schedule",)), ("freeze_groups", WATCHING)):
             acts = not getattr(self, name) or self.freeze_rule in rules

@@ -1,6 +1,6 @@
 """Vectors of a table of texts: those that ``mcbert embed`` wrote, or of texts that are encoded on the way.
 
-write_vectors(texts, encoder, Path("vectors.npy"), made, n_texts=5)     # goes on after a kill
+write_vectors(texts, encoder, Path("vectors.npy"), made, n_texts=5)     # continues after a kill
 StoredVectors.open(Path("vectors.npy")).blocks(4096)                    # read a block at a time
 """
 

@@ -225,7 +225,7 @@ def _finished(
             future.add_done_callback(done.put)
             continue
         task, _ = running.pop(future.key)
-        yield task, *_outcome(future, crew)
+        yield task, *outcome_of(future, crew)
 
 
 class _Crew:
@@ -257,7 +257,7 @@ class _Crew:
         return self._size
 
 
-def _outcome(future: Any, crew: _Crew) -> tuple[Any, Exception | None]:
+def outcome_of(future: Any, crew: _Crew) -> tuple[Any, Exception | None]:
     """Fetch what a finished task returned or raised; what is lost on the way is computed again."""
     while True:
         try:

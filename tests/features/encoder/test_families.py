@@ -152,14 +152,14 @@ def test_sparse_attention_that_depends_on_the_batch_is_refused(tmp_path):
 
 
 def test_a_verdict_is_kept_and_a_damaged_one_made_anew(encoder_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(opening, "_known", {})
+    monkeypatch.setattr(opening, "known", {})
     first = verdict(encoder_folder, tmp_path)
     (file,) = tmp_path.glob("*.json")
-    monkeypatch.setattr(opening, "_known", {})
+    monkeypatch.setattr(opening, "known", {})
     monkeypatch.setattr(selfcheck, "examine", lambda *_: pytest.fail("it was tried again"))
     assert verdict(encoder_folder, tmp_path) == first
     monkeypatch.undo()
-    monkeypatch.setattr(opening, "_known", {})
+    monkeypatch.setattr(opening, "known", {})
     file.write_text("{")
     assert verdict(encoder_folder, tmp_path) == first
     assert json.loads(file.read_text())["model_type"] == "bert"

@@ -100,7 +100,7 @@ def test_layers_asked_for_are_taken_instead(tmp_path, plain, folder):
 
 
 def changed(folder, modules):
-    """Turn an export of one layer into any other model of the library."""
+    """Turn an export of one layer into any other sentence-transformers model."""
     (folder / "modules.json").write_text(json.dumps(modules))
     (folder / "checksums.json").unlink(missing_ok=True)
     return folder
@@ -108,7 +108,7 @@ def changed(folder, modules):
 
 @pytest.fixture
 def theirs(tmp_path, plain):
-    """A model of the library: mean pooling, scaled to length 1."""
+    """A sentence-transformers model: mean pooling, scaled to length 1."""
     export(tmp_path, plain, layers=(3,), pooling="mean")
     modules = json.loads((tmp_path / "st/modules.json").read_text())
     last = {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"}

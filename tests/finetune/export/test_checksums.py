@@ -24,7 +24,7 @@ from mcbert.finetune.model import MCBertForSequenceClassification, MCBertModel
 
 @pytest.fixture(scope="module")
 def saved(encoder_folder, tmp_path_factory):
-    """A folder of each kind: a classifier, sentence embeddings of ours, those of the library."""
+    """A folder of each kind: a classifier, sentence embeddings of ours, those of sentence-transformers."""
     root = tmp_path_factory.mktemp("saved")
     given = {"pooling": "mean", "dropout": 0.0, "labels": ["no", "yes"]}
     model = MCBertForSequenceClassification.from_encoder(encoder_folder, (1, 3), **given)

@@ -175,7 +175,7 @@ def test_a_damaged_tokenizer_is_refused(content, folder):
 def test_a_tokenizer_that_is_gone_is_not_made_up(folder):
     changed(
         folder, "tokenizer_config.json", tokenizer_class="BertTokenizer"
-    )  # the library makes one of 5 words
+    )  # transformers makes one of 5 words
     (folder / "tokenizer.json").unlink()
     with pytest.raises(EncoderError, match="accepted: .*tokenizer.json"):
         load_model(folder)
