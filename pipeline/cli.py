@@ -140,12 +140,12 @@ def build_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME[@LAYERS:POOLING]",
-        help="a sentence encoder, by folder or hub name; a plain encoder with what to pool, such as "
+        help="a sentence encoder, by folder or hub name; a plain encoder with layers and pooling, such as "
         "xlm-roberta-base@7+8:mean; may be repeated",
     )
     demo = commands.add_parser(
         "demo",
-        help="the whole of it on the samples: finetune and report, and what they need",
+        help="run everything on the samples: finetune, report and the stages they need",
         description="Run the preset demo, from raw texts to the report, on the encoder and texts that come "
         "with the project: minutes on two cores.",
     )

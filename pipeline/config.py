@@ -87,7 +87,7 @@ class Config:
 
     @model_validator(mode="after")
     def _check_texts(self) -> Self:
-        """Refuse what would do nothing, as scores would be of other texts than one thinks."""
+        """Refuse settings without effect, as scores would be of other texts than one thinks."""
         raw, translates = self.prepare.raw, self.prepare.transfer == "translate-train"
         for name in ("path", "languages", "format"):
             if raw and getattr(self.corpus, name) != default(self.corpus, name):

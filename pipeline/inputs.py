@@ -184,7 +184,7 @@ def require_new(output: Path, *, replace: bool, key: str = "--output") -> None:
 
 
 def _require_form(encoding: str, delimiter: str) -> None:
-    """Refuse what no table can be written in, naming the option."""
+    """Refuse an output path where no table can be written, naming the option."""
     from mcbert.features.corpus import CorpusSettings
 
     try:

@@ -41,7 +41,7 @@ def track(
 
 @contextmanager
 def counted(total: int, description: str) -> Iterator[Callable[[int], object]]:
-    """Show a bar where bars are shown; yields what is called with how many more are done."""
+    """Show a bar where bars are shown; yield a function that takes the number of further items done."""
     if not _shows_bars():
         yield lambda _: None
         return

@@ -1,4 +1,4 @@
-"""One row per run: who won, how the systems score, on which texts, by which protocol; from its tables.
+"""The leaderboard, a row per run from its tables: winner, scores of the systems, texts, protocol.
 
 python -m mcbert runs
 """

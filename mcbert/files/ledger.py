@@ -100,7 +100,7 @@ class Ledger:
 
 
 def retry_errors(path: Path, key: str = KEY) -> int:
-    """Have what failed run again by the next search; return how many there are.
+    """Mark failed items to be run again by the next search; return their number.
 
     The file is only ever appended to: killed at any moment, the next search resumes from here.
     """

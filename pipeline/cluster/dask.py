@@ -43,7 +43,7 @@ LIVES = 3  # workers that a task may lose: dask's allowed failures, and one
 
 
 class LostClusterError(RuntimeError):
-    """The scheduler, or every worker, is gone; what was yielded before stays."""
+    """The scheduler, or every worker, is gone; results yielded before stay valid."""
 
 
 def execute(
@@ -258,7 +258,7 @@ class _Crew:
 
 
 def outcome_of(future: Any, crew: _Crew) -> tuple[Any, Exception | None]:
-    """Fetch what a finished task returned or raised; what is lost on the way is computed again."""
+    """Return a task's result or error; a result lost on the way is computed again."""
     while True:
         try:
             return future.result(timeout=WORKER_SECONDS), None
