@@ -298,8 +298,7 @@ def test_fractions_that_leave_a_split_without_labels():
     table = pd.DataFrame({"text": list("abcdefghi"), "text_pair": "", "label": list("xxxyyyzzz")})
     with pytest.raises(
         CorpusError,
-        match=r"9 texts of 3 labels .*prepare.dev_fraction 0.1 "
-        r"0.1 into 7 train, 1 dev, 1 test texts; accepted: fractions that give each of the three at least 3",
+        match=r"9 texts of 3 labels .*prepare.dev_fraction 0.1 .* 7 train, 1 dev, 1 test texts; accepted: ",
     ):
         split(table, PrepareSettings(raw="r.csv", dev_fraction=0.1, test_fraction=0.1))
 
