@@ -3,6 +3,7 @@
 _._offline  # pytest
 _._one_thread
 _.log_of_its_own
+_.quick_collections
 pytest_collection_modifyitems
 _.handle_starttag  # HTMLParser
 _.handle_endtag

@@ -59,7 +59,7 @@ finetune: setup ## texts.csv + winner -> finetune.csv, table1.csv, models/
 report: setup ## the run's CSVs, as far as they exist -> report.html, figures/; RUN="a b" compares runs: results/runs/comparison.html
 	$(if $(word 2,$(RUN)),$(MCBERT) runs $(RUN) --html results/runs/comparison.html --replace,$(call STAGE,report))
 
-export: setup ## the search's winner -> models/probe, a model of the library
+export: setup ## the search's winner -> models/probe, a transformers model
 	$(call STAGE,export)
 
 embeddings: setup ## pairs of English sentences -> models/embeddings, embeddings.csv; sts.csv, tatoeba.csv
@@ -80,7 +80,7 @@ numeric: setup ## the tests of computed figures as on a CPU with AVX2 alone, and
 numeric-avx2: # one process each: another would import all that the tests need once more
 	$(AVX2) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" $(NUMERIC)
 
-numeric-sse41: # threads that wait must not spin: there are more than processors
+numeric-sse41: # threads that wait must not spin: there are more threads than cores
 	$(SSE41) OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -q -m "not slow" $(NUMERIC)
 
 stress: setup ## 500 kills of the cache writer, the extraction and the fine-tuning instead of a few
@@ -104,7 +104,7 @@ bench-extract: setup ## the speed of extraction against the plain ways, ARGS="--
 bench-gridsearch: setup ## the speed of the search against plain scikit-learn, ARGS="--growth" for its growth
 	$(BIN)/python benchmarks/gridsearch.py $(ARGS)
 
-bench-finetune: setup ## the speed of fine-tuning against the library's plain recipe, and of frozen layers
+bench-finetune: setup ## the speed of fine-tuning against transformers' plain recipe, and of frozen layers
 	$(BIN)/python benchmarks/finetune.py $(ARGS)
 
 bench-embeddings: setup ## sentence embeddings over seeds beside the frozen encoder, and the speed of encoding

@@ -1,4 +1,4 @@
-"""How good the samples' systems are: probe, MC-BERT, MC-BERT-WF beside the [CLS] baseline, over seeds.
+"""Quality of the samples' systems over seeds: probe, MC-BERT, MC-BERT-WF beside the [CLS] baseline.
 
     python benchmarks/demo_quality.py --seeds 5
 
@@ -28,7 +28,7 @@ SYSTEMS = ("baseline", "probe", "mcbert", "mcbert_wf")
 
 
 def majority(predictions: pd.DataFrame) -> float:
-    """Return the accuracy of always answering the most frequent test label: what chance is held to be."""
+    """Return the accuracy of always answering the most frequent test label, the chance level."""
     labels = predictions.loc[predictions["split"] == "test"].drop_duplicates("id")["label"]
     return float(labels.value_counts(normalize=True).max())
 

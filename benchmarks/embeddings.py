@@ -9,7 +9,7 @@ sentences are samples/intents and samples/sts. Layers and pooling are chosen on 
 samples/intents where the configuration leaves them open. Then the same model encodes the same texts here and
 with sentence-transformers (`pip install -e '.[sbert]'`; left out without it), in turn, float32. The last line
 is JSON: `tatoeba_error` (test, mean over languages and both directions, cosine, mean over the seeds),
-`baselines`, `sts_spearman` (test, cosine), `encode_ratio` (the library's seconds over ours, medians).
+`baselines`, `sts_spearman` (test, cosine), `encode_ratio` (seconds of sentence-transformers over ours).
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def texts(tatoeba: Path, sts: Path, n: int) -> list[str]:
 
 
 def encoding(model: Path, sentences: list[str], rounds: int) -> dict[str, Any]:
-    """Encode with the library and here in turn, `rounds` times after a warm-up."""
+    """Encode with sentence-transformers and with mcbert in turn, `rounds` times after a warm-up."""
     if importlib.util.find_spec("sentence_transformers") is None or not (model / "modules.json").is_file():
         return {"encode_ratio": None}
     from sentence_transformers import SentenceTransformer

@@ -210,7 +210,7 @@ def plain_loop(folder: Path, padding: str) -> Way:
 
 
 def sentence_transformers(folder: Path) -> Way | None:
-    """Return the library's encode, or None when it is not installed."""
+    """Return sentence-transformers' encode, or None when it is not installed."""
     try:
         from sentence_transformers import SentenceTransformer
         from sentence_transformers.sentence_transformer.modules import Pooling, Transformer

@@ -1,4 +1,4 @@
-"""Whether extraction needs more memory for more texts: peak of the process at 10 thousand and at a million.
+"""Peak memory of extraction at 10 thousand texts and at a million: it must not grow with the corpus.
 
     python benchmarks/extract_memory.py
 

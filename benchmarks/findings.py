@@ -1,4 +1,4 @@
-"""What fine-tuning does to each language over the epochs, on dev: the figures of docs/findings.md.
+"""The effect of fine-tuning on each language over the epochs, on dev: the figures of docs/findings.md.
 
     mcbert finetune --config demo --run findings finetune.epochs=6 'finetune.seeds=[0, 1, 2, 3, 4]'
     python benchmarks/findings.py --run findings

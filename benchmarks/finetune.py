@@ -1,8 +1,8 @@
-"""Fine-tuning against the library's plain recipe on the same texts, and what frozen layers save; in one run.
+"""Fine-tuning against transformers' plain recipe on the same texts, and what frozen layers save; in one run.
 
     python benchmarks/finetune.py
 
-Ways: (a) padded128: AutoModelForSequenceClassification under the library's Trainer with its defaults, 32
+Ways: (a) padded128: AutoModelForSequenceClassification under transformers' Trainer with its defaults, 32
 texts a step in random order, padded to 128, float32; (b) longest: the same padded to the longest of the
 batch; (c) ours: the same network, this project's baseline, trained with the default settings; (d) mcbert:
 layers 6, 8 and 11 pooled, cut after 11. Each way in turn, several rounds, with the sample encoder and with

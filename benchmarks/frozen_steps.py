@@ -1,4 +1,4 @@
-"""What frozen layers save of a training step, against what arithmetic expects; part of `finetune.py`.
+"""Time of a training step saved by frozen layers, measured and expected; part of `finetune.py`.
 
 python benchmarks/finetune.py --only frozen
 

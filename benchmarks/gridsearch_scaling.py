@@ -1,4 +1,4 @@
-"""How much faster two workers search than one, with loky and with dask, at the size of the paper.
+"""Speed of the search with two workers against one, with loky and with dask, at the paper's size.
 
     python benchmarks/gridsearch_scaling.py --rounds 3 --max-layers 2
     python benchmarks/gridsearch_scaling.py --run results/runs/demo --cache cache

@@ -1,4 +1,4 @@
-"""How time and memory of the search grow with texts, columns and layers: `gridsearch.py --growth`.
+"""Growth of the search's time and memory with texts, columns and layers: `gridsearch.py --growth`.
 
 Every size has a process of its own, which times one feature set of half the layers, one classifier after the
 other, with one BLAS thread, kernels and scatters of single layers already kept as they are after the first

@@ -29,12 +29,12 @@ STAMP = {
     "versions": "mcbert 0",
     "transfer": "zero-shot",
 }
-"""What rows of a search on made states carry."""
+"""Columns that name the run in every row of a search on made states."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """How large a made corpus is; `n_dev` and `n_test` texts in each of four languages."""
+    """Size of a made corpus; `n_dev` and `n_test` texts in each of four languages."""
 
     n_train: int = 1500
     n_dev: int = 100

@@ -29,7 +29,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Measured:
-    """What came of a trial: seconds of the plain way, texts predicted, margins of those that differ."""
+    """Outcome of a trial: seconds of the plain way, texts predicted, margins of those that differ."""
 
     seconds: float
     n_texts: int

@@ -1,4 +1,4 @@
-"""Whether the working tree gives what a commit gave: the proof that a change of structure moved no figure.
+"""Compare the results of the working tree with those of a commit: a refactoring must move no figure.
 
     python benchmarks/same_results.py COMMIT --keep ../same-results
 

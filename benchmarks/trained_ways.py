@@ -38,7 +38,7 @@ LAYERS = (6, 8, 11)
 
 @dataclasses.dataclass
 class Clock:
-    """When steps of a training began, and how long their forward and backward took, in seconds."""
+    """Start of each training step, and the seconds of its forward and backward pass."""
 
     limit: int
     """Steps to make."""

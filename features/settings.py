@@ -54,7 +54,7 @@ class EncoderSettings:
 
 @section("extract")
 class ExtractSettings:
-    """What to cache, and how to compute it."""
+    """Settings of extraction: layers and poolings to cache, and how to compute them."""
 
     layers: Distinct[Whole] = ()
     """Layers to cache, 0 (embeddings) to the number of blocks; empty: all of them."""
@@ -64,7 +64,7 @@ class ExtractSettings:
     sees nothing of the text: there cls is refused."""
 
     special_tokens: Literal["include", "exclude"] = "include"
-    """Whether max and mean see the special tokens; including them is the field's convention."""
+    """Special tokens in max and mean pooling; including them is the field's convention."""
 
     dtype: ComputeDtype = "auto"
     """Of weights and activations; auto: bfloat16 where the hardware multiplies it and layers are 256 wide."""
@@ -85,4 +85,4 @@ class ExtractSettings:
     """Units that a worker is handed at once; states do not depend on it."""
 
     on_nonfinite: Literal["stop", "skip"] = "stop"
-    """What a NaN or infinite state does: end the run, or leave the text out of everything after."""
+    """On a NaN or infinite state: stop ends the run, skip leaves the text out of all later stages."""

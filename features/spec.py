@@ -124,7 +124,7 @@ class FeatureSpec:
 
     @property
     def is_mixed(self) -> bool:
-        """Whether layers have different poolings."""
+        """Return True if layers have different poolings."""
         return len(set(self.poolings)) > 1
 
     @property

@@ -118,7 +118,7 @@ class Job:
 
     @property
     def checkpoints(self) -> Path:
-        """Folder of what a killed training goes on from; removed with the result's writing."""
+        """Folder of the checkpoints that a killed training resumes from; removed with the result."""
         return self.out / "checkpoints" / self.name
 
     @property

@@ -1,4 +1,4 @@
-"""Weights that hold no numbers are told apart from a training that went wrong.
+"""Distinguish weights that contain NaN when loaded from a training that diverged.
 
 python -m pytest tests/finetune/test_weights.py
 """

@@ -1,4 +1,4 @@
-"""What runs a stage's tasks, and what shows their progress: given to a stage, which knows neither.
+"""Types of the executor and the progress bar that are passed to every stage.
 
 `pipeline.cluster` makes the first, `pipeline.progress.track` is the second.
 """
@@ -42,7 +42,7 @@ class Track(Protocol):
         total : int
             Number of items.
         description : str
-            What the items are.
+            Name of the items.
         note : callable, optional
             Returns what else to show, such as the best score so far.
         """

@@ -1,11 +1,11 @@
-"""Where the project's own files are, and where runs and caches go unless told otherwise."""
+"""The project's own files, and the default folders of runs and caches."""
 
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 IN_CHECKOUT = (PACKAGE / "samples").is_symlink()  # a wheel holds files where a checkout has links
 HOME = PACKAGE.resolve().parent if IN_CHECKOUT else PACKAGE
-"""What the relative paths of presets count from: the folder that `samples` is in."""
+"""Base of the relative paths of presets: the folder that `samples` is in."""
 
 RUNS = Path("results/runs" if IN_CHECKOUT else "mcbert-runs")
 """Folder of all runs, from the working folder."""

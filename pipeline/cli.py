@@ -140,12 +140,12 @@ def build_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME[@LAYERS:POOLING]",
-        help="a sentence encoder, by folder or hub name; a plain encoder with what to pool, such as "
+        help="a sentence encoder, by folder or hub name; a plain encoder with layers and pooling, such as "
         "xlm-roberta-base@7+8:mean; may be repeated",
     )
     demo = commands.add_parser(
         "demo",
-        help="everything on the samples: finetune and report, and the stages before them",
+        help="run everything on the samples: finetune, report and the stages they need",
         description="Run the preset demo, from raw texts to the report, on the encoder and texts that come "
         "with the project: minutes on two cores.",
     )
@@ -218,7 +218,8 @@ def _add_cluster(command: argparse.ArgumentParser, stage: Stage) -> None:
             )
 
 
-def _config(args: argparse.Namespace) -> Config:
+def config_of(args: argparse.Namespace) -> Config:
+    """Return the configuration that a command line names, with its overrides."""
     from mcbert.pipeline.config import load
 
     options = [f"cluster.{option}" for option in getattr(args, "cluster", None) or ()]
@@ -229,7 +230,7 @@ def _config(args: argparse.Namespace) -> Config:
 def _stage(args: argparse.Namespace, interruption: Interruption) -> int:
     from mcbert.pipeline.workspace import Workspace
 
-    config = _config(args)
+    config = config_of(args)
     run = Run(args.runs, Path(args.config).stem if args.run is None else args.run, base=config.base)
     ranks.require_unspread(config.cluster)
     workspace = Workspace(config, run, args.cache, interruption)
@@ -251,7 +252,7 @@ def _demo(args: argparse.Namespace, interruption: Interruption) -> int:
 
 
 def _show(args: argparse.Namespace, _: Interruption) -> int:
-    config = _config(args)
+    config = config_of(args)
     sys.stdout.write(json.dumps(config.settings, indent=1, ensure_ascii=False) + "\n")
     return 0
 

@@ -53,10 +53,10 @@ class Config:
     """Everything a run depends on."""
 
     corpus: CorpusSettings = dataclasses.field(default_factory=CorpusSettings)
-    """Where the labelled texts are."""
+    """Labelled texts: files, columns, languages."""
 
     prepare: PrepareSettings = dataclasses.field(default_factory=PrepareSettings)
-    """How raw texts become a corpus; not used when `prepare.raw` is empty."""
+    """Preparation of a corpus from raw texts; not used when `prepare.raw` is empty."""
 
     encoder: EncoderSettings
     """Which encoder."""
@@ -68,26 +68,26 @@ class Config:
     """Candidates of the search, and how the winner is chosen."""
 
     finetune: FinetuneSettings = dataclasses.field(default_factory=FinetuneSettings)
-    """How to train the winner."""
+    """Training of the winner, and of the systems beside it."""
 
     tune: TuneSettings = dataclasses.field(default_factory=TuneSettings)
     """Which of these settings to try on dev; not used by the other stages."""
 
     embeddings: EmbeddingsSettings = dataclasses.field(default_factory=EmbeddingsSettings)
-    """How to train sentence embeddings; not used by the other stages."""
+    """Training of sentence embeddings; not used by the other stages."""
 
     retrieval: RetrievalSettings = dataclasses.field(default_factory=RetrievalSettings)
     """Which sentences to compare: translations to find, likeness to judge; not used by the other stages."""
 
     cluster: ClusterSettings = dataclasses.field(default_factory=ClusterSettings)
-    """Where tasks run; results do not depend on it."""
+    """Executor of tasks: this process, several, or dask; results do not depend on it."""
 
     base: SkipJsonSchema[str] = ""
     """Folder that the file's relative paths count from; not a setting, and results do not depend on it."""
 
     @model_validator(mode="after")
     def _check_texts(self) -> Self:
-        """Refuse what would do nothing, as scores would be of other texts than one thinks."""
+        """Refuse settings without effect, as scores would be of other texts than one thinks."""
         raw, translates = self.prepare.raw, self.prepare.transfer == "translate-train"
         for name in ("path", "languages", "format"):
             if raw and getattr(self.corpus, name) != default(self.corpus, name):

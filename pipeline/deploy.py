@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def name_model(workspace: Workspace) -> None:
-    """Write deploy.json from what the run measured so far, and log what it names."""
+    """Write deploy.json from the run's scores so far, and log the model that it names."""
     folder = workspace.run.folder
     protocol: str = workspace.config.finetune.protocol
     if workspace.winner.is_file():

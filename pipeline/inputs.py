@@ -66,7 +66,7 @@ class TextTable:
     """Our column name -> the table's, where they differ."""
 
     on_bad: Literal["error", "skip"] = "error"
-    """What becomes of rows without a usable text."""
+    """Treatment of rows without a usable text."""
 
     encoding: str = "utf-8"
     """Of CSV, TSV and JSON Lines."""
@@ -184,7 +184,7 @@ def require_new(output: Path, *, replace: bool, key: str = "--output") -> None:
 
 
 def _require_form(encoding: str, delimiter: str) -> None:
-    """Refuse what no table can be written in, naming the option."""
+    """Refuse an output path where no table can be written, naming the option."""
     from mcbert.features.corpus import CorpusSettings
 
     try:

@@ -27,11 +27,11 @@ def track(
     Parameters
     ----------
     items : iterable
-        What is worked off; each counts as done when the next is asked for.
+        Items to work through; each counts as done when the next is asked for.
     total : int
         How many there are.
     description : str
-        What they are.
+        Name of the items.
     note : callable
         Returns what else is to be shown, such as the best score so far.
     """
@@ -41,7 +41,7 @@ def track(
 
 @contextmanager
 def counted(total: int, description: str) -> Iterator[Callable[[int], object]]:
-    """Show a bar where bars are shown; yields what is called with how many more are done."""
+    """Show a bar where bars are shown; yield a function that takes the number of further items done."""
     if not _shows_bars():
         yield lambda _: None
         return

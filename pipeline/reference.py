@@ -62,7 +62,7 @@ FUNCTIONS = (
     "mcbert.search.outcome.intervals.Sample.of",
     "mcbert.search.outcome.intervals.intervals",
 )
-"""The public interface, and what the pages call beside it."""
+"""The public interface, and the functions that pages call beside it."""
 
 _SETTINGS_HEAD = "\n| setting | takes | default | meaning |\n|---|---|---|---|\n"
 _OPTIONS_HEAD = "\n| option | meaning |\n|---|---|\n"

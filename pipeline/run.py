@@ -1,4 +1,4 @@
-"""A run's folder: which stage wrote what from which inputs, so that stages are skipped, resumed or refused.
+"""A run's folder and its record of each stage's inputs and outputs: stages are skipped, resumed or refused.
 
 results/runs/<run>/stages/<stage>.json   inputs, outputs with checksums, seconds, machine, versions: last
 
@@ -210,7 +210,7 @@ def stamped_versions() -> str:
 
 
 def written(value: Any, base: str) -> Any:
-    """Return settings, or what was made of them, with paths below a folder as a file there writes them.
+    """Return settings, or values made of them, with paths below a folder written relative to it.
 
     >>> written({"raw": "/home/me/project/raw.csv", "seeds": [0]}, "/home/me/project")
     {'raw': 'raw.csv', 'seeds': [0]}

@@ -1,4 +1,4 @@
-"""TOML from elsewhere: what takes Python's own reader minutes, or all of its stack, is refused.
+"""Read untrusted TOML: input that would take Python's reader minutes or all of its stack is refused.
 
 python -m pytest tests/pipeline/test_toml.py
 """

@@ -30,7 +30,7 @@ class Workspace:
     Parameters
     ----------
     config : Config
-        What to do.
+        Configuration of the run.
     run : Run
         Where results go.
     cache : Path
@@ -57,7 +57,7 @@ class Workspace:
 
     @property
     def searches(self) -> bool:
-        """Whether phase two takes something from phase one: layers, pooling, the head's start."""
+        """Return True if phase two takes something from phase one: layers, pooling, the head's start."""
         return self.config.finetune.searches
 
     @cached_property

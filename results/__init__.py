@@ -1,4 +1,4 @@
-"""Results: what every table means, how it is written and read, Table 1, the charts and the report.
+"""Results: declared tables, their writers and readers, Table 1, charts and the report.
 
 The package imports none of the others: every stage writes its rows through `results.csv_files` with a table
 declared in `results.schema`, and the report is made from those files alone.

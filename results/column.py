@@ -16,7 +16,7 @@ from mcbert.features.spec import LAYERS_FORM, POOLINGS, POOLINGS_FORM
 
 Dtype = Literal["string", "int", "float", "bool"]
 Value = str | int | float | None
-"""What a cell stands for; a bool is an int. An empty one is `""` in a text column, None in the others."""
+"""Value of a cell; a bool is an int. An empty one is `""` in a text column, None in the others."""
 
 _PATTERN = re.compile(r"\{(?:language|label)\}")
 
@@ -61,7 +61,7 @@ class Column:
     """Type of the cells; strings are pandas' `str`, nullable whole numbers `Int64`."""
 
     meaning: str
-    """What the column says, in one sentence."""
+    """Meaning of the column, one sentence."""
 
     unit: str = ""
     """Unit of a number."""
@@ -79,11 +79,11 @@ class Column:
     """The same in words, for messages and the dictionary."""
 
     nullable: bool = False
-    """Whether a cell may be empty: `""` in a text column, missing (NaN or NA) in a number column."""
+    """True if a cell may be empty: `""` in a text column, missing (NaN or NA) in a number column."""
 
     @property
     def is_pattern(self) -> bool:
-        """Whether the declaration stands for one column per language or label."""
+        """Return True if the declaration stands for one column per language or label."""
         return _PATTERN.search(self.name) is not None
 
     def language(self, name: str) -> str | None:
@@ -169,7 +169,7 @@ class Sums:
     """Rows that sum up others; they stand in a table of their own, so that no text counts twice."""
 
     row: str
-    """What one of them is."""
+    """Meaning of one of them."""
 
     by: Mapping[str, str] = dataclasses.field(hash=False)
     """Column -> value: a row that has any of these sums up others."""
@@ -189,10 +189,10 @@ class Table:
     """Name of the file; may hold `*` (several files of the same kind)."""
 
     meaning: str
-    """What the table is, one sentence."""
+    """Content of the table, one sentence."""
 
     row: str
-    """What one row is."""
+    """Meaning of a row."""
 
     columns: tuple[Column, ...]
     """The columns, in the order of the file."""

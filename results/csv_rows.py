@@ -55,7 +55,7 @@ def parse(table: Table, path: Path) -> tuple[Cells, list[str]]:
     Cells
         No names without a usable header; rows of a wrong width are left out.
     list of str
-        What is wrong, a line each.
+        Problems, a line each.
     """
     nothing = Cells({}, [])
     try:

@@ -27,7 +27,7 @@ PROBE = "probe"
 _SEARCHED, _TRAINED = "predictions_gridsearch.csv", "predictions_finetune.csv"
 _WINNER = "winner.json"
 
-Pairs = Counter[tuple[str, str]]  # (label, predicted) -> texts
+Confusions = Counter[tuple[str, str]]  # (label, predicted) -> texts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Scored:
     """On dev by the run's metric, the mean over the languages that the protocol looks at."""
 
     there: bool
-    """Whether the folder holds it."""
+    """True if the folder holds it."""
 
     made_by: str = ""
     """The command that makes it; empty where it is there."""
@@ -108,9 +108,9 @@ def dev_scores(folder: Path, protocol: str, source_language: str) -> dict[str, f
     return found
 
 
-def _counted(folder: Path) -> dict[str, dict[str, Pairs]]:
+def _counted(folder: Path) -> dict[str, dict[str, Confusions]]:
     """Count the dev texts of each system and language by their label and the predicted one."""
-    counted: dict[str, dict[str, Pairs]] = defaultdict(lambda: defaultdict(Counter))
+    counted: dict[str, dict[str, Confusions]] = defaultdict(lambda: defaultdict(Counter))
     known, kept = set[str](), dict[str, str]()
     for name in (_SEARCHED, _TRAINED):
         columns = ("system", "seed", "id", "language", "split", "label", "predicted")
@@ -125,7 +125,7 @@ def _counted(folder: Path) -> dict[str, dict[str, Pairs]]:
     return counted
 
 
-def _score(pairs: Pairs, metric: str, labels: Sequence[str]) -> float:
+def _score(pairs: Confusions, metric: str, labels: Sequence[str]) -> float:
     """Return the share labelled rightly, which micro-F1 is, too; or the mean of the labels' F1.
 
     A label of the search that is neither given nor predicted counts 0, as there.

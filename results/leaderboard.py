@@ -1,4 +1,4 @@
-"""One row per run: who won, how the systems score, on which texts, by which protocol; from its tables.
+"""The leaderboard, a row per run from its tables: winner, scores of the systems, texts, protocol.
 
 python -m mcbert runs
 """
@@ -68,7 +68,7 @@ def summarise(folder: Path) -> dict[str, Any]:
 
 
 def _tables(folder: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    """Read the tables that are there; of those that cannot be read, what is wrong with them."""
+    """Return the tables that are there, and an error for each that cannot be read."""
     found, problems = {}, []
     for name, table in _READ.items():
         if (folder / table.file_name).is_file():

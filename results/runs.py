@@ -135,7 +135,7 @@ def compare_results(
     Returns
     -------
     DataFrame
-        The rows of all runs, in their order; the column `run` tells them apart. Figures published elsewhere
+        The rows of all runs, in their order; the column `run` distinguishes them. Figures published elsewhere
         are left out.
 
     Raises
@@ -193,7 +193,7 @@ class RunTables:
 
     @property
     def tried(self) -> dict[str, Any] | None:
-        """How many of all candidates a search on a budget tried, as winner.json has it; None: all."""
+        """Candidates that a search on a budget tried, of all, from winner.json; None: all."""
         found = self.winner.get("tried")
         return found if isinstance(found, dict) else None
 

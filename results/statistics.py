@@ -42,7 +42,7 @@ def resampled_means(values: Floats, *, n_resamples: int = 10_000, seed: int = 0)
     Parameters
     ----------
     values : float64 array, shape (n_texts, n_columns)
-        What to average; NaN where a column lacks the text.
+        Values to average; NaN where a column lacks the text.
     n_resamples : int
         Bootstrap samples.
     seed : int
@@ -68,7 +68,7 @@ def resampled_sums(values: Floats, *, n_resamples: int = 10_000, seed: int = 0) 
     Parameters
     ----------
     values : float64 array, shape (n_texts, n_columns)
-        What to sum.
+        Values to sum.
     n_resamples : int
         Bootstrap samples.
     seed : int

@@ -148,7 +148,7 @@ def measured(
     Parameters
     ----------
     correct : DataFrame
-        What `correctness` returned for the system.
+        As returned by `correctness` for the system.
     reference : DataFrame or None
         The same for the system that it is compared with, on the same texts; None: compared with none.
     source_language : str

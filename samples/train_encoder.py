@@ -238,7 +238,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--parallel", type=Path, required=True, help="folder of en-xx.tsv.gz files")
     parser.add_argument("--held-out", type=Path, help="folder whose sentences must not be trained on")
-    parser.add_argument("--init", type=Path, help="go on from this encoder instead of starting afresh")
+    parser.add_argument("--init", type=Path, help="continue from this encoder, not from new weights")
     parser.add_argument("--out", type=Path, required=True, help="folder to write the encoder to")
     parser.add_argument("--steps", type=int, default=1_000_000, help="stop after this many steps")
     parser.add_argument("--minutes", type=float, default=60.0, help="stop after this many minutes")

@@ -255,7 +255,7 @@ def _write_winner_outputs(outcome: Outcome, winner: Candidate, source: Source, o
         probe = artifacts.make_probe(representation, fitted, winner, outcome.examples.labels)
     path = out / "predictions_gridsearch.csv"
     artifacts.write_predictions(outcome, predicted, representation.rows, path, seed=winner.seed)
-    clear_cache()  # the driver goes on to other stages
+    clear_cache()  # the driver continues with other stages
     if probe is None:
         LOG.warning("gridsearch: %s has no probe; it is fitted by scikit-learn only", winner.classifier)
         return None

@@ -13,7 +13,7 @@ from mcbert.search.fitting.classifiers import (
     CLASSIFIERS,
     Classifier,
     ClassWeight,
-    Value,
+    ParamValue,
     unknown,
 )
 from mcbert.search.fitting.custom_classifiers import Factory, classifier, require_name, seed_parameters
@@ -23,7 +23,7 @@ Chosen = Literal["auto", Protocol]
 AUTO: Literal["auto"] = "auto"
 Mixed = Literal["none", "greedy", "beam"]
 Metric = Literal["micro_f1", "macro_f1", "accuracy"]
-Params = tuple[tuple[str, Value], ...]
+Params = tuple[tuple[str, ParamValue], ...]
 
 PooledLayer = tuple[int, str]  # layer, pooling
 
@@ -150,7 +150,7 @@ class GridsearchSettings:
     def values(self, classifier: str) -> tuple[Params, ...]:
         """Return every combination of a classifier's parameters, as sorted (name, value) pairs."""
         entry, where = self._entry(classifier), f"gridsearch.params.{classifier}"
-        chosen: dict[str, list[Value]] = {
+        chosen: dict[str, list[ParamValue]] = {
             name: [p.default] for name, p in entry.parameters.items() if p.default is not None
         }
         if self.class_weight != "none" and self._weighs(classifier):

@@ -86,7 +86,7 @@ WITH_TYPES = ("bert", "electra", "albert", "albert-groups", "deberta")
 def save_family(name, folder):
     """Save an encoder of a family with a tokenizer that gives token types only where the family has them.
 
-    Norms and biases are random, too: those of a fresh model, all 1 and 0, could be left out unseen.
+    Norms and biases are random, too: in a new model, all 1 and 0, they could be left out unseen.
     """
     torch.manual_seed(1)
     model = AutoModel.from_config(EVERY_FAMILY[name])

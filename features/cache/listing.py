@@ -26,7 +26,7 @@ OTHER_VERSION = "of another version"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CacheInfo:
-    """What is known of a cache without reading its states."""
+    """Facts about a cache that need no reading of its states."""
 
     digest: str
     """Name of its folder: the first 16 digits of the digest of its fingerprint."""

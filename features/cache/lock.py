@@ -1,4 +1,4 @@
-"""One process at a time: who holds a cache or a run, waiting for it, going on after a holder that died."""
+"""Locks on a cache or a run, one process at a time: holding, waiting, taking over from a dead holder."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from mcbert.features.cache.disk import read_file, remedy
 from mcbert.features.cache.stored import StoreError, StoreSpec, require_whole
-from mcbert.features.cache.unit import MOST_HEAD, Head, unit_name
+from mcbert.features.cache.unit import MOST_HEAD, Header, unit_name
 from mcbert.files.arrays import ArrayError, read_array
 
 SCHEMA = 3  # of the folder's layout; part of the fingerprint
@@ -89,7 +89,7 @@ class UnitFile:
         """Name of the file."""
         return unit_name(self.start)
 
-    def require(self, head: Head, spec: StoreSpec, path: Path) -> None:
+    def require(self, head: Header, spec: StoreSpec, path: Path) -> None:
         """Raise unless a file has the head that this was written for."""
         found = (head.unit.start, head.unit.stop, head.unit.spec, head.size, head.crc32)
         if found != (self.start, self.stop, spec, self.head, self.crc32):

@@ -30,7 +30,7 @@ from mcbert.features.cache.manifest import (
     require_same,
 )
 from mcbert.features.cache.stored import StoreError
-from mcbert.features.cache.unit import Head, StateReader, head_of, require_size, where
+from mcbert.features.cache.unit import Header, StateReader, head_of, require_size, where
 from mcbert.features.spec import parse_poolings
 
 
@@ -72,7 +72,7 @@ class FeatureStore:
         self.layers, self.poolings = manifest.spec.layers, manifest.spec.poolings
         self.hidden_size = manifest.spec.hidden_size
         self._units = manifest.units
-        self._heads: dict[UnitFile, Head] = {}
+        self._heads: dict[UnitFile, Header] = {}
         self._bounds = np.array([0, *(unit.stop for unit in manifest.units)])
 
     @classmethod
@@ -167,7 +167,7 @@ class FeatureStore:
                 out[places, k * h : (k + 1) * h] = states[within]
 
     @contextmanager
-    def _opened(self, unit: UnitFile) -> Iterator[tuple[int, Head]]:
+    def _opened(self, unit: UnitFile) -> Iterator[tuple[int, Header]]:
         """Open the file of a unit, whose head is checked the first time; damage is told with its remedy."""
         path = self.folder / unit.name
         try:

@@ -43,7 +43,7 @@ def dataset_name(layer: int, pooling: str) -> str:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StoreSpec:
-    """What is stored of every distinct text."""
+    """Layers, poolings, hidden size and dtype of the states stored of every distinct text."""
 
     layers: tuple[int, ...]
     """Layers, 0 (embeddings) upwards."""

@@ -60,7 +60,7 @@ class Unit:
     """The number after the last."""
 
     spec: StoreSpec
-    """What is stored of each text."""
+    """Layers, poolings, hidden size and dtype of the states."""
 
     crc32: tuple[int, ...]
     """Checksum of the bytes of each dataset, in the order of `StoreSpec.datasets`."""
@@ -84,8 +84,8 @@ class Unit:
 
 
 @dataclasses.dataclass(frozen=True)
-class Head:
-    """What comes before the states of a file."""
+class Header:
+    """Header of a unit file: everything before its states."""
 
     unit: Unit
     size: int
@@ -112,13 +112,13 @@ def head_bytes(unit: Unit) -> bytes:
     return b"%08x" % zlib.crc32(summed) + summed
 
 
-def read_head(path: Path) -> Head:
+def read_head(path: Path) -> Header:
     """Return the head of a unit's file; raises as `head_of` does, or where there is no file."""
     with opened(path) as file:
         return head_of(file, path)
 
 
-def head_of(file: int, path: Path) -> Head:
+def head_of(file: int, path: Path) -> Header:
     """Return the head of an open file, checked.
 
     Raises
@@ -156,7 +156,7 @@ def _require(path: Path, found: int, wanted: int) -> None:
         raise StoreError(f"{path}: {found:,} bytes, not the {wanted:,} that it was made with")
 
 
-def _checked(file: int, path: Path) -> Head:
+def _checked(file: int, path: Path) -> Header:
     lead = _LEAD.fullmatch(_bytes(file, _LEAD_BYTES))
     size = int(lead[2]) if lead else 0
     head = _bytes(file, min(size, MOST_HEAD))
@@ -169,7 +169,7 @@ def _checked(file: int, path: Path) -> Head:
         unit = Unit(spec=spec, crc32=sums, skipped=tuple(fields.pop("skipped")), **fields)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(f"{path}: not the record of a unit ({error})") from error
-    return Head(unit, size, crc32)
+    return Header(unit, size, crc32)
 
 
 def _bytes(file: int, n_bytes: int) -> bytes:
@@ -183,7 +183,7 @@ class StateReader:
     def __init__(self) -> None:
         self._buffer = np.empty(0, dtype=np.uint8)
 
-    def read(self, file: int, head: Head, dataset: int) -> tuple[np.ndarray, str]:
+    def read(self, file: int, head: Header, dataset: int) -> tuple[np.ndarray, str]:
         """Read a dataset of a unit.
 
         Parameters

@@ -36,7 +36,7 @@ class Damage:
     """Name of the file in the cache's folder."""
 
     fault: str
-    """What is wrong."""
+    """Description of the damage."""
 
     texts: tuple[int, int] | None = None
     """Distinct texts (start, stop) whose unit is damaged; None when it is not states that are."""

@@ -36,7 +36,7 @@ from mcbert.features.cache.manifest import (
     seal,
 )
 from mcbert.features.cache.stored import StoreError, StoreSpec
-from mcbert.features.cache.unit import Head, Unit, head_bytes, read_head, require_unit, unit_name
+from mcbert.features.cache.unit import Header, Unit, head_bytes, read_head, require_unit, unit_name
 from mcbert.files import writing_beside
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def _is_written(path: Path, spec: StoreSpec, unit: tuple[int, int]) -> bool:
     return True
 
 
-def _read(path: Path, spec: StoreSpec, unit: tuple[int, int]) -> Head:
+def _read(path: Path, spec: StoreSpec, unit: tuple[int, int]) -> Header:
     head = read_head(path)
     if ((head.unit.start, head.unit.stop), head.unit.spec) != (unit, spec):
         raise StoreError(f"{path}: of other texts, layers or poolings")

@@ -1,4 +1,4 @@
-"""Labelled texts in, one checked table out: readers, releases, checks, preparation, statistics."""
+"""Read labelled texts into one checked table: formats, releases, checks, preparation, statistics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a table of texts must be before anything expensive starts; each check names file, row and column."""
+"""Checks of a table of texts before anything expensive starts; each error names file, row and column."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def usable_rows(table: pd.DataFrame, name: str, bad: BadRows | None = None) -> p
     name : str
         Stands for the file in messages when the rows do not carry theirs.
     bad : BadRows, optional
-        What becomes of the other rows; by default they are refused.
+        Treatment of the other rows; by default they are refused.
 
     Raises
     ------

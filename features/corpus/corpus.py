@@ -68,11 +68,11 @@ class Corpus:
         name : str
             Stands for the file in messages about rows that do not say where they came from.
         bad : BadRows, optional
-            What becomes of rows that cannot be used; by default they are refused.
+            Treatment of rows that cannot be used; by default they are refused.
         many_labels : bool
             Whether to accept labels by the thousand or by the text.
         repeats : Repeats, optional
-            What becomes of texts that occur again; by default they stay.
+            Treatment of texts that occur again; by default they stay.
 
         Raises
         ------
@@ -114,7 +114,7 @@ class Corpus:
 
     @property
     def train_pairs(self) -> bool | None:
-        """Whether the train rows are pairs of texts; None where some are and some are not."""
+        """Return True if the train rows are pairs of texts; None where some are and some are not."""
         paired = self.table.loc[self.table["split"] == "train", "text_pair"] != ""
         return bool(paired.all()) if paired.all() or not paired.any() else None
 
@@ -139,7 +139,7 @@ def read_corpus(settings: CorpusSettings, bad: BadRows | None = None) -> pd.Data
     Parameters
     ----------
     bad : BadRows, optional
-        What becomes of rows that cannot be read; by default what `settings.on_bad` says.
+        Treatment of rows that cannot be read; by default what `settings.on_bad` says.
 
     Returns
     -------

@@ -36,7 +36,7 @@ class CorpusError(ValueError):
 
 
 class Place(NamedTuple):
-    """Where a row stands: file, data row from 1, physical line from 1 (0 where the form has no lines)."""
+    """Place of a row: file, data row from 1, physical line from 1 (0 where the form has no lines)."""
 
     file: str
     row: int
@@ -53,7 +53,7 @@ class BadRow(NamedTuple):
     column: str
     """Column at fault; empty when it is the whole row."""
     reason: str
-    """What was given and what is accepted; never the text of a row."""
+    """The value given and the values accepted; never the text of a row."""
     id: str = ""
     """The row's id, where it is known."""
 
@@ -75,7 +75,7 @@ class BadRows:
     """Whether a setting could leave the rows out; what is evaluated on is whole."""
 
     count: int = dataclasses.field(default=0, init=False)
-    """How many rows were added."""
+    """Number of rows added."""
 
     rows: list[BadRow] = dataclasses.field(default_factory=list, init=False)
     """The rows; when they are refused, only the first `MOST_CASES`."""

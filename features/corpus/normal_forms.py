@@ -1,4 +1,4 @@
-"""Texts, labels and language codes that are the same but for how they are written: their normal forms.
+"""Normal forms of texts, labels and language codes, so that differently written ones compare equal.
 
 Also the casing of earlier experiments: what tokenisers did to cased models' texts when told to lower-case
 them. A tokenizer's own config says what its model was trained on, and is what everything else here follows;
@@ -61,7 +61,7 @@ def same_texts(table: pd.DataFrame, *, ending: bool) -> np.ndarray:
     table : DataFrame
         Columns text and perhaps text_pair.
     ending : bool
-        Whether punctuation at the end tells texts apart.
+        Texts that differ only in punctuation at the end are different.
 
     Notes
     -----
@@ -147,7 +147,7 @@ _WRITTEN_IN = {"TW": "Hant", "HK": "Hant", "MO": "Hant", "CN": "Hans", "SG": "Ha
 def bcp47(code: str) -> str:
     """Return the short BCP 47 form of a language code: no script or region that goes without saying.
 
-    What has no form of a code is returned as it is.
+    Anything that does not look like a code is returned unchanged.
 
     >>> [bcp47(code) for code in ("ZH", "zh_Hans", "zh-CN", "zho", "zh-TW", "en_US", "eng", "pt_BR")]
     ['zh', 'zh', 'zh', 'zh', 'zh-Hant', 'en', 'en', 'pt-BR']

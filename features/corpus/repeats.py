@@ -29,7 +29,7 @@ _SAME = "up to Unicode form, case, blanks and punctuation at the end"
 
 @dataclasses.dataclass(frozen=True)
 class Repeats:
-    """What becomes of texts that occur again: `corpus.leaks` and `corpus.conflicts`."""
+    """Settings for texts that occur again: `corpus.leaks` and `corpus.conflicts`."""
 
     leaks: Leaks = "drop"
     conflicts: Conflicts = "error"

@@ -1,4 +1,4 @@
-"""Where labelled texts are and how raw ones become a corpus; light to import."""
+"""Settings of the corpus: files, columns, cleaning, splits, translations; light to import."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 @section("corpus")
 class CorpusSettings:
-    """Where the labelled texts are, when `prepare` does not make them, and how they are written."""
+    """Labelled texts that `prepare` does not make: their files, columns and form."""
 
     path: str = ""
     """A table with the columns id, text, label, language, split and perhaps text_pair, a release's folder, a
@@ -95,7 +95,7 @@ class CorpusSettings:
 
     @property
     def on_conflict(self) -> Conflicts:
-        """What becomes of texts with different labels: `conflicts`, ``auto`` decided."""
+        """Return `conflicts` with ``auto`` resolved: the treatment of texts with different labels."""
         if self.conflicts != "auto":
             return self.conflicts
         return "error" if self.format == "table" else "keep"

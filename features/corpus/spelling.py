@@ -48,7 +48,7 @@ def spelt(table: pd.DataFrame, settings: CorpusSettings, name: str, bad: BadRows
     name : str
         Stands for the file in messages.
     bad : BadRows
-        What becomes of rows with several labels.
+        Treatment of rows with several labels.
 
     Raises
     ------
@@ -204,7 +204,7 @@ def log_left_out(before: pd.DataFrame, kept: pd.Series, why: str) -> None:
     kept : Series
         Whether a row stays.
     why : str
-        What left them out, and what would keep them.
+        Setting that left them out, and the one that would keep them.
     """
     n = int((~kept).sum())
     if not n:

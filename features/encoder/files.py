@@ -1,4 +1,4 @@
-"""Find an encoder's files and tell what makes it that encoder: folder or hub name, safetensors, checksums."""
+"""Find an encoder's files: in a folder or fetched from the hub by name, with checksums of weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WEIGHT_FILES = "*.safetensors"
 PICKLED_FILES = "pytorch_model*.bin"
 ADAPTER = "adapter_config.json"
 TEXT_FILES = ("*.json", "*.txt", "*.model", "*.spm", "*.tiktoken", "*.bpe", "*.vocab")
-"""What a configuration or a tokenizer of any kind is read from."""
+"""Patterns of the files that a configuration or a tokenizer of any kind is read from."""
 
 
 class EncoderError(ValueError):
@@ -24,7 +24,7 @@ class EncoderError(ValueError):
 
 
 def first_sentence(error: Exception) -> str:
-    """Return an error's first sentence: the library follows it with advice of its own."""
+    """Return an error's first sentence: transformers follows it with advice of its own."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # torch colours its words for a terminal
     return " ".join(plain.split()).partition(". ")[0][:200]
 
@@ -36,7 +36,7 @@ def reason_of(error: Exception) -> str:
 
 @contextmanager
 def told(where: str, problem: str) -> Iterator[None]:
-    """Turn any error of a library into an `EncoderError` of one line: where, the problem, what it said."""
+    """Turn any error of a package into an `EncoderError` of one line: where, the problem, what it said."""
     try:
         yield
     except (EncoderError, MemoryError):
@@ -64,7 +64,7 @@ def resolve(
     key : str
         The setting that names it, for messages.
     files : sequence of str
-        What is fetched beside weights, configuration and the files of a tokenizer.
+        Patterns of files fetched beside weights, configuration and the files of a tokenizer.
     revision : str
         Commit, tag or branch on the hub; empty for the newest.
     pickled : bool

@@ -1,4 +1,4 @@
-"""What this machine computes best with: device, precision, batch size, how its allocator should behave."""
+"""Choose device, precision and batch size for this machine, and set up its memory allocator."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MALLOPT = {-1: 2**31 - 1, -2: 1 << 26, -3: 1 << 30}  # M_TRIM_THRESHOLD, M_TOP_P
 
 
 def device() -> torch.device:
-    """Return a GPU when there is one, else the processor; worker processes share the GPUs by their number."""
+    """Return a GPU when there is one, else the CPU; worker processes share the GPUs by their number."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     number = os.environ.get(WORKER_NUMBER, "0")
@@ -53,7 +53,7 @@ def compute_dtype(wanted: str, hidden_size: int, kind: str) -> str:
 
 @cache
 def has_bfloat16(kind: str) -> bool:
-    """Whether the device multiplies bfloat16 in hardware, and torch may use what it has there."""
+    """Return True if the device multiplies bfloat16 in hardware, and torch may use what it has there."""
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
@@ -62,7 +62,7 @@ def has_bfloat16(kind: str) -> bool:
 
 
 def _limited() -> bool:
-    """Whether the environment keeps torch or oneDNN from x86's bfloat16: a CPU made to act as a lesser one.
+    """Return True if the environment keeps torch or oneDNN from x86's bfloat16, as on an older CPU.
 
     The flags are of the CPU itself and do not tell: with ``ONEDNN_MAX_CPU_ISA=AVX2`` bfloat16 is emulated
     and takes four times as long as float32.
@@ -104,7 +104,7 @@ def steady_threads(n_tokens: int) -> Iterator[None]:
 def keep_buffers() -> bool:
     """Keep what the next batch needs again, and no more; return whether the allocator could be told.
 
-    glibc gives large freed blocks back to the system at once and maps them afresh, so that every layer pays
+    glibc gives large freed blocks back to the system at once and maps them again, so that every layer pays
     for page faults: a quarter of the time of a 12 x 768 encoder in bfloat16 at 4,096 tokens. What is kept
     is bounded by the largest batch, which the token budget bounds.
     """

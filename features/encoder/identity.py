@@ -1,4 +1,4 @@
-"""What makes an encoder that encoder: checksums of weights, configuration, tokenizer and code that runs.
+"""The identity of an encoder: checksums of weights, configuration, tokenizer and code that runs.
 
 That of the tokenizer is of what transformers makes of its files, which takes seconds to import: it is kept in
 a file under the files' own checksum and the versions of the libraries.

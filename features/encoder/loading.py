@@ -69,7 +69,7 @@ def read_config(folder: str | os.PathLike[str], where: str = "", *, trust: bool 
     folder : Path
         Local folder of the model.
     where : str
-        What messages begin with; by default the setting of an encoder and its folder.
+        Start of messages; by default the setting of an encoder and its folder.
     trust : bool, optional
         Whether the folder's own code may run; by default as `features.encoder.trust` says.
 
@@ -223,9 +223,9 @@ def load_weights(
     kind : type
         A class of transformers, or a mapping from configurations to classes.
     config : PreTrainedConfig
-        What `read_config` returned.
+        As returned by `read_config`.
     where : str
-        What messages begin with.
+        Start of messages.
     new_head : bool
         Whether weights outside the encoder itself may have other shapes: they start random then.
 
@@ -257,10 +257,10 @@ def load_weights(
             output_loading_info=True,
         )
     hardware.align(model)
-    fresh = set(report["missing_keys"])
+    new = set(report["missing_keys"])
     for name, found, wanted in sorted(report["mismatched_keys"]):
         if new_head and not name.startswith(f"{model.base_model_prefix}."):
-            fresh.add(name)
+            new.add(name)
             continue
         raise EncoderError(
             f"{where}: config.json and weights disagree: {name} is {tuple(found)} in the weights, "
@@ -269,7 +269,7 @@ def load_weights(
     spare = _spare_blocks(report["unexpected_keys"], model)
     if spare:
         _tell_spare(where, spare[0], len(spare))
-    return model, frozenset(fresh)
+    return model, frozenset(new)
 
 
 def _spare_blocks(unexpected: Iterable[str], model: PreTrainedModel) -> list[str]:

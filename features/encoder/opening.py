@@ -79,7 +79,7 @@ def examined(folder: Path, cache: Path) -> Verdict:
     return verdict(folder, cache / "encoders")
 
 
-_known: dict[str, Verdict] = {}
+known: dict[str, Verdict] = {}
 
 
 def verdict(folder: str | os.PathLike[str], kept: Path | None = None) -> Verdict:
@@ -101,7 +101,7 @@ def verdict(folder: str | os.PathLike[str], kept: Path | None = None) -> Verdict
     digest = digest_of(encoder_identity(folder, kept))
     file = None if kept is None else kept / f"{digest}.json"
     written = None if file is None else read_verdict(file)
-    found = _known.get(digest) or written
+    found = known.get(digest) or written
     if found is None:
         from mcbert.features.encoder.loading import load_encoder
         from mcbert.features.encoder.selfcheck import examine
@@ -109,7 +109,7 @@ def verdict(folder: str | os.PathLike[str], kept: Path | None = None) -> Verdict
         found = examine(load_encoder(folder), folder)
         log.info("encoder: %s: %d layers, equal to transformers' own within %.0e",
                  found.model_type, found.n_layers, found.difference)  # fmt: skip
-    _known[digest] = found
+    known[digest] = found
     if file is not None and written is None:
         keep_verdict(file, found)
     return found

@@ -19,7 +19,7 @@ from mcbert.features.encoder.stack import cut, drop_final_norm, first_parts
 from mcbert.features.encoder.tokens import load_tokenizer, padded, require_vocabulary
 
 Tokens = Sequence[Mapping[str, Sequence[int]]]
-Pool = Callable[[torch.Tensor], list[torch.Tensor]]
+Pooler = Callable[[torch.Tensor], list[torch.Tensor]]
 
 
 class PooledEncoder:
@@ -32,7 +32,7 @@ class PooledEncoder:
     folder : Path
         Local folder of the encoder.
     layers, poolings : sequences
-        What to return, in this order.
+        Layers to return, in this order.
     dtype : torch.dtype
         Of weights and activations; pooling is always float32.
     content_only : bool
@@ -67,7 +67,7 @@ class PooledEncoder:
         self._position = {layer: position for position, layer in enumerate(layers)}
 
     def takes(self, name: str) -> bool:
-        """Whether the encoder reads what the tokenizer calls `name`; DistilBERT has no token types."""
+        """Return True if the encoder takes the tokenizer's input `name`; DistilBERT has no token types."""
         return name in self._takes
 
     def __call__(self, tokens: Tokens) -> torch.Tensor:
@@ -76,7 +76,7 @@ class PooledEncoder:
         Parameters
         ----------
         tokens : sequence of mappings
-            What the tokenizer returned for each text; padded here to the longest. Fastest when sorted by
+            As the tokenizer returned for each text; padded here to the longest. Fastest when sorted by
             length.
 
         Returns
@@ -121,7 +121,7 @@ class PooledEncoder:
             last = self.model(**inputs, return_dict=True)[0]
         put(int(self.model.config.num_hidden_layers), last)
 
-    def _pooler(self, attention_mask: torch.Tensor, special: torch.Tensor | None) -> Pool:
+    def _pooler(self, attention_mask: torch.Tensor, special: torch.Tensor | None) -> Pooler:
         """Return how to pool this batch: (batch, seq, hidden) to (batch, hidden) for each pooling."""
         if self.device.type == "cpu" and not self.content_only:
             lengths = attention_mask.sum(dim=1).tolist()

@@ -72,7 +72,7 @@ def pool_sorted(
 
     Walks the positions and at each one touches only the rows that reach it, so no mask is made, padding is
     never read and low-precision states are not converted as a whole: several times faster than `pool` on a
-    processor, and a row's result does not depend on its neighbours.
+    CPU, and a row's result does not depend on its neighbours.
 
     Parameters
     ----------

@@ -37,7 +37,7 @@ def examine(model: PreTrainedModel, folder: str | os.PathLike[str]) -> Verdict:
     Parameters
     ----------
     model : PreTrainedModel
-        What `load_encoder` returned, not cut.
+        As returned by `load_encoder`, not cut.
     folder : Path
         Where it came from.
     """
@@ -79,7 +79,7 @@ def _hidden_states(encoder: PooledEncoder, row: Mapping[str, Sequence[int]]) -> 
 
 
 def _is_causal(encoder: PooledEncoder, row: Mapping[str, Sequence[int]], last: torch.Tensor) -> bool:
-    """Whether the states before the last token stay when that token alone changes.
+    """Return True if the states before the last token stay when that token alone changes.
 
     All of them are looked at: the first is out of reach of the last, too, where tokens see their neighbours.
     """

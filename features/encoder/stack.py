@@ -1,4 +1,4 @@
-"""Where an encoder keeps its layers: the blocks of every family, what follows the last of them, how to cut.
+"""Locate and cut an encoder's transformer blocks, in every model family, with the norm after the last.
 
 State k is entry k of transformers' own ``output_hidden_states`` of the whole model: 0 the input of the first
 block, k the input of the next one, N the last hidden state with the final norm where there is one. A model

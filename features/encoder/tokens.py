@@ -33,9 +33,9 @@ def load_tokenizer(
     Parameters
     ----------
     where : str
-        What messages begin with; by default the setting of an encoder and its folder.
+        Start of messages; by default the setting of an encoder and its folder.
     prompt : str
-        What `tokenise` puts before each text; the tokenizer keeps it, also when it is saved. Empty: its own.
+        Prefix that `tokenise` puts before each text; the tokenizer keeps it, also when saved. Empty: its own.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def require_room(tokenizer: PreTrainedTokenizerBase, prompt: str, max_length: in
 def tokenizer_identity(folder: str | os.PathLike[str]) -> str:
     """Return the checksum of what decides the ids of a text, whatever files it was read from.
 
-    That is the serialised tokenizer where it is one of the library tokenizers (normalisation, casing, splits,
+    That is the serialised tokenizer where it is one of tokenizers (normalisation, casing, splits,
     vocabulary, merges, special tokens), else its vocabulary and files; its class, and what it gives a model.
     """
     tokenizer = load_tokenizer(folder)
@@ -179,7 +179,7 @@ def tokenise(
     Returns
     -------
     list of dict
-        What the tokenizer made of each text, in order; a text's tokens do not depend on its neighbours.
+        Output of the tokenizer for each text, in order; a text's tokens do not depend on its neighbours.
     """
     prompt = prompt_of(tokenizer)
     rows: list[dict[str, list[int]]] = [{} for _ in texts]
@@ -209,7 +209,7 @@ def padded(
     Parameters
     ----------
     tokens : sequence of mappings
-        What `tokenise` returned.
+        As returned by `tokenise`.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """Any Hugging Face sequence-to-sequence model as a function from sentences to their translations.
 
-Pairs of languages (Marian), many languages told apart by codes (M2M100, NLLB, mBART, many-target Marian), or
-by words before the text (T5, MADLAD). Weights come from safetensors files only, computed in float32; decoding
+Pairs of languages (Marian), many languages by codes (M2M100, NLLB, mBART, many-target Marian), or by
+words before the text (T5, MADLAD). Weights come from safetensors files only, computed in float32; decoding
 is greedy or by beams, never sampled.
 """
 

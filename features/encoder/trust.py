@@ -1,4 +1,4 @@
-"""Pickled weights and code that comes with a model: read, or run, only where a setting allows it.
+"""Trust settings: pickled weights are read and a model's own code is run only where a setting allows it.
 
 Pickled weights are converted once, with torch's loader that builds tensors and nothing else, and safetensors
 are read from then on. Code that comes with a model runs only for the folders named in an environment
@@ -31,7 +31,7 @@ def require_commit(name: str, revision: str, keys: tuple[str, str]) -> None:
     name : str
         A folder, or a name on the hub.
     revision : str
-        What is asked for of the latter.
+        Revision asked for of the latter.
     keys : (str, str)
         The settings that name the revision and allow the code, for messages.
     """

@@ -1,4 +1,4 @@
-"""Facts about an encoder that was tried, kept in a file and read without torch.
+"""Results of an encoder's self-check, kept in a file that is read without torch.
 
 python -m pytest tests/features/encoder/test_families.py
 """
@@ -29,7 +29,7 @@ class Verdict:
     """Transformer blocks."""
 
     causal: bool
-    """Whether a token sees only those before it."""
+    """True if a token sees only those before it."""
 
     most_tokens: int | None
     """Tokens of a text that it can read; None: nothing limits them."""

@@ -52,7 +52,7 @@ class UnencodableTextError(EncoderError):
     number : int
         Of the text, from 0: in a unit, or among all distinct texts.
     reason : str
-        What the library said, one line.
+        Message of transformers or torch, on one line.
     """
 
     def __init__(self, number: int, reason: str) -> None:
@@ -79,7 +79,7 @@ class NonFiniteStateError(ValueError):
 
 
 TextError = NonFiniteStateError | UnencodableTextError
-"""What stops an extraction at a text."""
+"""Errors that end an extraction and name a text."""
 
 
 class UnitEncoder:
@@ -179,7 +179,7 @@ def first_bad_layers(states: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class EncodingTask:
-    """What a process needs to encode units: paths and plain values, no texts and no features."""
+    """Work order for encoding units in a process: paths and plain values, no texts and no features."""
 
     cache: Path
     texts: Path
@@ -206,7 +206,7 @@ def run_task(task: EncodingTask) -> int | TextError:
 def encode_units(task: EncodingTask, check: Check = lambda: None) -> Iterator[int]:
     """Encode the units of a task, yielding the number of texts of each once it is on the disk.
 
-    A task that was begun before, by a process that died, goes on after the units that are there.
+    A task that was begun before, by a process that died, continues after the units that are there.
 
     Raises
     ------
@@ -263,7 +263,7 @@ def overlap(
     Yields
     ------
     Result
-        What `after` returned, in order.
+        Results of `after`, in order.
     """
     with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(1) as behind:
         ready: Future[Ready] | None = ahead.submit(before, items[0]) if items else None

@@ -3,7 +3,7 @@
     python -m mcbert extract --config demo
 
 The texts are surveyed in one pass and cut into units; units are encoded in token-count batches, each written
-to a file of its own while the next is computed. A killed run goes on with the units that are not there yet
+to a file of its own while the next is computed. A killed run continues with the units that are not there yet
 and ends bit-identical to an uninterrupted one, with any number of processes.
 """
 
@@ -52,7 +52,7 @@ from mcbert.features.extraction.encode import (
     encode_units,
     run_task,
 )
-from mcbert.features.extraction.texts import PackedTexts, Row, Survey, plan_units, survey
+from mcbert.features.extraction.texts import PackedTexts, Survey, TextRow, plan_units, survey
 from mcbert.features.settings import EncoderSettings, ExtractSettings
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Runtime:
 
 
 def extract(
-    texts: Iterable[Row],
+    texts: Iterable[TextRow],
     folder: Path,
     *,
     encoder: EncoderSettings,
@@ -211,7 +211,9 @@ def _written(task: EncodingTask, runtime: Runtime, at_once: int) -> Iterator[Non
         raise RuntimeError(f"extract: {len(failed)} of {len(shares)} tasks failed, the first: {failed[0]}")
 
 
-def _told(error: TextError, texts: Iterable[Row], row: int, fields: Mapping[str, Any], encoder: str) -> str:
+def _told(
+    error: TextError, texts: Iterable[TextRow], row: int, fields: Mapping[str, Any], encoder: str
+) -> str:
     name, text, second = next(itertools.islice(texts, row, None))
     shown = f"{text} | {second}" if second else text
     if isinstance(error, UnencodableTextError):
@@ -224,7 +226,7 @@ def _told(error: TextError, texts: Iterable[Row], row: int, fields: Mapping[str,
     )
 
 
-def _warn_of_skipped(target: Path, texts: Iterable[Row]) -> None:
+def _warn_of_skipped(target: Path, texts: Iterable[TextRow]) -> None:
     rows = set(FeatureStore.open(target).skipped_rows.tolist())
     if rows:
         names = [name for row, (name, *_) in enumerate(texts) if row in rows]

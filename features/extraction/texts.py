@@ -2,7 +2,7 @@
 
 Memory does not grow with them.
 
-A text and its second text are told apart from others by a 128-bit hash; only hashes and sizes are held.
+A text and its second text are identified by a 128-bit hash; only hashes and sizes are held.
 Distinct texts are numbered from short to long, so that the texts of a unit are alike and their batches are
 hardly padded. The packed file is little-endian: the number of texts, (n, 3) offsets, sizes, sizes of second
 texts, then the texts as UTF-8 in the corpus's order.
@@ -26,7 +26,7 @@ import numpy as np
 
 from mcbert.files import opened, writing_beside
 
-Row = tuple[str, ...]  # id, text, second text (empty for a single one)
+TextRow = tuple[str, ...]  # id, text, second text (empty for a single one)
 WORD = 8  # bytes of an offset
 BYTES_PER_TOKEN = 3  # of UTF-8; fewer tokens than this assumes only make a unit quicker
 SPECIAL_TOKENS = 3
@@ -34,7 +34,7 @@ SPECIAL_TOKENS = 3
 
 @dataclass(frozen=True)
 class Survey:
-    """What one pass over a corpus finds.
+    """Findings of one pass over a corpus.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class Survey:
         return len(self.rows)
 
 
-def survey(texts: Iterable[Row]) -> Survey:
+def survey(texts: Iterable[TextRow]) -> Survey:
     """Find the distinct texts; ids play no part.
 
     Memory: some 80 bytes a row while it runs, 8 a row and 24 a distinct text afterwards.
@@ -131,14 +131,14 @@ class PackedTexts:
     Parameters
     ----------
     path : Path
-        What `write` wrote.
+        As written by `write`.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @classmethod
-    def write(cls, path: Path, texts: Iterable[Row], found: Survey) -> PackedTexts:
+    def write(cls, path: Path, texts: Iterable[TextRow], found: Survey) -> PackedTexts:
         """Write the distinct ones of `texts`, which must be those of the survey, in the same order.
 
         Raises

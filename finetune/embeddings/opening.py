@@ -28,8 +28,8 @@ from mcbert.features.encoder.trust import allow, require_commit, trusts
 from mcbert.features.extraction.encode import UnitEncoder
 from mcbert.features.spec import FeatureSpec
 from mcbert.finetune.embeddings.sentence_encoder import (
-    Blocks,
     EncodeSettings,
+    LayerPoolings,
     PooledSentenceEncoder,
     SentenceEncoder,
     SentenceTransformerEncoder,
@@ -141,7 +141,7 @@ def _folder(name: str, settings: EncodeSettings, key: str, kept: Path | None) ->
 def _pooled(
     name: str,
     folder: Path,
-    blocks: Blocks,
+    blocks: LayerPoolings,
     *,
     settings: EncodeSettings,
     where: str,

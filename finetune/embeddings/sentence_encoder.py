@@ -42,7 +42,7 @@ WINDOW = 4096
 
 BATCH_SIZE = 32  # texts, the default of sentence-transformers
 
-Blocks = Sequence[tuple[int, str]]
+LayerPoolings = Sequence[tuple[int, str]]
 """Layer and pooling of each part of a vector."""
 
 
@@ -191,7 +191,7 @@ class PooledSentenceEncoder(SentenceEncoder):
         Layer and pooling of each part of a vector, in order.
     """
 
-    def __init__(self, name: str, folder: Path, unit: UnitEncoder, blocks: Blocks) -> None:
+    def __init__(self, name: str, folder: Path, unit: UnitEncoder, blocks: LayerPoolings) -> None:
         pooled = unit.pooled
         self._unit = unit
         self._places = [(pooled.layers.index(layer), pooled.poolings.index(one)) for layer, one in blocks]

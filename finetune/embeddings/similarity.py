@@ -25,7 +25,7 @@ from mcbert.execution import Track, untracked
 from mcbert.features.corpus.errors import CorpusError
 from mcbert.features.corpus.formats.stsbenchmark import read_stsbenchmark
 from mcbert.features.corpus.normal_forms import share_altered
-from mcbert.finetune.embeddings.systems import Frozen, System
+from mcbert.finetune.embeddings.systems import Frozen, VectorSource
 from mcbert.results.statistics import percentile_interval, resampled_counts
 
 Floats = npt.NDArray[np.float64]
@@ -224,7 +224,7 @@ def read_scored_pairs(path: Path) -> pd.DataFrame:
 
 def evaluate(
     pairs: pd.DataFrame,
-    systems: Sequence[System],
+    systems: Sequence[VectorSource],
     *,
     bases: Collection[tuple[int, ...]],
     track: Track = untracked,
@@ -263,7 +263,9 @@ def evaluate(
 class _Split:
     """The similarities of a split's pairs by each system."""
 
-    def __init__(self, pairs: pd.DataFrame, split: str, systems: Sequence[System], track: Track) -> None:
+    def __init__(
+        self, pairs: pd.DataFrame, split: str, systems: Sequence[VectorSource], track: Track
+    ) -> None:
         self.split, self.systems, self.n = split, systems, len(pairs)
         at = np.flatnonzero(pairs["split"].eq(split))
         self.pairs = pairs.iloc[at]
@@ -271,7 +273,7 @@ class _Split:
         self.measured = [self._measure(s, at) for s in track(systems, len(systems), f"similarity ({split})")]
         self.found = [{name: correlations(x, self.scores) for name, x in m.items()} for m in self.measured]
 
-    def _measure(self, system: System, at: np.ndarray) -> dict[str, np.ndarray]:
+    def _measure(self, system: VectorSource, at: np.ndarray) -> dict[str, np.ndarray]:
         vectors = []
         for side, rows in enumerate((at, at + self.n), start=1):
             kept = system.kept(rows)

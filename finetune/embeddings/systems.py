@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 _MADE_ELSEWHERE: Mapping[str, object] = {"protocol": "", "seed": None}
 
-Texts = Sequence[tuple[str, str, str]]
+Sentences = Sequence[tuple[str, str, str]]
 
 
 def texts_of(
@@ -95,7 +95,7 @@ class Encoded:
         return np.asarray(self.states[rows])
 
 
-System = Frozen | Encoded
+VectorSource = Frozen | Encoded
 
 
 def frozen_systems(
@@ -196,7 +196,7 @@ class ComparedEncoder:
         )
 
 
-def encoded_systems(compared: Sequence[ComparedEncoder], texts: Texts) -> list[Encoded]:
+def encoded_systems(compared: Sequence[ComparedEncoder], texts: Sentences) -> list[Encoded]:
     """Encode every distinct text with each sentence encoder.
 
     Raises

@@ -20,7 +20,7 @@ import pandas as pd
 from mcbert.execution import Track, untracked
 from mcbert.features.corpus.normal_forms import Altered, share_altered
 from mcbert.finetune.embeddings.retrieval import DIRECTIONS, SCORES, RowError, search, unit_rows
-from mcbert.finetune.embeddings.systems import Frozen, System
+from mcbert.finetune.embeddings.systems import Frozen, VectorSource
 from mcbert.results.schema.words import MEAN
 from mcbert.results.statistics import Interval, percentile_interval, resampled_sums
 
@@ -37,7 +37,7 @@ HEADLINE = CASES.index(("both", "cosine"))
 
 def evaluate(
     pairs: pd.DataFrame,
-    systems: Sequence[System],
+    systems: Sequence[VectorSource],
     *,
     neighbours: int,
     last: int | None = None,
@@ -84,7 +84,7 @@ def evaluate(
     return pd.DataFrame(tables[0]), pd.DataFrame(tables[1])
 
 
-def _reported(systems: Sequence[System], errors: np.ndarray, last: int | None) -> list[System]:
+def _reported(systems: Sequence[VectorSource], errors: np.ndarray, last: int | None) -> list[VectorSource]:
     """Return the sentence encoders, their baselines, and the frozen system of the least error on dev."""
     frozen = [k for k, system in enumerate(systems) if isinstance(system, Frozen)]
     best = min(frozen, key=errors.tolist().__getitem__)
@@ -103,7 +103,7 @@ class _Split:
         self,
         pairs: pd.DataFrame,
         rows: np.ndarray,
-        systems: Sequence[System],
+        systems: Sequence[VectorSource],
         *,
         neighbours: int,
         track: Track,
@@ -204,7 +204,7 @@ def _reduction(rates: Rates, column: int, baseline: int) -> dict[str, float | No
 class _Pairs:
     """The vectors of a language's pairs by a system; a side is 0 (foreign) or 1 (English)."""
 
-    def __init__(self, system: System, pairs: pd.DataFrame, group: np.ndarray) -> None:
+    def __init__(self, system: VectorSource, pairs: pd.DataFrame, group: np.ndarray) -> None:
         self.system, self.pairs, self.group = system, pairs, group
 
     def kept(self, side: int) -> np.ndarray:

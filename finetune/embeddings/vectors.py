@@ -43,7 +43,7 @@ Name = tuple[int, str]  # data row of the input that was embedded, id there
 Parts = list[tuple[Path, Path]]  # a file, and the name that it shall have; the output last
 
 
-class Texts(Protocol):
+class TextTable(Protocol):
     """A table of texts that can be read any number of times."""
 
     @property
@@ -55,7 +55,7 @@ class Texts(Protocol):
 
 
 def write_vectors(
-    texts: Texts,
+    texts: TextTable,
     encoder: SentenceEncoder,
     output: Path,
     made: Mapping[str, Any],
@@ -93,7 +93,7 @@ def write_vectors(
         file.publish(FORMATS[output.suffix.lower()](texts, file, output), made)
 
 
-def _as_array(texts: Texts, file: VectorFile, output: Path) -> Parts:
+def _as_array(texts: TextTable, file: VectorFile, output: Path) -> Parts:
     """Write the table of ids of the array's rows; return it and the array."""
     ids = file.folder / "ids.csv"
     if not file.is_publishing:
@@ -105,7 +105,7 @@ def _as_array(texts: Texts, file: VectorFile, output: Path) -> Parts:
     return [(ids, ids_of(output)), (file.vectors, output)]
 
 
-def _as_parquet(texts: Texts, file: VectorFile, output: Path) -> Parts:
+def _as_parquet(texts: TextTable, file: VectorFile, output: Path) -> Parts:
     """Write a Parquet file of row, id and vector; return it."""
     whole = file.folder / "vectors.parquet"
     if not file.is_publishing:
@@ -136,7 +136,7 @@ def _write_parquet(path: Path, blocks: Iterator[tuple[pd.DataFrame, np.ndarray]]
             writer.close()
 
 
-def _with_vectors(texts: Texts, file: VectorFile) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
+def _with_vectors(texts: TextTable, file: VectorFile) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
     array, start = np.load(file.vectors, mmap_mode="r"), 0
     for rows in texts.blocks(BLOCK):
         yield rows, np.ascontiguousarray(array[start : start + len(rows)])
@@ -153,7 +153,7 @@ def ids_of(output: Path) -> Path:
     return output.with_suffix(".ids.csv")
 
 
-FORMATS: Mapping[str, Callable[[Texts, VectorFile, Path], Parts]] = {
+FORMATS: Mapping[str, Callable[[TextTable, VectorFile, Path], Parts]] = {
     ".npy": _as_array,
     ".parquet": _as_parquet,
 }
@@ -270,7 +270,7 @@ class StoredVectors:
 class TextVectors:
     """The vectors of a table of texts, which is encoded each time that they are read."""
 
-    texts: Texts
+    texts: TextTable
     """The texts."""
 
     n_rows: int

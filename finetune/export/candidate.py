@@ -62,7 +62,7 @@ class ExportInputs:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Chosen:
+class FittedCandidate:
     """A fitted candidate."""
 
     record: Mapping[str, Any]
@@ -75,7 +75,7 @@ class Chosen:
     """Of another: fitted on raw states, its standardisation the first step."""
 
 
-def read_chosen(path: Path, corpus: Corpus, encoder_name: str) -> Chosen:
+def read_chosen(path: Path, corpus: Corpus, encoder_name: str) -> FittedCandidate:
     """Read the winner and its probe, which lies beside winner.json; nothing in the files is executed.
 
     Raises
@@ -86,16 +86,16 @@ def read_chosen(path: Path, corpus: Corpus, encoder_name: str) -> Chosen:
     record = read_winner(path, corpus.labels, encoder_name)
     probe = path.with_name("probe.npz")
     if record.get("probe", probe.name) is None:
-        return Chosen(record=record)
-    return Chosen(record=record, probe=read_probe(probe))
+        return FittedCandidate(record=record)
+    return FittedCandidate(record=record, probe=read_probe(probe))
 
 
-def export(inputs: ExportInputs, chosen: Chosen, folder: Path) -> list[str]:
+def export(inputs: ExportInputs, chosen: FittedCandidate, folder: Path) -> list[str]:
     """Write a candidate as a model.
 
     Parameters
     ----------
-    chosen : Chosen
+    chosen : FittedCandidate
         With a probe or an estimator.
     folder : Path
         Where to; replaced when it is there.
@@ -137,7 +137,7 @@ def export(inputs: ExportInputs, chosen: Chosen, folder: Path) -> list[str]:
 
 
 def _headed(
-    inputs: ExportInputs, chosen: Chosen, store: FeatureStore, head: LinearHead
+    inputs: ExportInputs, chosen: FittedCandidate, store: FeatureStore, head: LinearHead
 ) -> tuple[PreTrainedModel, dict[str, bytes]]:
     record, labels = chosen.record, inputs.corpus.labels
     calibration = _calibration(lambda X: head.logits(X, len(labels)), store, inputs, record)
@@ -158,7 +158,7 @@ def _headed(
 
 
 def _estimating(
-    inputs: ExportInputs, chosen: Chosen, store: FeatureStore
+    inputs: ExportInputs, chosen: FittedCandidate, store: FeatureStore
 ) -> tuple[PreTrainedModel, dict[str, bytes]]:
     record, labels = chosen.record, inputs.corpus.labels
     content = require_exportable(chosen.estimator, len(labels), f"{record['candidate_id']}")

@@ -143,7 +143,7 @@ def read_state(path: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def restoring(folder: Path) -> Iterator[None]:
-    """Turn what a checkpoint of another make does to a training that goes on from it into one line."""
+    """Turn what a checkpoint of another make does to a training that resumes from it into one line."""
     try:
         yield
     except torch.OutOfMemoryError:

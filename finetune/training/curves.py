@@ -26,7 +26,7 @@ def open_log(folder: Path, *, after: int | None) -> SummaryWriter | None:
     Parameters
     ----------
     after : int or None
-        The step that a resumed training goes on from, whose later points are taken back; None: anew.
+        The step that a resumed training starts from, whose later points are taken back; None: anew.
     """
     if after is None:
         shutil.rmtree(folder, ignore_errors=True)

@@ -176,7 +176,7 @@ def key_of(job: FinetuneJob) -> str:
         "settings": relevant(job.settings),
         "precision": hardware.compute_dtype(
             job.settings.precision, hidden_size(job.encoder), hardware.device().type
-        ),  # what `auto` chooses here: a search that goes on elsewhere mixes no two
+        ),  # what `auto` chooses here: a search that continues elsewhere mixes no two
         "freeze": {str(epoch): list(layers) for epoch, layers in job.freeze.items()},
         "architecture": described(job.architecture),
     }

@@ -58,7 +58,7 @@ def read_arrays(path: str | os.PathLike[str], names: Sequence[str], what: str) -
     Parameters
     ----------
     what : str
-        What the file is to be, for messages.
+        Kind of file expected, for messages.
 
     Raises
     ------
@@ -195,7 +195,7 @@ def _header(stream: BinaryIO, size: int) -> _Header:
 
 
 def _require_characters(array: np.ndarray) -> None:
-    """Refuse what Python cannot hold as a character, or UTF-8 cannot."""
+    """Refuse code points that Python or UTF-8 cannot represent."""
     codes = array.view(np.uint32)
     low, high = _SURROGATES
     if codes.size and ((codes >= _TOO_LARGE) | ((codes >= low) & (codes < high))).any():

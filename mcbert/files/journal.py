@@ -27,7 +27,7 @@ _BODY = len(_PREFIX) + 8 + len(_MIDDLE)
 
 
 class Scan(NamedTuple):
-    """What the bytes of a journal hold."""
+    """Contents of a journal's bytes."""
 
     records: list[dict[str, Any]]
     """The whole records, in order."""
@@ -36,7 +36,7 @@ class Scan(NamedTuple):
     """Numbers, from 1, of lines before the last whole record that are not whole themselves."""
 
     end: int
-    """Bytes up to the end of the last whole record; what follows is torn."""
+    """Bytes up to the end of the last whole record; the rest is torn."""
 
 
 def encode(record: Mapping[str, Any]) -> bytes:

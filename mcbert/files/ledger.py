@@ -1,4 +1,4 @@
-"""The ledger by which a killed search resumes where it was: of candidates, of trainings.
+"""A journal of finished candidates or trainings, from which a killed search resumes.
 
 A journal whose first record says which search this is, and whose others are one piece of work each.
 
@@ -25,7 +25,7 @@ class Ledger:
     path : Path
         The file; made when it is not there.
     identity : mapping of str to JSON values
-        What the rows depend on. A ledger of another identity is refused.
+        Everything that the rows depend on. A ledger of another identity is refused.
     key : str
         The field of a row that names it.
     require : callable, optional
@@ -66,7 +66,7 @@ class Ledger:
         """Write the rows of a finished task; they are on the disk when this returns.
 
         What has a row keeps it: a backend may run a task twice. Syncing each task took 0.13 ms on
-        the disk tried, 0.03% of a task at the paper's size, and the workers go on meanwhile.
+        the disk tried, 0.03% of a task at the paper's size, and the workers continue meanwhile.
         """
         for row in rows:
             if row[self._key] not in self.rows:
@@ -100,9 +100,9 @@ class Ledger:
 
 
 def retry_errors(path: Path, key: str = KEY) -> int:
-    """Have what failed run again by the next search; return how many there are.
+    """Mark failed items to be run again by the next search; return their number.
 
-    The file is only ever appended to: killed at any moment, the next search goes on from here.
+    The file is only ever appended to: killed at any moment, the next search resumes from here.
     """
     if not path.exists():
         return 0

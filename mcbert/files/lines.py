@@ -1,4 +1,4 @@
-"""The lines of a text, one at a time, none longer than memory should hold.
+"""Read the lines of a text one at a time, each bounded in length.
 
 python -m pytest tests/files/test_lines.py
 """

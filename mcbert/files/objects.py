@@ -1,4 +1,4 @@
-"""JSON objects of files from elsewhere: small, not nested without end, with the keys asked for.
+"""Read JSON objects from untrusted files: bounded in size and depth, with the keys asked for.
 
 python -m pytest tests/files/test_objects.py
 """
@@ -43,11 +43,11 @@ def read_object(
     Parameters
     ----------
     keys : sequence of str, or mapping of str to type
-        What must be in it, and of which type.
+        Required keys and the type of each.
     optional : mapping of str to type, optional
         Of which type is what need not be in it.
     remedy : str
-        Ends the message: what to do about a damaged file.
+        End of the message: the remedy for a damaged file.
     most : int
         Bytes of the file.
 

@@ -1,4 +1,4 @@
-"""Open files of folders from elsewhere: regular ones only, never through a link, without waiting.
+"""Open files of untrusted folders: regular ones only, never through a link, without waiting.
 
 A cache, a run or a model that somebody sent may hold a link to a file of the reader's, which would be read,
 shown or emptied, or a named pipe, at which a reader waits for ever. The kind is checked on what was opened,
@@ -29,7 +29,7 @@ MOST = 1 << 26  # bytes of a file that is read as a whole, unless its reader say
 
 
 class RefusedFileError(OSError):
-    """What has the name is no file to be opened, or a larger one than its reader takes."""
+    """Raised for a path that is no regular file, or larger than its reader accepts."""
 
 
 def refused(path: str | os.PathLike[str], reason: str) -> RefusedFileError:
@@ -54,7 +54,7 @@ def open_file(
     RefusedFileError
         A link, a folder, a named pipe, a device or a socket.
     OSError
-        What the system says else.
+        The system's reason, where there is another.
     """
     follow = 0 if links else os.O_NOFOLLOW
     try:

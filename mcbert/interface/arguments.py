@@ -1,4 +1,4 @@
-"""What the arguments of the interface have in common: texts, whole numbers, messages that name an argument.
+"""Check arguments of the public interface: texts, whole numbers, messages that name an argument.
 
 python -m pytest tests/test_interface.py
 """
@@ -30,7 +30,7 @@ _SECTIONS = re.compile(r"\b(?:corpus|prepare|encoder|extract|gridsearch|finetune
 
 
 class TakesTexts:
-    """What tells scikit-learn that an estimator labels or transforms texts, not arrays of numbers."""
+    """Mixin of estimators that take texts, not arrays of numbers, as their scikit-learn tags say."""
 
     def __sklearn_tags__(self) -> Any:
         """Tell scikit-learn what goes in."""

@@ -1,4 +1,4 @@
-"""A classifier of texts, fine-tuned end to end: what the stage finetune trains, as an estimator.
+"""MCBertClassifier: the model of the stage finetune, trained end to end, as a scikit-learn estimator.
 
 python -m pytest tests/test_interface.py
 """
@@ -52,7 +52,7 @@ class MCBertClassifier(TakesTexts, ClassifierMixin, BaseEstimator):
     freeze : mapping of int to sequence of int, optional
         Layers to freeze once so many epochs are complete: ``{2: [9, 11]}``.
     freeze_rule : {"schedule", "plateau", "slope", "gradient"}
-        What decides when layers freeze; schedule: `freeze`.
+        Rule that decides when layers freeze; schedule: `freeze`.
     freeze_groups : sequence of sequence of int
         Layers that plateau and slope freeze together, in turn.
     freeze_watch : {"source-dev", "target-dev"}
@@ -108,7 +108,7 @@ class MCBertClassifier(TakesTexts, ClassifierMixin, BaseEstimator):
     cache : str or path, optional
         Folder of all feature caches, which keeps what was found out about encoders.
     folder : str or path, optional
-        Keeps a checkpoint of every epoch while it trains: interrupted, the same fit goes on from there.
+        Keeps a checkpoint of every epoch while it trains: interrupted, the same fit resumes from there.
 
     Attributes
     ----------
@@ -118,9 +118,9 @@ class MCBertClassifier(TakesTexts, ClassifierMixin, BaseEstimator):
         Dev scores of every evaluation: epoch, step, language, accuracy, loss, frozen_layers, and the columns
         of finetune.csv beside them; empty without dev texts.
     freezing_ : DataFrame
-        What was frozen when, and why: the columns of freezing.csv.
+        Layers frozen, with epoch and reason: the columns of freezing.csv.
     model_, tokenizer_
-        What transformers calls so, on this machine's best device.
+        The transformers model, on this machine's best device.
 
     Examples
     --------

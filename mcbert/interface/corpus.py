@@ -1,4 +1,4 @@
-"""Labelled texts as a checked DataFrame: read as they are, or prepared from raw ones.
+"""read_corpus() and prepare_corpus(): labelled texts as a checked DataFrame.
 
 python -m pytest tests/test_interface.py
 """

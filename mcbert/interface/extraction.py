@@ -1,4 +1,4 @@
-"""Pooled states of every layer of a frozen encoder, cached: what the stage extract does, from Python.
+"""extract(): the stage extract from Python, cached pooled states of every layer of a frozen encoder.
 
 python -m pytest tests/test_interface.py
 """
@@ -39,13 +39,13 @@ def extract(
 ) -> FeatureStore:
     """Run a frozen encoder over texts once and cache every layer's pooled states.
 
-    What is cached already, of the same texts, encoder and settings, is opened and nothing is computed. When
-    interrupted (Ctrl-C), the same call goes on where it stopped and gives the same bits.
+    States cached already, of the same texts, encoder and settings, are opened and nothing is computed. When
+    interrupted (Ctrl-C), the same call continues where it stopped and gives the same bits.
 
     Parameters
     ----------
     corpus : DataFrame or sequence of str
-        What `read_corpus` returned, or texts, or pairs of texts; row k of it is row k of the states.
+        As returned by `read_corpus`, or texts, or pairs of texts; row k of it is row k of the states.
     encoder : str or path
         Folder of a Hugging Face encoder, or its name on the hub.
     prompt : str

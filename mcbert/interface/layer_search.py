@@ -1,4 +1,4 @@
-"""The search over layers, poolings and classifiers as an estimator: what the stage gridsearch does.
+"""LayerSearch: the stage gridsearch, over layers, poolings and classifiers, as a scikit-learn estimator.
 
 python -m pytest tests/test_interface.py
 """
@@ -43,15 +43,15 @@ if TYPE_CHECKING:
     from mcbert.pipeline.cluster.settings import ClusterSettings
 
 _SHOWN = ("rank", "layers", "pooling", "classifier", "params", "score", "dev_f1_mean", "test_f1_mean")
-Method = TypeVar("Method", bound=Callable[..., Any])
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 _HEAD = 5  # rows of the results that a notebook shows
 
 
-def _best_has(method: str) -> Callable[[Method], Method]:
+def _best_has(method: str) -> Callable[[Decorated], Decorated]:
     def is_there(search: LayerSearch) -> bool:
         return hasattr(getattr(search, "best_estimator_", None), method)
 
-    decorator: Callable[[Method], Method] = available_if(is_there)
+    decorator: Callable[[Decorated], Decorated] = available_if(is_there)
     return decorator
 
 
@@ -105,7 +105,7 @@ class LayerSearch(TakesTexts, ClassifierMixin, BaseEstimator):
         Settings of the section ``cluster`` instead of `n_jobs`, such as those of a running dask scheduler:
         ``{"scheduler": "tls://host:8786", "tls_ca": ..., "tls_cert": ..., "tls_key": ...}``.
     folder : str or path, optional
-        Where tables and ledger go; a search that was interrupted goes on from there. None: a temporary one,
+        Where tables and ledger go; an interrupted search resumes from there. None: a temporary one,
         which lives as long as the estimator.
 
     Attributes
@@ -172,9 +172,9 @@ class LayerSearch(TakesTexts, ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         states : FeatureStore
-            What `extract` returned for `corpus`.
+            As returned by `extract` for `corpus`.
         corpus : DataFrame
-            What `read_corpus` returned.
+            As returned by `read_corpus`.
 
         Raises
         ------
@@ -287,7 +287,7 @@ class LayerSearch(TakesTexts, ClassifierMixin, BaseEstimator):
         return found
 
     def _place(self, settings: GridsearchSettings, states: FeatureStore, corpus: Corpus) -> Path:
-        """Return the folder of this search; of what is temporary, one for each search, to go on in."""
+        """Return the folder of this search; a temporary one is kept for each search, to resume in."""
         if self.folder is not None:
             out = Path(self.folder)
         else:

@@ -1,4 +1,4 @@
-"""Pooled states of a frozen encoder as a transformer of scikit-learn.
+"""PooledStates: pooled states of a frozen encoder as a scikit-learn transformer.
 
 python -m pytest tests/test_interface.py
 """
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mcbert.features.extraction.encode import UnitEncoder
 
 Texts = Any
-"""What `X` may be: sequence of str, sequence of (str, str), or DataFrame with text and perhaps text_pair."""
+"""Types of `X`: sequence of str, sequence of (str, str), or DataFrame with text and perhaps text_pair."""
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -62,7 +62,7 @@ class PooledStates(TakesTexts, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     dtype : {"auto", "float32", "bfloat16"}
         Of weights and activations.
     storage_dtype : {"float16", "float32"}
-        What states are rounded to, as in a cache.
+        Type that states are rounded to, as in a cache.
     tokens_per_batch : int
         Most padded tokens in a batch; 0: 4,096 on a CPU, 65,536 on a GPU.
     revision : str

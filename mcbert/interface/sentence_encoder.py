@@ -1,4 +1,4 @@
-"""A trained or plain encoder as what turns texts into vectors.
+"""SentenceEncoder: texts to vectors with a saved model or a plain encoder.
 
 python -m pytest tests/test_interface.py
 """

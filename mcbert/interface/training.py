@@ -1,4 +1,4 @@
-"""A training of the stage finetune, from texts in memory.
+"""Train a model of the stage finetune from texts in memory, for MCBertClassifier.
 
 python -m pytest tests/test_interface.py
 """
@@ -238,7 +238,7 @@ def _looking(job: FinetuneJob) -> str:
 
 
 def _output(job: FinetuneJob, *texts: Texts) -> Output:
-    """Return where a training writes, told apart from others by its texts."""
+    """Return where a training writes, named by a digest of its texts."""
     digest = hashlib.sha256()
     for part in texts:
         digest.update(repr([part.tokens, part.y.tolist(), part.language.tolist()]).encode())

@@ -43,7 +43,7 @@ LIVES = 3  # workers that a task may lose: dask's allowed failures, and one
 
 
 class LostClusterError(RuntimeError):
-    """The scheduler, or every worker, is gone; what was yielded before stays."""
+    """The scheduler, or every worker, is gone; results yielded before stay valid."""
 
 
 def execute(
@@ -225,7 +225,7 @@ def _finished(
             future.add_done_callback(done.put)
             continue
         task, _ = running.pop(future.key)
-        yield task, *_outcome(future, crew)
+        yield task, *outcome_of(future, crew)
 
 
 class _Crew:
@@ -257,8 +257,8 @@ class _Crew:
         return self._size
 
 
-def _outcome(future: Any, crew: _Crew) -> tuple[Any, Exception | None]:
-    """Fetch what a finished task returned or raised; what is lost on the way is computed again."""
+def outcome_of(future: Any, crew: _Crew) -> tuple[Any, Exception | None]:
+    """Return a task's result or error; a result lost on the way is computed again."""
     while True:
         try:
             return future.result(timeout=WORKER_SECONDS), None

@@ -37,7 +37,7 @@ LEAVE = timedelta(seconds=20)  # for the others to fail as well, after one has f
 
 
 class LostProcessError(RuntimeError):
-    """A process failed and the others did not: they cannot go on together."""
+    """A process failed and the others did not: they cannot continue together."""
 
 
 def shared() -> bool:
@@ -123,7 +123,7 @@ def execute(function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[Triple[T
 
 
 def _help() -> None:
-    """Run what the first process says, until it says nothing."""
+    """Run the tasks that the first process sends, until it sends none."""
     logging.getLogger().setLevel(logging.WARNING)  # the first says it all
     while (said := _told(None)) is not None:
         function, task = said
@@ -171,7 +171,7 @@ def _leave() -> None:
 
 
 def _told(said: Any) -> Any:
-    """Return what the first process says; it alone is listened to."""
+    """Broadcast from the first process; return its message in every process."""
     from torch import distributed
 
     box = [said]

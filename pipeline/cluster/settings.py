@@ -1,4 +1,4 @@
-"""Where tasks run: the section `cluster` of a configuration."""
+"""Settings of the executor, the section `cluster` of a configuration."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ HALF = 1000  # characters of a long message that are kept at either end: what fa
 
 
 def message(error: BaseException) -> str:
-    """Return one line that says what went wrong; of a very long one, its beginning and its end."""
+    """Return an error's message on one line; of a very long one, its beginning and its end."""
     text = f"{type(error).__name__}: {' '.join(str(error).split())}"
     return text if len(text) <= 2 * HALF else f"{text[:HALF]} ... {text[-HALF:]}"
 

@@ -1,1 +1,1 @@
-"""Commands beside the stages: what is done with models, caches and runs."""
+"""Commands beside the stages, for saved models, feature caches and runs."""

@@ -30,7 +30,7 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
         "folder", type=Path, metavar="CACHE", help="folder of the cache, such as cache/DIGEST"
     )
     command.add_argument(
-        "--repair", action="store_true", help="take back what is damaged: the next extract encodes only that"
+        "--repair", action="store_true", help="drop damaged units; the next extract encodes only those"
     )
     command.add_argument("--debug", action="store_true", help="show tracebacks")
     command.set_defaults(command=_verify)

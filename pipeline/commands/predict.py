@@ -68,8 +68,8 @@ def share(text: str) -> float:
 
 
 @dataclasses.dataclass
-class Pairs:
-    """How many rows of a table are pairs of texts, and the first that is none."""
+class PairCount:
+    """Number of rows of a table that are pairs of texts, and the first that is none."""
 
     n_pairs: int = 0
     n_single: int = 0
@@ -134,7 +134,7 @@ def _write_labels(args: argparse.Namespace) -> int:
     require_output(args.output, (".csv",), (args.input,))
     require_new(args.output, replace=args.replace)
     table = TextTable.of(args.input, args)
-    pairs = Pairs()
+    pairs = PairCount()
     n_texts = table.survey(BLOCK, pairs.see)
     # five seconds, which an output or a table that cannot be used is told without
     from mcbert.finetune.export.saved import load_model

@@ -23,16 +23,16 @@ class Stage:
     """A stage of the command line."""
 
     function: str
-    """Where its function is, "module:name" in this package; imported when it runs."""
+    """Its function, "module:name" in this package; imported when it runs."""
 
     text: str
-    """What it reads and writes."""
+    """Input and output, for the help."""
 
     needs: tuple[str, ...] = ()
     """Stages that are run before it where they are missing."""
 
     workers: Literal["encode", "fit", ""] = "encode"
-    """What its worker processes do; nothing: it has none."""
+    """Work of its worker processes; empty: it has none."""
 
 
 STAGES = {

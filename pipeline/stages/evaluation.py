@@ -24,8 +24,8 @@ from mcbert.finetune.embeddings.retrieval import RetrievalSettings
 from mcbert.finetune.embeddings.systems import (
     ComparedEncoder,
     Frozen,
-    System,
-    Texts,
+    Sentences,
+    VectorSource,
     encoded_systems,
     frozen_systems,
     texts_of,
@@ -111,7 +111,7 @@ def judge_similarity(workspace: Workspace, compared: Sequence[ComparedEncoder]) 
     def work() -> list[str]:
         pairs = similarity.read_scored_pairs(Path(settings.sts))
         rows = texts_of(pairs, similarity.SUFFIXES, compat=settings.seed_compat)
-        systems: list[System] = [
+        systems: list[VectorSource] = [
             *frozen(workspace, rows, settings.sts, compared),
             *encoded_systems(compared, rows),
         ]
@@ -198,7 +198,7 @@ def languages(settings: RetrievalSettings) -> list[str]:
 
 
 def frozen(
-    workspace: Workspace, rows: Texts, source: str, compared: Sequence[ComparedEncoder] = ()
+    workspace: Workspace, rows: Sentences, source: str, compared: Sequence[ComparedEncoder] = ()
 ) -> list[Frozen]:
     """Return the frozen encoder's layers, of a cache of the rows; `source` says where they come from."""
     return frozen_systems(

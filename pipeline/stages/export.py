@@ -16,7 +16,7 @@ from mcbert.pipeline.stages.gridsearch import searched
 from mcbert.pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
-    from mcbert.finetune.export.candidate import Chosen, ExportInputs
+    from mcbert.finetune.export.candidate import ExportInputs, FittedCandidate
 
 LONGEST = 120  # characters of a file's name that come from a candidate's id
 
@@ -66,18 +66,18 @@ def _export_winner(workspace: Workspace) -> list[str]:
     return _write(workspace, _refitted(workspace, chosen.record["candidate_id"]), "probe-skops")
 
 
-def _refitted(workspace: Workspace, name: str) -> Chosen:
-    from mcbert.finetune.export.candidate import Chosen
+def _refitted(workspace: Workspace, name: str) -> FittedCandidate:
+    from mcbert.finetune.export.candidate import FittedCandidate
     from mcbert.search.refit import find, refit
 
     out = workspace.run.folder
     row = find(name, out)
     found = refit(row, workspace.config.gridsearch, store=workspace.cache_folder(), out=out)
     arrays = None if found.probe is None else found.probe.arrays()
-    return Chosen(record=found.record, probe=arrays, estimator=found.estimator)
+    return FittedCandidate(record=found.record, probe=arrays, estimator=found.estimator)
 
 
-def _write(workspace: Workspace, chosen: Chosen, name: str) -> list[str]:
+def _write(workspace: Workspace, chosen: FittedCandidate, name: str) -> list[str]:
     from mcbert.finetune.export import candidate
     from mcbert.search.refit import best_linear
 

@@ -37,7 +37,7 @@ def gridsearch(workspace: Workspace, require: Callable[[], None] = lambda: None)
     Parameters
     ----------
     require : callable
-        Raises where the stage that asks for the search could not go on after it.
+        Raises where the stage that asks for the search could not continue after it.
     """
     prepare(workspace)
     require()

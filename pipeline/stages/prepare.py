@@ -156,7 +156,7 @@ def corpus_of(
 
 
 def short_names(files: list[str]) -> dict[str, str]:
-    """Return file -> its path in the checkout, or else as much of it as tells the files apart."""
+    """Return file -> its path in the checkout, or else as much of it as distinguishes the files."""
     names = {file: _in_checkout(file) for file in files}
     outside = [file for file, name in names.items() if Path(name).is_absolute()]
     base = os.path.commonpath([Path(file).parent for file in outside]) if outside else ""

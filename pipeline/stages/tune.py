@@ -1,4 +1,4 @@
-"""The stage that tries phase two's own settings on dev: tune.csv, and the best as overrides.
+"""The stage ``tune``: settings of finetune tried on dev -> tune.csv, and the best as overrides.
 
 python -m mcbert tune --config demo 'tune.values.learning_rate=[5e-5, 1e-4]'
 

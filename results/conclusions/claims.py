@@ -16,13 +16,13 @@ class Claim:
     """The paper's own number; its fourth conclusion holds two claims."""
 
     words: str
-    """What it claims."""
+    """The claim, one sentence."""
 
     tested_by: str
     """Settings under which a run tests it."""
 
     margin: float = 0.0
-    """What may be lost, as a share: a claim that something is not needed, or does not help, holds where the
+    """Loss allowed, as a share: a claim that something is not needed, or does not help, holds where the
     interval lies above minus this; no interval could show that a difference is exactly 0."""
 
 

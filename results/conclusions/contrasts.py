@@ -30,16 +30,16 @@ class Contrast:
     """The claim (of `results.conclusions.claims.CLAIMS`) that predicts it to be above 0."""
 
     comparison: str
-    """What is compared, the first minus the second."""
+    """The two things compared, the first minus the second."""
 
     weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """Candidate id -> weight; the weights sum to 0."""
 
     why: str = ""
-    """Why there are no weights."""
+    """Reason that there are no weights."""
 
     chosen: bool = False
-    """Whether candidates were chosen on dev; else all that could be compared were."""
+    """True if candidates were chosen on dev; else all that could be compared were."""
 
 
 def contrasts(gridsearch: pd.DataFrame) -> list[Contrast]:

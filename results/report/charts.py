@@ -16,7 +16,7 @@ import pandas as pd
 
 BLUE = "#1b5fa8"
 MID_BLUE = "#2f7fd0"
-"""For lines and bars, readable on white and on dark."""
+"""Colours of lines and bars, readable on white and on dark."""
 ORANGE = "#d9691a"
 GREY = "#808790"
 INK = "currentColor"
@@ -39,7 +39,7 @@ SYSTEM_NAMES = {
     "mcbert": "MC-BERT",
     "mcbert_wf": "MC-BERT-WF",
 }
-"""How the report writes the systems."""
+"""Names of the systems in the report."""
 
 _TUNED = [SYSTEM_NAMES[name] for name in ("baseline", "mcbert", "mcbert_wf")]
 _COLOURS = [GREY, MID_BLUE, ORANGE]
@@ -55,7 +55,7 @@ def effects(rows: pd.DataFrame, title: str, *, legend: bool) -> alt.LayerChart:
     rows : DataFrame
         Rows of one factor from `results.summaries.effects`.
     title : str
-        What the levels are.
+        Name of the levels.
     legend : bool
         Whether to name the splits.
     """

@@ -1,4 +1,4 @@
-"""Sentence embeddings in one table: what a run measured, and below it, apart, what is published.
+"""Tables of sentence embeddings: figures measured by a run and, set apart, published ones.
 
 python -m pytest tests/results/report/test_embeddings.py
 """

@@ -49,11 +49,11 @@ class Heading:
     file_name: str
     column: Column
     counted: bool = False
-    """Whether what stands below says how many rows there are."""
+    """True if the content below states the number of rows."""
 
     @property
     def numeric(self) -> bool:
-        """Whether numbers stand below it, which are set flush right."""
+        """Return True if the column holds numbers, which are set flush right."""
         return self.counted or self.column.dtype in ("int", "float")
 
     @property

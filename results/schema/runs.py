@@ -1,4 +1,4 @@
-"""The tables of whole runs: what each was and how its systems score, and the conclusions tested on one.
+"""The tables of whole runs: settings and headline scores of each, and the conclusions tested on one.
 
 python -m mcbert.results.dictionary > results/README.md
 """

@@ -116,7 +116,7 @@ _PAIRED_TESTS = (
 _LOW = share("low", "lower end of the paired 95% bootstrap interval of `score`")
 _HIGH = share("high", "upper end of it")
 STANDINGS = ("better", "tied", "worse")
-"""How one of the best candidates may compare with the winner."""
+"""Outcomes of comparing one of the best candidates with the winner."""
 
 SCORES = Table(
     file_name="scores.csv",

@@ -14,7 +14,7 @@ MEAN = "mean"
 CLASSIFIERS = ("logistic_regression", "linear_svm", "ridge", "lda", "knn")
 Protocol = Literal["source-dev", "target-dev", "last"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
-"""How a choice was made; column `protocol` says what each means."""
+"""Protocols, by which a choice is made; the column `protocol` explains each."""
 SYSTEMS = ("probe", "baseline", "mcbert", "mcbert_wf")
 SPLITS = ("train", "dev", "test")
 NOT_STATED = "not stated"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeGuard, get_args
 
-Value = int | float | str | bool
+ParamValue = int | float | str | bool
 ClassWeight = Literal["none", "balanced"]
 CLASS_WEIGHTS: tuple[ClassWeight, ...] = get_args(ClassWeight)
 
@@ -21,7 +21,7 @@ CLASS_WEIGHTS: tuple[ClassWeight, ...] = get_args(ClassWeight)
 class Parameter:
     """A parameter of a classifier: default (None: the factory's own), accepted values in words, the check."""
 
-    default: Value | None
+    default: ParamValue | None
     accepted: str
     accepts: Callable[[Any], bool]
 
@@ -49,7 +49,7 @@ class Classifier:
     route: str = "plain"
     stochastic: bool = False
 
-    def check(self, where: str, name: str, value: object) -> Value:
+    def check(self, where: str, name: str, value: object) -> ParamValue:
         """Return the value of a parameter; a number is an int or a float as its default is.
 
         Raises
@@ -60,7 +60,7 @@ class Classifier:
         if name not in self.parameters:
             raise ValueError(unknown(where, name, tuple(self.parameters)))
         parameter = self.parameters[name]
-        if not isinstance(value, Value) or not parameter.accepts(value):
+        if not isinstance(value, ParamValue) or not parameter.accepts(value):
             raise ValueError(f"{where}.{name}: got {value!r}, accepted: {parameter.accepted}")
         return float(value) if isinstance(parameter.default, float) else value
 

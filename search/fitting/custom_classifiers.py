@@ -23,7 +23,7 @@ from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
-from mcbert.search.fitting.classifiers import CLASSIFIERS, Classifier, Parameter, Value, unknown
+from mcbert.search.fitting.classifiers import CLASSIFIERS, Classifier, Parameter, ParamValue, unknown
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 _PLAIN = Parameter(default=None, accepted="a number, text, true or false", accepts=lambda value: True)
@@ -65,7 +65,7 @@ class Factory(Classifier):
     name: str
     path: str
 
-    def make(self, params: Mapping[str, Value]) -> Any:
+    def make(self, params: Mapping[str, ParamValue]) -> Any:
         """Return a new estimator.
 
         Raises
@@ -87,7 +87,7 @@ class Factory(Classifier):
                 )
         return estimator
 
-    def identity(self, params: Mapping[str, Value]) -> dict[str, str]:
+    def identity(self, params: Mapping[str, ParamValue]) -> dict[str, str]:
         """Return path, class, and version or source digest of both modules; see `identities`."""
         kind = type(self.make(params))
         module = inspect.getmodule(self.factory)
@@ -184,7 +184,9 @@ def _version(module: Any) -> str:
     return f"sha256 {hashlib.sha256(Path(file).read_bytes()).hexdigest()}" if file else "unknown"
 
 
-def identities(factories: Mapping[str, str], params: Mapping[str, Mapping[str, Value]]) -> dict[str, Any]:
+def identities(
+    factories: Mapping[str, str], params: Mapping[str, Mapping[str, ParamValue]]
+) -> dict[str, Any]:
     """Return everything beside the parameters that the results of a user's classifiers depend on.
 
     Parameters
@@ -202,7 +204,7 @@ def identities(factories: Mapping[str, str], params: Mapping[str, Mapping[str, V
     return {name: custom(name, path).identity(params[name]) for name, path in factories.items()}
 
 
-def _call(params: Mapping[str, Value]) -> str:
+def _call(params: Mapping[str, ParamValue]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in params.items())
 
 

@@ -152,7 +152,7 @@ class MixedStates:
         return self._poolings[pooling][layer]
 
 
-class Layers(Protocol[Key]):
+class LayerSource(Protocol[Key]):
     """Where a representation takes its layers from: `PoolingStates` or `MixedStates`."""
 
     rows: RowSelection
@@ -186,7 +186,7 @@ class Representation:
         Whether linear models are fitted on it.
     """
 
-    def __init__(self, states: Layers[Key], layers: Sequence[Key]) -> None:
+    def __init__(self, states: LayerSource[Key], layers: Sequence[Key]) -> None:
         self.rows = states.rows
         self.layers = [states[layer] for layer in layers]
         self.n_columns = sum(layer.train.shape[1] for layer in self.layers)

@@ -51,7 +51,7 @@ def test_every_flipped_bit_is_seen(bit):
 def test_what_is_no_journal_is_left_alone(tmp_path):
     path = tmp_path / "notes"
     path.write_text("my notes\n")
-    with pytest.raises(ValueError, match="line 1 is not a whole record of ours; move the file away"):
+    with pytest.raises(ValueError, match="line 1 .*record"):
         Journal(path)
     assert path.read_text() == "my notes\n"
 

@@ -124,7 +124,7 @@ def make_job(make_job_in, tmp_path):
     return lambda *given, out=None, **settings: make_job_in(out or tmp_path, *given, **settings)
 
 
-def _train_job(job, tmp_path, on_event=None, tamper=None, **watched):
+def train(job, tmp_path, on_event=None, tamper=None, **watched):
     """Train a job's model; `on_event(model, event)` is called when something freezes."""
     corpus, tokenizer = Corpus.read(job.corpus), load_tokenizer(job.encoder)
     texts = [tokenised(corpus, corpus.rows(split=s), tokenizer, max_length=32) for s in ("train", "dev")]
@@ -164,4 +164,4 @@ def _train_job(job, tmp_path, on_event=None, tamper=None, **watched):
 @pytest.fixture
 def train_job():
     """Train a job's model: (job, folder) -> model, training, dev texts, tokenizer."""
-    return _train_job
+    return train

@@ -17,7 +17,7 @@ from mcbert.finetune.embeddings.training import run_embeddings_job
 from mcbert.finetune.systems import train_system
 from mcbert.finetune.training import ranks
 from mcbert.pipeline.cluster import ranks as processes
-from tests.finetune.conftest import _train_job
+from tests.finetune.conftest import train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ def train_and_keep(shared):
                 raise shared.spoilt[2]
             output.logits = output.logits * shared.spoilt[2]
 
-    model, training, _, _ = _train_job(shared.jobs[rank], shared.folder, keep, tamper=watch)
+    model, training, _, _ = train(shared.jobs[rank], shared.folder, keep, tamper=watch)
     left = {"weights": model.state_dict(), "at event": at_event, "training": training, "sizes": sizes}
     (shared.folder / f"left-{rank}.pickle").write_bytes(pickle.dumps(left))
     return ranks.count()

@@ -110,9 +110,7 @@ def test_the_features_are_those_of_phase_one(folder):
 
 
 def test_a_pooling_for_each_layer_is_checked_and_kept(encoder, tmp_path):
-    with pytest.raises(
-        ValueError, match=r"pooling: got 'max\+cls' for 3 layers, accepted: .* for each layer"
-    ):
+    with pytest.raises(ValueError, match=r"pooling: got 'max\+cls' for 3 layers, accepted: "):
         MCBertConfig(layers=(1, 2, 3), pooling="max+cls")
     with pytest.raises(ValueError, match="pooling: got 'min' for 1 layers, accepted: max"):
         MCBertConfig(layers=(1,), pooling="min")
@@ -200,7 +198,7 @@ def test_votes_have_no_loss():
     model = MCBertForSequenceClassification(config).eval()
     ids = torch.tensor([[2, 5, 3]])
     assert model(input_ids=ids).logits.sum() == 3
-    with pytest.raises(ValueError, match="labels: got some, but this model's logits are votes"):
+    with pytest.raises(ValueError, match="labels: .*votes"):
         model(input_ids=ids, labels=torch.tensor([0]))
 
 

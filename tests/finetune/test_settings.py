@@ -79,16 +79,16 @@ def test_the_keys_and_lists_of_a_toml_table_become_epochs_and_tuples():
 
 @pytest.mark.parametrize(("before", "now"), [("record", "plateau"), ("decline", "slope")])
 def test_a_rule_that_was_renamed_is_named(before, now):
-    with pytest.raises(ValueError, match=f"finetune.freeze_rule: got '{before}', .* now called '{now}'$"):
+    with pytest.raises(ValueError, match=f"finetune.freeze_rule: got '{before}', .*'{now}'$"):
         FinetuneSettings(freeze_rule=before)
 
 
 @pytest.mark.parametrize("rule", ["plateau", "slope", "gradient"])
 def test_layers_of_another_rule_are_refused_not_ignored(rule):
-    with pytest.raises(ValueError, match=f'finetune.freeze: .* nothing with finetune.freeze_rule = "{rule}"'):
+    with pytest.raises(ValueError, match=f'finetune.freeze: .*finetune.freeze_rule = "{rule}"'):
         FinetuneSettings(freeze={1: (9,)}, freeze_rule=rule)
     if rule == "gradient":
-        with pytest.raises(ValueError, match="finetune.freeze_groups: .* which does not look at it"):
+        with pytest.raises(ValueError, match="^finetune.freeze_groups: "):
             FinetuneSettings(freeze_groups=((9,),), freeze_rule=rule)
     else:
         assert FinetuneSettings(freeze_groups=[[11], [9, 10]], freeze_rule=rule).freeze_groups == (

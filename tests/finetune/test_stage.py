@@ -129,9 +129,7 @@ def test_results_of_another_configuration_are_refused_and_kept(run, tmp_path):
     settings = dataclasses.replace(FAST, systems=("baseline",), seeds=(0,), freeze={})
     out = run(settings)
     before = (out / "finetune.csv").read_bytes()
-    with pytest.raises(
-        ValueError, match=r"baseline-0\.json: made with configuration abc, accepted: xyz; give the run"
-    ):
+    with pytest.raises(ValueError, match=r"baseline-0\.json: .* abc, accepted: xyz"):
         run(settings, stamp=STAMP | {"config_digest": "xyz"})
     assert (out / "finetune.csv").read_bytes() == before
 
@@ -171,9 +169,7 @@ def test_target_dev_needs_dev_rows_of_each_target_language(run, corpus, tmp_path
     path = tmp_path / "short.csv"
     settings = dataclasses.replace(FAST, protocol="target-dev")
     table[~((table["language"] == "zh") & (table["split"] == "dev"))].to_csv(path, index=False)
-    with pytest.raises(
-        ValueError, match=r"finetune\.protocol: got target-dev, but the corpus has no dev rows of 'zh'"
-    ):
+    with pytest.raises(ValueError, match=r"finetune\.protocol: got target-dev, .*'zh'"):
         run(settings, corpus=path)
     table[table["language"] == "en"].to_csv(path, index=False)
     with pytest.raises(ValueError, match="the source language only"):
@@ -348,9 +344,7 @@ def test_a_training_that_fails_keeps_finished_results_and_its_checkpoint_and_goe
     (checkpoint,) = (out / "checkpoints" / "mcbert-1").iterdir()
     assert checkpoint.name == "step-3"
     kept = contents(checkpoint)
-    with pytest.raises(
-        JobError, match=r"settings\.batch_size: got 4, accepted: 8; set it back to resume, or remove"
-    ):
+    with pytest.raises(JobError, match=r"settings\.batch_size: got 4, accepted: 8"):
         run(dataclasses.replace(two, batch_size=4), execute=serial)
     assert contents(checkpoint) == kept
     run(two, execute=serial)

@@ -15,7 +15,7 @@ def test_dev_texts_of_every_target_language_are_needed():
     said = r"^finetune\.protocol: got target-dev, but the corpus has no dev rows of 'zh'; accepted: last, so"
     with pytest.raises(ValueError, match=said):
         require(SOURCE_ONLY, protocol="target-dev")
-    with pytest.raises(ValueError, match="got target-dev, but the corpus has the source language only; acc"):
+    with pytest.raises(ValueError, match="got target-dev, .*source language only"):
         require(SOURCE_ONLY[:2], protocol="target-dev")
     require(WHOLE, protocol="target-dev")
     for protocol in ("last", "source-dev"):

@@ -31,9 +31,7 @@ def test_no_winner_is_needed_when_the_settings_say_all(tmp_path, name):
 
 
 def test_no_winner(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"no\.json: no such file; run gridsearch first, or set finetune\.layers"
-    ):
+    with pytest.raises(ValueError, match=r"no\.json: no such file; .*finetune\.layers"):
         read_architecture(tmp_path / "no.json", FinetuneSettings(layers=(2,)), **FITTING)
 
 
@@ -78,7 +76,7 @@ def test_a_winner_that_does_not_fit(winner, values, message):
 
 def test_a_damaged_winner(winner):
     winner.write_text("{", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"winner\.json: not a winner of gridsearch: damaged \(Expecting"):
+    with pytest.raises(ValueError, match=r"winner\.json: .*Expecting"):
         read_architecture(winner, FinetuneSettings(), **FITTING)
 
 
@@ -101,7 +99,7 @@ def test_a_winner_may_have_a_pooling_for_each_layer_and_the_settings_another_for
     assert (found.layers, found.pooling) == ((1, 1, 3), "max+cls+mean")
     found = read_architecture(winner, FinetuneSettings(pooling="cls"), **FITTING)
     assert (found.layers, found.pooling) == ((1, 3), "cls")
-    with pytest.raises(ValueError, match=r"finetune\.layers: got \[2\] for a winner with a pooling for each"):
+    with pytest.raises(ValueError, match=r"finetune\.layers: got \[2\] "):
         read_architecture(winner, FinetuneSettings(layers=(2,)), **FITTING)
 
 

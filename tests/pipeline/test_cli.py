@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from mcbert.features.encoder.pooled import PooledEncoder
-from mcbert.pipeline.cli import _config, build_parser, main
+from mcbert.pipeline.cli import build_parser, config_of, main
 from mcbert.pipeline.cluster.dask import LostClusterError
 from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.pipeline.stages import gridsearch
@@ -117,7 +117,7 @@ def test_finetune_runs_every_stage_once_and_the_reported_tables_validate(project
     ],
 )
 def test_options_stand_for_settings_of_the_cluster(args, settings):
-    assert _config(build_parser().parse_args(args)).cluster == ClusterSettings(**settings)
+    assert config_of(build_parser().parse_args(args)).cluster == ClusterSettings(**settings)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def test_the_paper_s_layer_12_feeds_nothing_and_the_preset_says_so(caplog):
         assert plan_freezing(tune, max(tune.layers)) == {2: (9, 11)}
     assert "layer 12 feeds nothing, the deepest layer used is 11; it is left out" in caplog.text
     assert tune.optimizer == "adam"
-    with pytest.raises(ValueError, match="epoch 2: layer 12 feeds nothing, the deepest layer used is 11"):
+    with pytest.raises(ValueError, match="epoch 2: layer 12 .*11"):
         plan_freezing(dataclasses.replace(tune, ignore_unused_frozen=False), max(tune.layers))
 
 
@@ -164,7 +164,7 @@ def test_what_cannot_be_is_named(tmp_path, text, said):
 
 
 def test_unknown_preset_and_malformed_override():
-    with pytest.raises(ValueError, match="'demoo' is neither a preset .*demo.* nor a .toml file"):
+    with pytest.raises(ValueError, match="'demoo' .*demo"):
         load("demoo")
     with pytest.raises(ValueError, match="override 'epochs': accepted: section.key=value"):
         load("demo", ["epochs"])

@@ -77,7 +77,7 @@ def test_vectors_of_a_prompt_are_those_of_texts_that_begin_with_it(encoder_folde
 def test_a_prompt_that_leaves_no_token_to_the_text_is_refused(encoder_folder, tmp_path):
     long = "where is my money and my parcel now "
     settings = EncodeSettings(prompt=long, max_length=5)
-    with pytest.raises(ValueError, match=r"--prompt: '.*' is \d+ tokens.*max_length 5, which leaves none"):
+    with pytest.raises(ValueError, match=r"--prompt: '.*' is \d+ tokens.*max_length 5"):
         open_sentence_encoder(encoder_folder, layers=(4,), pooling="mean", settings=settings)
-    with pytest.raises(ValueError, match=r"encoder\.prompt: '.*' is \d+ tokens, special ones included"):
+    with pytest.raises(ValueError, match=r"encoder\.prompt: '.*' is \d+ tokens"):
         open_encoder(EncoderSettings(path=str(encoder_folder), prompt=long, max_length=5), tmp_path)

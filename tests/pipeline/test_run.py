@@ -47,9 +47,7 @@ def test_moved_with_its_files_a_run_goes_on(tmp_path):
 
 def test_another_configuration_is_refused_by_name_and_nothing_changes(run):
     run.stage("s", {"gridsearch": {"protocol": "last", "seed": 0}}, work(run, []))
-    with pytest.raises(
-        ValueError, match=r'gridsearch.protocol: "last" -> "source-dev".*choose another run name'
-    ):
+    with pytest.raises(ValueError, match=r'gridsearch.protocol: "last" -> "source-dev"'):
         run.stage("s", {"gridsearch": {"protocol": "source-dev", "seed": 0}}, work(run, [], "y"))
     assert (run.folder / "out.csv").read_text() == "x"
 
@@ -59,7 +57,7 @@ def test_results_of_another_budget_are_replaced_and_of_another_configuration_are
     for budget in (10, 20, 20, 10):
         run.stage("s", {"budget": {"n": budget}, "a": 1}, work(run, calls, str(budget)), replace=("budget",))
     assert calls == ["10", "20", "10"]
-    with pytest.raises(ValueError, match=r"\(a: 1 -> 2\); give the same again, choose another run name"):
+    with pytest.raises(ValueError, match=r"\(a: 1 -> 2\)"):
         run.stage("s", {"budget": {"n": 10}, "a": 2}, work(run, calls), replace=("budget",))
 
     def killed():

@@ -193,9 +193,7 @@ def test_a_whole_run_validates(run_dir):
 
 def test_read_says_how_much_more_is_wrong(tmp_path):
     broken(tmp_path, lambda text: text.replace("9+11", "9-11"))
-    with pytest.raises(
-        csv_files.TableError, match=r"row 1 \(line 2\), column layers.*\(and 5 more problems\)"
-    ):
+    with pytest.raises(csv_files.TableError, match=r"row 1 \(line 2\), column layers.*\(and 5 more"):
         csv_files.read(FREEZING, tmp_path / "freezing.csv")
 
 

@@ -148,10 +148,10 @@ def test_published_figures_are_the_ones_of_the_sources():
 def test_other_texts_than_the_baselines_are_refused(predictions):
     lost = predictions.drop(predictions[predictions["system"] == "mcbert"].index[0])
     lost = lost[~((lost["system"] == "mcbert") & (lost["id"] == "t5-de"))]
-    with pytest.raises(ValueError, match="mcbert and baseline were tested on different texts"):
+    with pytest.raises(ValueError, match="mcbert and baseline .*different texts"):
         table1.build(lost, synthetic.STAMP, protocols=PROTOCOLS)
     without = lost[lost["system"] != "baseline"]
-    with pytest.raises(ValueError, match="probe and mcbert were tested on different texts"):
+    with pytest.raises(ValueError, match="probe and mcbert .*different texts"):
         table1.build(without, synthetic.STAMP, protocols=PROTOCOLS)
 
 

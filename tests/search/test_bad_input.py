@@ -237,9 +237,7 @@ def test_examples_of_another_corpus(make_search, serial, stamp, tmp_path):
     made, other = make_search(), make_search(name="other", n_eval=10)
     settings = GridsearchSettings(layers=(1,), poolings=("max",))
     where = {"store": made.store, "examples": other.examples, "out": tmp_path}
-    with pytest.raises(
-        ValueError, match=r"examples\.npz: got 112 rows, accepted: those of the feature cache, 142"
-    ):
+    with pytest.raises(ValueError, match=r"examples\.npz: got 112 rows, accepted: .*142"):
         gridsearch(settings, **where, execute=serial, stamp=stamp)
     assert not (tmp_path / "gridsearch.jsonl").exists()
 

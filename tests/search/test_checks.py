@@ -66,14 +66,14 @@ def test_a_label_without_train_rows(refused):
 
 
 def test_only_one_label(refused):
-    with pytest.raises(ValueError, match=r"train rows: got only label 'a', accepted: at least two labels"):
+    with pytest.raises(ValueError, match=r"train rows: got only label 'a'"):
         refused({}, y=np.zeros_like(refused.examples.y), labels=["a"])
 
 
 def test_no_train_rows(refused):
     split = refused.examples.split.copy()
     split[split == "train"] = "dev"
-    with pytest.raises(ValueError, match=r"train rows: got none, accepted: at least two labels"):
+    with pytest.raises(ValueError, match=r"train rows: got none"):
         refused({}, split=split)
 
 
@@ -96,7 +96,7 @@ def test_a_language_without_the_dev_rows_of_the_protocol(refused, protocol, lang
 
 def test_no_target_language_under_target_dev(refused):
     language = np.full(len(refused.examples.y), "en")
-    with pytest.raises(ValueError, match=r"gridsearch.protocol: got 'target-dev' with no language but 'en'"):
+    with pytest.raises(ValueError, match=r"gridsearch.protocol: got 'target-dev' .*'en'"):
         refused({"protocol": "target-dev"}, language=language)
     assert refused({"protocol": "source-dev"}, language=language) == ("en",)
     assert refused({}, language=language) == ("en",)
@@ -111,7 +111,5 @@ def test_nothing_to_score(refused):
 
 def test_a_cache_of_another_corpus(refused):
     kept = {name: getattr(refused.examples, name)[:-1] for name in ("y", "language", "split")}
-    with pytest.raises(
-        ValueError, match=r"examples.npz: got 141 rows, accepted: those of the feature cache, 142"
-    ):
+    with pytest.raises(ValueError, match=r"examples.npz: got 141 rows, accepted: .*142"):
         refused({}, **kept)

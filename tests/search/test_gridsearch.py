@@ -226,7 +226,7 @@ def test_all_failed_is_an_error_and_leaves_no_winner(search):
         return ((task, None, "no luck") for task in tasks)
 
     search_out = search.made.store.parent / "other"
-    with pytest.raises(ValueError, match=r"gridsearch.csv: all 18 candidates failed; the first: no luck"):
+    with pytest.raises(ValueError, match=r"gridsearch.csv: all 18 .*no luck"):
         search(out=search_out, execute=dying)
     assert not (search_out / "winner.json").exists()
     assert csv_files.validate(search_out / "gridsearch.csv") == []
@@ -234,9 +234,7 @@ def test_all_failed_is_an_error_and_leaves_no_winner(search):
 
 def test_another_search_into_the_same_folder_is_refused(search, make_search):
     search()
-    with pytest.raises(
-        ValueError, match=r"gridsearch.jsonl: holds another search: layers was \[1, 3\], now \[1, 2\]"
-    ):
+    with pytest.raises(ValueError, match=r"gridsearch.jsonl: .*layers was \[1, 3\], now \[1, 2\]"):
         search(replace(SETTINGS, layers=(1, 2)))
     with pytest.raises(ValueError, match="holds another search: params was"):
         search(replace(SETTINGS, params={"ridge": {"alpha": 5}}))

@@ -120,14 +120,12 @@ def test_a_ledger_of_rows_in_another_form_is_refused_by_its_version(searched, mo
     with monkeypatch.context() as patch:
         patch.setattr(gridsearch, "VERSION", 2)
         searched(replace(SETTINGS, budget=1))
-    with pytest.raises(
-        ValueError, match=r"jsonl: holds another search: version was 2, now 3; use another run"
-    ):
+    with pytest.raises(ValueError, match=r"jsonl: .*version was 2, now 3"):
         searched(replace(SETTINGS, budget=1))
 
 
 def test_no_time_at_all_is_an_error_and_the_next_search_begins(searched):
-    with pytest.raises(ValueError, match=r"gridsearch.budget_seconds: no candidate was scored in 1e-09 s"):
+    with pytest.raises(ValueError, match=r"gridsearch.budget_seconds: .*1e-09"):
         searched(replace(SETTINGS, budget_seconds=1e-9))
     assert len(read(searched(SETTINGS))) == N
 

@@ -1,1 +1,1 @@
-"""Texts in: every format that is read, row by row, and the rows that cannot be used."""
+"""Readers of every input format, row by row, with the rows that cannot be used."""

@@ -134,7 +134,7 @@ def frame_of(
     schema : pyarrow.Schema
         Theirs.
     file : str
-        What the messages call it.
+        Name of it in messages.
     label_names : sequence of str
         Names of the labels where the label column holds their numbers.
     first : int

@@ -1,7 +1,7 @@
 """Read a Hugging Face dataset: from the hub by name, from what `save_to_disk` wrote, from a folder of files.
 
-Nothing of a dataset is run: since version 4 the library refuses loading scripts. CSV files are read by our
-own reader, because the library takes the words NA and null for missing and the label 01 for 1.
+Nothing of a dataset is run: since version 4 datasets refuses loading scripts. CSV files are read by our
+own reader, because datasets takes the words NA and null for missing and the label 01 for 1.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def read_huggingface(settings: CorpusSettings, bad: BadRows) -> pd.DataFrame:
             parts += _read(settings, language, config, bad)
         except CorpusError:
             raise
-        except Exception as error:  # the library lets through what pyarrow, httpx, fsspec and yaml raise
+        except Exception as error:  # datasets lets through what pyarrow, httpx, fsspec and yaml raise
             log.debug("datasets: %s", error, exc_info=True)
             raise _unloadable(settings, config, error) from error
     bad.settle()
@@ -88,7 +88,7 @@ def _read(settings: CorpusSettings, language: str, config: str, bad: BadRows) ->
 
 @dataclasses.dataclass(frozen=True)
 class _Loaded:
-    """A split as the library has it."""
+    """A split as datasets holds it in memory."""
 
     name: str
     rows: Any
@@ -203,7 +203,7 @@ def _library() -> Any:
         return importlib.import_module("datasets")
     except ImportError as error:
         raise CorpusError(
-            f"{key('format')}: huggingface needs the library datasets: pip install mcbert[datasets]"
+            f"{key('format')}: huggingface needs datasets: pip install mcbert[datasets]"
         ) from error
 
 
@@ -214,6 +214,6 @@ def _unloadable(settings: CorpusSettings, config: str, error: Exception) -> Corp
     name = f"{settings.path} (configuration {config!r})" if config else settings.path
     said = " ".join(str(cause).split())[:300] or "no message"
     return CorpusError(
-        f"{name}: the library datasets cannot load it: {type(cause).__name__}: {said}; where there is no "
+        f"{name}: datasets cannot load it: {type(cause).__name__}: {said}; where there is no "
         f"network, save it elsewhere with save_to_disk and set {key('path')} to that folder"
     )

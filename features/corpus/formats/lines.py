@@ -160,7 +160,7 @@ class RowLines:
 
 
 class _Unpacked(io.RawIOBase):
-    """What a gzip archive holds, as far as it is no more than `RATIO` times the archive."""
+    """Unpacked stream of a gzip archive, refused beyond `RATIO` times the archive."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._content = file, gzip.GzipFile(fileobj=file)

@@ -71,7 +71,7 @@ def read_pairs(folder: Path, languages: Sequence[str]) -> pd.DataFrame:
 
 
 def is_table(folder: Path) -> bool:
-    """Whether a folder is a table and its translations."""
+    """Return True if a folder holds a table and its translations."""
     return (folder / RAW).is_file() or (folder / TRANSLATIONS).is_dir()
 
 

@@ -35,7 +35,7 @@ _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TableForm:
-    """How a table is written, where its suffix does not say it."""
+    """Form of a table, as far as its suffix does not say it."""
 
     encoding: str = "utf-8"
     """Encoding of CSV, TSV and JSON Lines."""
@@ -68,9 +68,9 @@ def read_table(
     required, optional : sequence of str
         Columns to read, by our names.
     form : TableForm, optional
-        What the suffix does not say.
+        The form, as far as the suffix does not say it.
     bad : BadRows, optional
-        What becomes of rows that cannot be read; by default they are refused.
+        Treatment of rows that cannot be read; by default they are refused.
 
     Returns
     -------

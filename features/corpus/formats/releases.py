@@ -38,7 +38,7 @@ class Part:
     """One file of a release."""
 
     files: tuple[str, ...]
-    """Where it lies as unpacked, in the forms it is published in; ``{source}`` is the source language."""
+    """Paths of it as unpacked, in the forms it is published in; ``{source}`` is the source language."""
 
     columns: Mapping[str, str]
     """Our column -> the file's."""
@@ -52,7 +52,7 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Release:
-    """What a release consists of and where people get it."""
+    """Files of a release and the address that it is downloaded from."""
 
     parts: tuple[Part, ...]
     where: str

@@ -1,4 +1,4 @@
-"""What every reader shares: which columns are wanted, and rows gathered with the place each came from."""
+"""Columns that a reader is asked for, and rows gathered with the place each came from."""
 
 from __future__ import annotations
 

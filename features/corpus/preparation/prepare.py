@@ -45,7 +45,7 @@ def prepare(
     form : TableForm, optional
         How the raw table is written, where its suffix does not say it.
     bad : BadRows, optional
-        What becomes of raw texts that cannot be used; by default they are refused.
+        Treatment of raw texts that cannot be used; by default they are refused.
     machine : Machine, optional
         Translates dev and test texts into the languages for which `settings` names a model and no table.
     corpus : CorpusSettings, optional

@@ -1,4 +1,4 @@
-"""How labels reach the target languages: zero-shot, translate-train or translate-test.
+"""Transfer to the target languages: zero-shot, translate-train or translate-test.
 
     python -m mcbert finetune --config demo --run translated prepare.transfer=translate-train
 
@@ -40,7 +40,7 @@ _OTHER_NAMES = {"premise": "text", "hypo": "text_pair"}  # XNLI-MT's
 
 
 class Machine(Protocol):
-    """What translates where the user supplies no translations: `translation.MachineTranslation`."""
+    """Translator used where the user supplies no translations: `translation.MachineTranslation`."""
 
     def __call__(self, sentences: Sequence[str], source: str, target: str) -> list[str]:
         """Translate sentences from one language into another."""
@@ -63,7 +63,7 @@ def transferred(
     Parameters
     ----------
     repeats : Repeats, optional
-        What becomes of dev and test texts that occur in train once it is translated; by default they stay.
+        Treatment of dev and test texts that occur in train once it is translated; by default they stay.
     bad : BadRows, optional
         Takes down what is left out.
     places : DataFrame, optional
@@ -72,7 +72,7 @@ def transferred(
     Returns
     -------
     Corpus
-        What is trained on are its train rows, in whatever language. A translated train row has the id of its
+        Its train rows are trained on, in whatever language. A translated train row has the id of its
         original, ``-`` and its language; a dev or test row keeps id, language, label and split.
 
     Raises
@@ -337,7 +337,7 @@ def warn_of_copies(source: pd.Series, texts: pd.Series, language: str, file: str
     source, texts : Series of str
         The texts, and their translations in the same order.
     language, file : str
-        What they were translated into, and the table.
+        Language of the translations, and the table.
     """
     pairs = pd.DataFrame({"source": source.to_numpy(), "text": texts.to_numpy()}).drop_duplicates()
     pairs = pairs[[any(map(str.isalpha, text)) for text in pairs["source"]]]

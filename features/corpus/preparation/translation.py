@@ -4,7 +4,7 @@
 
 What a model made is kept in a journal beside the feature caches, under sha256 of the model's files, how it
 decodes, the pair of languages and the sentence. The plan of batches follows from all sentences of a call, in
-an order of their own, never from those still to do, and a batch is acknowledged whole: a killed run goes on
+an order of their own, never from those still to do, and a batch is acknowledged whole: a killed run continues
 after the last whole batch and ends with the same sentences, to the bit. A sentence keeps the translation that
 it got first, also when later corpora would place it among other neighbours.
 """
@@ -80,9 +80,9 @@ class MachineTranslation:
             if not journal.records:
                 journal.append({"identity": identity})
             known = _translations(journal.records, journal.path)
-            fresh = sum(keys[s] not in known for s in distinct)
-            log.info("translate %s-%s: %d sentences, %d to do", source, target, len(distinct), fresh)
-            if fresh:
+            new = sum(keys[s] not in known for s in distinct)
+            log.info("translate %s-%s: %d sentences, %d to do", source, target, len(distinct), new)
+            if new:
                 self._translate(distinct, keys, known, acknowledge=journal.append, pair=(source, target))
         return [known[keys[s]] for s in sentences]
 

@@ -33,9 +33,7 @@ def test_a_disk_without_room_is_seen_before_anything_is_made(tmp_path, monkeypat
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=999))
     require_space(tmp_path / "cache" / "new", 999)
-    with pytest.raises(
-        StoreFullError, match=r"new: the features need 1,000 bytes and 999 are free there"
-    ) as caught:
+    with pytest.raises(StoreFullError, match=r"new: .* 1,000 bytes .* 999") as caught:
         require_space(tmp_path / "cache" / "new", 1000)
     assert isinstance(caught.value, OSError)
     assert isinstance(caught.value, ValueError)
@@ -141,7 +139,7 @@ def test_a_read_only_folder(made, tmp_path, monkeypatch, code):
         return real(path, flags, *args, **kwargs)
 
     monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(StoreError, match="unit-000000004.h5: cannot write the features of distinct texts"):
+    with pytest.raises(StoreError, match="unit-000000004.h5: .*distinct texts"):
         made.write(tmp_path)
     monkeypatch.undo()
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

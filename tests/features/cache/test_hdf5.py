@@ -111,7 +111,7 @@ def spoil(path, kind, folder):
 def test_a_changed_file_never_reaches_hdf5(cache, tmp_path, kind, monkeypatch):
     spoil(cache / UNIT, kind, tmp_path)
     monkeypatch.setattr(hdf5, "check", lambda path, *_, **__: path.name != UNIT or pytest.fail("given"))
-    with pytest.raises(StoreError, match="the checksum of its head differs|that it was made with"):
+    with pytest.raises(StoreError, match="checksum|that it was made with"):
         FeatureStore.open(cache).states(layers=(2,), pooling="max")
     assert [damage.file for damage in verify(cache)] == [UNIT]
 

@@ -23,9 +23,7 @@ def test_unfinished_is_never_taken_for_whole(made, tmp_path):
         with pytest.raises(StoreError, match=f"distinct texts {start}-.* are not written yet"):
             made.finish(tmp_path)
         made.write(tmp_path, most=1)
-    with pytest.raises(
-        StoreError, match="no manifest.json: not a feature cache, or one that is not finished"
-    ):
+    with pytest.raises(StoreError, match="no manifest.json"):
         FeatureStore.open(tmp_path)
 
 
@@ -54,7 +52,7 @@ def test_a_damaged_identity_is_written_again(made, tmp_path, caplog):
 
 def test_a_cache_of_another_version_is_never_read_as_this_ones(made, cache):
     change_sealed(cache / "manifest.json", lambda found: found.update(schema=2))
-    with pytest.raises(StoreError, match="of another version of mcbert.*extract makes it anew; .*--remove"):
+    with pytest.raises(StoreError, match="of another version .*extract.*--remove"):
         FeatureStore.open(cache)
     assert describe(cache).state.startswith("damaged: ")
     fields = made.fields | {"schema": 2}
@@ -90,7 +88,7 @@ def test_a_damaged_file_cannot_be_finished(made, tmp_path):
     path = tmp_path / "unit-000000004.h5"
     data = path.read_bytes()
     path.write_bytes(data[:80] + b"?" + data[81:])
-    with pytest.raises(StoreError, match="unit-000000004.h5: the checksum of its head .* run: .* --repair"):
+    with pytest.raises(StoreError, match="unit-000000004.h5: .*checksum.* --repair"):
         made.finish(tmp_path)
     made.fill(tmp_path)
     made.expect(tmp_path)
@@ -100,7 +98,7 @@ def test_other_layers_cannot_be_finished(make, made, tmp_path):
     made.begin(tmp_path)
     made.write(tmp_path)
     other = make(0, 2, 4, 6, 7, layers=(2, 6))
-    with pytest.raises(StoreError, match="unit-000000000.h5: of other texts, layers or poolings"):
+    with pytest.raises(StoreError, match="unit-000000000.h5: of other texts"):
         other.finish(tmp_path)
 
 
@@ -145,19 +143,19 @@ def test_sealed_files_of_another_make(cache, name, change):
 )
 def test_what_is_no_sealed_file(cache, text):
     (cache / "manifest.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(StoreError, match="manifest.json: damaged or changed, its checksum differs; run: "):
+    with pytest.raises(StoreError, match="manifest.json: .*checksum"):
         FeatureStore.open(cache)
 
 
 @pytest.mark.parametrize("name", ["identity.json", "index.npy", "unit-000000000.h5", "unit-000000004.h5"])
 def test_a_missing_file_is_named(cache, name):
     (cache / name).unlink()
-    with pytest.raises(StoreError, match=f"{name}.*run: python -m mcbert verify .* --repair"):
+    with pytest.raises(StoreError, match=f"{name}.*verify .* --repair"):
         FeatureStore.open(cache)
 
 
 def test_an_identity_of_another_cache(make, cache, tmp_path):
     other = make(0, 2, 4, 6, 7, seed=1).fill(tmp_path / "other")
     (cache / "identity.json").write_bytes((other / "identity.json").read_bytes())
-    with pytest.raises(StoreError, match="identity.json: not the one that the manifest was written for"):
+    with pytest.raises(StoreError, match="identity.json: .*manifest"):
         FeatureStore.open(cache)

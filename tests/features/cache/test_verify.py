@@ -116,7 +116,7 @@ def test_an_unfinished_cache_is_checked_as_far_as_it_is_there(made, tmp_path):
 
 
 def test_what_is_no_cache(tmp_path):
-    with pytest.raises(StoreError, match="neither identity.json nor manifest.json: not a feature cache"):
+    with pytest.raises(StoreError, match="neither identity.json nor manifest.json"):
         verify(tmp_path)
 
 

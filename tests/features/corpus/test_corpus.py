@@ -91,7 +91,7 @@ def test_leaks_are_left_out_named_kept_or_refused(caplog):
     corpus = checked_corpus(frame, CorpusSettings(leaks="keep"), "t", BadRows())
     assert len(corpus.table) == 7
     assert "test scores count them as if they were new (corpus.leaks)" in caplog.text
-    with pytest.raises(CorpusError, match='t: column text: 1 of 2 dev texts occur in train .*"drop" leaves'):
+    with pytest.raises(CorpusError, match='t: column text: 1 of 2 dev texts .*train .*"drop"'):
         checked_corpus(frame, CorpusSettings(leaks="error"), "t", BadRows())
     caplog.clear()
     checked_corpus(table(), CorpusSettings(), "t", BadRows())
@@ -99,7 +99,7 @@ def test_leaks_are_left_out_named_kept_or_refused(caplog):
 
 
 def test_leaks_that_are_all_of_dev_are_told_as_what_they_are():
-    with pytest.raises(CorpusError, match="t, without the texts left out: .* 'en' has no dev rows"):
+    with pytest.raises(CorpusError, match="t, .*left out: .*'en' .*dev"):
         checked_corpus(table(text=(4, "one")), CorpusSettings(), "t", BadRows())
 
 
@@ -116,9 +116,7 @@ def test_train_rows_of_languages_that_are_not_asked_for_are_a_warning(tmp_path, 
     merged = read_corpus(dataclasses.replace(settings, language_codes={"EN": "en"}))
     assert merged["language"].value_counts().to_dict() == {"en": 5, "de": 1}
     assert not [r for r in caplog.records if r.levelname == "WARNING"]
-    with pytest.raises(
-        CorpusError, match=r"corpus.language_codes: 'e' is in no row; present: EN, de, en, zh"
-    ):
+    with pytest.raises(CorpusError, match=r"corpus.language_codes: 'e' .*present: EN, de, en, zh"):
         read_corpus(dataclasses.replace(settings, language_codes={"e": "en"}))
 
 

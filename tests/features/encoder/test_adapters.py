@@ -94,9 +94,9 @@ def test_without_peft_it_is_refused_by_name(adapter, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "mcbert.features.encoder.adapters.find_spec", lambda name: None if name == "peft" else own(name)
     )
-    with pytest.raises(EncoderError, match=r"a LoRA adapter, .* by peft: pip install 'mcbert\[adapters\]'"):
+    with pytest.raises(EncoderError, match=r"adapter.*pip install 'mcbert\[adapters\]'"):
         opened(adapter, tmp_path / "cache")
-    with pytest.raises(EncoderError, match=rf"^--model: {adapter}: a LoRA adapter, .*mcbert\[adapters\]"):
+    with pytest.raises(EncoderError, match=rf"^--model: {adapter}: .*mcbert\[adapters\]"):
         open_sentence_encoder(adapter, layers=(1,), pooling="mean", verdicts=tmp_path / "cache" / "encoders")
 
 

@@ -170,9 +170,7 @@ def test_weights_that_are_not_finite_are_named(folder):
     weights = load_file(folder / "model.safetensors")
     weights["encoder.layer.2.output.dense.bias"][3] = float("inf")
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(
-        EncoderError, match=r": encoder\.layer\.2\.output\.dense\.bias: 1 of 32 values are not finite"
-    ):
+    with pytest.raises(EncoderError, match=r": encoder\.layer\.2\.output\.dense\.bias: 1 of 32 values"):
         load_encoder(folder)
 
 
@@ -181,13 +179,13 @@ def test_a_tokenizer_larger_than_the_embeddings_is_told_at_load(folder):
     tokenizer.add_tokens(["[ORDER]"])
     tokenizer.save_pretrained(folder)
     n = len(tokenizer)
-    with pytest.raises(EncoderError, match=f"the tokenizer has {n} entries, the embedding matrix {n - 1}"):
+    with pytest.raises(EncoderError, match=f"tokenizer .*{n} .*{n - 1}"):
         verdict(folder)
 
 
 @pytest.mark.parametrize("name", ["/nonexistent", "./nope", "../nope", "a/b/c", "~/nope", "nope/"])
 def test_a_path_that_is_not_there_is_not_looked_for_on_the_hub(name):
-    with pytest.raises(EncoderError, match=f"^--model: '{name}' is no folder; accepted: a folder or a hub"):
+    with pytest.raises(EncoderError, match=f"^--model: '{name}' .*accepted: a folder"):
         resolve(name, key="--model")
 
 

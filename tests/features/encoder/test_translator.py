@@ -131,7 +131,7 @@ def test_missing_weights_are_named(marian, tmp_path):
     weights = load_file(tmp_path / "model.safetensors")
     del weights["model.decoder.layers.0.fc1.weight"]
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(EncoderError, match=r"1 weights are missing, first model.decoder.layers.0.fc1.weight"):
+    with pytest.raises(EncoderError, match=r"1 weights .*model.decoder.layers.0.fc1.weight"):
         translator(tmp_path)
 
 
@@ -162,5 +162,5 @@ def test_the_identity_covers_what_decides_a_translation(marian, tmp_path):
 def test_pickled_weights_are_refused_under_the_setting_that_names_them(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({}))
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
-    with pytest.raises(EncoderError, match="^prepare.translator.de: .*pickled weights are not read"):
+    with pytest.raises(EncoderError, match="^prepare.translator.de: .*pickled weights"):
         resolve(str(tmp_path), key="prepare.translator.de")

@@ -114,7 +114,7 @@ def test_a_text_on_which_the_encoder_fails_is_named(encoder_folder):
     unit = UnitEncoder(encoder_folder, SETTINGS)
     prepared = unit.prepare([("where is my money", ""), ("cancel it", ""), ("the order is late", "")])
     prepared.tokens[1]["input_ids"][1] = 10_000
-    with pytest.raises(UnencodableTextError, match=r"text 2: the encoder fails on it \(IndexError: "):
+    with pytest.raises(UnencodableTextError, match=r"text 2: .*\(IndexError: "):
         unit.encode(prepared, lambda: None)
 
 

@@ -6,7 +6,6 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 
@@ -101,7 +100,7 @@ def test_layers_asked_for_are_taken_instead(tmp_path, plain, folder):
 
 
 def changed(folder, modules):
-    """Turn an export of one layer into any other model of the library."""
+    """Turn an export of one layer into any other sentence-transformers model."""
     (folder / "modules.json").write_text(json.dumps(modules))
     (folder / "checksums.json").unlink(missing_ok=True)
     return folder
@@ -109,7 +108,7 @@ def changed(folder, modules):
 
 @pytest.fixture
 def theirs(tmp_path, plain):
-    """A model of the library: mean pooling, scaled to length 1."""
+    """A sentence-transformers model: mean pooling, scaled to length 1."""
     export(tmp_path, plain, layers=(3,), pooling="mean")
     modules = json.loads((tmp_path / "st/modules.json").read_text())
     last = {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"}
@@ -149,9 +148,7 @@ def test_code_of_a_model_runs_only_when_allowed(tmp_path, plain, monkeypatch):
     export(tmp_path, plain)
     modules = json.loads((tmp_path / "st/modules.json").read_text())
     folder = changed(tmp_path / "st", [*modules, modules[1] | {"idx": 2, "name": "2"}])
-    with pytest.raises(
-        EncoderError, match="modules.json: layer_pooling.LayerPooling is code .* --remote-code"
-    ):
+    with pytest.raises(EncoderError, match="modules.json: layer_pooling.LayerPooling .* --remote-code"):
         open_sentence_encoder(str(folder))
     opened = open_sentence_encoder(str(folder), settings=EncodeSettings(remote_code=True))
     np.testing.assert_allclose(
@@ -181,7 +178,7 @@ def test_a_model_of_the_hub_is_fetched_with_all_its_modules(theirs, tmp_path, mo
 
 
 def test_code_of_the_hub_needs_a_commit():
-    with pytest.raises(EncoderError, match="--revision: got 'main', accepted: the 40 digits of a commit"):
+    with pytest.raises(EncoderError, match="--revision: got 'main', accepted: .*commit"):
         open_sentence_encoder("some/model", settings=EncodeSettings(remote_code=True, revision="main"))
 
 
@@ -313,10 +310,11 @@ def test_what_is_no_text(plain):
 
 
 def test_a_vector_that_is_not_finite_is_named(plain):
+    weights = load_file(plain / "model.safetensors")
+    name = next(name for name in weights if name.endswith("word_embeddings.weight"))
+    weights[name][load_tokenizer(plain).convert_tokens_to_ids("parcel")] = 3e38  # finite, its variance is not
+    save_file(weights, plain / "model.safetensors", {"format": "pt"})
     opened = open_sentence_encoder(str(plain), layers=(0,), pooling="mean")
-    table = opened._unit.pooled.model.embeddings.word_embeddings
-    with torch.no_grad():
-        table.weight[load_tokenizer(plain).convert_tokens_to_ids("parcel")] = torch.inf
     with pytest.raises(VectorError, match="text 6: its vector is not finite"):
         list(opened.stream(["money"] * 5 + ["a parcel"], window=4))
 

@@ -114,9 +114,7 @@ def test_the_encoder_of_t5_is_loaded_without_a_decoder(export, family, layers, p
 @pytest.mark.parametrize("family", ["bart", "mbart", "m2m_100"])
 def test_an_encoder_that_the_library_would_load_with_its_decoder_is_refused(family, tmp_path, export):
     kind = family.partition("_")[0]
-    with pytest.raises(
-        EncoderError, match=rf"model type '{kind}\w*': it loads \w+Model, decoder and"
-    ) as told:
+    with pytest.raises(EncoderError, match=rf"model type '{kind}\w*': .*Model") as told:
         export(family, (2,), "mean")
     assert "\n" not in str(told.value)
     assert not (tmp_path / "st").exists()

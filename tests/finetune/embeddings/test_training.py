@@ -104,9 +104,7 @@ def test_what_may_freeze():
 def test_pairs_need_two_sentences_and_dev_rows():
     table = pairs_table()
     alone = table.assign(text_pair=table["text_pair"].mask(table.index == 1, " "))
-    with pytest.raises(
-        CorpusError, match=r"x\.csv: column text_pair: 1 rows without a second.* 'train0-n-en'"
-    ):
+    with pytest.raises(CorpusError, match=r"x\.csv: column text_pair: 1 rows .* 'train0-n-en'"):
         require_pairs(_corpus(alone), "x.csv", ranks=False)
     with pytest.raises(CorpusError, match=r"x\.csv: column split: no dev rows"):
         require_pairs(Corpus(table[table["split"] == "train"], "en"), "x.csv", ranks=False)

@@ -83,7 +83,7 @@ def test_without_a_record_nothing_is_read(stored, tmp_path):
         with pytest.raises(ValueError, match=f"v.npy.json: {said}"):
             StoredVectors.open(path)
     record.unlink()
-    with pytest.raises(ValueError, match=r"v\.npy: no v\.npy\.json beside it, which says what made it"):
+    with pytest.raises(ValueError, match=r"v\.npy: no v\.npy\.json"):
         StoredVectors.open(path)
     with pytest.raises(ValueError, match=r"w\.npy: no such file"):
         StoredVectors.open(tmp_path / "w.npy")
@@ -92,7 +92,7 @@ def test_without_a_record_nothing_is_read(stored, tmp_path):
 def test_files_that_are_cut_or_something_else_are_named(stored, tmp_path):
     array, ids = stored(), tmp_path / "v.ids.csv"
     ids.write_text("".join(ids.read_text().splitlines(keepends=True)[:-1]))
-    with pytest.raises(ValueError, match=r"v\.ids\.csv: got 4 rows, accepted: 5, one for each vector"):
+    with pytest.raises(ValueError, match=r"v\.ids\.csv: got 4 rows, accepted: 5"):
         list(StoredVectors.open(array).names())
     array.write_bytes(array.read_bytes()[:-4])
     with pytest.raises(ValueError, match=r"v\.npy: it cannot be read as an array"):
@@ -138,7 +138,7 @@ def test_vectors_of_another_type_are_refused(stored, tmp_path):
 )
 def test_vectors_of_another_model_are_refused_by_what_differs(stored, changes, said):
     sides = StoredVectors.open(stored("w", **changes)), StoredVectors.open(stored())
-    with pytest.raises(ValueError, match=rf"w\.npy: vectors of another model than those of .*v\.npy: {said}"):
+    with pytest.raises(ValueError, match=rf"w\.npy: .*v\.npy: {said}"):
         require_one_model(*sides)
 
 

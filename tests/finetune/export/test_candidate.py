@@ -336,7 +336,7 @@ def test_a_damaged_probe_is_named(exported, tmp_path):
     with pytest.raises(ValueError, match=r"probe.npz: not a probe of gridsearch"):
         read_chosen(*read)
     (tmp_path / "probe.npz").unlink()
-    with pytest.raises(ValueError, match=r"probe.npz: not a probe of gridsearch \(.*No such file"):
+    with pytest.raises(ValueError, match=r"probe.npz: .*No such file"):
         read_chosen(*read)
 
 

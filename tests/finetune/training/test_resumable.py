@@ -152,9 +152,7 @@ def test_a_checkpoint_that_does_not_fit_is_one_line(make_job, train_job, tmp_pat
 
 def test_other_settings_are_refused(make_job, train_job, tmp_path):
     train_job(make_job(), tmp_path)
-    with pytest.raises(
-        ValueError, match=r"settings\.learning_rate: got 0\.002, accepted: 0\.001; set it back"
-    ):
+    with pytest.raises(ValueError, match=r"settings\.learning_rate: got 0\.002, accepted: 0\.001"):
         train_job(make_job(learning_rate=0.002), tmp_path)
     assert len(list((tmp_path / "scratch").glob("step-*"))) == 2
 

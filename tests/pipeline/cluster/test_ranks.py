@@ -1,6 +1,7 @@
 """What torchrun's processes refuse before they meet; how they work together is in tests/finetune."""
 
 import os
+import signal
 import sys
 
 import pytest
@@ -20,15 +21,30 @@ def process(request, monkeypatch):
     return int(request.param)
 
 
+@pytest.fixture
+def met(monkeypatch):
+    """Let a process think that it has met the other; return what it gave torch."""
+    torch = pytest.importorskip("torch")
+    used, store = [], torch.distributed.HashStore()
+    monkeypatch.setattr(torch.cuda, "set_device", used.append)
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend, **_: used.append(backend))
+    for name in ("new_group", "broadcast_object_list", "destroy_process_group"):
+        monkeypatch.setattr(torch.distributed, name, lambda *_, **__: None)
+    monkeypatch.setattr(
+        sys.modules["torch.distributed.rendezvous"], "rendezvous", lambda _: iter([(store, 0, 2)])
+    )
+    return used
+
+
 @pytest.mark.parametrize("command", ["prepare", "gridsearch", "tune", "report", "show"])
-def test_other_commands_than_trainings_are_refused_in_one_line(process, command, capsys, monkeypatch):
-    monkeypatch.setattr(ranks, "_join", lambda: pytest.fail("it does not get that far"))
+def test_other_commands_than_trainings_are_refused_in_one_line(process, command, capsys, met):
     assert main([command, "--config", "demo"]) == 2
     line = (
         f"torchrun: got {command} in 2 processes, accepted: finetune, embeddings; start the others without "
         "torchrun"
     )
     assert capsys.readouterr().err == (f"mcbert: error: {line}\n" if process == 0 else "")
+    assert met == []
 
 
 @pytest.mark.parametrize(
@@ -39,10 +55,9 @@ def test_other_commands_than_trainings_are_refused_in_one_line(process, command,
         ("--scheduler=tcp://127.0.0.1:1", ("scheduler: got 'tcp://127.0.0.1:1'", "accepted: ''")),
     ],
 )
-def test_options_that_spread_trainings_are_refused(option, said, capsys, monkeypatch, tmp_path):
+def test_options_that_spread_trainings_are_refused(option, said, capsys, monkeypatch, met, tmp_path):
     for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(ranks, "_join", lambda: None)
     assert main(["finetune", "--config", "demo", option, "--runs", str(tmp_path)]) == 2
     given, accepted = said
     line = f"{given} under torchrun, whose 2 processes share every training; {accepted}"
@@ -58,19 +73,15 @@ def test_one_process_of_torchrun_is_like_none(monkeypatch, capsys):
     assert training_executor(ClusterSettings(backend="serial")) is not ranks.execute
 
 
-def test_more_processes_than_gpus_are_refused(process, monkeypatch):
-    torch = pytest.importorskip("torch")
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    used, store = [], torch.distributed.HashStore()
-    monkeypatch.setattr(torch.cuda, "set_device", used.append)
-    monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend, **_: used.append(backend))
-    monkeypatch.setattr(
-        sys.modules["torch.distributed.rendezvous"], "rendezvous", lambda _: iter([(store, 0, 2)])
-    )
-    monkeypatch.setattr(ranks, "_control", lambda: None)
+def test_more_processes_than_gpus_are_refused(process, monkeypatch, met):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # the tests keep their own handlers
     if process == 1:
-        with pytest.raises(ValueError, match="got 2 processes on a machine, accepted: at most 1, one"):
-            ranks._join()
+        with (
+            pytest.raises(ValueError, match="got 2 processes .*, accepted: at most 1"),
+            ranks.joined("finetune"),
+        ):
+            pass
     else:
-        ranks._join()
-        assert used == [0, "cpu:gloo,cuda:nccl"]
+        with ranks.joined("finetune"):
+            assert met == [0, "cpu:gloo,cuda:nccl"]

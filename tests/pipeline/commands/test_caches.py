@@ -1,10 +1,11 @@
 """What the commands `verify` and `caches` print, and their exit statuses."""
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mcbert.features.cache import FeatureStore, locked
+from mcbert.features.cache import FeatureStore, describe, locked
 from mcbert.pipeline.cli import main
 from mcbert.pipeline.commands import caches
 from tests.features.cache.conftest import Made
@@ -106,29 +107,28 @@ def test_names_cannot_steer_the_terminal(made, cache, capsys):
 
 
 @pytest.mark.parametrize(
-    ("n_bytes", "shown"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (20_123_456_789, "20.1 GB"), (10**19, "10000.0 PB")],
-)
-def test_sizes(n_bytes, shown):
-    assert caches._size(n_bytes) == shown
-
-
-@pytest.mark.parametrize(
-    ("layers", "shown"),
-    [((), "-"), ((3,), "3"), ((0, 1, 2), "0-2"), ((0, 1, 5, 7, 8), "0-1,5,7-8"), ((5, 2), "5,2")],
-)
-def test_layers(layers, shown):
-    assert caches._ranges(layers) == shown
-
-
-@pytest.mark.parametrize(
-    ("ago", "shown"),
+    ("name", "value", "shown"),
     [
-        ({"days": 3}, "(3 d ago)"),
-        ({"minutes": 61}, "(1 h ago)"),
-        ({"seconds": 5}, "(5 s ago)"),
-        ({"days": -2}, "(0 s ago)"),
+        ("n_bytes", 0, " 0 B "),
+        ("n_bytes", 999, " 999 B "),
+        ("n_bytes", 1000, " 1.0 kB "),
+        ("n_bytes", 20_123_456_789, " 20.1 GB "),
+        ("n_bytes", 10**19, " 10000.0 PB "),
+        ("layers", (), " - "),
+        ("layers", (3,), " 3 "),
+        ("layers", (0, 1, 2), " 0-2 "),
+        ("layers", (0, 1, 5, 7, 8), " 0-1,5,7-8 "),
+        ("layers", (5, 2), " 5,2 "),
+        ("created", {"days": 3}, "(3 d ago)"),
+        ("created", {"minutes": 61}, "(1 h ago)"),
+        ("created", {"seconds": 5}, "(5 s ago)"),
+        ("created", {"days": -2}, "(0 s ago)"),
     ],
 )
-def test_ages(ago, shown):
-    assert caches._age((datetime.now(UTC) - timedelta(**ago)).isoformat()).endswith(shown)
+def test_sizes_layers_and_ages_are_short(name, value, shown, cache, capsys, monkeypatch):
+    if name == "created":
+        value = (datetime.now(UTC) - timedelta(**value)).isoformat()
+    info = dataclasses.replace(describe(cache), **{name: value})
+    monkeypatch.setattr("mcbert.features.cache.caches", lambda _: [info])
+    assert main(["caches"]) == 0
+    assert shown in said(capsys)[1]

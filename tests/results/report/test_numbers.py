@@ -162,5 +162,5 @@ def test_a_title_cannot_leave_its_attribute():
 
 @pytest.mark.parametrize("place", ["corpus.n_words", "nothing.n_texts", "n_texts", "gridsearch.dev_f2_en"])
 def test_what_is_not_declared_is_refused(place):
-    with pytest.raises(ValueError, match=f"heading {place}: not declared in results.schema; accepted: "):
+    with pytest.raises(ValueError, match=f"heading {place}: .*accepted: "):
         heading(place)

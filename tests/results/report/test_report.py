@@ -209,7 +209,7 @@ def test_the_whole_space_in_seven_languages_with_long_names_stays_small(whole_ru
 
 
 def test_nothing_to_report_and_broken_tables_are_errors(tmp_path):
-    with pytest.raises(ValueError, match="no results to report; accepted: a folder with any of corpus.csv"):
+    with pytest.raises(ValueError, match="accepted: .*corpus.csv"):
         report.build(tmp_path)
     (tmp_path / "freezing.csv").write_text("system\nx\n")
     with pytest.raises(ValueError, match=r"freezing.csv: header, column seed: missing"):
@@ -221,5 +221,5 @@ def test_nothing_to_report_and_broken_tables_are_errors(tmp_path):
 def test_a_damaged_record_is_named(tmp_path, content, given):
     (tmp_path / "stages").mkdir()
     (tmp_path / "stages" / "prepare.json").write_text(content)
-    with pytest.raises(ValueError, match=rf"prepare\.json: damaged \({given}.*move it away"):
+    with pytest.raises(ValueError, match=rf"prepare\.json: damaged \({given}"):
         stages(tmp_path)

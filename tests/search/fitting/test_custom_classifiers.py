@@ -177,9 +177,7 @@ def test_the_ledger_is_of_the_factory_its_class_and_its_code(settings, searched,
 
 
 def test_a_missing_module_is_one_line():
-    with pytest.raises(
-        ValueError, match=r"factories.a: module 'no_such' cannot be imported .*on the Python path"
-    ) as e:
+    with pytest.raises(ValueError, match=r"factories.a: module 'no_such'") as e:
         GridsearchSettings(classifiers=("a",), factories={"a": "no_such:make"})
     assert "\n" not in str(e.value)
 

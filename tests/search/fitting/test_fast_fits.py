@@ -33,12 +33,12 @@ class ArrayStore:
     """The store's duck type over arrays of shape (n_texts, n_layers, hidden_size)."""
 
     def __init__(self, states, index):
-        self._states, self.index = states, index
+        self.values, self.index = states, index
 
     def states(self, *, layers, pooling, rows=None):
         assert pooling == "max"
         wanted = self.index if rows is None else self.index[rows]
-        return np.concatenate([self._states[wanted, layer] for layer in layers], axis=1)
+        return np.concatenate([self.values[wanted, layer] for layer in layers], axis=1)
 
 
 def problem(n_texts, n_classes, hidden_size, *, conflicting=False, n_eval=1500, seed=0):
@@ -204,7 +204,7 @@ def test_neighbours_vote_with_every_duplicate():
 
 def test_constant_layer_is_fitted_not_refused():
     store, corpus, blocks = problem(50, 3, 60)
-    store._states[:] = 1.0
+    store.values[:] = 1.0
     with sklearn.config_context(assume_finite=True):
         for name, (_, params) in PARAMS.items():
             routed, plain, _ = both(store, corpus, blocks, (0, 1), name, params)

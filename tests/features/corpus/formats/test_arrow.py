@@ -69,7 +69,7 @@ def test_what_is_no_text_is_named(tmp_path, text, said):
 @pytest.mark.parametrize("label", [[1.0, 2.0], [True, False]])
 def test_a_label_is_text_or_a_whole_number(tmp_path, label):
     path = parquet(tmp_path, id=["a", "b"], label=label)
-    with pytest.raises(CorpusError, match="column label: its type is .*, accepted: text or whole numbers"):
+    with pytest.raises(CorpusError, match="column label: .*, accepted: text or whole"):
         read_table(path, ("id", "label"))
 
 
@@ -109,14 +109,12 @@ def test_a_schema_whose_names_are_no_text(tmp_path):
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"name": ["a"]}), path, store_schema=False)
     path.write_bytes(path.read_bytes().replace(b"name", b"na\xffe"))
-    with pytest.raises(
-        CorpusError, match=r"a\.parquet: it cannot be read as Parquet: .*can't decode byte 0xff"
-    ):
+    with pytest.raises(CorpusError, match=r"a\.parquet: .*can't decode byte 0xff"):
         read_table(path, ("id",))
 
 
 def test_without_pyarrow_the_message_says_what_to_install(tmp_path, monkeypatch):
     path = parquet(tmp_path, id=["a"])
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(CorpusError, match=r"reading Parquet needs pyarrow: pip install mcbert\[parquet\]"):
+    with pytest.raises(CorpusError, match=r"pip install mcbert\[parquet\]"):
         read_table(path, ("id",))

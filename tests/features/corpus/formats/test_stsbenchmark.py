@@ -75,7 +75,7 @@ def test_bad_rows_are_named(folder, line, said):
 
 
 def test_what_is_not_there(tmp_path):
-    with pytest.raises(CorpusError, match=r"no sts-train\.csv, .* there; unpack STS Benchmark"):
+    with pytest.raises(CorpusError, match=r"no sts-train\.csv"):
         read_stsbenchmark(tmp_path)
     with pytest.raises(CorpusError, match=r"sts-dev\.csv: no such file"):
         read_stsbenchmark(tmp_path / "sts-dev.csv")

@@ -133,11 +133,11 @@ def test_a_code_that_is_in_no_row_of_raw_or_labelled_texts_is_refused(raw):
     own = raw / "own.csv"
     pd.read_csv(raw / "raw.csv").assign(language="deu").to_csv(own, index=False)
     wanted = settings(raw, translations={}, labelled={"de": str(own)})
-    with pytest.raises(CorpusError, match="raw.csv, .*own.csv: corpus.language_codes: 'eng' is in no row"):
+    with pytest.raises(CorpusError, match="raw.csv, .*own.csv: corpus.language_codes: 'eng'"):
         prepare(wanted, corpus=codes)
     rewritten(raw, language="eng")
     assert set(prepare(wanted, corpus=codes)["language"]) == {"en", "de"}
-    with pytest.raises(CorpusError, match="raw.csv: corpus.language_codes: 'deu' is in no row; present: eng"):
+    with pytest.raises(CorpusError, match="raw.csv: corpus.language_codes: 'deu' .*present: eng"):
         prepare(settings(raw), corpus=codes)
 
 
@@ -228,12 +228,10 @@ def test_their_own_splits_are_kept_but_they_train_nothing(raw, own):
 
 def test_labels_that_are_not_trained_on_and_other_languages_are_named(raw, own):
     rewritten(raw, "fr.csv", label="z")
-    with pytest.raises(
-        CorpusError, match=r"fr.csv: column label: got z; accepted: labels .* trained on, a, b, c"
-    ):
+    with pytest.raises(CorpusError, match=r"fr.csv: column label: got z; accepted: .* a, b, c"):
         prepare(settings(raw, labelled={"fr": own}))
     rewritten(raw, "fr.csv", label="a", language="es")
-    with pytest.raises(CorpusError, match=r"37 rows of other languages.*'fr' \(prepare.labelled.fr\)"):
+    with pytest.raises(CorpusError, match=r"37 rows .*'fr' \(prepare.labelled.fr\)"):
         prepare(settings(raw, labelled={"fr": own}))
 
 
@@ -247,9 +245,7 @@ def test_the_splits_of_the_raw_table_are_kept(raw, caplog):
 
 def test_a_text_of_another_language_is_named(raw):
     rewritten(raw, language=lambda f: ["en"] * 83 + ["fr"])
-    with pytest.raises(
-        CorpusError, match=r"column language: 1 rows of other languages, first 'fr' of '.*'; acc"
-    ):
+    with pytest.raises(CorpusError, match=r"column language: 1 rows .* first 'fr' of '.*'; acc"):
         prepare(settings(raw))
 
 
@@ -281,12 +277,12 @@ def test_ties_among_labels_go_by_name():
 
 def test_a_missing_translation_is_named(raw):
     pd.read_csv(raw / "de.csv").iloc[:-60].to_csv(raw / "de.csv", index=False)
-    with pytest.raises(CorpusError, match=r"de\.csv: column id: no translation for \d+ of 24 texts, first"):
+    with pytest.raises(CorpusError, match=r"de\.csv: column id: .*\d+ of 24 texts, first"):
         prepare(settings(raw))
 
 
 def test_a_language_with_neither_table_nor_model_is_named(raw):
-    with pytest.raises(CorpusError, match=r"^prepare.translations.fr: no translations of 24 texts from 'en'"):
+    with pytest.raises(CorpusError, match=r"^prepare.translations.fr: .*24 texts from 'en'"):
         prepare(settings(raw, translator={"fr": "m"}))
 
 
@@ -302,8 +298,7 @@ def test_fractions_that_leave_a_split_without_labels():
     table = pd.DataFrame({"text": list("abcdefghi"), "text_pair": "", "label": list("xxxyyyzzz")})
     with pytest.raises(
         CorpusError,
-        match=r"9 texts of 3 labels cannot be split by prepare.dev_fraction 0.1 and prepare.test_fraction "
-        r"0.1 into 7 train, 1 dev, 1 test texts; accepted: fractions that give each of the three at least 3",
+        match=r"9 texts of 3 labels .*prepare.dev_fraction 0.1 .* 7 train, 1 dev, 1 test texts; accepted: ",
     ):
         split(table, PrepareSettings(raw="r.csv", dev_fraction=0.1, test_fraction=0.1))
 

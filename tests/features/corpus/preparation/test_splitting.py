@@ -23,12 +23,12 @@ def test_splits_of_the_raw_texts_may_have_other_names(raw):
 
 
 def test_names_of_splits_that_no_table_has_are_refused(raw):
-    with pytest.raises(CorpusError, match=r"^corpus.splits: means nothing, .*raw.csv without a column split"):
+    with pytest.raises(CorpusError, match=r"^corpus.splits: .*raw.csv .*column split"):
         prepare(PrepareSettings(raw=str(raw / "raw.csv")), corpus=SPLITS)
 
 
 def test_shares_beside_splits_that_are_kept_are_refused(raw):
-    with pytest.raises(CorpusError, match=r"^prepare.dev_fraction: means nothing, .*split.csv with a column"):
+    with pytest.raises(CorpusError, match=r"^prepare.dev_fraction: .*split.csv .*column"):
         prepare(PrepareSettings(raw=str(raw / "split.csv"), dev_fraction=0.2), corpus=SPLITS)
     labelled = {"de": str(raw / "raw.csv")}  # has none, and takes the shares
     prepare(PrepareSettings(raw=str(raw / "split.csv"), dev_fraction=0.2, labelled=labelled), corpus=SPLITS)
@@ -37,5 +37,5 @@ def test_shares_beside_splits_that_are_kept_are_refused(raw):
 @pytest.mark.parametrize("kind", ["table", "huggingface"])
 def test_one_name_for_two_splits_is_refused(kind):
     splits = {"train": "train", "dev": "validation", "test": "validation"}
-    with pytest.raises(ValueError, match="^corpus.splits: 'validation' is named for dev and test$"):
+    with pytest.raises(ValueError, match="^corpus.splits: 'validation' .*dev and test$"):
         CorpusSettings(format=kind, splits=splits)

@@ -81,7 +81,7 @@ def test_what_does_not_fit_is_named(rows, tmp_path, text, said):
 
 def test_what_is_advised_is_what_helps(rows, tmp_path):
     (tmp_path / "de.csv").write_bytes("id,text\na,süß\n".encode("cp1252"))
-    with pytest.raises(CorpusError, match=r"de.csv: row 1 .* is not utf-8; accepted: UTF-8$"):
+    with pytest.raises(CorpusError, match=r"de.csv: row 1 .*accepted: UTF-8$"):
         supplied_texts(rows, tmp_path / "de.csv")
 
 
@@ -92,10 +92,10 @@ def test_a_spreadsheets_semicolons_are_read(rows, tmp_path):
 
 def test_an_id_that_differs_in_blanks_is_shown(rows, tmp_path):
     path = written(tmp_path, "id,text,text_pair\na ,eins,x\nb ,zwei,x\n")
-    with pytest.raises(CorpusError, match="for 3 of 3 texts, first 'a'; the table has 'a ', which diff"):
+    with pytest.raises(CorpusError, match="3 of 3 texts, first 'a'; .*'a '"):
         supplied_texts(rows, path)
     path = written(tmp_path, "id,text,text_pair\nt1,eins,x\n")
-    with pytest.raises(CorpusError, match="for 3 of 3 texts, first 'a'; the table has 't1'$"):
+    with pytest.raises(CorpusError, match="3 of 3 texts, first 'a'; .*'t1'$"):
         supplied_texts(rows, path)
 
 

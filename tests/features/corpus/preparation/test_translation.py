@@ -140,7 +140,7 @@ def test_the_setting_that_names_a_model(tmp_path):
 
 
 def test_a_model_that_is_not_there_is_named_by_its_setting(tmp_path):
-    with pytest.raises(EncoderError, match=r"^prepare.translator.de: 'no/such' is no folder and cannot be"):
+    with pytest.raises(EncoderError, match=r"^prepare.translator.de: 'no/such'"):
         machine("no/such", tmp_path)(["a"], "en", "de")
 
 
@@ -155,9 +155,7 @@ def test_a_record_of_another_make_is_told(marian, tmp_path, record):
     (path,) = (tmp_path / "translations").iterdir()
     with Journal(path) as journal:
         journal.append(record)
-    with pytest.raises(
-        ValueError, match=rf"^{path}: record 3: got .{{2,40}}, accepted: an identity, or texts by"
-    ):
+    with pytest.raises(ValueError, match=rf"^{path}: record 3: got .{{2,40}}, accepted: "):
         machine(marian, tmp_path)(["b"], "en", "de")
 
 
