@@ -180,7 +180,7 @@ def require_output(
 def require_new(output: Path, *, replace: bool, key: str = "--output") -> None:
     """Refuse to write over a file unless told to; `key` names the option."""
     if output.exists() and not replace:
-        raise ValueError(f"{key}: {output}: it is there already; accepted: a new file, or --replace")
+        raise ValueError(f"{key}: {output}: it already exists; accepted: a new file, or --replace")
 
 
 def _require_form(encoding: str, delimiter: str) -> None:

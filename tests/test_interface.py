@@ -167,7 +167,10 @@ def test_arguments_are_named_as_they_are_called(project, corpus, encoder, tmp_pa
         (lambda: mcbert.read_corpus(corpus.drop(columns="id")), "^path: column id: missing; present: text"),
         (lambda: mcbert.extract(TEXTS, encoder, layers=[9], cache=tmp_path), "^layers: got 9; accepted: 0 "),
         (lambda: mcbert.extract(TEXTS, encoder, poolings=["sum"]), "^poolings: got 'sum', accepted: max"),
-        (lambda: mcbert.extract(TEXTS, "none/there", cache=tmp_path), "^encoder: 'none/there' is no folder"),
+        (
+            lambda: mcbert.extract(TEXTS, "none/there", cache=tmp_path),
+            "^encoder: 'none/there' is not a folder",
+        ),
         (lambda: mcbert.extract(["a", 3], encoder), "^corpus: row 2: column text: got 3, accepted: text$"),
         (lambda: mcbert.extract([1, 2], encoder), r"row 2: column text: got 2, accepted: text \(2 rows\)$"),
         (
@@ -184,7 +187,7 @@ def test_arguments_are_named_as_they_are_called(project, corpus, encoder, tmp_pa
 def test_states_are_cached_and_found_again(corpus, encoder, project, states, caplog):
     with caplog.at_level(logging.INFO):
         again = mcbert.extract(corpus, str(encoder), max_length=16, cache=project / "cache")
-    assert "is there already" in caplog.text
+    assert "already exists" in caplog.text
     assert again.folder == states.folder
     assert states.n_rows == len(corpus)
 
@@ -449,7 +452,7 @@ def test_a_training_goes_on_from_its_checkpoint(make, monkeypatch, tmp_path, cap
         ({"freeze": [1]}, r"^freeze: got \[1\], accepted: epochs with layers"),
         ({"seed": "a"}, r"^seed: got \['a'\], accepted: whole numbers"),
         ({"epochs": 0}, "^epochs: got 0, accepted: a whole number from 1"),
-        ({"encoder": "none/there"}, "^encoder: 'none/there' is no folder"),
+        ({"encoder": "none/there"}, "^encoder: 'none/there' is not a folder"),
     ],
 )
 def test_a_training_that_cannot_be_is_refused(make, given, message):

@@ -157,4 +157,4 @@ def writing(path: Path, what: str, needed: int) -> Iterator[None]:
                 f"{where}: {FULL[error.errno]}, {bytes_free(path.parent):,} bytes free: make room; {again}"
             ) from error
         cause = CLOSED.get(error.errno or 0) or os.strerror(error.errno) if error.errno else str(error)
-        raise StoreError(f"{where}: {cause}: mend that; {again}") from error
+        raise StoreError(f"{where}: {cause}: correct that; {again}") from error

@@ -248,7 +248,7 @@ def tell_conflicts(table: pd.DataFrame, own: np.ndarray, conflicts: Conflicts, n
     )
     if conflicts == "error":
         raise CorpusError(
-            f'{name}: column label: {said}; mend them, or {key("conflicts")} = "majority" takes the label '
+            f'{name}: column label: {said}; correct them, or {key("conflicts")} = "majority" takes the label '
             'that most rows of a text have and leaves out the texts without one; "keep" keeps all'
         )
     log.warning("corpus: %s: column label: %s", printable(name), printable(said))

@@ -105,7 +105,7 @@ def warn_of_codes(counts: pd.Series, configured: Collection[str], name: str) -> 
     if codes:
         rows = ", ".join(f"{shown(code)} ({counts.get(code, 0)} rows)" for code in alike)
         log.warning(
-            "corpus: %s: column language: codes that mean the same are taken for different languages: %s; "
+            "corpus: %s: column language: codes that mean the same are treated as different languages: %s; "
             "%s = { %s } makes them one",
             printable(name),
             printable(rows),

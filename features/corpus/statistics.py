@@ -185,7 +185,7 @@ def _log_per_language(counted: pd.DataFrame) -> None:
         level = logging.WARNING if share > UNKNOWN_ALARM else logging.INFO
         log.log(
             level,
-            "corpus: %s: %d texts, %.0f tokens in the median, %.1f%% unknown, %.1f%% cut",
+            "corpus: %s: %d texts, median %.0f tokens, %.1f%% unknown, %.1f%% cut",
             language,
             len(rows),
             rows["tokens"].median(),

@@ -82,7 +82,7 @@ def resolve(
     folder = Path(name)
     if not folder.is_dir():
         if _is_path(name):
-            problem = "is a file" if folder.exists() else "is no folder"
+            problem = "is a file" if folder.exists() else "is not a folder"
             raise EncoderError(f"{key}: {name!r} {problem}; accepted: a folder or a hub name")
         extra = [*([PICKLED_FILES] if pickled else []), *(["*.py"] if code else [])]
         folder = _fetch(name, key, [*files, *extra], revision)
@@ -125,14 +125,14 @@ def _fetch(name: str, key: str, files: Sequence[str], revision: str) -> Path:
         ) from error
     except RepositoryNotFoundError as error:
         raise EncoderError(
-            f"{key}: {name!r} is no folder, and {at} is missing or private; accepted: a folder or a hub name"
+            f"{key}: {name!r} is not a folder, and {at} is missing or private; accepted: a folder or hub name"
         ) from error
     except RevisionNotFoundError as error:
         raise EncoderError(f"{key}: {name!r}: {at} has no revision {revision!r}") from error
     except (OSError, ValueError) as error:
         log.debug("hub: %s", error)
         raise EncoderError(
-            f"{key}: {name!r} is no folder and cannot be fetched ({type(error).__name__}); "
+            f"{key}: {name!r} is not a folder and cannot be fetched ({type(error).__name__}); "
             f"download {at} where there is a network and set {key} to the folder"
         ) from error
 

@@ -129,7 +129,7 @@ def extract(
     target = cache / digest(fields)[:16]
     if (target / MANIFEST).is_file():
         FeatureStore.open(target).require(fields)
-        log.info("extract: %s is there already", target)
+        log.info("extract: %s already exists", target)
         return target
     spec, units = StoreSpec.of(fields), _units(found, fields)
     target.mkdir(parents=True, exist_ok=True, mode=0o700)

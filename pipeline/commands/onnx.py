@@ -28,7 +28,7 @@ def _export(args: argparse.Namespace, *_: object) -> int:
 
     output: Path = args.output
     if output.exists() and not args.replace:
-        raise ValueError(f"--output: {output}: it is there already; accepted: a new folder, or --replace")
+        raise ValueError(f"--output: {output}: it already exists; accepted: a new folder, or --replace")
     if (
         output.exists()
         and any(output.iterdir() if output.is_dir() else [output])

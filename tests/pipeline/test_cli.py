@@ -344,7 +344,7 @@ def test_a_target_language_without_dev_rows(project, capsys):
         (["gridsearch.classifiers=['svn']"], "gridsearch.classifiers: got 'svn'"),
         (
             ["encoder.path=nowhere/at-all"],
-            "encoder.path: 'nowhere/at-all' is no folder and cannot be fetched",
+            "encoder.path: 'nowhere/at-all' is not a folder and cannot be fetched",
         ),
         (["finetune.epoch=2"], "unknown key finetune.epoch (did you mean epochs?)"),
         (["corpus.path=nowhere.csv"], "nowhere.csv: no such file"),

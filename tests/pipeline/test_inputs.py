@@ -71,7 +71,7 @@ def test_an_input_that_is_no_table_of_texts(content, options, message, folder, c
         ("nowhere/labels.csv", "--output: nowhere/labels.csv: no folder nowhere"),
         ("texts.csv/labels.csv", "--output: texts.csv/labels.csv: no folder texts.csv"),
         ("texts.csv", "--output: texts.csv: it is the input"),
-        ("old.csv", "--output: old.csv: it is there already; accepted: a new file, or --replace"),
+        ("old.csv", "--output: old.csv: it already exists; accepted: a new file, or --replace"),
     ],
 )
 def test_an_output_that_cannot_be_made_or_would_overwrite(output, message, folder, capsys):

@@ -50,5 +50,5 @@ def test_an_output_that_is_there_is_told_before_a_model_is_loaded(tmp_path):
     (tmp_path / "labels.csv").write_text("mine")
     paths = ["--input", tmp_path / "texts.csv", "--output", tmp_path / "labels.csv"]
     problem, imported = said(tmp_path, "predict", "--model", "m", *paths)[-2:]
-    assert "it is there already" in problem
+    assert "it already exists" in problem
     assert imported == "2 []"

@@ -74,7 +74,7 @@ def prepare(
     raw = use(tables[settings.raw], settings.raw, settings.language)
     kept = keep_top_labels(raw, settings.top_labels)
     log.info(
-        "prepare: %d texts, %d labels; kept %d of %d",
+        "prepare: %d texts, %d labels; kept %d texts of %d labels",
         len(raw),
         raw["label"].nunique(),
         len(kept),

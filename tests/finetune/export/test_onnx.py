@@ -140,7 +140,7 @@ def test_an_encoder_that_cannot_be_traced_is_named(model, monkeypatch):
 @pytest.mark.parametrize(
     ("made", "options", "said"),
     [
-        ("graph/model.onnx", [], "it is there already; accepted: a new folder, or --replace"),
+        ("graph/model.onnx", [], "it already exists; accepted: a new folder, or --replace"),
         ("graph/notes.txt", ["--replace"], "it has no model.onnx, so it is not replaced"),
         ("graph", ["--replace"], "it has no model.onnx, so it is not replaced"),
         (None, ["--output", "no/such/graph"], "no folder"),

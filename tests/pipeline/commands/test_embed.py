@@ -155,7 +155,7 @@ def test_an_output_of_other_inputs_is_kept_unless_told(run, tmp_path, texts, enc
     options = given.pop("options", ())
     before = (tmp_path / "vectors.npy").read_bytes()
     assert run(*options, **given) == 2
-    assert "it is there already; accepted: a new file, or --replace" in capsys.readouterr().err
+    assert "it already exists; accepted: a new file, or --replace" in capsys.readouterr().err
     assert (tmp_path / "vectors.npy").read_bytes() == before
     assert run(*options, "--replace", **given) == 0
     assert run(*options, **given) == 0
@@ -189,7 +189,7 @@ def test_rows_without_text_are_named_or_left_out(run, tmp_path, capsys):
         ("text\nmoney\n", ["--layers", "9"], "layers: got 9; accepted: 0 (embeddings) to 4"),
         ("text\nmoney\n", ["--pooling", "min"], "pooling: got 'min'"),
         ("text\nmoney\n", ["--batch", "-1"], "tokens_per_batch: got -1"),
-        ("text\nmoney\n", ["--model", "nowhere/at/all"], "--model: 'nowhere/at/all' is no folder"),
+        ("text\nmoney\n", ["--model", "nowhere/at/all"], "--model: 'nowhere/at/all' is not a folder"),
     ],
 )
 def test_bad_inputs(run, tmp_path, capsys, content, options, said):

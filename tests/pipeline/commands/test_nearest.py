@@ -94,7 +94,7 @@ def test_bad_inputs(run, tmp_path, capsys, queries, options, said):
 def test_an_output_that_is_there_is_kept(run, tmp_path, capsys):
     (tmp_path / "neighbours.csv").write_text("mine")
     assert run() == 2
-    assert "it is there already; accepted: a new file, or --replace" in capsys.readouterr().err
+    assert "it already exists; accepted: a new file, or --replace" in capsys.readouterr().err
     assert run("--replace") == 0
     assert len(csv_files.read(NEIGHBOURS, tmp_path / "neighbours.csv")) == 10
 

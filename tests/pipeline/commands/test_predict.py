@@ -122,7 +122,7 @@ def test_block_size_changes_nothing(label, tmp_path, monkeypatch):
 def test_an_output_that_is_there_is_kept_unless_it_is_to_be_replaced(label, tmp_path, capsys):
     (tmp_path / "labels.csv").write_text("mine")
     assert label() == 2
-    assert "it is there already; accepted: a new file, or --replace" in capsys.readouterr().err
+    assert "it already exists; accepted: a new file, or --replace" in capsys.readouterr().err
     assert (tmp_path / "labels.csv").read_text() == "mine"
     assert label(tmp_path / "labels.csv", "--replace") == 2
     assert "it is the input" in capsys.readouterr().err

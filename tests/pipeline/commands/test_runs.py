@@ -58,7 +58,7 @@ def test_a_file_that_is_there_is_replaced_only_when_told(runs, tmp_path, option,
     path.write_text("notes of mine\n")
     arguments = ["runs", "one", "two", "--runs", str(runs), option, str(path)]
     assert main(arguments) == 2
-    told = f"{option}: {path}: it is there already; accepted: a new file, or --replace"
+    told = f"{option}: {path}: it already exists; accepted: a new file, or --replace"
     assert told in capsys.readouterr().err
     assert path.read_text() == "notes of mine\n"
     assert main([*arguments, "--replace"]) == 0
