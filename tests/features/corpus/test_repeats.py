@@ -102,7 +102,7 @@ CONFLICT = table(
 
 
 def test_different_labels_of_a_text_are_refused_by_default():
-    said = "t: column label: 2 texts .* different labels, the first: '1' x and '2' y; '4' x and '5' y; mend"
+    said = "t: column label: 2 texts .* different labels, the first: '1' x and '2' y; '4' x and '5' y"
     with pytest.raises(CorpusError, match=said):
         Repeats().settled(CONFLICT, "t", "en")
 

@@ -74,7 +74,7 @@ def test_the_log_counts_what_became_of_the_texts(raw, caplog):
     caplog.set_level(logging.INFO)
     prepare(settings(raw))
     said = [r.getMessage() for r in caplog.records]
-    assert "prepare: 84 texts, 4 labels; kept 80 of 3" in said
+    assert "prepare: 84 texts, 4 labels; kept 80 texts of 3 labels" in said
     assert "prepare: en: 84 train texts, 28 of them copies that balance 3 labels; 8 dev, 16 test" in said
     assert f"prepare: 24 texts in de from {raw / 'de.csv'}" in said
 
