@@ -3,8 +3,6 @@
 import gc
 import importlib
 
-from mcbert.features.corpus.checks import invisible
-
 for name in (
     "torch.utils.tensorboard",
     "tests.features.extraction.killable",
@@ -12,6 +10,5 @@ for name in (
     "tests.finetune.ranked",
 ):
     importlib.import_module(name)
-invisible()
 gc.collect()
 gc.freeze()  # a process that collects garbage need not look through all that was imported

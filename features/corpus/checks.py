@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import sys
 import unicodedata
 from collections.abc import Callable, Collection
 from typing import Any
@@ -22,6 +20,7 @@ MOST_LABELS = 1000
 """More labels than these are taken for a mistake unless `corpus.many_labels` says otherwise."""
 
 _NAMES = ("id", "label", "language")  # columns whose cells name something: neither empty nor with NUL
+_UNSEEN = frozenset(("Cc", "Cf", "Zs", "Zl", "Zp"))  # Unicode categories: controls, formats, separators
 _BLOCK = 8192  # cells checked at once before they are checked one by one
 
 
@@ -60,8 +59,8 @@ def _texts(table: pd.DataFrame, name: str, bad: BadRows) -> pd.DataFrame:
 
 
 def _not_empty(table: pd.DataFrame, name: str, bad: BadRows) -> pd.DataFrame:
-    blank, reason = invisible(), "it is empty; every row needs a text"
-    wrong = {k: reason for k, text in enumerate(_values(table["text"])) if not text.strip(blank)}
+    reason = "it is empty; every row needs a text"
+    wrong = {k: reason for k, text in enumerate(_values(table["text"])) if is_blank(text)}
     return _without(table, wrong, ("text", name), bad)
 
 
@@ -174,11 +173,11 @@ ROW_CHECKS: tuple[tuple[tuple[str, ...], Callable[[pd.DataFrame, str, BadRows], 
 """The columns that a check needs, and the check."""
 
 
-@functools.cache
-def invisible() -> str:
-    """Return the characters that leave nothing to read: white space, controls, zero-width characters."""
-    kinds = ("Cc", "Cf", "Zs", "Zl", "Zp")
-    return "".join(c for c in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(c) in kinds)
+def is_blank(text: str) -> bool:
+    """Return whether a text leaves nothing to read: white space, controls, zero-width characters."""
+    if text[:1].isalnum():  # as nearly all are
+        return False
+    return all(unicodedata.category(character) in _UNSEEN for character in text)
 
 
 def require_train(table: pd.DataFrame, name: str, *, many_labels: bool = True) -> None:

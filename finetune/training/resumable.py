@@ -109,7 +109,7 @@ class ResumableTrainer(Trainer):
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         """Note the layers' gradients between clipping and the optimizer's step; refuse what is not finite."""
-        norm = super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]  # transformers has no types here
+        norm = cast(Any, super())._get_grad_norm(model, grad_norm)  # transformers has no types here
         if not self.args.fp16:  # where a step with infinite gradients is left out, and the scale lowered
             self._require_finite(norm, "norm of the gradient")
         if self.resumption.callback.norms:

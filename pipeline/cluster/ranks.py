@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from mcbert.execution import Triple
 from mcbert.pipeline.cluster.tasks import message
@@ -156,7 +156,7 @@ def _join() -> None:
     life = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # of those before it, addresses are still there
     distributed.init_process_group(
         "cpu:gloo,cuda:nccl" if gpus else "gloo",
-        store=distributed.PrefixStore(f"life {life}", store),  # type: ignore[attr-defined]
+        store=cast(Any, distributed).PrefixStore(f"life {life}", store),  # torch does not declare it
         rank=rank,
         world_size=world,
     )

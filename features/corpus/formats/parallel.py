@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mcbert.features.corpus.checks import invisible, usable_rows
+from mcbert.features.corpus.checks import is_blank, usable_rows
 from mcbert.features.corpus.errors import BadRow, BadRows, CorpusError, Place, listed, shown
 from mcbert.features.corpus.formats.lines import Lines
 from mcbert.features.corpus.formats.readers import read_table
@@ -199,7 +199,7 @@ def _lines(path: Path) -> list[str]:
     texts = []
     for number, line in enumerate(lines, start=1):
         wrong = lines.undecodable_in(number, number)
-        if wrong or not line.strip(invisible()):
+        if wrong or is_blank(line):
             bad.add(BadRow(Place(str(path), number, number), "", wrong or "it is empty"))
         texts.append(line.rstrip("\r\n"))
     bad.settle()

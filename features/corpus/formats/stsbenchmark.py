@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mcbert.features.corpus.checks import SPLITS, invisible, usable_rows
+from mcbert.features.corpus.checks import SPLITS, is_blank, usable_rows
 from mcbert.features.corpus.errors import BadRow, BadRows, CorpusError, shown
 from mcbert.features.corpus.formats.readers import TableForm, read_delimited
 from mcbert.features.corpus.formats.rows import Wanted, places_of
@@ -107,7 +107,7 @@ def _complete(rows: pd.DataFrame, name: str, bad: BadRows) -> pd.DataFrame:
     wrong = np.flatnonzero(~scores.between(0, _HIGHEST))
     for place, score in zip(places_of(rows, wrong, name), rows["score"].iloc[wrong], strict=True):
         bad.add(BadRow(place, "score", f"got {shown(score)}, accepted: a number from 0 to {_HIGHEST:g}"))
-    alone = np.flatnonzero([not text.strip(invisible()) for text in rows["text_pair"]])
+    alone = np.flatnonzero([is_blank(text) for text in rows["text_pair"]])
     for place in places_of(rows, alone, name):
         bad.add(BadRow(place, _COLUMNS["text_pair"], "it is empty; every row needs a pair"))
     bad.settle()

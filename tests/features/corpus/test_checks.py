@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mcbert.features.corpus.checks import MEAN, invisible, require_source, require_train, usable_rows
+from mcbert.features.corpus.checks import MEAN, is_blank, require_source, require_train, usable_rows
 from mcbert.features.corpus.errors import BadRows, CorpusError
 from mcbert.features.corpus.formats.rows import placed
 from mcbert.results.schema import words
@@ -125,11 +125,10 @@ def test_the_name_that_languages_must_not_have_is_that_of_the_results():
     assert MEAN == words.MEAN
 
 
-def test_invisible_characters():
-    assert {"\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", " ", "\u3000", "\n", "\0", "\u202e"} <= set(
-        invisible()
-    )
-    assert not set(invisible()) & set("aä中ا.!0\u0301")
+def test_blank_texts():
+    unseen = ["\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", " ", "\u3000", "\n", "\0", "\u202e"]
+    assert all(is_blank(character) and is_blank(f" {character} ") for character in ["", *unseen])
+    assert not any(is_blank(f"{character}{seen}") for seen in "aä中ا.!0\u0301" for character in ["", *unseen])
 
 
 @pytest.mark.parametrize(
