@@ -20,7 +20,7 @@ from mcbert.finetune.model_config import MCBertConfig
 
 if TYPE_CHECKING:  # labelling texts can do without
     from mcbert.features.cache import FeatureStore
-    from mcbert.features.corpus import Corpus
+    from mcbert.features.corpus.corpus import Corpus
     from mcbert.finetune.training.data import Texts
 
 log = logging.getLogger(__name__)

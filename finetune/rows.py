@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mcbert.features.corpus import Corpus
+from mcbert.features.corpus.corpus import Corpus
 from mcbert.features.spec import layers_text
 from mcbert.finetune.evaluation import Evaluation, Score
 from mcbert.finetune.jobs import Job

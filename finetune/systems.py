@@ -13,7 +13,7 @@ import numpy as np
 import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from mcbert.features.corpus import Corpus
+from mcbert.features.corpus.corpus import Corpus
 from mcbert.features.encoder.loading import quiet
 from mcbert.features.encoder.tokens import load_tokenizer, tokenise
 from mcbert.finetune.baseline import build_baseline

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
-from mcbert.features.corpus import Corpus
+from mcbert.features.corpus.corpus import Corpus
 from mcbert.finetune.settings import WATCHING, TrainingSettings
 from mcbert.results import csv_files
 from mcbert.results.schema.texts import TEXTS

@@ -185,7 +185,7 @@ def require_new(output: Path, *, replace: bool, key: str = "--output") -> None:
 
 def _require_form(encoding: str, delimiter: str) -> None:
     """Refuse an output path where no table can be written, naming the option."""
-    from mcbert.features.corpus import CorpusSettings
+    from mcbert.features.corpus.settings import CorpusSettings
 
     try:
         CorpusSettings(encoding=encoding, delimiter=delimiter)

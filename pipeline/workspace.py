@@ -20,7 +20,7 @@ from mcbert.pipeline.run import Run, stamped_versions
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mcbert.features.corpus import Corpus
+    from mcbert.features.corpus.corpus import Corpus
     from mcbert.results.column import Table
 
 

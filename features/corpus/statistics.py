@@ -20,7 +20,7 @@ import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
 from mcbert.execution import Track, untracked
-from mcbert.features.corpus import Corpus
+from mcbert.features.corpus.corpus import Corpus
 from mcbert.features.encoder.tokens import tokenise
 
 log = logging.getLogger(__name__)

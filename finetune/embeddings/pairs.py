@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from mcbert.features.corpus import Corpus
+from mcbert.features.corpus.corpus import Corpus
 from mcbert.features.encoder.tokens import padded, tokenise
 from mcbert.finetune.evaluation import Score, Tokens, compute_states, score_languages
 from mcbert.finetune.training.data import TrainingData, require_finite

@@ -20,7 +20,8 @@ import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from mcbert.execution import Execute, Track, untracked
-from mcbert.features.corpus import Corpus, CorpusError
+from mcbert.features.corpus.corpus import Corpus
+from mcbert.features.corpus.errors import CorpusError
 from mcbert.features.encoder.files import EncoderError
 from mcbert.features.encoder.loading import n_layers, quiet, require_layers
 from mcbert.features.encoder.tokens import load_tokenizer

@@ -22,7 +22,7 @@ import torch
 from transformers import PreTrainedModel
 
 from mcbert.features.cache import FeatureStore
-from mcbert.features.corpus import Corpus
+from mcbert.features.corpus.corpus import Corpus
 from mcbert.features.encoder.tokens import load_tokenizer
 from mcbert.finetune.calibration import Calibration, fit_calibration
 from mcbert.finetune.export.cards import describe_searched, with_reading

@@ -22,7 +22,7 @@ import pandas as pd
 from huggingface_hub import CardData, EvalResult, ModelCard, ModelCardData
 
 from mcbert import files
-from mcbert.features.corpus import Corpus
+from mcbert.features.corpus.corpus import Corpus
 from mcbert.features.spec import FeatureSpec
 from mcbert.finetune.calibration import Calibration
 from mcbert.results import csv_files

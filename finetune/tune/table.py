@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mcbert.features.corpus import Corpus
+from mcbert.features.corpus.corpus import Corpus
 from mcbert.features.spec import layers_text
 from mcbert.finetune.jobs import FinetuneJob
 from mcbert.finetune.rows import SEES, protocol_of

@@ -22,7 +22,7 @@ import transformers
 
 from mcbert import files
 from mcbert.execution import Execute, Track, untracked
-from mcbert.features.corpus import Corpus
+from mcbert.features.corpus.corpus import Corpus
 from mcbert.features.encoder import hardware
 from mcbert.features.encoder.identity import encoder_identity
 from mcbert.features.encoder.loading import hidden_size, n_layers, quiet

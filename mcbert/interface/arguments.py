@@ -78,8 +78,8 @@ def as_pairs(X: Any, name: str = "X") -> Pairs:
     """
     import pandas as pd
 
-    from mcbert.features.corpus import BadRows
     from mcbert.features.corpus.checks import usable_rows
+    from mcbert.features.corpus.errors import BadRows
 
     if isinstance(X, pd.DataFrame):
         if "text" not in X.columns:

@@ -67,7 +67,8 @@ def read_corpus(
     """
     import pandas as pd
 
-    from mcbert.features.corpus import BadRows, checked_corpus
+    from mcbert.features.corpus.corpus import checked_corpus
+    from mcbert.features.corpus.errors import BadRows
 
     given: dict[str, Any] = {
         "source_language": source_language,

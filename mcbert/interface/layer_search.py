@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mcbert.features.cache import FeatureStore
-    from mcbert.features.corpus import Corpus
+    from mcbert.features.corpus.corpus import Corpus
     from mcbert.pipeline.cluster.settings import ClusterSettings
 
 _SHOWN = ("rank", "layers", "pooling", "classifier", "params", "score", "dev_f1_mean", "test_f1_mean")
@@ -271,7 +271,7 @@ class LayerSearch(TakesTexts, ClassifierMixin, BaseEstimator):
     def _corpus(self, states: FeatureStore, corpus: pd.DataFrame) -> Corpus:
         """Return the corpus, checked, and checked to be what the states are of."""
         from mcbert.features.cache import FeatureStore
-        from mcbert.features.corpus import Corpus
+        from mcbert.features.corpus.corpus import Corpus
         from mcbert.features.extraction.texts import survey
 
         if not isinstance(states, FeatureStore):

@@ -110,8 +110,8 @@ def _print_labels(args: argparse.Namespace) -> int:
     """Label the texts of the command line; print label, probability and text as CSV."""
     import pandas as pd
 
-    from mcbert.features.corpus import BadRows
     from mcbert.features.corpus.checks import usable_rows
+    from mcbert.features.corpus.errors import BadRows
 
     usable_rows(pd.DataFrame({"text": args.text}, dtype=object), "--text", BadRows(may_skip=False))
     from mcbert.finetune.export.saved import load_model

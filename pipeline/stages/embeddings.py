@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from mcbert.features.corpus import BadRows, checked_corpus, read_corpus, source_files
-from mcbert.features.corpus.errors import of_section
+from mcbert.features.corpus.corpus import checked_corpus, read_corpus, source_files
+from mcbert.features.corpus.errors import BadRows, of_section
 from mcbert.features.corpus.formats.parallel import is_table, languages_in, pair_files, read_pairs
 from mcbert.files import sha256
 from mcbert.finetune.embeddings import translations

@@ -23,7 +23,7 @@ from mcbert.results.schema.search import EFFECTS, PROTOCOL_CHOICES, SCORES, TOP
 if TYPE_CHECKING:
     from mcbert.execution import Execute
     from mcbert.features.cache import FeatureStore
-    from mcbert.features.corpus import Corpus
+    from mcbert.features.corpus.corpus import Corpus
     from mcbert.search.space import GridsearchSettings
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from mcbert.pipeline.workspace import Workspace
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mcbert.features.corpus import Corpus
+    from mcbert.features.corpus.corpus import Corpus
     from mcbert.features.corpus.preparation.translation import MachineTranslation
 
 
@@ -74,7 +74,7 @@ def files_read(config: Config) -> list[Path]:
         return [*map(Path, tables), *more]
     if not config.corpus.path:
         return []
-    from mcbert.features.corpus import source_files
+    from mcbert.features.corpus.corpus import source_files
 
     return [*source_files(config.corpus), *more]
 
@@ -128,7 +128,8 @@ def corpus_of(
     ValueError
         No texts are named; or a `CorpusError` that names file, row and column.
     """
-    from mcbert.features.corpus import BadRows, checked_corpus, read_corpus, repeats_of, table_form
+    from mcbert.features.corpus.corpus import checked_corpus, read_corpus, repeats_of, table_form
+    from mcbert.features.corpus.errors import BadRows
     from mcbert.features.corpus.formats.rows import PLACE
     from mcbert.features.corpus.preparation.prepare import prepare
     from mcbert.features.corpus.preparation.transfer import transferred

@@ -12,7 +12,7 @@ import torch
 import transformers
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
-from mcbert.features.corpus import Corpus
+from mcbert.features.corpus.corpus import Corpus
 from mcbert.features.encoder.loading import quiet
 from mcbert.features.encoder.tokens import load_tokenizer
 from mcbert.features.spec import FeatureSpec

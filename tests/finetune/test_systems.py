@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from mcbert.features.corpus import Corpus
+from mcbert.features.corpus.corpus import Corpus
 from mcbert.features.encoder import hardware
 from mcbert.finetune.jobs import torch_threads
 from mcbert.finetune.model import MCBertForSequenceClassification

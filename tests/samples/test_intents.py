@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mcbert.features.corpus import Corpus
+from mcbert.features.corpus.corpus import Corpus
 from mcbert.features.corpus.formats.readers import read_table
 from mcbert.features.corpus.preparation.prepare import prepare
 from mcbert.home import HOME

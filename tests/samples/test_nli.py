@@ -1,7 +1,8 @@
 import pandas as pd
 import pytest
 
-from mcbert.features.corpus import Corpus, CorpusSettings, read_corpus
+from mcbert.features.corpus.corpus import Corpus, read_corpus
+from mcbert.features.corpus.settings import CorpusSettings
 from mcbert.home import HOME
 
 FOLDER = HOME / "samples" / "nli"

@@ -14,9 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcbert.features.corpus import COLUMNS, BadRows, Corpus, CorpusError, CorpusSettings, checked_corpus
+from mcbert.features.corpus.corpus import Corpus, checked_corpus
+from mcbert.features.corpus.errors import BadRows, CorpusError
 from mcbert.features.corpus.formats.readers import TableForm, read_table
 from mcbert.features.corpus.formats.rows import PLACE
+from mcbert.features.corpus.settings import COLUMNS, CorpusSettings
 
 AWKWARD = "'\"=+-@,;\t\r\n\0 \\{}[]:NAnul01\u200b\u202e\u2028\x85\ufeff\u00e9\u4e2d\U0001f600"
 TEXT = st.text(st.sampled_from(AWKWARD) | st.characters(exclude_categories=["Cs"]), max_size=12)

@@ -6,17 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mcbert.features.corpus import (
-    COLUMNS,
-    BadRows,
-    Corpus,
-    CorpusError,
-    CorpusSettings,
-    checked_corpus,
-    read_corpus,
-    source_files,
-)
-from mcbert.features.corpus.corpus import FORMATS
+from mcbert.features.corpus.corpus import FORMATS, Corpus, checked_corpus, read_corpus, source_files
+from mcbert.features.corpus.errors import BadRows, CorpusError
+from mcbert.features.corpus.settings import COLUMNS, CorpusSettings
 from mcbert.features.corpus.statistics import corpus_statistics
 from mcbert.features.encoder.tokens import load_tokenizer
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import CanineTokenizer, PreTrainedTokenizerFast
 
-from mcbert.features.corpus import Corpus, statistics
+from mcbert.features.corpus import statistics
+from mcbert.features.corpus.corpus import Corpus
 from mcbert.features.corpus.statistics import corpus_statistics, count, count_marks, n_marks
 from mcbert.features.encoder.tokens import load_tokenizer
 

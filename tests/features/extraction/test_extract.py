@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from mcbert.features.cache import FeatureStore, StoreError, locked, revoke, verify
-from mcbert.features.corpus import Corpus
+from mcbert.features.corpus.corpus import Corpus
 from mcbert.features.encoder import hardware
 from mcbert.features.encoder.pooled import PooledEncoder
 from mcbert.features.encoder.tokens import tokenise

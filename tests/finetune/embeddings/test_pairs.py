@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mcbert.features.corpus import Corpus
+from mcbert.features.corpus.corpus import Corpus
 from mcbert.features.encoder.tokens import load_tokenizer
 from mcbert.finetune.embeddings.pairs import (
     NONE,

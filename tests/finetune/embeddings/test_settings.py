@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from mcbert.features.corpus import CorpusSettings
+from mcbert.features.corpus.settings import CorpusSettings
 from mcbert.finetune.embeddings.settings import EmbeddingsSettings
 from mcbert.finetune.settings import FinetuneSettings, TrainingSettings
 

@@ -3,7 +3,8 @@ import re
 
 import pytest
 
-from mcbert.features.corpus import Corpus, CorpusError
+from mcbert.features.corpus.corpus import Corpus
+from mcbert.features.corpus.errors import CorpusError
 from mcbert.features.spec import FeatureSpec
 from mcbert.finetune.embeddings.settings import EmbeddingsSettings
 from mcbert.finetune.embeddings.training import plan_embeddings_freezing, require_pairs, train_embeddings

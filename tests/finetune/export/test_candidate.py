@@ -18,7 +18,7 @@ from sklearn.ensemble import RandomForestClassifier
 from transformers import AutoModelForSequenceClassification, pipeline
 
 from mcbert.features.cache import FeatureStore
-from mcbert.features.corpus import Corpus
+from mcbert.features.corpus.corpus import Corpus
 from mcbert.features.encoder.files import EncoderError
 from mcbert.features.encoder.tokens import tokenise
 from mcbert.features.spec import FeatureSpec

@@ -12,7 +12,7 @@ from hypothesis import given as drawn
 from hypothesis import strategies as st
 from transformers import AutoModelForSequenceClassification
 
-from mcbert.features.corpus import Corpus
+from mcbert.features.corpus.corpus import Corpus
 from mcbert.features.spec import FeatureSpec
 from mcbert.finetune.calibration import Calibration
 from mcbert.finetune.export import cards

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from mcbert.features.corpus import Corpus
+from mcbert.features.corpus.corpus import Corpus
 from mcbert.features.encoder.tokens import load_tokenizer
 from mcbert.finetune.evaluation import compute_logits, score_languages
 from mcbert.finetune.freezing.mechanism import LayerNorms, layer_parameters

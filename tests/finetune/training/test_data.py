@@ -9,7 +9,7 @@ from hypothesis import given as drawn
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
-from mcbert.features.corpus import Corpus
+from mcbert.features.corpus.corpus import Corpus
 from mcbert.features.encoder.tokens import load_tokenizer
 from mcbert.finetune.evaluation import compute_logits
 from mcbert.finetune.freezing.mechanism import layer_parameters

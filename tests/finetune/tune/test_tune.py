@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mcbert.features.corpus import Corpus
+from mcbert.features.corpus.corpus import Corpus
 from mcbert.features.encoder import hardware
 from mcbert.finetune.jobs import Inputs, JobError
 from mcbert.finetune.settings import FinetuneSettings

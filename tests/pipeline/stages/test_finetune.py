@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from mcbert.features.cache import FeatureStore
-from mcbert.features.corpus import Corpus
+from mcbert.features.corpus.corpus import Corpus
 from mcbert.features.encoder.tokens import load_tokenizer, tokenise
 from mcbert.finetune.calibration import softmax
 from mcbert.finetune.evaluation import compute_logits, score_languages

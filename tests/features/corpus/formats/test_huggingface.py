@@ -4,7 +4,9 @@ import datasets
 import pandas as pd
 import pytest
 
-from mcbert.features.corpus import BadRows, Corpus, CorpusError, CorpusSettings, read_corpus
+from mcbert.features.corpus.corpus import Corpus, read_corpus
+from mcbert.features.corpus.errors import BadRows, CorpusError
+from mcbert.features.corpus.settings import CorpusSettings
 
 TEXT = datasets.Value("string")
 FEATURES = datasets.Features(

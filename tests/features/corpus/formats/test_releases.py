@@ -3,8 +3,10 @@ import json
 
 import pytest
 
-from mcbert.features.corpus import BadRows, CorpusError, CorpusSettings, read_corpus
+from mcbert.features.corpus.corpus import read_corpus
+from mcbert.features.corpus.errors import BadRows, CorpusError
 from mcbert.features.corpus.formats.releases import RELEASES, release_files
+from mcbert.features.corpus.settings import CorpusSettings
 
 NLI_HEADER = (
     "gold_label sentence1_binary_parse sentence2_binary_parse sentence1_parse sentence2_parse sentence1 "

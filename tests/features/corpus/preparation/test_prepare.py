@@ -6,8 +6,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from mcbert.features.corpus import CorpusError, CorpusSettings, PrepareSettings
+from mcbert.features.corpus.errors import CorpusError
 from mcbert.features.corpus.preparation.prepare import balance, keep_top_labels, prepare, split
+from mcbert.features.corpus.settings import CorpusSettings, PrepareSettings
 
 
 @pytest.fixture

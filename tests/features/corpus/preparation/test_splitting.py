@@ -1,8 +1,9 @@
 import pandas as pd
 import pytest
 
-from mcbert.features.corpus import CorpusError, CorpusSettings, PrepareSettings
+from mcbert.features.corpus.errors import CorpusError
 from mcbert.features.corpus.preparation.prepare import prepare
+from mcbert.features.corpus.settings import CorpusSettings, PrepareSettings
 
 SPLITS = CorpusSettings(splits={"train": "Training", "dev": "validation"})
 

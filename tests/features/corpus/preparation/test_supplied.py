@@ -3,7 +3,7 @@ import re
 import pandas as pd
 import pytest
 
-from mcbert.features.corpus import CorpusError
+from mcbert.features.corpus.errors import CorpusError
 from mcbert.features.corpus.preparation.transfer import supplied_texts, warn_of_copies
 
 

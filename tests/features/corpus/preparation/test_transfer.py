@@ -6,9 +6,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from mcbert.features.corpus import BadRows, Corpus, CorpusError, PrepareSettings
+from mcbert.features.corpus.corpus import Corpus
+from mcbert.features.corpus.errors import BadRows, CorpusError
 from mcbert.features.corpus.preparation.transfer import TRANSFERS, transferred
 from mcbert.features.corpus.repeats import Repeats
+from mcbert.features.corpus.settings import PrepareSettings
 from tests.features.corpus.preparation.test_prepare import Upper
 
 

@@ -7,9 +7,9 @@ import time
 import pytest
 import torch
 
-from mcbert.features.corpus import PrepareSettings
 from mcbert.features.corpus.preparation import translation
 from mcbert.features.corpus.preparation.translation import MachineTranslation
+from mcbert.features.corpus.settings import PrepareSettings
 from mcbert.features.encoder.files import EncoderError
 from tests import processes
 from tests.conftest import WORDS
