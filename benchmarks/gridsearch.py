@@ -38,7 +38,8 @@ from mcbert.results.csv_files import read
 from mcbert.results.schema.search import GRIDSEARCH
 from mcbert.search.data import Examples, Source
 from mcbert.search.gridsearch import gridsearch
-from mcbert.search.space import Candidate, GridsearchSettings, Space
+from mcbert.search.settings import GridsearchSettings
+from mcbert.search.space import Candidate, Space
 
 CORES = 2
 NEAR = 0.01  # a margin below this share of the spread of the plain decision function is a near-tie

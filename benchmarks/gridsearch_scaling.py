@@ -24,7 +24,7 @@ import made_states
 from mcbert.pipeline.cluster import executor
 from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.search.gridsearch import gridsearch
-from mcbert.search.space import GridsearchSettings
+from mcbert.search.settings import GridsearchSettings
 
 BACKENDS, WORKERS = ("loky", "dask"), (1, 2)
 Times = tuple[float, float]  # seconds of the search, of the tables

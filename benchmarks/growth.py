@@ -23,7 +23,8 @@ from mcbert.features.spec import FeatureSpec
 from mcbert.search.data import Examples, select_rows
 from mcbert.search.fitting import fast_fits
 from mcbert.search.fitting.representation import PoolingStates, Representation
-from mcbert.search.space import GridsearchSettings, Space
+from mcbert.search.settings import GridsearchSettings
+from mcbert.search.space import Space
 from mcbert.search.task import fit, one_thread
 
 CORES = 2

@@ -6,13 +6,11 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from mcbert.features.spec import Pooling
+from mcbert.features.spec import Pooling, StorageDtype
 from mcbert.settings import HERE, Distinct, Filled, Positive, Whole, section
 
 ComputeDtype = Literal["auto", "float32", "bfloat16"]
 COMPUTE_DTYPES: tuple[ComputeDtype, ...] = get_args(ComputeDtype)
-StorageDtype = Literal["float16", "float32"]
-STORAGE_DTYPES: tuple[StorageDtype, ...] = get_args(StorageDtype)
 
 
 @section("encoder")

@@ -21,6 +21,10 @@ Pooling = Literal["max", "mean", "cls", "last"]
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 """Names of the functions that pool a text's token states (`features.encoder.pooling`), in canonical order."""
 
+StorageDtype = Literal["float16", "float32"]
+STORAGE_DTYPES: tuple[StorageDtype, ...] = get_args(StorageDtype)
+"""Types of the numbers that a cache stores; it gives float32."""
+
 LAYERS_FORM = r"\d+(\+\d+)*"
 """Regular expression of layers as text."""
 

@@ -27,7 +27,7 @@ from mcbert.pipeline import RENAMED
 from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.pipeline.run import written
 from mcbert.pipeline.toml import MOST_PARTS, parse_toml
-from mcbert.search.space import GridsearchSettings
+from mcbert.search.settings import GridsearchSettings
 from mcbert.settings import SettingError, default, require_default, section, shown, unknown_key
 
 LARGEST = 1 << 20  # bytes of a configuration

@@ -9,7 +9,7 @@ import numpy as np
 from mcbert.features.cache import FeatureStore
 from mcbert.search.data import Examples
 from mcbert.search.selection import scored_languages, settle_protocol
-from mcbert.search.space import GridsearchSettings
+from mcbert.search.settings import GridsearchSettings
 
 LOG = logging.getLogger(__name__)
 

@@ -32,7 +32,8 @@ from mcbert.search.outcome.artifacts import Outcome
 from mcbert.search.outcome.evidence import write_evidence
 from mcbert.search.scoring import SCORERS
 from mcbert.search.selection import places
-from mcbert.search.space import Candidate, GridsearchSettings, Space
+from mcbert.search.settings import GridsearchSettings
+from mcbert.search.space import Candidate, Space
 from mcbert.search.task import Task, Unreadable, error_rows, fit, one_thread, require_row, run
 
 LOG = logging.getLogger(__name__)

@@ -32,7 +32,8 @@ from itertools import chain, combinations, zip_longest
 from typing import Any, TypeVar
 
 from mcbert.features.spec import FeatureSpec, layers_text
-from mcbert.search.space import Candidate, GridsearchSettings, PooledLayer, Space
+from mcbert.search.settings import GridsearchSettings
+from mcbert.search.space import Candidate, Space
 
 T = TypeVar("T")
 Place = tuple[Any, ...]  # negated score, then the tie-break: the smallest is the best
@@ -245,7 +246,7 @@ def steps(
 class _Known:
     """The feature sets seen so far and their places."""
 
-    def __init__(self, every: Sequence[PooledLayer], first: Sequence[FeatureSpec], judge: Judge) -> None:
+    def __init__(self, every: Sequence[tuple[int, str]], first: Sequence[FeatureSpec], judge: Judge) -> None:
         self.every = every
         self._judge = judge
         self._seen = set(first)

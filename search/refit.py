@@ -25,7 +25,8 @@ from mcbert.search.fitting.fast_fits import plain
 from mcbert.search.fitting.probe import Probe
 from mcbert.search.fitting.representation import Representation, clear_cache, represent
 from mcbert.search.outcome.artifacts import make_probe
-from mcbert.search.space import Candidate, GridsearchSettings, Space
+from mcbert.search.settings import GridsearchSettings
+from mcbert.search.space import Candidate, Space
 from mcbert.search.task import fit, one_thread
 
 LINEAR = ("logistic_regression", "linear_svm", "ridge", "lda")

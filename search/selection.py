@@ -23,7 +23,8 @@ from typing import Any
 from mcbert.features.spec import FeatureSpec
 from mcbert.results.schema.words import Protocol
 from mcbert.search.scoring import Score, mean_score
-from mcbert.search.space import AUTO, Candidate, GridsearchSettings
+from mcbert.search.settings import AUTO, GridsearchSettings
+from mcbert.search.space import Candidate
 
 LOG = logging.getLogger(__name__)
 DevScores = Mapping[str, Score]

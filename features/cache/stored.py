@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mcbert.features.settings import STORAGE_DTYPES
+from mcbert.features.spec import STORAGE_DTYPES
 
 MOST_COLUMNS = 1 << 20  # of one layer; the largest encoders have some 20,000
 _NAME = re.compile(r"[a-z][a-z0-9_]*")

@@ -33,7 +33,8 @@ from mcbert.interface.arguments import (
     rows_of,
     whole_numbers,
 )
-from mcbert.search.space import Candidate, Chosen, GridsearchSettings
+from mcbert.search.settings import Chosen, GridsearchSettings
+from mcbert.search.space import Candidate
 
 if TYPE_CHECKING:
     import pandas as pd

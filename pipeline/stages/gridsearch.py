@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mcbert.execution import Execute
     from mcbert.features.cache import FeatureStore
     from mcbert.features.corpus.corpus import Corpus
-    from mcbert.search.space import GridsearchSettings
+    from mcbert.search.settings import GridsearchSettings
 
 log = logging.getLogger(__name__)
 

@@ -46,7 +46,8 @@ PROTOCOL = text(
     "(layers, pooling, epoch), the one that looked at most",
     PROTOCOLS,
 )
-METRICS = ("micro_f1", "macro_f1", "accuracy")
+Metric = Literal["micro_f1", "macro_f1", "accuracy"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
 """Scores that a search may choose by."""
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeGuard, get_args
 
 ParamValue = int | float | str | bool
+Params = tuple[tuple[str, ParamValue], ...]
+"""Names and values, by name."""
 ClassWeight = Literal["none", "balanced"]
 CLASS_WEIGHTS: tuple[ClassWeight, ...] = get_args(ClassWeight)
 

@@ -22,7 +22,8 @@ from mcbert.search.fitting.probe import Probe
 from mcbert.search.fitting.representation import Representation
 from mcbert.search.scoring import SCORERS, Score, mean_f1, packed_f1, unpack
 from mcbert.search.selection import rank
-from mcbert.search.space import Candidate, GridsearchSettings
+from mcbert.search.settings import GridsearchSettings
+from mcbert.search.space import Candidate
 
 Ranking = list[tuple[Candidate, float | None]]
 

@@ -15,7 +15,7 @@ import pytest
 from mcbert.pipeline.cluster import kept_executor
 from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.search.gridsearch import gridsearch
-from mcbert.search.space import GridsearchSettings
+from mcbert.search.settings import GridsearchSettings
 from tests import processes
 from tests.search.conftest import STAMP, Shape, make
 

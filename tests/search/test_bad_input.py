@@ -11,7 +11,7 @@ from mcbert.pipeline.cli import main
 from mcbert.results import csv_files
 from mcbert.results.schema.search import GRIDSEARCH
 from mcbert.search.gridsearch import gridsearch
-from mcbert.search.space import GridsearchSettings
+from mcbert.search.settings import GridsearchSettings
 
 LABELS = {"refund": "money", "cancel": "cancel", "human": "human"}
 FILES = ("gridsearch.jsonl", "gridsearch.csv", "confusion.csv", "winner.json", "probe.npz")

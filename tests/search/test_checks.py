@@ -7,7 +7,7 @@ from mcbert.features.cache import FeatureStore
 from mcbert.search import data
 from mcbert.search.checks import check
 from mcbert.search.data import Examples
-from mcbert.search.space import GridsearchSettings
+from mcbert.search.settings import GridsearchSettings
 
 SETTINGS = {"layers": (1, 2), "poolings": ("max",)}
 

@@ -18,7 +18,7 @@ from mcbert.search.fitting.classifiers import CLASSIFIERS
 from mcbert.search.fitting.probe import Probe
 from mcbert.search.gridsearch import BestScores, gridsearch
 from mcbert.search.scoring import pack, scores
-from mcbert.search.space import GridsearchSettings
+from mcbert.search.settings import GridsearchSettings
 
 SETTINGS = GridsearchSettings(
     layers=(1, 3), poolings=("max", "cls"), classifiers=("ridge", "knn", "lda"), top=3

@@ -13,7 +13,7 @@ from mcbert.results import csv_files
 from mcbert.results.schema.search import GRIDSEARCH, PREDICTIONS
 from mcbert.search.fitting.probe import Probe
 from mcbert.search.order import steps
-from mcbert.search.space import GridsearchSettings
+from mcbert.search.settings import GridsearchSettings
 
 SMALL = {"layers": (1, 2), "poolings": ("max", "mean", "cls")}
 set_of = FeatureSpec.of_blocks

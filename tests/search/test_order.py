@@ -12,7 +12,8 @@ from mcbert.results import csv_files
 from mcbert.results.schema.search import GRIDSEARCH
 from mcbert.search import gridsearch
 from mcbert.search.order import Rounds, coverage, described, in_pieces, sampled
-from mcbert.search.space import GridsearchSettings, Space
+from mcbert.search.settings import GridsearchSettings
+from mcbert.search.space import Space
 
 SETTINGS = GridsearchSettings(layers=(1, 2, 3), poolings=("max", "cls"), classifiers=("ridge", "knn"))
 N = 7 * 2 * 2

@@ -8,7 +8,8 @@ import pytest
 
 from mcbert.features.spec import FeatureSpec
 from mcbert.search.selection import rank, scored_languages, settle_protocol, tie_break
-from mcbert.search.space import Candidate, GridsearchSettings, Space
+from mcbert.search.settings import GridsearchSettings
+from mcbert.search.space import Candidate, Space
 
 
 def candidate(layers, pooling="max", classifier="ridge", value=1.0):

@@ -6,7 +6,8 @@ import json
 import pytest
 
 from mcbert.features.spec import FeatureSpec, layers_text
-from mcbert.search.space import Candidate, GridsearchSettings, Space
+from mcbert.search.settings import GridsearchSettings
+from mcbert.search.space import Candidate, Space
 
 
 def test_the_default_space_is_the_papers():

@@ -18,7 +18,8 @@ from mcbert.search.fitting.fast_fits import ROUTES
 from mcbert.search.fitting.representation import open_pooling, represent
 from mcbert.search.gridsearch import tasks_left
 from mcbert.search.outcome.predictions import decode, encode
-from mcbert.search.space import GridsearchSettings, Space
+from mcbert.search.settings import GridsearchSettings
+from mcbert.search.space import Space
 from mcbert.search.task import Task, Unreadable, error_rows, require_row, run
 
 SETTINGS = GridsearchSettings(layers=(1, 2), poolings=("max",))

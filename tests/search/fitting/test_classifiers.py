@@ -6,7 +6,7 @@ from mcbert.results.schema.search import GRIDSEARCH
 from mcbert.results.schema.words import CLASSIFIERS as DEFAULT
 from mcbert.search.fitting.classifiers import CLASSIFIERS, unknown
 from mcbert.search.fitting.fast_fits import ROUTES
-from mcbert.search.space import GridsearchSettings
+from mcbert.search.settings import GridsearchSettings
 
 
 def test_every_offered_classifier_is_a_name_that_the_schema_takes_and_the_default_ones_come_first():

@@ -12,7 +12,8 @@ from mcbert.results import csv_files
 from mcbert.results.schema.search import GRIDSEARCH
 from mcbert.search.fitting.custom_classifiers import classifier, custom, identities, seed_parameters
 from mcbert.search.gridsearch import tasks_left
-from mcbert.search.space import GridsearchSettings, Space
+from mcbert.search.settings import GridsearchSettings
+from mcbert.search.space import Space
 from mcbert.search.task import run
 
 CODE = """

@@ -14,7 +14,8 @@ from mcbert.search.fitting import fast_fits
 from mcbert.search.fitting.probe import Probe, decide_linear, decide_neighbours, decide_one_vs_one
 from mcbert.search.fitting.representation import PoolingStates, Representation
 from mcbert.search.outcome.artifacts import make_probe
-from mcbert.search.space import Candidate, GridsearchSettings
+from mcbert.search.settings import GridsearchSettings
+from mcbert.search.space import Candidate
 from mcbert.search.task import fit
 
 DEFAULTS = GridsearchSettings(params={"linear_svm": {"C": 0.1}, "logistic_regression": {"C": 0.1}})

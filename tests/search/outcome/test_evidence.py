@@ -17,7 +17,8 @@ from mcbert.search.gridsearch import gridsearch
 from mcbert.search.outcome.comparisons import effects
 from mcbert.search.outcome.intervals import Sample, intervals
 from mcbert.search.outcome.predictions import Predictions
-from mcbert.search.space import GridsearchSettings, Space
+from mcbert.search.settings import GridsearchSettings
+from mcbert.search.space import Space
 
 SETTINGS = GridsearchSettings(layers=(1, 2, 3), poolings=("max", "cls"), classifiers=("ridge", "knn"), top=4)
 STRONG = {"n_train": 200, "hidden_size": 24, "n_eval": 60}  # enough to learn well from
