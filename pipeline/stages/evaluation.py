@@ -112,7 +112,7 @@ def judge_similarity(workspace: Workspace, compared: Sequence[ComparedEncoder]) 
         pairs = similarity.read_scored_pairs(Path(settings.sts))
         rows = texts_of(pairs, similarity.SUFFIXES, compat=settings.seed_compat)
         systems: list[VectorSource] = [
-            *frozen(workspace, rows, settings.sts, compared),
+            *frozen(workspace, rows, settings.sts, compared, compat=settings.seed_compat),
             *encoded_systems(compared, rows),
         ]
         bases = {*(one.layers for one in compared), (_last_layer(workspace),)} if compared else set()
@@ -136,7 +136,7 @@ def retrieval(workspace: Workspace, compared: Sequence[ComparedEncoder] = ()) ->
     def work() -> list[str]:
         pairs = read_pairs(Path(settings.tatoeba), found)
         rows = texts_of(pairs, translations.SUFFIXES, compat=settings.seed_compat)
-        layers = frozen(workspace, rows, settings.tatoeba, compared)
+        layers = frozen(workspace, rows, settings.tatoeba, compared, compat=settings.seed_compat)
         skipped = [translations.sentence_name(pairs, int(row)) for row in layers[0].store.skipped_rows]
         if skipped:
             log.warning("retrieval: %d sentences have no finite state; their pairs count as wrong: %s%s",
@@ -198,13 +198,21 @@ def languages(settings: RetrievalSettings) -> list[str]:
 
 
 def frozen(
-    workspace: Workspace, rows: Sentences, source: str, compared: Sequence[ComparedEncoder] = ()
+    workspace: Workspace,
+    rows: Sentences,
+    source: str,
+    compared: Sequence[ComparedEncoder] = (),
+    *,
+    compat: bool = False,
 ) -> list[Frozen]:
-    """Return the frozen encoder's layers, of a cache of the rows; `source` says where they come from."""
+    """Return the frozen encoder's layers, of a cache of the rows; `source` says where they come from.
+
+    `compat` says that the rows are lower-cased, as `texts_of` does it.
+    """
     return frozen_systems(
         FeatureStore.open(cached(workspace, rows, source)),
         encoder=workspace.stamp["encoder"],
-        compat=workspace.config.retrieval.seed_compat,
+        compat=compat,
         compared=compared,
         last=_last_layer(workspace) if compared else None,
     )

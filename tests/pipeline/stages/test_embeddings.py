@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import pandas as pd
 import pytest
 
 from mcbert.pipeline.cli import main
@@ -106,9 +107,12 @@ def test_named_layers_are_trained_without_a_search_or_translations(project):
 
 
 def test_the_search_keeps_to_the_pooling_that_is_named(project):
-    assert run("embeddings.pooling=cls", "embeddings.epochs=1") == 0
-    best = json.loads((project / "results/runs/mine/embeddings/layers.json").read_text())
-    assert best["pooling"] == "cls"
+    assert run("embeddings.pooling=cls", "embeddings.epochs=1", "retrieval.seed_compat=true") == 0
+    folder = project / "results/runs/mine"
+    assert json.loads((folder / "embeddings/layers.json").read_text())["pooling"] == "cls"
+    searched, reported = (pd.read_csv(folder / name) for name in ("embeddings/tatoeba.csv", "tatoeba.csv"))
+    assert set(searched["system"]) == {"frozen"}  # of texts as they are: only the report's are lower-cased
+    assert set(reported["system"]) == {"frozen-seed-compat", "fine-tuned-seed-compat"}
 
 
 def test_pairs_that_do_not_suit_are_refused_before_the_layers_are_searched(project, capsys):
