@@ -36,7 +36,7 @@ from mcbert.pipeline.cluster import executor
 from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.results.csv_files import read
 from mcbert.results.schema.search import GRIDSEARCH
-from mcbert.search.data import Examples, Source
+from mcbert.search.data import Examples, Inputs, Source
 from mcbert.search.gridsearch import gridsearch
 from mcbert.search.settings import GridsearchSettings
 from mcbert.search.space import Candidate, Space
@@ -83,7 +83,11 @@ def search(settings: GridsearchSettings, store: Path, texts: Path, out: Path) ->
     began = time.perf_counter()
     with peak.Memory() as memory:
         gridsearch(
-            settings, store=store, examples=texts, out=out, execute=executor(cluster), stamp=made_states.STAMP
+            settings,
+            Inputs(store=store, examples=texts),
+            out=out,
+            execute=executor(cluster),
+            stamp=made_states.STAMP,
         )
     seconds = time.perf_counter() - began
     table = read(GRIDSEARCH, out / "gridsearch.csv")

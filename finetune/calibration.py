@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from mcbert.finetune.evaluation import compute_logits
 from mcbert.finetune.model_config import MCBertConfig
+from mcbert.results.probabilities import softmax, temperature
 
 if TYPE_CHECKING:  # labelling texts can do without
     from mcbert.features.cache import FeatureStore
@@ -25,7 +26,6 @@ if TYPE_CHECKING:  # labelling texts can do without
 
 log = logging.getLogger(__name__)
 
-TEMPERATURES = (-7.0, 7.0)  # natural logarithms of the least and the greatest looked at
 BINS = 15  # of the expected calibration error, as Guo et al. 2017
 ROWS_AT_ONCE = 1024
 THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -57,13 +57,6 @@ class Calibration:
         return cls(**{**record, "abstaining": tuple(map(tuple, record["abstaining"]))})
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return float64 shares of each row, (n, n_labels), that add up to 1."""
-    values = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    shares: np.ndarray = values / values.sum(axis=1, keepdims=True)
-    return shares
-
-
 def calibration_of(scores: np.ndarray, y: np.ndarray) -> Calibration:
     """Fit a temperature, and measure the calibration with and without it.
 
@@ -74,12 +67,12 @@ def calibration_of(scores: np.ndarray, y: np.ndarray) -> Calibration:
     y : ndarray of int
         (n_texts,), label codes; at least one.
     """
-    temperature = calibrate(scores, y)
-    before, after = softmax(scores), softmax(scores / temperature)
+    fitted = temperature(scores, y)
+    before, after = softmax(scores), softmax(scores / fitted)
     likeliest, right = after.max(axis=1), after.argmax(axis=1) == y
     answered = [(threshold, likeliest >= threshold) for threshold in THRESHOLDS]
     return Calibration(
-        temperature=temperature,
+        temperature=fitted,
         n_texts=len(y),
         before=expected_calibration_error(before, y),
         after=expected_calibration_error(after, y),
@@ -106,39 +99,6 @@ def expected_calibration_error(shares: np.ndarray, y: np.ndarray) -> float:
     gap = (shares.argmax(axis=1) == y) - likeliest
     bins = np.minimum((likeliest * BINS).astype(np.int64), BINS - 1)
     return float(np.abs(np.bincount(bins, weights=gap, minlength=BINS)).sum() / len(y))
-
-
-def calibrate(logits: np.ndarray, y: np.ndarray) -> float:
-    """Return the temperature whose softmax(logits / temperature) fits labels best.
-
-    Temperature scaling (Guo et al. 2017), with targets smoothed as Platt (1999) does: (n + 1) / (n + 2) for
-    the true label, since logits that are right everywhere would ask for certainty. The rest goes to the
-    likeliest of the others. A share for each of them would grow with the labels: of 34, whose 132 dev texts
-    were all labelled rightly by votes, it made probabilities of 0.23.
-
-    Parameters
-    ----------
-    logits : ndarray
-        (n_texts, n_labels), float.
-    y : ndarray of int
-        (n_texts,), label codes; at least one.
-    """
-    from scipy.optimize import minimize_scalar  # half a second, which labelling texts can do without
-
-    n, rows = len(y), np.arange(len(y))
-    others = logits.astype(np.float64)
-    others[rows, y] = -np.inf
-    targets = np.zeros(logits.shape)
-    targets[rows, others.argmax(axis=1)] = 1 / (n + 2)
-    targets[rows, y] = (n + 1) / (n + 2)
-
-    def loss(exponent: float) -> float:
-        scaled = logits / np.exp(exponent)
-        scaled = scaled - scaled.max(axis=1, keepdims=True)
-        normal = np.log(np.exp(scaled).sum(axis=1, keepdims=True))
-        return float((targets * (normal - scaled)).sum())
-
-    return float(np.exp(minimize_scalar(loss, bounds=TEMPERATURES, method="bounded").x))
 
 
 def fit_calibration(

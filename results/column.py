@@ -325,7 +325,7 @@ def difference(name: str, meaning: str) -> Column:
 
 
 def correlation(name: str, meaning: str) -> Column:
-    """Declare a correlation, which may be undefined."""
+    """Declare a correlation or an agreement, which may be undefined."""
     return Column(name=name, dtype="float", meaning=meaning, unit="-1 to 1", bounds=(-1, 1), nullable=True)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mcbert.features.cache import FeatureStore
-from mcbert.search.data import Examples
+from mcbert.search.data import Examples, Inputs
 from mcbert.search.selection import scored_languages, settle_protocol
 from mcbert.search.settings import GridsearchSettings
 
@@ -18,7 +18,7 @@ ONE_VS_ONE_ENTRIES = 250_000_000
 
 
 def check(
-    settings: GridsearchSettings, store: FeatureStore, examples: Examples, path: Path
+    settings: GridsearchSettings, store: FeatureStore, examples: Examples, inputs: Inputs
 ) -> tuple[GridsearchSettings, tuple[str, ...]]:
     """Return the settings with a settled protocol and the languages that a search scores, if it can run.
 
@@ -30,8 +30,8 @@ def check(
         The feature cache.
     examples : Examples
         The corpus's labels, languages and splits.
-    path : Path
-        Where the examples were read, for messages.
+    inputs : Inputs
+        Where both were read, for messages.
 
     Raises
     ------
@@ -39,11 +39,12 @@ def check(
         A layer or pooling that the cache lacks; examples of another corpus; a label or language without the
         rows it needs; fewer train texts than neighbours.
     """
+    path = inputs.examples
     _check_store(settings, store, examples, path)
     languages = scored_languages(settings, examples.languages)
     _check_train(settings, examples, path)
     dev = {language for language in languages if len(examples.rows("dev", language))}
-    settings = settle_protocol(settings, languages, dev, str(path))
+    settings = settle_protocol(settings, languages, dev, examples.pairs, str(path))
     if not any(len(examples.rows(split, language)) for split in ("dev", "test") for language in languages):
         raise ValueError(
             f"{path}: languages {', '.join(languages)}: got no dev or test rows, accepted: at least one"

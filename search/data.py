@@ -6,11 +6,11 @@ texts: they find that file and the feature cache by the paths of a `Source`.
 
 import hashlib
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, Protocol, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.floating[Any]]  # float32 or float64
+Pairs = Mapping[str, Ints]  # by target language: source texts and their translations, (2, n_pairs)
 
 SKIPPED = "skipped"  # split of a row that has no features: it takes part in nothing
 SPLITS = ("train", "dev", "test", SKIPPED)
@@ -30,8 +31,10 @@ _SHAPES: dict[str, tuple[str, tuple[str | int, ...]]] = {
     **dict.fromkeys(("language", "split", "ids"), ("U", ("rows",))),
     "labels": ("U", ("labels",)),
     "source_language": ("U", ()),
+    "pair_language": ("U", ("pairs",)),
+    "pair_rows": ("i", (2, "pairs")),
 }
-FIELDS = ("y", "language", "split", "ids", "labels", "source_language")
+FIELDS = tuple(_SHAPES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,9 @@ class Examples:
         The language with the training labels; train rows in other languages are translations.
     digest : str
         SHA-256 of everything above, in hexadecimal.
+    pairs : mapping of str to int64 array of shape (2, n_pairs)
+        Rows of source texts and of their translations, by target language. Rows beyond the corpus's are of
+        parallel sentences.
     """
 
     y: Ints
@@ -61,6 +67,7 @@ class Examples:
     labels: tuple[str, ...]
     source_language: str
     digest: str
+    pairs: Pairs = field(default_factory=dict)
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -94,19 +101,30 @@ class Examples:
             ids=arrays["ids"],
             labels=tuple(arrays["labels"].tolist()),
             source_language=str(arrays["source_language"]),
+            pairs={
+                language: arrays["pair_rows"][:, arrays["pair_language"] == language]
+                for language in dict.fromkeys(arrays["pair_language"].tolist())
+            },
             digest=_digest(arrays),
         )
 
 
-def write_examples(  # the seven fields of the file, all by name but the first two
+class RowTexts(TypedDict):
+    """Of each row of the corpus: language code, split (train, dev, test or `SKIPPED`) and perhaps id."""
+
+    language: Sequence[str]
+    split: Sequence[str]
+    ids: NotRequired[Sequence[str]]
+
+
+def write_examples(
     path: str | os.PathLike[str],
     y: npt.ArrayLike,
     *,
-    language: Sequence[str],
-    split: Sequence[str],
     labels: Sequence[str],
     source_language: str,
-    ids: Sequence[str] | None = None,
+    pairs: Pairs | None = None,
+    **rows: Unpack[RowTexts],
 ) -> None:
     """Write the rows' labels, languages and splits for the workers of the search.
 
@@ -116,14 +134,14 @@ def write_examples(  # the seven fields of the file, all by name but the first t
         Target; written to a temporary name beside it and renamed.
     y : int array of shape (n_rows,)
         Label codes, positions in `labels`.
-    language, split : sequences of str of length n_rows
-        Language code and split (train, dev, test or `SKIPPED`) of each row.
     labels : sequence of str
         All labels, sorted.
     source_language : str
         The language with the training labels.
-    ids : sequence of str of length n_rows, optional
-        The corpus's ids, for the table of predictions. Row numbers where absent.
+    pairs : mapping of str to int64 array of shape (2, n_pairs), optional
+        As `Examples` has them.
+    language, split, ids : sequences of str of length n_rows
+        As `RowTexts` has them; ids are row numbers where absent.
 
     Raises
     ------
@@ -131,16 +149,25 @@ def write_examples(  # the seven fields of the file, all by name but the first t
         If lengths differ, a code has no label, or a split is unknown.
     """
     codes = np.asarray(y, dtype=np.int64)
-    names = [str(row) for row in range(len(codes))] if ids is None else [str(name) for name in ids]
-    for field, values in (("language", language), ("split", split), ("ids", names)):
+    names = rows.get("ids") or [str(row) for row in range(len(codes))]
+    texts = {"language": rows["language"], "split": rows["split"], "ids": names}
+    for name, values in texts.items():
         if len(values) != len(codes):
             raise ValueError(
-                f"{path}: {field}: got {len(values)} rows, accepted: {len(codes)}, one for each of y"
+                f"{path}: {name}: got {len(values)} rows, accepted: {len(codes)}, one for each of y"
             )
-    _require(path, codes, split, len(labels))
-    texts = (("language", language), ("split", split), ("ids", names), ("labels", labels))
-    arrays = {name: np.asarray(list(values), dtype=np.str_) for name, values in texts}
-    write_arrays(path, arrays | {"y": codes, "source_language": np.asarray(source_language, dtype=np.str_)})
+    _require(path, codes, rows["split"], len(labels))
+    texts["labels"] = labels
+    arrays: Arrays = {name: np.asarray(list(values), dtype=np.str_) for name, values in texts.items()}
+    found = pairs or {}
+    of_pairs = [language for language, both in found.items() for _ in range(both.shape[1])]
+    arrays |= {
+        "y": codes,
+        "source_language": np.asarray(source_language, dtype=np.str_),
+        "pair_language": np.asarray(of_pairs, dtype=np.str_),
+        "pair_rows": np.concatenate([np.empty((2, 0), dtype=np.int64), *found.values()], axis=1),
+    }
+    write_arrays(path, arrays)
 
 
 def _require(path: str | os.PathLike[str], codes: Ints, split: Sequence[str], n_labels: int) -> None:
@@ -164,13 +191,75 @@ def _digest(arrays: Arrays) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What a search reads.
+
+    Attributes
+    ----------
+    store : Path
+        Folder of the feature cache.
+    examples : Path
+        File that `write_examples` made.
+    parallel : Path or None
+        Folder of the cache of parallel sentences, whose rows are numbered on from the corpus's.
+    """
+
+    store: Path
+    examples: Path
+    parallel: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Source:
-    """The paths of the feature cache and the examples, and the digests of both when the search began."""
+    """The paths of what workers read: the feature cache and the examples, and perhaps parallel sentences.
+
+    Attributes
+    ----------
+    store, examples : Path
+        Folder of the cache, file of the examples.
+    parallel : Path or None
+        Folder of the cache of parallel sentences, whose rows are numbered on from the corpus's.
+    languages : tuple of str
+        Those scored, the source first.
+    digests : tuple of str
+        Of each when the search began.
+    """
 
     store: Path
     examples: Path
     languages: tuple[str, ...]
-    digests: tuple[str, str]
+    digests: tuple[str, ...]
+    parallel: Path | None = None
+
+
+class States(Protocol):
+    """The part of `FeatureStore` that the search reads."""
+
+    @property
+    def poolings(self) -> tuple[str, ...]:
+        """Those that are there."""
+
+    def states(self, *, layers: Sequence[int], pooling: str, rows: Ints | None = None) -> Singles:
+        """Pooled states of the rows, (n_rows, n_layers * hidden_size)."""
+
+
+class JoinedStates:
+    """Two caches of one encoder as one: the rows of the second are numbered on from those of the first."""
+
+    def __init__(self, first: FeatureStore, second: FeatureStore) -> None:
+        self._stores, self._n_rows = (first, second), first.n_rows
+        self.poolings: tuple[str, ...] = first.poolings
+
+    def states(self, *, layers: Sequence[int], pooling: str, rows: Ints | None = None) -> Singles:
+        """Return what each cache has, as `FeatureStore.states` does."""
+        if rows is None:
+            rows = np.arange(sum(store.n_rows for store in self._stores))
+        out = np.empty((len(rows), len(layers) * self._stores[0].hidden_size), dtype=np.float32)
+        later = rows >= self._n_rows
+        for store, here, start in zip(self._stores, (~later, later), (0, self._n_rows), strict=True):
+            if here.any():
+                out[here] = store.states(layers=layers, pooling=pooling, rows=rows[here] - start)
+        return out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,12 +275,15 @@ class RowSelection:
     pair_text, pair_y, pair_count : int64 arrays of shape (n_pairs,)
         The distinct (text, label) pairs of the train rows and how often each occurs.
     eval_rows : int64 array of shape (n_eval_texts,)
-        One corpus row for each distinct dev or test text.
+        One corpus row for each distinct dev or test text; after these, the rows of parallel sentences.
     scored_rows, scored_text, scored_y, scored_group : int64 arrays of shape (n_scored,)
         For every dev and test row: corpus row, distinct text, label code, position in `groups`.
     groups : tuple of (language, split)
         The scored groups that have rows.
     n_classes : int
+    source_language : str
+    pairs : mapping of str to int64 array of shape (2, n_pairs)
+        Source texts and their translations, as positions among the evaluation texts, by target language.
     """
 
     train_rows: Ints
@@ -207,10 +299,31 @@ class RowSelection:
     scored_group: Ints
     groups: tuple[tuple[str, str], ...]
     n_classes: int
+    source_language: str
+    pairs: Pairs = field(default_factory=dict)
+
+    @cached_property
+    def dev(self) -> Mapping[str, tuple[Ints, Ints]]:
+        """Position among the evaluation texts and label code of each dev row, by language."""
+        rows = {
+            name: self.scored_group == at for at, (name, split) in enumerate(self.groups) if split == "dev"
+        }
+        return {name: (self.scored_text[here], self.scored_y[here]) for name, here in rows.items()}
 
 
-def select_rows(examples: Examples, index: Ints, languages: Sequence[str]) -> RowSelection:
-    """Select every train row, translated ones too, and every dev and test row of `languages`."""
+def select_rows(
+    examples: Examples, index: Ints, languages: Sequence[str], parallel: Ints | None = None
+) -> RowSelection:
+    """Select every train row, translated ones too, and every dev and test row of `languages`.
+
+    Parameters
+    ----------
+    index : int64 array of shape (n_rows,)
+        Distinct text of each corpus row.
+    parallel : int64 array, optional
+        Rows of parallel sentences, which are predicted and not scored.
+    """
+    parallel = np.empty(0, dtype=np.int64) if parallel is None else parallel
     train = examples.rows("train")
     _, first, train_text = np.unique(index[train], return_index=True, return_inverse=True)
     train_y = examples.y[train]
@@ -224,6 +337,8 @@ def select_rows(examples: Examples, index: Ints, languages: Sequence[str]) -> Ro
                 scored.append(rows)
     scored_rows = np.concatenate(scored)
     _, eval_first, scored_text = np.unique(index[scored_rows], return_index=True, return_inverse=True)
+    eval_rows = np.concatenate([scored_rows[eval_first], parallel])
+    pairs_of = {language: both for language, both in examples.pairs.items() if language in languages}
     return RowSelection(
         train_rows=train[first],
         train_text=train_text.astype(np.int64),
@@ -231,19 +346,32 @@ def select_rows(examples: Examples, index: Ints, languages: Sequence[str]) -> Ro
         pair_text=pairs[0],
         pair_y=pairs[1],
         pair_count=counts.astype(np.int64),
-        eval_rows=scored_rows[eval_first],
+        eval_rows=eval_rows,
         scored_rows=scored_rows,
         scored_text=scored_text.astype(np.int64),
         scored_y=examples.y[scored_rows],
         scored_group=np.repeat(np.arange(len(groups)), [len(rows) for rows in scored]).astype(np.int64),
         groups=tuple(groups),
         n_classes=len(examples.labels),
+        source_language=examples.source_language,
+        pairs=_eval_pairs(pairs_of, eval_rows, scored_rows, scored_text),
     )
 
 
+def _eval_pairs(pairs: Pairs, eval_rows: Ints, scored_rows: Ints, scored_text: Ints) -> Pairs:
+    """Return pairs of rows as positions among the evaluation texts; rows that have none take no part."""
+    everything = (*pairs.values(), eval_rows, scored_rows)
+    text = np.full(max(int(rows.max(initial=-1)) for rows in everything) + 1, -1, dtype=np.int64)
+    text[eval_rows] = np.arange(len(eval_rows))
+    text[scored_rows] = scored_text
+    found = {language: text[both] for language, both in pairs.items()}
+    there = {language: both[:, (both >= 0).all(axis=0)] for language, both in found.items()}
+    return {language: both for language, both in there.items() if both.size}
+
+
 @lru_cache(maxsize=2)
-def open_source(source: Source) -> tuple[FeatureStore, Examples, RowSelection]:
-    """Return the feature cache, the examples and the row selection of a source, opened once per process.
+def open_source(source: Source) -> tuple[States, Examples, RowSelection]:
+    """Return the states, the examples and the row selection of a source, opened once per process.
 
     Raises
     ------
@@ -252,11 +380,16 @@ def open_source(source: Source) -> tuple[FeatureStore, Examples, RowSelection]:
     """
     try:
         store, examples = FeatureStore.open(source.store), Examples.read(source.examples)
+        parallel = FeatureStore.open(source.parallel) if source.parallel else None
     except (OSError, ValueError) as error:
         raise StoreError(str(error)) from error
-    for path, found, wanted in zip(
-        (source.store, source.examples), (store.digest, examples.digest), source.digests, strict=True
-    ):
+    opened = {source.store: store.digest, source.examples: examples.digest}
+    opened |= {parallel.folder: parallel.digest} if parallel else {}
+    for (path, found), wanted in zip(opened.items(), source.digests, strict=True):
         if found != wanted:
             raise StoreError(f"{path}: got digest {found[:12]}, accepted: that of the search, {wanted[:12]}")
-    return store, examples, select_rows(examples, store.index, source.languages)
+    if parallel is None:
+        return store, examples, select_rows(examples, store.index, source.languages)
+    rows = store.n_rows + np.flatnonzero(parallel.index >= 0)
+    joined = JoinedStates(store, parallel)
+    return joined, examples, select_rows(examples, store.index, source.languages, rows)

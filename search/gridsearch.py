@@ -22,7 +22,7 @@ from mcbert.features.spec import FeatureSpec
 from mcbert.files.ledger import Ledger
 from mcbert.results.schema.words import metric_words
 from mcbert.search.checks import check
-from mcbert.search.data import Examples, Source, open_source
+from mcbert.search.data import Examples, Inputs, Source, open_source
 from mcbert.search.fitting import fast_fits
 from mcbert.search.fitting.custom_classifiers import identities
 from mcbert.search.fitting.representation import clear_cache, represent
@@ -37,16 +37,15 @@ from mcbert.search.space import Candidate, Space
 from mcbert.search.task import Task, Unreadable, error_rows, fit, one_thread, require_row, run
 
 LOG = logging.getLogger(__name__)
-VERSION = 3  # of the rows of a candidate: raise it when a change alters them
+VERSION = 4  # of the rows of a candidate: raise it when a change alters them
 
 Rows = list[dict[str, Any]]
 
 
 def gridsearch(
     settings: GridsearchSettings,
+    inputs: Inputs,
     *,
-    store: Path,
-    examples: Path,
     out: Path,
     execute: Execute,
     stamp: Mapping[str, object],
@@ -58,10 +57,8 @@ def gridsearch(
     ----------
     settings : GridsearchSettings
         The space, and how to choose.
-    store : Path
-        Folder of the feature cache.
-    examples : Path
-        File that `search.data.write_examples` made.
+    inputs : Inputs
+        The feature cache, the examples, and pairs of texts and their translations.
     out : Path
         Folder of the results; must exist.
     execute : Execute
@@ -79,17 +76,12 @@ def gridsearch(
         failed.
     """
     start = time.perf_counter()
-    cache, corpus = FeatureStore.open(store), Examples.read(examples)
-    settings, languages = check(settings, cache, corpus, examples)
-    source = Source(
-        store=store.resolve(),  # a worker may run in another folder
-        examples=examples.resolve(),
-        languages=languages,
-        digests=(cache.digest, corpus.digest),
-    )
-    space = Space(settings)
-    require = partial(require_row, n_classes=len(corpus.labels), n_texts=len(corpus.y))
-    identity = _identity(settings, cache, corpus, languages)
+    cache, corpus = FeatureStore.open(inputs.store), Examples.read(inputs.examples)
+    settings, languages = check(settings, cache, corpus, inputs)
+    source = _source(inputs, cache, corpus, languages)
+    space, n_texts = Space(settings), len(open_source(source)[2].eval_rows)
+    require = partial(require_row, n_classes=len(corpus.labels), n_texts=n_texts)
+    identity = _identity(settings, source, corpus)
     with Ledger(out / "gridsearch.jsonl", identity, require=require) as ledger:
         known = len(ledger.rows)
         best = BestScores(languages, len(corpus.labels), ledger.rows.values(), metric=settings.metric)
@@ -202,16 +194,28 @@ def _places(outcome: Outcome, space: Space, sets: Sequence[FeatureSpec]) -> dict
     return places(replace(outcome, candidates=candidates).ranking(outcome.protocol))
 
 
-def _identity(
-    settings: GridsearchSettings, cache: FeatureStore, corpus: Examples, languages: tuple[str, ...]
-) -> dict[str, Any]:
+def _source(inputs: Inputs, cache: FeatureStore, corpus: Examples, languages: tuple[str, ...]) -> Source:
+    """Return where workers find the data, by absolute paths: a worker may run in another folder."""
+    parallel = inputs.parallel and FeatureStore.open(inputs.parallel)
+    return Source(
+        store=inputs.store.resolve(),
+        examples=inputs.examples.resolve(),
+        languages=languages,
+        digests=(cache.digest, corpus.digest, *([parallel.digest] if parallel else [])),
+        parallel=inputs.parallel and inputs.parallel.resolve(),
+    )
+
+
+def _identity(settings: GridsearchSettings, source: Source, corpus: Examples) -> dict[str, Any]:
     """Return everything that a row depends on; the protocol only chooses among rows."""
+    features, _, *parallel = source.digests
     return {
         "version": VERSION,
         "scikit_learn": sklearn.__version__,
-        "features": cache.digest,
+        "features": features,
+        **({"parallel": parallel[0]} if parallel else {}),
         "examples": corpus.digest,
-        "languages": languages,
+        "languages": source.languages,
         "layers": settings.layers,
         "poolings": settings.poolings,
         "max_layers": settings.max_layers,

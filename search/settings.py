@@ -68,9 +68,12 @@ class GridsearchSettings:
     budget_seconds: Number = 0.0
     """Seconds after which no more candidates are started in this run; 0 for no limit."""
     protocol: Chosen = AUTO
-    """How the winner is chosen: source-dev, target-dev or last (`search.selection`). auto: target-dev where
-    all target languages have labelled dev texts, else source-dev; the log says so before anything is
-    extracted."""
+    """How the winner is chosen: agreement, source-dev, target-dev or last (`search.selection`). auto:
+    agreement where texts and their translations are there, else source-dev; the log says so before anything
+    is extracted. target-dev reads labels of the target languages: an oracle."""
+    parallel: str = ""
+    """Folder of sentences and their translations, as ``retrieval.tatoeba``, for the agreement in target
+    languages where the corpus has no translations of its dev texts; empty: none."""
     metric: Metric = "micro_f1"
     """Dev score that chooses the winner, the steps of a mixed search and which of the best are tied:
     micro_f1, accuracy (the same where a text has one label, as here) or macro_f1, in which labels weigh

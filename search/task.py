@@ -6,6 +6,7 @@ It returns rows of the ledger; `require_row` checks those of a ledger that may c
 """
 
 import logging
+import math
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,9 +20,11 @@ from threadpoolctl import ThreadpoolController
 
 from mcbert.features.cache import StoreError
 from mcbert.features.spec import FeatureSpec
-from mcbert.search.data import Ints, RowSelection, Source
+from mcbert.results.probabilities import agreement, log_loss, softmax, temperature
+from mcbert.search.data import Ints, Reals, RowSelection, Source
 from mcbert.search.fitting import fast_fits
 from mcbert.search.fitting.custom_classifiers import classifier, seed_parameters
+from mcbert.search.fitting.probe import decide_linear
 from mcbert.search.fitting.representation import Representation, represent
 from mcbert.search.outcome.predictions import decode, encode
 from mcbert.search.scoring import confusion_matrices, pack
@@ -55,10 +58,10 @@ def run(task: Task) -> list[dict[str, Any]] | Unreadable:
     """Fit and score the candidates of a task; return a row of the ledger for each, in their order.
 
     A row has candidate_id, status (ok or error), message, fit_seconds, score_seconds, matrices (language
-    -> split -> confusion matrix, by `search.scoring.pack`) and predictions (of the distinct evaluation
-    texts, by `search.outcome.predictions.encode`). A candidate that fails has a row with status error; no
-    exception of a classifier leaves this function. Where the cache or the examples cannot be read, or
-    are not those of the search, it returns `Unreadable` instead.
+    -> split -> confusion matrix, by `search.scoring.pack`), log_loss and agreement (by `transfer_scores`) and
+    predictions (of the distinct evaluation texts, by `search.outcome.predictions.encode`). A candidate that
+    fails has a row with status error; no exception of a classifier leaves this function. Where the cache or
+    the examples cannot be read, or are not those of the search, it returns `Unreadable` instead.
     """
     with one_thread():
         start = time.perf_counter()
@@ -110,6 +113,8 @@ def error_rows(candidates: Sequence[Candidate], error: Exception | str) -> list[
             "fit_seconds": 0.0,
             "score_seconds": 0.0,
             "matrices": {},
+            "log_loss": {},
+            "agreement": {},
             "predictions": "",
         }
         for candidate in candidates
@@ -121,8 +126,10 @@ def _score(representation: Representation, candidate: Candidate, *, shared: floa
     try:
         fitted = fit(representation, candidate)
         between = time.perf_counter()
-        predicted = fast_fits.predict(representation, fitted)
+        scores = fast_fits.label_scores(representation, fitted)
+        predicted = decide_linear(scores)
         matrices = score(representation.rows, predicted)
+        probabilistic = transfer_scores(scores, representation.rows)
     except Exception as error:
         LOG.debug("candidate %s failed", candidate.id, exc_info=True)
         return error_rows([candidate], error)[0]
@@ -133,24 +140,13 @@ def _score(representation: Representation, candidate: Candidate, *, shared: floa
         "fit_seconds": round(between - start + shared, 6),
         "score_seconds": round(time.perf_counter() - between, 6),
         "matrices": matrices,
+        **probabilistic,
         "predictions": encode(predicted, representation.rows.n_classes),
     }
 
 
 def score(rows: RowSelection, predicted: Ints) -> dict[str, dict[str, list[int]]]:
-    """Return language -> split -> packed confusion matrix of predictions for the distinct texts.
-
-    Raises
-    ------
-    ValueError
-        If a user's classifier does not predict a label code for each text.
-    """
-    n_texts, last = len(rows.eval_rows), rows.n_classes - 1
-    if predicted.shape != (n_texts,) or predicted.min() < 0 or predicted.max() > last:
-        raise ValueError(
-            f"predict: got label codes from {predicted.min()} to {predicted.max()} of shape "
-            f"{predicted.shape}, accepted: 0 to {last}, ({n_texts},)"
-        )
+    """Return language -> split -> packed confusion matrix of predictions for the distinct texts."""
     counts = confusion_matrices(
         rows.scored_y,
         predicted[rows.scored_text],
@@ -162,6 +158,31 @@ def score(rows: RowSelection, predicted: Ints) -> dict[str, dict[str, list[int]]
     for (language, split), matrix in zip(rows.groups, counts, strict=True):
         matrices.setdefault(language, {})[split] = pack(matrix)
     return matrices
+
+
+def transfer_scores(scores: Reals, rows: RowSelection) -> dict[str, dict[str, float]]:
+    """Return what the protocols read of a candidate beside its right answers.
+
+    Scores of unlike classifiers become probabilities by a temperature, fitted to the source language's dev
+    texts (`results.probabilities`).
+
+    Returns
+    -------
+    dict
+        log_loss: mean -log of the true label's probability on dev, nats, by language. agreement: of the
+        probabilities of source texts and of their translations, by target language. Both empty where the
+        source language has no dev texts.
+    """
+    source = rows.dev.get(rows.source_language)
+    if source is None:
+        return {"log_loss": {}, "agreement": {}}
+    text, y = source
+    fitted = temperature(scores[text], y)
+    shares = softmax(scores / fitted)
+    return {
+        "log_loss": {language: log_loss(shares[at], codes) for language, (at, codes) in rows.dev.items()},
+        "agreement": {language: agreement(shares[a], shares[b]) for language, (a, b) in rows.pairs.items()},
+    }
 
 
 def require_row(row: Mapping[str, Any], *, n_classes: int, n_texts: int) -> None:
@@ -188,6 +209,10 @@ def require_row(row: Mapping[str, Any], *, n_classes: int, n_texts: int) -> None
         if type(row[name]) not in (int, float) or not 0 <= row[name] < CENTURY:
             raise ValueError(f"{name}: accepted: a number of seconds")
     _require_matrices(row["matrices"], n_classes, n_texts)
+    for name, least, most in (("log_loss", 0.0, math.inf), ("agreement", -math.inf, 1 + 1e-9)):
+        numbers = row[name].values()
+        if not all(type(number) in (int, float) and least <= number <= most for number in numbers):
+            raise ValueError(f"{name}: accepted: numbers by language")
     if row["status"] == "ok":
         codes = decode(row["predictions"], n_classes, most=n_texts)
         if codes.size and codes.max() >= n_classes:

@@ -123,6 +123,33 @@ def items_of(table: pd.DataFrame) -> np.ndarray:
     return np.arange(len(table), dtype=np.int64)
 
 
+def translations_of(table: pd.DataFrame, source_language: str, split: str) -> dict[str, np.ndarray]:
+    """Return the texts of a split in the source language beside their translations, by target language.
+
+    Parameters
+    ----------
+    table : DataFrame
+        id, label (any code for it), language and split of each row.
+
+    Returns
+    -------
+    dict of str to ndarray
+        int64 (2, n_pairs), row numbers: of source texts, and of their translations. Languages without any
+        are left out.
+    """
+    within = np.flatnonzero((table["split"] == split).to_numpy())
+    rows = pd.DataFrame({"row": within, "item": items_of(table)[within]})
+    language = table["language"].to_numpy()[within]
+    source = rows[language == source_language].drop_duplicates("item")
+    found = {}
+    for name in sorted(set(language.tolist()) - {source_language}):
+        here = rows[language == name].drop_duplicates("item")
+        both = source.merge(here, on="item", suffixes=("_source", "_target"))
+        if len(both):
+            found[str(name)] = both[["row_source", "row_target"]].to_numpy(dtype=np.int64).T
+    return found
+
+
 def leaks(table: pd.DataFrame, items: np.ndarray) -> np.ndarray:
     """Tell which held-out rows are known from train, bool (n_rows,).
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mcbert.features.encoder.files import EncoderError
-from mcbert.finetune.calibration import softmax
+from mcbert.results.probabilities import softmax
 
 log = logging.getLogger(__name__)
 

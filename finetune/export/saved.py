@@ -32,12 +32,12 @@ from mcbert.features.encoder.files import EncoderError, require_own
 from mcbert.features.encoder.loading import quiet, read_config
 from mcbert.features.encoder.tokens import load_tokenizer, most_tokens, require_vocabulary
 from mcbert.files import writing_folder
-from mcbert.finetune.calibration import softmax
 from mcbert.finetune.evaluation import Tokens, compute_logits, compute_states
 from mcbert.finetune.export import checksums, hub
 from mcbert.finetune.export.estimator import FILE, Estimator, read_estimator
 from mcbert.finetune.model_config import MCBertConfig
 from mcbert.finetune.weights import require_finite_weights
+from mcbert.results.probabilities import softmax
 
 LONGEST = 1_000_000  # tokens; transformers' "no limit" is 1e30
 

@@ -373,11 +373,13 @@ class LayerSearch(TakesTexts, ClassifierMixin, BaseEstimator):
 
 def _settled(settings: GridsearchSettings, corpus: Corpus) -> GridsearchSettings:
     """Return the settings with a protocol that the texts can choose by, as the stage settles it."""
+    from mcbert.pipeline.stages.parallel import translated_dev
     from mcbert.search.selection import scored_languages, settle_protocol
 
     languages = scored_languages(settings, corpus.languages)
     dev = {language for language in languages if len(corpus.rows("dev", language))}
-    return settle_protocol(settings, languages, dev, "corpus")
+    pairs = translated_dev(corpus.table, corpus.source_language)
+    return settle_protocol(settings, languages, dev, pairs, "corpus")
 
 
 def _digest(settings: GridsearchSettings, states: FeatureStore, corpus: Corpus) -> str:

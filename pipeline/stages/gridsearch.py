@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from mcbert.execution import Execute
     from mcbert.features.cache import FeatureStore
     from mcbert.features.corpus.corpus import Corpus
+    from mcbert.pipeline.stages.parallel import ParallelFolder
+    from mcbert.search.data import Pairs
     from mcbert.search.settings import GridsearchSettings
 
 log = logging.getLogger(__name__)
@@ -41,18 +43,24 @@ def gridsearch(workspace: Workspace, require: Callable[[], None] = lambda: None)
     """
     prepare(workspace)
     require()
-    settings = _settled(workspace)
+    settings, parallel = _settled(workspace)
     extracted(workspace)
     fields = dataclasses.asdict(settings)
+    fields.pop("parallel")
     inputs = {
         "budget": {name: fields.pop(name) for name in ("budget", "budget_seconds")},
         "gridsearch": fields,
+        **({"parallel": parallel.checksums()} if parallel else {}),
         "cache": sha256(workspace.run.folder / "cache.json"),
         "texts": sha256(workspace.texts),
     }
     again = workspace.config.cluster.retry_errors
     workspace.run.stage(
-        "gridsearch", inputs, lambda: _gridsearch(workspace, settings), replace=("budget",), again=again
+        "gridsearch",
+        inputs,
+        lambda: _gridsearch(workspace, settings, parallel),
+        replace=("budget",),
+        again=again,
     )
     name_model(workspace)
 
@@ -72,19 +80,31 @@ def searched(workspace: Workspace, require: Callable[[], None] = lambda: None) -
     gridsearch(workspace, require)
 
 
-def _settled(workspace: Workspace) -> GridsearchSettings:
+def _settled(workspace: Workspace) -> tuple[GridsearchSettings, ParallelFolder | None]:
     """Return what to search, the protocol settled by the texts, so that nothing is encoded in vain."""
+    import pandas as pd
+
+    from mcbert.pipeline.stages.parallel import ParallelFolder, translated_dev
     from mcbert.search.selection import scored_languages, settle_protocol
 
     source, settings = workspace.config.corpus.source_language, workspace.config.gridsearch
-    found = workspace.texts_by("split", "language")
-    targets = sorted({language for _, language in found} - {source})
+    columns = ["id", "label", "language", "split"]
+    table = pd.DataFrame(sorted(workspace.texts_by(*columns)), columns=columns)
+    targets = sorted(set(table["language"]) - {source})
     languages = scored_languages(settings, (source, *targets))
-    dev = {name for split, name in found if split == "dev"}
-    return settle_protocol(settings, languages, dev, str(workspace.texts))
+    dev = set(table["language"][table["split"] == "dev"])
+    translated, parallel = set(translated_dev(table, source)), None
+    lacking = [language for language in languages[1:] if language not in translated]
+    if settings.parallel and lacking:
+        parallel = ParallelFolder.of(Path(settings.parallel), source, lacking)
+        translated |= set(parallel.names)
+    settings = settle_protocol(settings, languages, dev, translated, str(workspace.texts))
+    return settings, parallel if settings.protocol == "agreement" else None
 
 
-def _gridsearch(workspace: Workspace, settings: GridsearchSettings) -> list[str]:
+def _gridsearch(
+    workspace: Workspace, settings: GridsearchSettings, parallel: ParallelFolder | None
+) -> list[str]:
     from mcbert.files.ledger import retry_errors
     from mcbert.pipeline.commands.caches import open_cache
 
@@ -93,13 +113,15 @@ def _gridsearch(workspace: Workspace, settings: GridsearchSettings) -> list[str]
         n_failed = retry_errors(folder / "gridsearch.jsonl")
         log.info("gridsearch: %d candidates failed earlier and are run again", n_failed)
     with kept_executor(workspace.config.cluster) as execute:
+        states = open_cache(workspace.cache_folder())
         search(
             settings,
-            open_cache(workspace.cache_folder()),
+            states,
             workspace.corpus(),
             out=folder,
             execute=execute,
             stamp=workspace.stamp,
+            parallel=parallel.encoded(workspace, states.n_rows) if parallel else None,
         )
     # no probe of a user's classifier, no evidence without a comparison
     there = [name for name in ("probe.npz", *EVIDENCE) if (folder / name).is_file()]
@@ -115,6 +137,7 @@ def search(
     out: Path,
     execute: Execute,
     stamp: Mapping[str, str],
+    parallel: tuple[Path, Pairs] | None = None,
 ) -> None:
     """Search over cached states of a corpus; rows whose states were skipped take part in nothing.
 
@@ -126,13 +149,16 @@ def search(
         Runs the tasks.
     stamp : mapping
         Columns that every row carries.
+    parallel : (Path, mapping), optional
+        Folder of the cache of parallel sentences, and their pairs, of languages whose dev is not translated.
     """
+    from mcbert.pipeline.stages.parallel import translated_dev
     from mcbert.search import data
     from mcbert.search.gridsearch import gridsearch as run_search
 
     split = corpus.table["split"].to_numpy(dtype=object)
     split[states.skipped_rows] = data.SKIPPED
-    path = out / "examples.npz"
+    path, (folder, pairs) = out / "examples.npz", parallel or (None, {})
     data.write_examples(
         path,
         y=corpus.y,
@@ -141,7 +167,7 @@ def search(
         labels=corpus.labels,
         source_language=corpus.source_language,
         ids=corpus.table["id"].tolist(),
+        pairs={**translated_dev(corpus.table, corpus.source_language), **pairs},
     )
-    run_search(
-        settings, store=states.folder, examples=path, out=out, execute=execute, stamp=stamp, track=track
-    )
+    inputs = data.Inputs(store=states.folder, examples=path, parallel=folder)
+    run_search(settings, inputs, out=out, execute=execute, stamp=stamp, track=track)

@@ -9,6 +9,7 @@ from mcbert.results.column import (
     Column,
     Table,
     classifier,
+    correlation,
     count,
     difference,
     layers,
@@ -50,9 +51,23 @@ GRIDSEARCH = Table(
         METRIC,
         number(
             "score",
-            "what the protocol ranks by, in terms of `metric`; empty where there is none",
+            "what the protocol ranks by: of source-dev and target-dev in terms of `metric`; of agreement "
+            "`agreement` minus `log_loss`; empty where there is none",
             "",
             nullable=True,
+        ),
+        number(
+            "log_loss",
+            "mean of -log of the true label's probability on the source language's dev texts; empty where "
+            "there are none",
+            "nats",
+            least=0,
+            nullable=True,
+        ),
+        correlation(
+            "agreement",
+            "how far the probabilities of source texts and of their translations agree, beyond chance (kappa "
+            "of distributions), mean over the target languages; empty where there are no such pairs",
         ),
         share("dev_f1_mean", "dev micro-F1, mean over the target languages", nullable=True),
         share("test_f1_mean", "test micro-F1, mean over the target languages", nullable=True),

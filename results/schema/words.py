@@ -12,7 +12,7 @@ from mcbert.results.column import Column, Sums, count, stamp, text
 MEAN = "mean"
 """Stands for the target languages where a row sums them up."""
 CLASSIFIERS = ("logistic_regression", "linear_svm", "ridge", "lda", "knn")
-Protocol = Literal["source-dev", "target-dev", "last"]
+Protocol = Literal["agreement", "source-dev", "target-dev", "last"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 """Protocols, by which a choice is made; the column `protocol` explains each."""
 SYSTEMS = ("probe", "baseline", "mcbert", "mcbert_wf")
@@ -41,9 +41,10 @@ LABEL = text("label", "true label")
 PREDICTED = text("predicted", "predicted label")
 PROTOCOL = text(
     "protocol",
-    "how the choice was made: source-dev (dev labels of the source language only), target-dev (mean over "
-    "the target languages' dev labels: an oracle), last (no selection); where several choices were made "
-    "(layers, pooling, epoch), the one that looked at most",
+    "how the choice was made: agreement (dev labels of the source language, and how far predictions for "
+    "texts and their translations agree), source-dev (dev labels of the source language only), target-dev "
+    "(mean over the target languages' dev labels: an oracle), last (no selection); where several choices "
+    "were made (layers, pooling, epoch), the one that looked at most",
     PROTOCOLS,
 )
 Metric = Literal["micro_f1", "macro_f1", "accuracy"]

@@ -15,7 +15,7 @@ from sklearn.svm import SVC
 
 from mcbert.search.data import Floats, Ints, Reals, RowSelection
 from mcbert.search.fitting.logistic import FLOOR, curvature_at_zero, minimise_log_loss
-from mcbert.search.fitting.probe import Kind, decide_linear, decide_neighbours, decide_one_vs_one
+from mcbert.search.fitting.probe import Kind, decide_linear, neighbour_votes, one_vs_one_votes
 from mcbert.search.fitting.representation import Representation
 from mcbert.search.fitting.solvers import DualSolver, LinearSolver, PrimalSolver
 
@@ -62,12 +62,39 @@ def _codes(predicted: Any) -> Ints:
 
 def predict(representation: Representation, fitted: Fitted) -> Ints:
     """Return the label codes of the distinct evaluation texts, int64 of shape (n_eval_texts,)."""
+    return decide_linear(label_scores(representation, fitted))
+
+
+def label_scores(representation: Representation, fitted: Fitted) -> Reals:
+    """Return a score of each label for the distinct evaluation texts, (n_eval_texts, n_classes).
+
+    Linear scores, or votes of pairs of labels or of neighbours; of an estimator that only predicts, 1 for the
+    label that it predicts. The largest decides.
+    """
     if fitted.kind == "plain":
-        return _codes(fitted.estimator.predict(representation.eval_columns.astype(np.float64)))
+        codes = _codes(fitted.estimator.predict(representation.eval_columns.astype(np.float64)))
+        return _one_each(codes, representation.rows)
     if fitted.kind == "neighbours":
-        return _predict_neighbours(representation, fitted.n_neighbors)
+        return _neighbour_votes(representation, fitted.n_neighbors)
     scores = representation.scores(fitted.weights, dual=fitted.dual) + fitted.intercept
-    return decide_linear(scores) if fitted.kind == "linear" else decide_one_vs_one(scores)
+    return scores if fitted.kind == "linear" else one_vs_one_votes(scores)
+
+
+def _one_each(codes: Ints, rows: RowSelection) -> Floats:
+    """Return 1 for the label predicted and 0 for others.
+
+    Raises
+    ------
+    ValueError
+        A user's classifier does not predict a label code for each text.
+    """
+    n_texts, last = len(rows.eval_rows), rows.n_classes - 1
+    if codes.shape != (n_texts,) or codes.min() < 0 or codes.max() > last:
+        raise ValueError(
+            f"predict: got label codes from {codes.min()} to {codes.max()} of shape "
+            f"{codes.shape}, accepted: 0 to {last}, ({n_texts},)"
+        )
+    return np.eye(rows.n_classes)[codes]
 
 
 def plain(representation: Representation, estimator: Any) -> Fitted:
@@ -218,14 +245,14 @@ ROUTES: dict[str, Route] = {
 }
 
 
-def _predict_neighbours(representation: Representation, n_neighbors: int) -> Ints:
+def _neighbour_votes(representation: Representation, n_neighbors: int) -> Floats:
     rows = representation.rows
     one_label_each = len(rows.pair_text) == representation.n_texts
     parts = []
     for start in range(0, len(rows.eval_rows), NEIGHBOURS_AT_ONCE):
         closeness = representation.closeness(slice(start, start + NEIGHBOURS_AT_ONCE))
         parts.append(
-            decide_neighbours(
+            neighbour_votes(
                 closeness if one_label_each else closeness[:, rows.pair_text],
                 rows.pair_y,
                 counts=rows.pair_count,

@@ -26,19 +26,23 @@ def decide_linear(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
 
 
 def decide_one_vs_one(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
-    """Return the class with the most one-vs-one votes.
+    """Return the class with the most one-vs-one votes; the lower class wins a tie, as in libsvm."""
+    return decide_linear(one_vs_one_votes(scores))
 
-    `scores` is (n, n_pairs) over (0, 1), (0, 2), ..., positive where the first of a pair wins. The lower
-    class wins a tie of votes, as in libsvm.
+
+def one_vs_one_votes(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Return the one-vs-one votes of each class, (n, n_classes).
+
+    `scores` is (n, n_pairs) over (0, 1), (0, 2), ..., positive where the first of a pair wins.
     """
     n_classes = (1 + int(np.sqrt(1 + 8 * scores.shape[1]))) // 2
     first, second = np.triu_indices(n_classes, k=1)
-    votes = np.zeros((len(scores), n_classes), dtype=np.int64)
+    votes = np.zeros((len(scores), n_classes))
     for pair, (a, b) in enumerate(zip(first, second, strict=True)):
         won = scores[:, pair] > 0
         votes[:, a] += won
         votes[:, b] += ~won
-    return np.asarray(np.argmax(votes, axis=1), dtype=np.int64)
+    return votes
 
 
 def decide_neighbours(
@@ -49,7 +53,21 @@ def decide_neighbours(
     n_neighbors: int,
     n_classes: int,
 ) -> npt.NDArray[np.int64]:
-    """Return the class of most votes among the nearest train rows; the lower class wins a tie.
+    """Return the class of most `neighbour_votes`; the lower class wins a tie."""
+    return decide_linear(
+        neighbour_votes(closeness, classes, counts=counts, n_neighbors=n_neighbors, n_classes=n_classes)
+    )
+
+
+def neighbour_votes(
+    closeness: npt.NDArray[np.floating],
+    classes: npt.NDArray[np.int64],
+    *,
+    counts: npt.NDArray[np.int64],
+    n_neighbors: int,
+    n_classes: int,
+) -> npt.NDArray[np.float64]:
+    """Return the votes of each class among the nearest train rows, (n, n_classes).
 
     Parameters
     ----------
@@ -66,11 +84,11 @@ def decide_neighbours(
     nearest = np.take_along_axis(nearest, order, axis=1)
     before = np.cumsum(counts[nearest], axis=1) - counts[nearest]
     taken = np.clip(n_neighbors - before, 0, counts[nearest])  # votes of each column's rows, (n, k)
-    votes = np.zeros((n, n_classes), dtype=np.int64)
+    votes = np.zeros((n, n_classes))
     everyone = np.arange(n)
     for rank in range(k):
         votes[everyone, classes[nearest[:, rank]]] += taken[:, rank]
-    return np.asarray(np.argmax(votes, axis=1), dtype=np.int64)
+    return votes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,24 +35,13 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 
 from mcbert.features.spec import FeatureSpec, layers_text
-from mcbert.search.data import Floats, Ints, Reals, RowSelection, Singles, Source, open_source
+from mcbert.search.data import Floats, Ints, Reals, RowSelection, Singles, Source, States, open_source
 
 # A layer's kernel of more entries than this is not kept: 128 MB in float64, some 1 GB for eight layers.
 KEPT_ENTRIES = 16_000_000
 GRAM_TEXTS = 8_000  # a Gram matrix of 512 MB in float64
 
 Key = TypeVar("Key", contravariant=True)  # layer, or layer and pooling
-
-
-class States(Protocol):
-    """The part of `FeatureStore` that the search reads."""
-
-    @property
-    def index(self) -> Ints:
-        """Distinct text number of each corpus row."""
-
-    def states(self, *, layers: Sequence[int], pooling: str, rows: Ints | None = None) -> Singles:
-        """Pooled states of the rows, (n_rows, n_layers * hidden_size)."""
 
 
 class LayerStates:

@@ -21,7 +21,7 @@ from mcbert.search.fitting.fast_fits import Fitted
 from mcbert.search.fitting.probe import Probe
 from mcbert.search.fitting.representation import Representation
 from mcbert.search.scoring import SCORERS, Score, mean_f1, packed_f1, unpack
-from mcbert.search.selection import rank
+from mcbert.search.selection import mean_agreement, rank
 from mcbert.search.settings import GridsearchSettings
 from mcbert.search.space import Candidate
 
@@ -91,12 +91,22 @@ class Outcome:
             return None
         return mean_f1([found[language] for language in targets])
 
+    def mean_agreement(self, candidate: Candidate) -> float | None:
+        """Return the mean agreement over the target languages that have pairs; None where none has."""
+        return mean_agreement(self.rows[candidate.id])
+
+    def log_loss(self, candidate: Candidate) -> float | None:
+        """Return the log-loss on the source language's dev texts; None where there are none."""
+        found: float | None = self.rows[candidate.id]["log_loss"].get(self.languages[0])
+        return found
+
     def ranking(self, protocol: Protocol) -> Ranking:
         """Order the candidates that did not fail as a protocol does; it is given dev scores only."""
         fine = [c for c in self.candidates if self.rows[c.id]["status"] == "ok"]
         return rank(
             fine,
             {candidate.id: self.scores(candidate, "dev") for candidate in fine},
+            {candidate.id: self.rows[candidate.id] for candidate in fine},
             protocol=protocol,
             source_language=self.languages[0],
             target_languages=self.languages[1:],
@@ -119,6 +129,8 @@ def write_gridsearch(outcome: Outcome, ranking: Ranking, path: Path) -> None:
             "protocol": outcome.protocol,
             "metric": outcome.settings.metric,
             "score": score,
+            "log_loss": outcome.log_loss(candidate),
+            "agreement": outcome.mean_agreement(candidate),
         }
         for split in ("dev", "test"):
             found = outcome.f1(candidate, split)
@@ -128,7 +140,9 @@ def write_gridsearch(outcome: Outcome, ranking: Ranking, path: Path) -> None:
         record |= {name: row[name] for name in ("fit_seconds", "score_seconds", "status", "message")}
         rows.append(record | dict(outcome.stamp))
     frame = pd.DataFrame(rows)
-    numbers = [name for name in frame.columns if "_f1_" in str(name) or name == "score"]
+    numbers = [
+        name for name in frame.columns if "_f1_" in str(name) or name in ("score", "log_loss", "agreement")
+    ]
     frame = frame.astype(dict.fromkeys(numbers, "float64") | {"rank": "Int64"})
     write(GRIDSEARCH, frame, path)
 

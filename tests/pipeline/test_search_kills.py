@@ -14,6 +14,7 @@ import pytest
 
 from mcbert.pipeline.cluster import kept_executor
 from mcbert.pipeline.cluster.settings import ClusterSettings
+from mcbert.search.data import Inputs
 from mcbert.search.gridsearch import gridsearch
 from mcbert.search.settings import GridsearchSettings
 from tests import processes
@@ -31,8 +32,11 @@ def drive(folder, place, out, said):
     with kept_executor(where) as execute:
         gridsearch(
             GridsearchSettings(layers=(1, 2, 3, 4, 5, 6), classifiers=("ridge", "knn", "lda")),
-            store=folder / "cache", examples=folder / "examples.npz", out=out, execute=execute, stamp=STAMP,
-        )  # fmt: skip
+            Inputs(store=folder / "cache", examples=folder / "examples.npz"),
+            out=out,
+            execute=execute,
+            stamp=STAMP,
+        )
 
 
 @pytest.fixture(scope="module")

@@ -133,6 +133,7 @@ def stamp():
 @pytest.fixture
 def searched(make_search, serial, stamp, tmp_path):
     """Run a search of these settings on a cache of these sizes; return its folder and what was made."""
+    from mcbert.search.data import Inputs
     from mcbert.search.gridsearch import gridsearch
 
     caches = {}
@@ -144,7 +145,11 @@ def searched(make_search, serial, stamp, tmp_path):
         made, folder = caches[key], tmp_path / out
         folder.mkdir(exist_ok=True)
         gridsearch(
-            settings, store=made.store, examples=made.examples, out=folder, execute=execute, stamp=stamp
+            settings,
+            Inputs(store=made.store, examples=made.examples),
+            out=folder,
+            execute=execute,
+            stamp=stamp,
         )
         return folder, made
 

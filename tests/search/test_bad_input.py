@@ -10,6 +10,7 @@ import pytest
 from mcbert.pipeline.cli import main
 from mcbert.results import csv_files
 from mcbert.results.schema.search import GRIDSEARCH
+from mcbert.search.data import Inputs
 from mcbert.search.gridsearch import gridsearch
 from mcbert.search.settings import GridsearchSettings
 
@@ -236,7 +237,7 @@ def test_a_cache_whose_fingerprint_is_not_the_corpus_s(project, command, tmp_pat
 def test_examples_of_another_corpus(make_search, serial, stamp, tmp_path):
     made, other = make_search(), make_search(name="other", n_eval=10)
     settings = GridsearchSettings(layers=(1,), poolings=("max",))
-    where = {"store": made.store, "examples": other.examples, "out": tmp_path}
+    where = {"inputs": Inputs(store=made.store, examples=other.examples), "out": tmp_path}
     with pytest.raises(ValueError, match=r"examples\.npz: got 112 rows, accepted: .*142"):
         gridsearch(settings, **where, execute=serial, stamp=stamp)
     assert not (tmp_path / "gridsearch.jsonl").exists()
@@ -245,7 +246,9 @@ def test_examples_of_another_corpus(make_search, serial, stamp, tmp_path):
 def test_states_that_are_not_finite_are_rows_of_status_error(make_search, serial, stamp, tmp_path):
     made = make_search(not_finite=(3, 1))
     settings = GridsearchSettings(layers=(1, 2), poolings=("max",), classifiers=("ridge", "lda"))
-    gridsearch(settings, store=made.store, examples=made.examples, out=tmp_path, execute=serial, stamp=stamp)
+    gridsearch(
+        settings, Inputs(store=made.store, examples=made.examples), out=tmp_path, execute=serial, stamp=stamp
+    )
     frame = csv_files.read(GRIDSEARCH, tmp_path / "gridsearch.csv").set_index("layers")
     assert frame["status"].groupby("layers").first().to_dict() == {"1": "ok", "2": "error", "1+2": "error"}
     said = "feature cache: layer 2, pooling max, corpus row 3: not a finite number; extract again"

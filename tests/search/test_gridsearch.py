@@ -13,7 +13,7 @@ from mcbert.features.cache import FeatureStore, StoreError
 from mcbert.results import csv_files
 from mcbert.results.schema.search import CONFUSION, GRIDSEARCH, PREDICTIONS, SCORES, TOP
 from mcbert.search import data
-from mcbert.search.data import Examples
+from mcbert.search.data import Examples, Inputs
 from mcbert.search.fitting.classifiers import CLASSIFIERS
 from mcbert.search.fitting.probe import Probe
 from mcbert.search.gridsearch import BestScores, gridsearch
@@ -37,7 +37,9 @@ def search(make_search, serial, stamp, tmp_path):
     def run(settings=SETTINGS, out=None, execute=serial, data=made):
         out = out or tmp_path / "out"
         out.mkdir(exist_ok=True)
-        gridsearch(settings, store=data.store, examples=data.examples, out=out, execute=execute, stamp=stamp)
+        gridsearch(
+            settings, Inputs(store=data.store, examples=data.examples), out=out, execute=execute, stamp=stamp
+        )
         return out
 
     run.made = made
@@ -296,7 +298,7 @@ def test_progress_wraps_the_finished_tasks(make_search, serial, stamp, tmp_path)
             yield item
         assert note().startswith("best dev micro-F1: en 0.")
 
-    where = {"store": made.store, "examples": made.examples, "out": tmp_path}
+    where = {"inputs": Inputs(store=made.store, examples=made.examples), "out": tmp_path}
     gridsearch(SETTINGS, **where, execute=serial, stamp=stamp, track=track)
     assert seen == [(6, "gridsearch (feature sets)")] * 6
 
@@ -317,7 +319,9 @@ def test_the_metric_chooses_and_is_in_the_rows(make_search, serial, stamp, tmp_p
         out = tmp_path / metric
         out.mkdir()
         settings = replace(SETTINGS, classifiers=("ridge", "knn", "lda"), metric=metric, protocol=protocol)
-        gridsearch(settings, store=made.store, examples=made.examples, out=out, execute=serial, stamp=stamp)
+        gridsearch(
+            settings, Inputs(store=made.store, examples=made.examples), out=out, execute=serial, stamp=stamp
+        )
         frame = csv_files.read(GRIDSEARCH, out / "gridsearch.csv")
         scores = csv_files.read_with_sums(SCORES, out / "scores.csv")
         language = "en" if protocol == "source-dev" else "mean"

@@ -12,7 +12,7 @@ from mcbert.results import csv_files
 from mcbert.results.schema.search import EFFECTS, GRIDSEARCH, PROTOCOL_CHOICES, SCORES, TOP
 from mcbert.results.summaries import standings, told
 from mcbert.search import data
-from mcbert.search.data import Examples
+from mcbert.search.data import Examples, Inputs
 from mcbert.search.gridsearch import gridsearch
 from mcbert.search.outcome.comparisons import effects
 from mcbert.search.outcome.intervals import Sample, intervals
@@ -37,7 +37,9 @@ def search(make_search, serial, stamp):
             data.write_examples(made.examples, y, language=language.tolist(), split=split.tolist(), **fields)
         out = made.store.parent / "out"
         out.mkdir()
-        gridsearch(settings, store=made.store, examples=made.examples, out=out, execute=serial, stamp=stamp)
+        gridsearch(
+            settings, Inputs(store=made.store, examples=made.examples), out=out, execute=serial, stamp=stamp
+        )
         return out
 
     return run
@@ -171,7 +173,9 @@ def test_a_single_candidate_has_no_effects_and_an_old_table_goes(search, read, m
     out = made.store.parent
     for name in EFFECTS.file_names:
         (out / name).write_text("of an earlier search\n")
-    gridsearch(settings, store=made.store, examples=made.examples, out=out, execute=serial, stamp=stamp)
+    gridsearch(
+        settings, Inputs(store=made.store, examples=made.examples), out=out, execute=serial, stamp=stamp
+    )
     assert not any((out / name).exists() for name in EFFECTS.file_names)
     assert set(read(out, TOP)["rank"]) == {1}
     assert read(out, TOP)["standing"].eq("tied").all()
@@ -203,7 +207,7 @@ def test_the_files_are_the_same_bytes_whatever_the_order_of_the_tasks(make_searc
 
     for name, execute in (("a", serial), ("b", backwards)):
         (tmp_path / name).mkdir()
-        where = {"store": made.store, "examples": made.examples, "out": tmp_path / name}
+        where = {"inputs": Inputs(store=made.store, examples=made.examples), "out": tmp_path / name}
         gridsearch(SETTINGS, **where, execute=execute, stamp=stamp)
     for file in (*FILES, "predictions.npz"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
