@@ -22,6 +22,7 @@ _OPTIONAL: Types = {
     "candidate_id": str,
     "probe": (str, type(None)),
     "temperature": (int, float),
+    "best": dict,
 }
 
 
@@ -126,6 +127,7 @@ def _features(
     settings: FinetuneSettings, found: Mapping[str, Any], winner: Path | None, n_layers: int
 ) -> FeatureSpec:
     """Return layers and pooling of the settings, and of the winner what they leave open."""
+    found = best_of(found)
     layers, where = (
         (settings.layers, "finetune.layers") if settings.layers else (found["layers"], f"{winner}: layers")
     )
@@ -154,6 +156,15 @@ def _spec(winner: Path | None, layers: Sequence[int], pooling: str) -> FeatureSp
         return FeatureSpec.of(layers, pooling)
     except ValueError as error:
         raise ValueError(f"{winner}: {error}") from error
+
+
+def best_of(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what winner.json holds, of an ensemble with the layers and pooling of its best candidate.
+
+    An ensemble reads most layers under most poolings; a model that is trained has those of one candidate.
+    """
+    best = found.get("best", {})
+    return {**found, **{name: best[name] for name in ("layers", "pooling") if name in best}}
 
 
 def _require_values(found: Mapping[str, Any]) -> None:

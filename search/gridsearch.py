@@ -8,7 +8,7 @@ ledger: with it, a killed search resumes where it was and ends with the same tab
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -21,10 +21,13 @@ from mcbert.features.cache import FeatureStore, StoreError
 from mcbert.features.spec import FeatureSpec
 from mcbert.files.ledger import Ledger
 from mcbert.results.schema.words import metric_words
+from mcbert.search import ensemble
 from mcbert.search.checks import check
-from mcbert.search.data import Examples, Inputs, Source, open_source
+from mcbert.search.data import Examples, Inputs, Ints, Source, open_source
 from mcbert.search.fitting import fast_fits
+from mcbert.search.fitting.classifiers import score_per_label
 from mcbert.search.fitting.custom_classifiers import identities
+from mcbert.search.fitting.probe import Probe, decide_linear
 from mcbert.search.fitting.representation import clear_cache, represent
 from mcbert.search.order import Place, Rounds, coverage, described
 from mcbert.search.outcome import artifacts
@@ -33,8 +36,8 @@ from mcbert.search.outcome.evidence import write_evidence
 from mcbert.search.scoring import SCORERS
 from mcbert.search.selection import places
 from mcbert.search.settings import GridsearchSettings
-from mcbert.search.space import Candidate, Space
-from mcbert.search.task import Task, Unreadable, error_rows, fit, one_thread, require_row, run
+from mcbert.search.space import Candidate, Space, reference
+from mcbert.search.task import Task, Unreadable, error_rows, fit, one_thread, require_row, row_of, run
 
 LOG = logging.getLogger(__name__)
 VERSION = 4  # of the rows of a candidate: raise it when a change alters them
@@ -102,6 +105,9 @@ def gridsearch(
             finished = execute(run, rounds.in_time(tasks))
             step = f"gridsearch, mixed step {number}" if number else "gridsearch"
             _keep(track(finished, len(tasks), f"{step} (feature sets)", best.note), ledger, best)
+        base = reference(cache.layers, cache.poolings)
+        left = tasks_left([base] if base else [], source, set(ledger.rows))
+        _keep(execute(run, left), ledger, best)
     scored = [candidate for candidate in rounds.planned if candidate.id in ledger.rows]
     tried = _tell_untried(settings, scored, space) if rounds.cut else None
     if not scored:
@@ -109,7 +115,7 @@ def gridsearch(
             f"gridsearch.budget_seconds: no candidate was scored in {settings.budget_seconds:g} s, "
             "accepted: more seconds"
         )
-    _finish(replace(outcome, candidates=scored, tried=tried), source, cache.digest, out)
+    _finish(replace(outcome, candidates=scored, tried=tried, reference=base), source, cache.digest, out)
     seconds = time.perf_counter() - start
     LOG.info("gridsearch: %d candidates in %.1f s", len(ledger.rows) - known, seconds)
 
@@ -233,34 +239,68 @@ def _finish(outcome: Outcome, source: Source, store_digest: str, out: Path) -> N
     (out / "winner.json").unlink(missing_ok=True)
     failed = [row for row in outcome.rows.values() if row["status"] == "error"]
     ranking = outcome.ranking(outcome.protocol)
-    artifacts.write_gridsearch(outcome, ranking, out / "gridsearch.csv")
     if not ranking:
+        artifacts.write_gridsearch(outcome, ranking, out / "gridsearch.csv")
         raise ValueError(
             f"{out / 'gridsearch.csv'}: all {len(failed)} candidates failed; "
             f"the first: {failed[0]['message']}"
         )
+    best, ensembled = ranking[0][0], _ensembled(outcome, source)
+    if ensembled is not None:
+        outcome, head = ensembled
+        ranking = [*outcome.ranked_ensemble(), *ranking]
+    else:
+        head = _refitted(best, source, outcome.examples.labels)
+    winner, score = ranking[0]
+    artifacts.write_gridsearch(outcome, ranking, out / "gridsearch.csv")
     artifacts.write_confusion(outcome, ranking, out / "confusion.csv")
     write_evidence(outcome, ranking, open_source(source)[2], out)
-    winner, score = ranking[0]
-    probe = _write_winner_outputs(outcome, winner, source, out)
-    artifacts.write_winner(outcome, winner, store_digest=store_digest, probe=probe, path=out / "winner.json")
-    found = "" if score is None else f", {outcome.settings.metric} {score:.4f}"  # last looks at no score
+    path = out / "predictions_gridsearch.csv"
+    artifacts.write_predictions(outcome, head.predicted, open_source(source)[2], path, seed=winner.seed)
+    clear_cache()  # the driver continues with other stages
+    probe = _write_probe(head.probe, winner, out)
+    artifacts.write_winner(outcome, ranking, store_digest=store_digest, probe=probe, path=out / "winner.json")
+    found = "" if score is None else f", score {score:.4f}"  # last looks at no score
     LOG.info("gridsearch: winner %s by %s%s", winner.id, outcome.protocol, found)
+    if winner != best:
+        LOG.info("gridsearch: the best of its candidates alone is %s", best.id)
     if failed:
         LOG.warning("gridsearch: %d candidates failed, for example: %s", len(failed), failed[0]["message"])
 
 
-def _write_winner_outputs(outcome: Outcome, winner: Candidate, source: Source, out: Path) -> str | None:
-    """Fit the winner again and write its predictions and its probe; return the probe's file name, if any."""
-    (out / "probe.npz").unlink(missing_ok=True)
+@dataclass(frozen=True)
+class Head:
+    """The winner, fitted: its probe, if it is one, and its predictions of the distinct evaluation texts."""
+
+    probe: Probe | None
+    predicted: Ints
+
+
+def _refitted(winner: Candidate, source: Source, labels: Sequence[str]) -> Head:
     with one_thread():
         representation = represent(source, winner.features)
         fitted = fit(representation, winner)
         predicted = fast_fits.predict(representation, fitted)
-        probe = artifacts.make_probe(representation, fitted, winner, outcome.examples.labels)
-    path = out / "predictions_gridsearch.csv"
-    artifacts.write_predictions(outcome, predicted, representation.rows, path, seed=winner.seed)
-    clear_cache()  # the driver continues with other stages
+        return Head(artifacts.make_probe(representation, fitted, winner, labels), predicted)
+
+
+def _ensembled(outcome: Outcome, source: Source) -> tuple[Outcome, Head] | None:
+    """Return the outcome with an ensemble, and its head; None where none is wanted or one is drawn alone."""
+    n, labels = outcome.settings.ensemble, outcome.examples.labels
+    members = ensemble.draw(outcome.merits(score_per_label(len(labels))), n) if n else {}
+    if len(members) < 2:
+        return None
+    start = time.perf_counter()
+    probe, scores = ensemble.fold(source, members, labels)
+    candidate = ensemble.candidate_of(members)
+    row = row_of(candidate, scores, open_source(source)[2], fit_seconds=time.perf_counter() - start)
+    found = replace(outcome, rows={**outcome.rows, candidate.id: row}, ensemble=candidate, members=members)
+    return found, Head(probe, decide_linear(scores))
+
+
+def _write_probe(probe: Probe | None, winner: Candidate, out: Path) -> str | None:
+    """Write the winner's probe; return the file's name, None where the winner has none."""
+    (out / "probe.npz").unlink(missing_ok=True)
     if probe is None:
         LOG.warning("gridsearch: %s has no probe; it is fitted by scikit-learn only", winner.classifier)
         return None

@@ -5,7 +5,7 @@ the model labels texts as the candidate's row says.
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,17 @@ from mcbert.features.spec import POOLINGS, FeatureSpec, layers_text
 from mcbert.files.objects import read_object
 from mcbert.results.csv_files import read
 from mcbert.results.schema.search import GRIDSEARCH
+from mcbert.search import ensemble
 from mcbert.search.data import Examples, Source
+from mcbert.search.fitting.classifiers import LINEAR, score_per_label
 from mcbert.search.fitting.custom_classifiers import classifier
 from mcbert.search.fitting.fast_fits import plain
 from mcbert.search.fitting.probe import Probe
 from mcbert.search.fitting.representation import Representation, clear_cache, represent
 from mcbert.search.outcome.artifacts import make_probe
 from mcbert.search.settings import GridsearchSettings
-from mcbert.search.space import Candidate, Space
+from mcbert.search.space import ENSEMBLE, Candidate, Space
 from mcbert.search.task import fit, one_thread
-
-LINEAR = ("logistic_regression", "linear_svm", "ridge", "lda")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +91,6 @@ def best_linear(out: Path) -> str:
     return f"the best linear candidate is {row['candidate_id']}: export it by --candidate {row['rank']}"
 
 
-def score_per_label(n_labels: int) -> list[str]:
-    """Return the classifiers that have a linear score for each label; an SVM of more than two has votes."""
-    return [name for name in LINEAR if n_labels == 2 or name != "linear_svm"]
-
-
 def find_linear(
     out: Path, *, n_labels: int, layers: Sequence[int] = (), pooling: str = ""
 ) -> "pd.Series[Any]":
@@ -154,7 +149,6 @@ def refit(row: "pd.Series[Any]", settings: GridsearchSettings, *, store: Path, o
         The row is of no candidate of these settings.
     """
     record = read_object(out / "winner.json", {"source_language": str, "target_languages": list})
-    candidate = _candidate(row, settings, out)
     cache, examples = FeatureStore.open(store), Examples.read(out / "examples.npz")
     source = Source(
         store=store,
@@ -162,6 +156,13 @@ def refit(row: "pd.Series[Any]", settings: GridsearchSettings, *, store: Path, o
         languages=(record["source_language"], *record["target_languages"]),
         digests=(cache.digest, examples.digest),
     )
+    if row["classifier"] == ENSEMBLE:
+        members = _members(record, settings, out)
+        folded, _ = ensemble.fold(source, members, examples.labels)
+        clear_cache()
+        whole = _described(row, ensemble.candidate_of(members))
+        return Refitted(record=record | whole, probe=folded, estimator=None)
+    candidate = _candidate(row, settings, out)
     with one_thread():
         representation = represent(source, candidate.features)
         fitted = fit(representation, candidate)
@@ -172,6 +173,18 @@ def refit(row: "pd.Series[Any]", settings: GridsearchSettings, *, store: Path, o
         estimator = None if probe else _pipeline(representation, fitted.estimator)
     clear_cache()
     return Refitted(record=record | _described(row, candidate), probe=probe, estimator=estimator)
+
+
+def _members(record: Mapping[str, Any], settings: GridsearchSettings, out: Path) -> dict[Candidate, int]:
+    """Return the members of the run's ensemble and how often each was drawn, in the order of the search."""
+    drawn: Mapping[str, int] = record.get("members", {})
+    rows = {row["candidate_id"]: row for _, row in read(GRIDSEARCH, out / "gridsearch.csv").iterrows()}
+    unknown = [name for name in drawn if name not in rows]
+    if unknown or not drawn:
+        raise ValueError(
+            f"{out / 'winner.json'}: members: got {unknown[:1]}, accepted: candidates of gridsearch.csv"
+        )
+    return {_candidate(rows[name], settings, out): times for name, times in drawn.items()}
 
 
 def _candidate(row: "pd.Series[Any]", settings: GridsearchSettings, out: Path) -> Candidate:

@@ -154,14 +154,37 @@ def rank(
     if not languages or any(language not in found for found in dev.values() for language in languages):
         return []
     if protocol == "agreement":
-        scores = {c.id: agreed - rows[c.id]["log_loss"][source_language] for c in scored
-                  if (agreed := mean_agreement(rows[c.id])) is not None}  # fmt: skip
+        found = {c.id: merit(rows[c.id], protocol, source_language, target_languages) for c in scored}
+        scores = {name: score for name, score in found.items() if score is not None}
         scored = [candidate for candidate in scored if candidate.id in scores]
     else:
         scores = {c.id: mean_score([dev[c.id][language] for language in languages]) for c in scored}
     losses = {c.id: _mean_loss(rows[c.id], languages) for c in scored}
     ordered = sorted(scored, key=lambda c: (-scores[c.id], losses[c.id], *tie_break(c)))
     return [(candidate, scores[candidate.id]) for candidate in ordered]
+
+
+def merit(
+    row: Mapping[str, Any], protocol: Protocol, source_language: str, targets: Sequence[str]
+) -> float | None:
+    """Return how well a candidate does by a protocol, in nats, however many labels are right already.
+
+    Minus the log-loss on the dev texts that the protocol scores, plus the agreement where it reads that. None
+    under `last`, and where there is no such number.
+
+    Parameters
+    ----------
+    row : mapping
+        The candidate's, as for `rank`.
+    """
+    loss = row["log_loss"]
+    if protocol == "last" or source_language not in loss:
+        return None
+    if protocol == "target-dev":
+        known = targets and all(language in loss for language in targets)
+        return -_mean_loss(row, targets) if known else None
+    agreed = mean_agreement(row) if protocol == "agreement" else 0.0
+    return None if agreed is None else agreed - float(loss[source_language])
 
 
 def mean_agreement(row: Mapping[str, Any]) -> float | None:

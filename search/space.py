@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mcbert.features.spec import FeatureSpec
-from mcbert.search.fitting.classifiers import Params
+from mcbert.search.fitting.classifiers import CLASSIFIERS, Params
 
 if TYPE_CHECKING:  # a worker is given candidates, and starts without the validation of settings
     from mcbert.search.settings import GridsearchSettings
+
+
+ENSEMBLE = "ensemble"  # the classifier of the mean of many candidates (`search.ensemble`)
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -51,10 +54,27 @@ class Candidate:
 
     @property
     def id(self) -> str:
-        """The same text for the same candidate in every search, such as "6+8+11-max-ridge-alpha=1000.0"."""
+        """The same text for the same candidate in every search, such as "6+8+11-max-ridge-alpha=1000.0".
+
+        An ensemble has no name but its size: its members depend on all scores.
+        """
         params = "".join(f"-{name}={value!r}" for name, value in self.params)
         seed = f"-seed={self.seed}" if self.seeded else ""
-        return f"{self.features}-{self.classifier}{params}{seed}"
+        features = "" if self.classifier == ENSEMBLE else f"{self.features}-"
+        return f"{features}{self.classifier}{params}{seed}"
+
+
+def reference(layers: Sequence[int], poolings: Collection[str]) -> Candidate | None:
+    """Return what a choice has to beat: the mean of the deepest layer, logistic regression at its defaults.
+
+    None where the cache's layers and poolings lack it.
+    """
+    if "mean" not in poolings:
+        return None
+    parameters = CLASSIFIERS["logistic_regression"].parameters.items()
+    defaults = tuple(sorted((name, p.default) for name, p in parameters if p.default is not None))
+    features = FeatureSpec((max(layers),), ("mean",))
+    return Candidate(features=features, classifier="logistic_regression", params=defaults)
 
 
 class Space:

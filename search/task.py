@@ -127,21 +127,25 @@ def _score(representation: Representation, candidate: Candidate, *, shared: floa
         fitted = fit(representation, candidate)
         between = time.perf_counter()
         scores = fast_fits.label_scores(representation, fitted)
-        predicted = decide_linear(scores)
-        matrices = score(representation.rows, predicted)
-        probabilistic = transfer_scores(scores, representation.rows)
+        return row_of(candidate, scores, representation.rows, fit_seconds=between - start + shared)
     except Exception as error:
         LOG.debug("candidate %s failed", candidate.id, exc_info=True)
         return error_rows([candidate], error)[0]
+
+
+def row_of(candidate: Candidate, scores: Reals, rows: RowSelection, *, fit_seconds: float) -> dict[str, Any]:
+    """Return the row of a candidate from its scores of the distinct evaluation texts, (n, n_classes)."""
+    start = time.perf_counter()
+    predicted = decide_linear(scores)
+    scored = {"matrices": score(rows, predicted), **transfer_scores(scores, rows)}
     return {
         "candidate_id": candidate.id,
         "status": "ok",
         "message": "",
-        "fit_seconds": round(between - start + shared, 6),
-        "score_seconds": round(time.perf_counter() - between, 6),
-        "matrices": matrices,
-        **probabilistic,
-        "predictions": encode(predicted, representation.rows.n_classes),
+        "fit_seconds": round(fit_seconds, 6),
+        "score_seconds": round(time.perf_counter() - start, 6),
+        **scored,
+        "predictions": encode(predicted, rows.n_classes),
     }
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from mcbert.files import sha256
 from mcbert.files.objects import read_object
 from mcbert.finetune.settings import FinetuneSettings
+from mcbert.finetune.winner import best_of
 from mcbert.pipeline.cluster import training_executor
 from mcbert.pipeline.config import Config
 from mcbert.pipeline.deploy import name_model
@@ -102,7 +103,7 @@ def beginning(workspace: Workspace, settings: FinetuneSettings, into: Path) -> P
     if settings.start == "random":
         return workspace.winner
     if settings.start == "auto":
-        winner = read_object(workspace.winner, {"labels": list, "layers": list, "pooling": str})
+        winner = best_of(read_object(workspace.winner, {"labels": list, "layers": list, "pooling": str}))
         why = why_random(workspace, settings, winner)
         if why:
             log.info("%s: the head is newly initialised: %s", settings.section, why)
@@ -228,7 +229,7 @@ def _dev_texts(workspace: Workspace) -> DevTexts:
 
 def _require_start(workspace: Workspace, settings: FinetuneSettings) -> None:
     """Raise where no candidate of the search can be what the head starts from."""
-    from mcbert.search.refit import score_per_label
+    from mcbert.search.fitting.classifiers import score_per_label
 
     require_special_tokens(workspace.config)
     searched = workspace.config.gridsearch

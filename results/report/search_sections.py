@@ -16,6 +16,7 @@ from mcbert.results.report import charts, heatmaps, numbers
 from mcbert.results.report.numbers import spoken
 from mcbert.results.report.sections import Add, records
 from mcbert.results.runs import RunTables
+from mcbert.results.schema.search import UNCHOSEN
 from mcbert.results.schema.words import MEAN, PROTOCOLS, metric_words
 
 FACTOR_NAMES = {
@@ -129,7 +130,7 @@ def protocols(run: RunTables) -> dict[str, Any] | None:
                 },
             }
         )
-    order = (*PROTOCOLS, "random")
+    order = (*PROTOCOLS, *UNCHOSEN)
     languages = [name for name in dict.fromkeys(table["language"]) if name != MEAN]
     missing = [name for name in PROTOCOLS if name not in set(table["protocol"])]
     rows.sort(key=lambda row: order.index(str(row["protocol"])))

@@ -226,6 +226,9 @@ EFFECTS = Table(
     sums=over_targets("a level of a factor and a split"),
 )
 
+UNCHOSEN = ("ensemble", "reference", "random")
+"""What protocols.csv has beside the choices of the protocols."""
+
 PROTOCOL_CHOICES = Table(
     file_name="protocols.csv",
     meaning="What each protocol would have chosen and how it scores: the price of having no target labels.",
@@ -234,11 +237,13 @@ PROTOCOL_CHOICES = Table(
     columns=(
         text(
             "protocol",
-            "how the choice was made, as elsewhere; random: no choice, the mean over all candidates",
-            (*PROTOCOLS, "random"),
+            "how the choice was made, as elsewhere; ensemble: the mean of many candidates by the run's "
+            "protocol; reference: no choice, the mean of the deepest layer with logistic regression; random: "
+            "no choice, the mean over all candidates",
+            (*PROTOCOLS, *UNCHOSEN),
         ),
         text("candidate_id", "id of the candidate chosen; empty for random", nullable=True),
-        Column(name="used", dtype="bool", meaning="whether this run chose by the protocol"),
+        Column(name="used", dtype="bool", meaning="whether it is this run's winner"),
         METRIC,
         SCORED_SPLIT,
         LANGUAGE,
@@ -250,6 +255,11 @@ PROTOCOL_CHOICES = Table(
         ),
         difference("versus_oracle_low", "lower end of the paired 95% bootstrap interval of that difference"),
         difference("versus_oracle_high", "upper end of it"),
+        difference("versus_reference", "score minus that of the reference; empty where there is none"),
+        difference(
+            "versus_reference_low", "lower end of the paired 95% bootstrap interval of that difference"
+        ),
+        difference("versus_reference_high", "upper end of it"),
         count("seed", "random seed of the candidate; empty for random", nullable=True),
         *stamp(),
     ),

@@ -196,3 +196,11 @@ CLASSIFIERS: dict[str, Classifier] = {
         stochastic=True,
     ),
 }
+
+
+LINEAR = ("logistic_regression", "linear_svm", "ridge", "lda")
+
+
+def score_per_label(n_labels: int) -> list[str]:
+    """Return the classifiers that have a linear score for each label; an SVM of more than two has votes."""
+    return [name for name in LINEAR if n_labels == 2 or name != "linear_svm"]

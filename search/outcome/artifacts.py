@@ -1,8 +1,8 @@
 """Artifacts of a finished `python -m mcbert gridsearch`: the tables, the winner and its probe."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,9 @@ from mcbert.search.fitting.fast_fits import Fitted
 from mcbert.search.fitting.probe import Probe
 from mcbert.search.fitting.representation import Representation
 from mcbert.search.scoring import SCORERS, Score, mean_f1, packed_f1, unpack
-from mcbert.search.selection import mean_agreement, rank
+from mcbert.search.selection import mean_agreement, merit, rank
 from mcbert.search.settings import GridsearchSettings
-from mcbert.search.space import Candidate
+from mcbert.search.space import ENSEMBLE, Candidate
 
 Ranking = list[tuple[Candidate, float | None]]
 
@@ -45,6 +45,12 @@ class Outcome:
         Columns of every row.
     tried : mapping or None
         How many of all candidates a budget let the search try (`search.order.coverage`); None: all.
+    ensemble : Candidate or None
+        The winner where it is one, which is none of `candidates`; `rows` has its row.
+    members : mapping of Candidate to int
+        How often each of the ensemble's was drawn.
+    reference : Candidate or None
+        What a choice has to beat, whether it is one of `candidates` or not.
     """
 
     settings: GridsearchSettings
@@ -54,6 +60,9 @@ class Outcome:
     languages: tuple[str, ...]
     stamp: Mapping[str, object]
     tried: Mapping[str, Any] | None = None
+    ensemble: Candidate | None = None
+    members: Mapping[Candidate, int] = field(default_factory=dict)
+    reference: Candidate | None = None
 
     @property
     def protocol(self) -> Protocol:
@@ -100,9 +109,33 @@ class Outcome:
         found: float | None = self.rows[candidate.id]["log_loss"].get(self.languages[0])
         return found
 
+    @property
+    def beside(self) -> dict[str, Candidate]:
+        """What stands beside the choices of the protocols: an ensemble, the reference."""
+        failed = self.reference is None or self.rows[self.reference.id]["status"] != "ok"
+        return {
+            **({ENSEMBLE: self.ensemble} if self.ensemble else {}),
+            **({} if failed or self.reference is None else {"reference": self.reference}),
+        }
+
+    def merits(self, classifiers: Collection[str]) -> list[tuple[Candidate, float]]:
+        """Return candidates of some classifiers that have a merit by the protocol, and it, in their order."""
+        found = [
+            (c, merit(self.rows[c.id], self.protocol, self.languages[0], self.languages[1:]))
+            for c in self.candidates
+            if c.classifier in classifiers and self.rows[c.id]["status"] == "ok"
+        ]
+        return [(candidate, value) for candidate, value in found if value is not None]
+
     def ranking(self, protocol: Protocol) -> Ranking:
         """Order the candidates that did not fail as a protocol does; it is given dev scores only."""
-        fine = [c for c in self.candidates if self.rows[c.id]["status"] == "ok"]
+        return self._rank([c for c in self.candidates if self.rows[c.id]["status"] == "ok"], protocol)
+
+    def ranked_ensemble(self) -> Ranking:
+        """Return the ensemble with its score by the protocol; nothing where there is none."""
+        return self._rank([self.ensemble], self.protocol) if self.ensemble else []
+
+    def _rank(self, fine: Sequence[Candidate], protocol: Protocol) -> Ranking:
         return rank(
             fine,
             {candidate.id: self.scores(candidate, "dev") for candidate in fine},
@@ -196,15 +229,13 @@ def write_predictions(
 
 
 def write_winner(
-    outcome: Outcome, winner: Candidate, *, store_digest: str, probe: str | None, path: Path
+    outcome: Outcome, ranking: Ranking, *, store_digest: str, probe: str | None, path: Path
 ) -> None:
     """Write winner.json, which the later stages read, last of all."""
-    chosen = {protocol: _first(outcome, protocol) for protocol in PROTOCOLS}
+    winner, best = ranking[0], ranking[bool(outcome.ensemble)]
     content = {
-        **_describe(winner),
-        "layers": list(winner.layers),
-        "params": dict(winner.params),
-        "seed": winner.seed,
+        **_described(winner[0]),
+        "seed": winner[0].seed,
         "protocol": outcome.protocol,
         "metric": outcome.settings.metric,
         "labels": list(outcome.examples.labels),
@@ -212,8 +243,10 @@ def write_winner(
         "target_languages": list(outcome.languages[1:]),
         "store": store_digest,
         "probe": probe,
-        "scores": chosen[outcome.protocol],
-        "by_protocol": chosen,
+        "scores": _scored(outcome, *winner),
+        "best": _described(best[0]),
+        "members": {member.id: times for member, times in outcome.members.items()},
+        "by_protocol": {protocol: _first(outcome, protocol) for protocol in PROTOCOLS},
         "tried": outcome.tried,
         **outcome.stamp,
     }
@@ -258,20 +291,27 @@ def _describe(candidate: Candidate) -> dict[str, object]:
     }
 
 
+def _described(candidate: Candidate) -> dict[str, object]:
+    return {
+        **_describe(candidate),
+        "layers": list(candidate.layers),
+        "params": dict(candidate.params),
+    }
+
+
 def _first(outcome: Outcome, protocol: Protocol) -> dict[str, object] | None:
     """Return a protocol's choice and its scores; None where it lacks the dev texts."""
     ranking = outcome.ranking(protocol)
-    if not ranking:
-        return None
-    candidate, score = ranking[0]
+    return _scored(outcome, *ranking[0]) if ranking else None
+
+
+def _scored(outcome: Outcome, candidate: Candidate, score: float | None) -> dict[str, object]:
     by_language = {
         f"{split}_f1": {language: float(score) for language, score in outcome.f1(candidate, split).items()}
         for split in ("dev", "test")
     }
     return {
-        **_describe(candidate),
-        "layers": list(candidate.layers),
-        "params": dict(candidate.params),
+        **_described(candidate),
         "score": score,
         "dev_f1_mean": outcome.mean_f1(candidate, "dev"),
         "test_f1_mean": outcome.mean_f1(candidate, "test"),

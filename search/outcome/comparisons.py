@@ -17,14 +17,15 @@ import numpy.typing as npt
 
 from mcbert.features.spec import POOLINGS
 from mcbert.results.schema.search import STANDINGS
-from mcbert.results.schema.words import CLASSIFIERS, PROTOCOLS
+from mcbert.results.schema.words import CLASSIFIERS
 from mcbert.results.statistics import Interval, holm, mcnemar
 from mcbert.search.outcome.intervals import Sample, intervals, macro_intervals, one_each
-from mcbert.search.space import Candidate
+from mcbert.search.space import ENSEMBLE, Candidate
 
 ALPHA = 0.05
 RANDOM = "random"
 ORACLE = "target-dev"
+REFERENCE = "reference"
 Row = dict[str, Any]
 Key = tuple[Hashable, ...]
 
@@ -61,9 +62,11 @@ def effects(candidates: Sequence[Candidate]) -> list[Effect]:
     effect of a pooling, a classifier or a number of layers is its mean score less the mean over all levels
     (each level weighing the same), within candidates that are equal in the rest, then averaged over those
     groups. Several candidates of a group and level, as the subsets of one size, are averaged first.
-    Candidates with a pooling for each layer count for the layers only.
+    Candidates with a pooling for each layer count for the layers only, an ensemble for nothing.
     """
-    uniform = {at: c for at, c in enumerate(candidates) if not c.features.is_mixed}
+    uniform = {
+        at: c for at, c in enumerate(candidates) if not c.features.is_mixed and c.classifier != ENSEMBLE
+    }
     found = _layers(candidates)
     for factor, but_for, level, order in _FACTORS:
         found += _levels(factor, _groups(uniform, but_for, level), order, len(candidates))
@@ -127,31 +130,32 @@ def effect_rows(sample: Sample, effects: Sequence[Effect]) -> list[Row]:
     ]
 
 
-def protocol_rows(sample: Sample, chosen: Mapping[str, str | None]) -> list[Row]:
-    """Score the choice of each protocol, and a candidate drawn at random, beside the choice of the oracle.
+def protocol_rows(sample: Sample, chosen: Mapping[str, str | None], n_searched: int) -> list[Row]:
+    """Score each choice, and a candidate drawn at random, beside that of the oracle and the reference.
 
     Parameters
     ----------
     sample : Sample
-    chosen : mapping of protocol to candidate id
+    chosen : mapping of protocol, or `ENSEMBLE` or `REFERENCE`, to candidate id
         None where the protocol lacks the dev texts to choose by; it has no row then.
+    n_searched : int
+        The last so many candidates of the sample are those of the search, which `random` is the mean over.
 
     Returns
     -------
     list of dict
-        Columns of table PROTOCOL_CHOICES, by protocol and language and for `mean`; `random` is the mean over
-        all candidates that did not fail.
+        Columns of table PROTOCOL_CHOICES, by protocol and language and for `mean`.
     """
-    made: dict[str, str] = {
-        protocol: name for protocol in PROTOCOLS if (name := chosen.get(protocol)) is not None
-    }
+    made: dict[str, str] = {name: found for name, found in chosen.items() if found is not None}
     at = [sample.predictions.candidates.index(name) for name in made.values()]
-    own = one_each(at, sample.n_candidates)
-    own = np.concatenate([own, np.full((1, sample.n_candidates), 1 / sample.n_candidates)])
-    names = [*made, RANDOM]
-    oracle = own[names.index(ORACLE)] if ORACLE in made else None
-    found = intervals(sample, own if oracle is None else np.concatenate([own, own - oracle]))
-    unknown = Interval(np.nan, np.nan, np.nan)
+    random = np.zeros((1, sample.n_candidates))
+    random[0, -n_searched:] = 1 / n_searched
+    own, names = np.concatenate([one_each(at, sample.n_candidates), random]), [*made, RANDOM]
+    bases = {base: own[names.index(base)] for base in (ORACLE, REFERENCE) if base in made}
+    found = intervals(sample, np.concatenate([own, *(own - base for base in bases.values())]))
+    unknown = [dict.fromkeys(sample.names, Interval(np.nan, np.nan, np.nan))] * len(names)
+    parts = {base: found[len(names) * place :] for place, base in enumerate(bases, start=1)}
+    versus_oracle, versus_reference = (parts.get(base, unknown) for base in (ORACLE, REFERENCE))
     return [
         {
             "protocol": protocol,
@@ -159,7 +163,8 @@ def protocol_rows(sample: Sample, chosen: Mapping[str, str | None]) -> list[Row]
             "split": sample.split,
             "language": name,
             **_ends("score", _within(found[place][name])),
-            **_ends("versus_oracle", unknown if oracle is None else found[len(names) + place][name]),
+            **_ends("versus_oracle", versus_oracle[place][name]),
+            **_ends("versus_reference", versus_reference[place][name]),
         }
         for place, protocol in enumerate(names)
         for name in sample.names

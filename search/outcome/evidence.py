@@ -23,7 +23,7 @@ from mcbert.search.outcome.comparisons import effect_rows, effects, protocol_row
 from mcbert.search.outcome.intervals import Sample
 from mcbert.search.outcome.predictions import Predictions, decode
 from mcbert.search.scoring import scores
-from mcbert.search.space import Candidate
+from mcbert.search.space import ENSEMBLE, Candidate
 from mcbert.search.task import one_thread
 
 LOG = logging.getLogger(__name__)
@@ -43,23 +43,31 @@ def write_evidence(outcome: Outcome, ranking: Ranking, rows: RowSelection, out: 
     out : Path
     """
     candidates = [candidate for candidate, _ in ranking]
+    searched = [candidate for candidate in candidates if candidate != outcome.ensemble]
     predictions = gather(outcome, candidates, rows)
     predictions.save(out / "predictions.npz")
     _write(SCORES, score_table(outcome, candidates), outcome, out)
     samples = [sample for split in SPLITS if (sample := Sample.of(predictions, split)) is not None]
     protocol, metric, found = outcome.protocol, outcome.settings.metric, effects(candidates)
     chosen: dict[str, str | None] = {name: _first(outcome.ranking(name)) for name in PROTOCOLS}
+    chosen |= {name: c.id for name, c in outcome.beside.items()}
+    beside = gather(outcome, [*dict.fromkeys([*outcome.beside.values(), *searched])], rows)
+    judged = [sample for split in SPLITS if (sample := Sample.of(beside, split)) is not None]
     with one_thread():  # the last digits of a sum must not depend on the number of CPUs
         top = pd.DataFrame(
             [row for sample in samples for row in top_rows(sample, outcome.settings.top, metric)]
         )
         sizes = pd.DataFrame([row for sample in samples for row in effect_rows(sample, found)])
-        price = pd.DataFrame([row for sample in samples for row in protocol_rows(sample, chosen)])
-    seeds = pd.Series({candidate.id: candidate.seed for candidate in candidates}, dtype="Int64")
+        price = pd.DataFrame(
+            [row for sample in judged for row in protocol_rows(sample, chosen, len(searched))]
+        )
+    of_all = {*candidates, *outcome.beside.values()}
+    seeds = pd.Series({candidate.id: candidate.seed for candidate in of_all}, dtype="Int64")
     top, price = (frame.assign(seed=seeds.reindex(frame["candidate_id"]).array) for frame in (top, price))
     _write(TOP, top.assign(protocol=protocol, metric=metric), outcome, out)
     _write(EFFECTS, sizes, outcome, out)
-    _write(PROTOCOL_CHOICES, price.assign(used=price["protocol"] == protocol, metric=metric), outcome, out)
+    used = ENSEMBLE if outcome.ensemble else protocol
+    _write(PROTOCOL_CHOICES, price.assign(used=price["protocol"] == used, metric=metric), outcome, out)
     top = top.assign(metric=metric)
     _tell(top, outcome.languages[0])
     _warn(near_chance(top, outcome.languages[0]))
