@@ -156,7 +156,7 @@ class Bench:
         with clocked(steps) as clock, tempfile.TemporaryDirectory(dir=self.scratch) as out:
             fit(
                 model,
-                classification(self.tokenizer, texts, dev),
+                classification(self.tokenizer, texts, dev, source_language="en"),
                 settings=dataclasses.replace(self.settings, eval_steps=eval_steps),
                 seed=0,
                 monitor=Monitor(rule=rule, protocol="last", source_language="en"),

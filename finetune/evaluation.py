@@ -16,12 +16,17 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from mcbert.features.encoder.tokens import plan_batches
 from mcbert.finetune.training import ranks
+from mcbert.results.probabilities import agreement, log_loss, softmax, temperature
 
 TOKENS_PER_BATCH = 2048
 """Most padded tokens of an evaluation batch."""
 
 Tokens = Sequence[dict[str, list[int]]]
 """Of each text, as the tokenizer returns it: ``input_ids`` and the like, not padded."""
+
+
+Pairs = Mapping[str, np.ndarray]
+"""By target language, int64 (2, n_pairs): rows of source texts and of their translations."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,6 +64,14 @@ class Evaluation:
 
     train_loss: float | None = None
     """Mean training loss since the evaluation before; None before training."""
+
+    log_loss: float | None = None
+    """Of the source language, nats, its logits divided by the temperature that fits them; None without its
+    texts."""
+
+    agreement: float | None = None
+    """Of the probabilities of source texts and of their translations, beyond chance, mean over the target
+    languages (`results.probabilities`); None where there are no such pairs."""
 
     gradient_norms: tuple[float, ...] = ()
     """Mean norm of the gradient of each layer, 0 (embeddings) to the deepest, over the steps since the
@@ -159,11 +172,54 @@ def score_languages(logits: np.ndarray, y: np.ndarray, language: np.ndarray) -> 
     }
 
 
-def watched_score(scores: Mapping[str, Score], protocol: str, source_language: str) -> float:
-    """Return the dev accuracy that `protocol` looks at: the source language's or the mean of the targets'."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """Scores that read no label of a target language."""
+
+    log_loss: float
+    """As in `Evaluation`."""
+
+    agreement: float | None
+    """As in `Evaluation`."""
+
+    @classmethod
+    def of(cls, logits: np.ndarray, y: np.ndarray, source: np.ndarray, pairs: Pairs) -> Self | None:
+        """Score logits of dev texts; None without texts of the source language.
+
+        Parameters
+        ----------
+        logits : ndarray
+            (n_texts, n_labels), float.
+        y : ndarray of int
+            (n_texts,), label codes; those of the source language are read.
+        source : ndarray of bool
+            (n_texts,), whether a text is in the source language.
+        pairs : mapping of str to ndarray
+            int64 (2, n_pairs), rows of source texts and of their translations, by target language.
+        """
+        if not source.any():
+            return None
+        shares = softmax(logits / temperature(logits[source], y[source]))
+        agreed = [agreement(shares[texts], shares[translations]) for texts, translations in pairs.values()]
+        return cls(
+            log_loss=log_loss(shares[source], y[source]), agreement=float(np.mean(agreed)) if agreed else None
+        )
+
+
+def watched_score(evaluation: Evaluation, protocol: str, source_language: str) -> float:
+    """Return the dev score that a protocol looks at.
+
+    source-dev, target-dev: the accuracy of the source language, the mean of the targets'. agreement: the
+    agreement less the source's log-loss, as in phase one (`search.selection`).
+    """
+    if protocol == "agreement":
+        if evaluation.agreement is None or evaluation.log_loss is None:
+            raise ValueError("agreement: no dev texts with translations")
+        return evaluation.agreement - evaluation.log_loss
     if protocol == "source-dev":
-        return scores[source_language].accuracy
-    return float(np.mean([s.accuracy for name, s in scores.items() if name != source_language]))
+        return evaluation.scores[source_language].accuracy
+    targets = [score.accuracy for name, score in evaluation.scores.items() if name != source_language]
+    return float(np.mean(targets))
 
 
 def choose(history: Sequence[Evaluation], protocol: str, source_language: str) -> int:
@@ -174,7 +230,7 @@ def choose(history: Sequence[Evaluation], protocol: str, source_language: str) -
     history : sequence of Evaluation
         In order; the evaluation before training takes no part.
     protocol : str
-        ``last``: the last; ``source-dev`` or ``target-dev``: the best, ties to the earlier one.
+        ``last``: the last; others: the best by `watched_score`, ties to the earlier one.
 
     Returns
     -------
@@ -184,4 +240,4 @@ def choose(history: Sequence[Evaluation], protocol: str, source_language: str) -
     if protocol == "last":
         return len(history) - 1
     trained = range(1, len(history))
-    return max(trained, key=lambda k: (watched_score(history[k].scores, protocol, source_language), -k))
+    return max(trained, key=lambda k: (watched_score(history[k], protocol, source_language), -k))

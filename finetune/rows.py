@@ -19,7 +19,7 @@ from mcbert.finetune.settings import WATCHING
 from mcbert.finetune.training.callback import Training
 
 DECIMALS = 6  # of a loss: the rest of its digits differs between CPUs and numbers of threads
-SEES = ("last", "source-dev", "target-dev")  # protocols by what they look at, the least first
+SEES = ("last", "source-dev", "agreement", "target-dev")  # protocols by what they look at, the least first
 
 
 def protocol_of(job: Job) -> str:

@@ -33,7 +33,7 @@ HeadStart = Literal["auto", "probe", "random"]
 ClassWeight = Literal["none", "balanced"]
 Optimizer = Literal["adam", "adamw"]
 FreezeRule = Literal["schedule", "plateau", "slope", "gradient"]
-FreezeWatch = Literal["source-dev", "target-dev"]
+FreezeWatch = Literal["agreement", "source-dev", "target-dev"]
 WATCHING = ("plateau", "slope")  # rules that look at dev scores
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Rate = Annotated[float, Field(gt=0, le=1)]
@@ -143,7 +143,8 @@ class TrainingSettings:
     """Layers that plateau and slope freeze together, in turn: ``[[11], [9, 10]]``."""
 
     freeze_watch: FreezeWatch = "source-dev"
-    """Dev accuracy that plateau and slope look at; target-dev (mean) is an oracle and stamped as one."""
+    """Dev score that plateau and slope look at: agreement (of dev texts and their translations, no target
+    label read), the accuracy on source-dev, or on target-dev (mean), an oracle and stamped as one."""
 
     freeze_patience: Positive = 1
     """plateau: freeze once the best score has not been beaten for so many evaluations."""
@@ -161,7 +162,8 @@ class TrainingSettings:
     """Freeze the word embeddings from the start in every system (else only source-language ones move)."""
 
     protocol: Protocol = "last"
-    """How the weights are chosen: the last, the best on source dev, or on target dev (mean; an oracle)."""
+    """How the weights are chosen: the last; the best by agreement (of dev texts and their translations, no
+    target label read), on source dev, or on target dev (mean; an oracle)."""
 
     eval_steps: Whole = 0
     """Score dev every so many steps, besides every epoch's end; 0: there only."""

@@ -118,7 +118,13 @@ def set_up(job: FinetuneJob, splits: Sequence[str]) -> Setup:
         head_parameters=head_parameters,
         rows=rows,
         texts=texts,
-        data=classification(tokenizer, texts["train"], texts["dev"], balanced=balanced),
+        data=classification(
+            tokenizer,
+            texts["train"],
+            texts["dev"],
+            source_language=job.source_language,
+            balanced=balanced,
+        ),
     )
 
 

@@ -6,10 +6,12 @@ python -m pytest tests/finetune/test_texts.py
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 from pathlib import Path
 
+import pandas as pd
+
 from mcbert.features.corpus.corpus import Corpus
+from mcbert.features.corpus.repeats import FEWEST_PAIRS, translations_of
 from mcbert.finetune.settings import WATCHING, TrainingSettings
 from mcbert.results import csv_files
 from mcbert.results.schema.texts import TEXTS
@@ -22,23 +24,38 @@ def read_texts(path: Path, source_language: str) -> Corpus:
 
 @dataclasses.dataclass(frozen=True)
 class DevTexts:
-    """The target languages of a corpus, and which languages have dev texts, told before any training."""
+    """What dev texts a corpus has, told before any training.
 
+    Attributes
+    ----------
+    source_language : str
+    targets : tuple of str
+        The target languages.
+    languages : frozenset of str
+        Those with dev texts.
+    translated : frozenset of str
+        Target languages whose dev texts translate those of the source.
+    """
+
+    source_language: str
     targets: tuple[str, ...]
     languages: frozenset[str]
+    translated: frozenset[str]
 
     @classmethod
-    def of(cls, rows: Iterable[tuple[str, str]], source_language: str) -> DevTexts:
-        """Read them off the split and the language of each text."""
-        found = set(rows)
-        targets = sorted({language for _, language in found} - {source_language})
-        return cls(tuple(targets), frozenset(language for split, language in found if split == "dev"))
+    def of(cls, table: pd.DataFrame, source_language: str) -> DevTexts:
+        """Read them off the id, label, language and split of each text."""
+        return cls(
+            source_language,
+            tuple(sorted(set(table["language"]) - {source_language})),
+            frozenset(table["language"][table["split"] == "dev"]),
+            frozenset(translations_of(table, source_language, "dev", fewest=FEWEST_PAIRS)),
+        )
 
     @classmethod
     def of_corpus(cls, corpus: Corpus) -> DevTexts:
         """Read them off a corpus."""
-        rows = zip(corpus.table["split"], corpus.table["language"], strict=True)
-        return cls.of(rows, corpus.source_language)
+        return cls.of(corpus.table, corpus.source_language)
 
     def require(self, key: str, accepted: str) -> None:
         """Raise where a target language has no dev texts, or there is none.
@@ -61,10 +78,23 @@ class DevTexts:
                     f"{accepted}"
                 )
 
+    def require_translations(self, key: str, accepted: str) -> None:
+        """Raise where there are no source dev texts with translations; parameters as of `require`."""
+        if not self.translated:
+            raise ValueError(
+                f"{key}: got agreement, but no target language has {FEWEST_PAIRS} dev texts that translate "
+                f"some of {self.source_language!r}; accepted: {accepted}"
+            )
+
 
 def require_protocol(settings: TrainingSettings, dev: DevTexts, *, freezes: bool) -> None:
     """Raise when the protocol, or the rule that freezes, looks at dev rows that are not there."""
-    if settings.protocol == "target-dev":
-        dev.require(f"{settings.section}.protocol", "last, source-dev")
-    elif freezes and settings.freeze_rule in WATCHING and settings.freeze_watch == "target-dev":
-        dev.require(f"{settings.section}.freeze_watch", "source-dev")
+    watches = freezes and settings.freeze_rule in WATCHING
+    for name, value, others in (
+        ("protocol", settings.protocol, "last, source-dev"),
+        ("freeze_watch", settings.freeze_watch if watches else "", "source-dev"),
+    ):
+        if value == "target-dev":
+            dev.require(f"{settings.section}.{name}", others)
+        elif value == "agreement":
+            dev.require_translations(f"{settings.section}.{name}", others)

@@ -93,6 +93,13 @@ class Workspace:
 
         return set(CsvStream(TEXTS, self.texts, columns))
 
+    def texts_table(self) -> pd.DataFrame:
+        """Return what texts.csv says of each text: id, label, language and split; in any order."""
+        import pandas as pd
+
+        columns = ["id", "label", "language", "split"]
+        return pd.DataFrame(sorted(self.texts_by(*columns)), columns=columns)
+
     def stamped(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Return rows of a table with the run's stamp; columns that they have stay as they are."""
         return rows.assign(**{name: text for name, text in self.stamp.items() if name not in rows.columns})

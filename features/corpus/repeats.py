@@ -23,6 +23,7 @@ from mcbert.features.corpus.spelling import counted
 log = logging.getLogger(__name__)
 
 MOST_NAMED = 5
+FEWEST_PAIRS = 20  # texts and translations by which anything is chosen: of so few kappa is within 0.4
 _AGREEING = 0.95  # share of ids in several languages whose labels agree, from which ids tell translations
 _SAME = "up to Unicode form, case, blanks and punctuation at the end"
 
@@ -123,19 +124,22 @@ def items_of(table: pd.DataFrame) -> np.ndarray:
     return np.arange(len(table), dtype=np.int64)
 
 
-def translations_of(table: pd.DataFrame, source_language: str, split: str) -> dict[str, np.ndarray]:
+def translations_of(
+    table: pd.DataFrame, source_language: str, split: str, *, fewest: int = 1
+) -> dict[str, np.ndarray]:
     """Return the texts of a split in the source language beside their translations, by target language.
 
     Parameters
     ----------
     table : DataFrame
         id, label (any code for it), language and split of each row.
+    fewest : int
+        Languages with fewer pairs are left out.
 
     Returns
     -------
     dict of str to ndarray
-        int64 (2, n_pairs), row numbers: of source texts, and of their translations. Languages without any
-        are left out.
+        int64 (2, n_pairs), row numbers: of source texts, and of their translations.
     """
     within = np.flatnonzero((table["split"] == split).to_numpy())
     rows = pd.DataFrame({"row": within, "item": items_of(table)[within]})
@@ -145,7 +149,7 @@ def translations_of(table: pd.DataFrame, source_language: str, split: str) -> di
     for name in sorted(set(language.tolist()) - {source_language}):
         here = rows[language == name].drop_duplicates("item")
         both = source.merge(here, on="item", suffixes=("_source", "_target"))
-        if len(both):
+        if len(both) >= fewest:
             found[str(name)] = both[["row_source", "row_target"]].to_numpy(dtype=np.int64).T
     return found
 

@@ -8,7 +8,6 @@ Sentences are held, tokenised and, for dev, encoded once each, however many pair
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -19,7 +18,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from mcbert.features.corpus.corpus import Corpus
 from mcbert.features.encoder.tokens import padded, tokenise
-from mcbert.finetune.evaluation import Score, Tokens, compute_states, score_languages
+from mcbert.finetune.evaluation import Tokens, compute_states, score_languages
+from mcbert.finetune.training.callback import DevScores
 from mcbert.finetune.training.data import TrainingData, require_finite
 
 PAIRS_AT_ONCE = 4096
@@ -171,15 +171,13 @@ def classification_of_pairs(tokenizer: PreTrainedTokenizerBase, train: Pairs, de
     )
 
 
-def score_pairs(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Pairs
-) -> tuple[Mapping[str, Score], np.ndarray]:
-    """Return scores of a siamese encoder as a classifier of pairs, and the predicted codes, int64 (n,)."""
+def score_pairs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Pairs) -> DevScores:
+    """Return scores of a siamese encoder as a classifier of pairs, and the predicted codes."""
     states = compute_states(model, tokenizer, pairs.tokens, together=True)
     require_finite(states)
     logits = _classify(model, states, pairs)
     require_finite(logits)
-    return score_languages(logits, pairs.y, pairs.language), logits.argmax(axis=1).astype(np.int64)
+    return _scored(logits, pairs.y, pairs.language)
 
 
 def _classify(model: PreTrainedModel, states: np.ndarray, pairs: Pairs) -> np.ndarray:
@@ -233,7 +231,7 @@ def ranking_of_pairs(
 
 def score_triplets(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Pairs, codes: Codes
-) -> tuple[Mapping[str, Score], np.ndarray]:
+) -> DevScores:
     """Return scores of the choice between a contradicting and an entailed sentence, and the choices.
 
     Returns
@@ -253,5 +251,9 @@ def score_triplets(
         [(anchor * units[side[kept]]).sum(axis=1) for side in (found.negative, found.positive)], axis=1
     )
     right = np.ones(len(logits), dtype=np.int64)
-    scores = score_languages(logits, right, pairs.language[found.pair[kept]])
-    return scores, logits.argmax(axis=1).astype(np.int64)
+    return _scored(logits, right, pairs.language[found.pair[kept]])
+
+
+def _scored(logits: np.ndarray, y: np.ndarray, language: np.ndarray) -> DevScores:
+    predicted = logits.argmax(axis=1).astype(np.int64)
+    return DevScores(scores=score_languages(logits, y, language), predicted=predicted)

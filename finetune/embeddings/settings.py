@@ -88,6 +88,12 @@ class EmbeddingsSettings(TrainingSettings):
         return self
 
     @model_validator(mode="after")
+    def _check_choice(self) -> Self:
+        accepted = "last, source-dev, target-dev"
+        require(self.protocol != "agreement", "protocol", self.protocol, accepted)
+        return self
+
+    @model_validator(mode="after")
     def _check_vector(self) -> Self:
         found = bool(self.pooling) or len(self.layers) < 2
         require(found, "pooling", self.pooling, "max, mean, cls, last with several layers")

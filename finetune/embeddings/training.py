@@ -323,11 +323,11 @@ def _task_of(
     """Return the task of the objective over train and dev pairs, and how other pairs are scored as dev is."""
     if job.settings.objective == "softmax":
         task = classification_of_pairs(tokenizer, *pairs)
-        return task, lambda model, others: score_pairs(model, tokenizer, others)[0]
+        return task, lambda model, others: score_pairs(model, tokenizer, others).scores
     codes = {label: code for code, label in enumerate(corpus.labels)}
     ranked = Codes(codes[ENTAILMENT], codes.get(CONTRADICTION))
     task = ranking_of_pairs(tokenizer, *pairs, ranked)
-    return task, lambda model, others: score_triplets(model, tokenizer, others, ranked)[0]
+    return task, lambda model, others: score_triplets(model, tokenizer, others, ranked).scores
 
 
 def _save(job: EmbeddingsJob, model: SiameseEncoder, tokenizer: PreTrainedTokenizerBase, card: str) -> None:

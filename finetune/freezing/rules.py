@@ -47,17 +47,17 @@ Rule = Callable[[Sequence[Evaluation]], FreezeEvent | None]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Watched:
-    """The dev accuracy that a rule looks at."""
+    """The dev score that a rule looks at."""
 
     protocol: str
-    """source-dev, or target-dev: the mean over the target languages, an oracle."""
+    """agreement, source-dev, or target-dev: the mean over the target languages, an oracle."""
 
     source_language: str
     """Language of the training texts."""
 
     def __call__(self, evaluation: Evaluation) -> float:
-        """Return the accuracy at an evaluation."""
-        return watched_score(evaluation.scores, self.protocol, self.source_language)
+        """Return the score at an evaluation."""
+        return watched_score(evaluation, self.protocol, self.source_language)
 
 
 def scheduled(history: Sequence[Evaluation], freeze: Schedule) -> FreezeEvent | None:

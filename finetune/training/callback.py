@@ -22,7 +22,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from mcbert.finetune.evaluation import Evaluation, Score, choose, watched_score
+from mcbert.finetune.evaluation import Evaluation, Score, Transfer, choose, watched_score
 from mcbert.finetune.freezing.mechanism import LayerNorms, freeze_layers, freeze_word_embeddings
 from mcbert.finetune.freezing.rules import FreezeEvent, Rule
 from mcbert.finetune.settings import TrainingSettings
@@ -37,8 +37,22 @@ log = logging.getLogger(__name__)
 PREDICTED = "predicted dev codes"  # among the tensors, whose other names are the weights'
 
 
-Evaluate = Callable[[PreTrainedModel], tuple[Mapping[str, Score], np.ndarray]]
-"""Scores dev with a model as it is: a score per language, and what it predicts of each, int64 (n_dev,).
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DevScores:
+    """What a model as it is makes of dev."""
+
+    scores: Mapping[str, Score]
+    """Per language."""
+
+    predicted: np.ndarray
+    """Of each text or pair, int64 (n_dev,)."""
+
+    transfer: Transfer | None = None
+    """Of labelled texts, where the source language has some."""
+
+
+Evaluate = Callable[[PreTrainedModel], DevScores]
+"""Scores dev with a model as it is.
 
 FloatingPointError: the model's output is not finite."""
 
@@ -71,7 +85,7 @@ class Monitor:
     """Returns the layers to freeze after each evaluation."""
 
     protocol: str
-    """Chooses the evaluation whose weights are kept: last, source-dev, target-dev."""
+    """Chooses the evaluation whose weights are kept: last, agreement, source-dev, target-dev."""
 
     source_language: str
     """Language of the training texts."""
@@ -185,7 +199,7 @@ class EpochCallback(TrainerCallback):
     def _evaluate(self, epoch: int, step: int, optimizer: torch.optim.Optimizer) -> None:
         section = self.settings.section
         try:
-            scores, predicted = self.evaluate(self.model)
+            dev = self.evaluate(self.model)
         except FloatingPointError as error:
             remedy = f"lower {section}.learning_rate or {section}.head_learning_rate"
             if not step:  # no rate was used yet, and the weights were looked at before
@@ -194,13 +208,15 @@ class EpochCallback(TrainerCallback):
         evaluation = Evaluation(
             epoch=epoch,
             step=step,
-            scores=scores,
+            scores=dev.scores,
             frozen=self.frozen,
             seconds=time.monotonic() - self._began,
+            log_loss=dev.transfer.log_loss if dev.transfer else None,
+            agreement=dev.transfer.agreement if dev.transfer else None,
             gradient_norms=self.norms.mean() if self.norms else (),
         )
         self.history.append(evaluation)
-        self._keep_best(predicted)
+        self._keep_best(dev.predicted)
         event = ranks.decided(lambda: self.monitor.rule(self.history))
         if event is not None:
             freeze_layers(self.model, event.layers, optimizer)
@@ -217,7 +233,7 @@ class EpochCallback(TrainerCallback):
             return
         if now.step == 0:
             return
-        score = watched_score(now.scores, self.monitor.protocol, self.monitor.source_language)
+        score = watched_score(now, self.monitor.protocol, self.monitor.source_language)
         if score > self._best_score:
             self._best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
             self._best_score, self._predicted = score, predicted

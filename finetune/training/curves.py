@@ -45,6 +45,9 @@ def write_evaluation(
     for language, score in evaluation.scores.items():
         writer.add_scalar(f"accuracy/{language}", score.accuracy, step)
         writer.add_scalar(f"dev_loss/{language}", score.loss, step)
+    for name in ("log_loss", "agreement"):
+        if (value := getattr(evaluation, name)) is not None:
+            writer.add_scalar(f"transfer/{name}", value, step)
     for layer, norm in enumerate(evaluation.gradient_norms):
         writer.add_scalar(f"gradient_norm/layer_{layer:02d}", norm, step)
     writer.add_scalar("frozen_layers", len(frozen), step)

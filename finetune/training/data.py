@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
 
-from mcbert.finetune.evaluation import Score, Tokens, compute_logits, score_languages
-from mcbert.finetune.training.callback import Evaluate
+from mcbert.features.corpus.repeats import FEWEST_PAIRS, translations_of
+from mcbert.finetune.evaluation import Pairs, Tokens, Transfer, compute_logits, score_languages
+from mcbert.finetune.training.callback import DevScores, Evaluate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,14 +63,24 @@ class Texts:
 
 
 def classification(
-    tokenizer: PreTrainedTokenizerBase, train: Texts, dev: Texts, *, balanced: bool = False
+    tokenizer: PreTrainedTokenizerBase,
+    train: Texts,
+    dev: Texts,
+    *,
+    source_language: str,
+    balanced: bool = False,
 ) -> TrainingData:
     """Return the data of a sequence classifier; `balanced`: labels weigh the same in its loss."""
+    pairs, source = translated(dev, source_language), dev.language == source_language
 
-    def evaluate(model: PreTrainedModel) -> tuple[Mapping[str, Score], np.ndarray]:
+    def evaluate(model: PreTrainedModel) -> DevScores:
         logits = compute_logits(model, tokenizer, dev.tokens, together=True)
         require_finite(logits)
-        return score_languages(logits, dev.y, dev.language), logits.argmax(axis=1).astype(np.int64)
+        return DevScores(
+            scores=score_languages(logits, dev.y, dev.language),
+            predicted=logits.argmax(axis=1).astype(np.int64),
+            transfer=Transfer.of(logits, dev.y, source, pairs),
+        )
 
     return TrainingData(
         rows=[{**tokens, "label": int(code)} for tokens, code in zip(train.tokens, train.y, strict=True)],
@@ -78,6 +90,14 @@ def classification(
         evaluate=evaluate,
         weights=balancing(train.y) if balanced else None,
     )
+
+
+def translated(dev: Texts, source_language: str) -> Pairs:
+    """Return the rows of source texts and of their translations, which their ids tell, by target language."""
+    if len(dev.ids) != len(dev.y):
+        return {}
+    table = pd.DataFrame({"id": dev.ids, "label": dev.y, "language": dev.language, "split": "dev"})
+    return translations_of(table, source_language, "dev", fewest=FEWEST_PAIRS)
 
 
 def balancing(y: np.ndarray) -> np.ndarray:

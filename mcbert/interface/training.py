@@ -127,7 +127,13 @@ def trained(
         model, head_parameters = build(job, names)
         texts = _tokenised(*train, [job.source_language] * len(train[0]), tokenizer, job)
         watched = _dev_texts(dev, names, tokenizer, job)
-        data = classification(tokenizer, texts, watched, balanced=settings.class_weight == "balanced")
+        data = classification(
+            tokenizer,
+            texts,
+            watched,
+            source_language=job.source_language,
+            balanced=settings.class_weight == "balanced",
+        )
         out = _output(job, texts, watched) if keeps else Output()
         with _shown(data, settings.epochs) as shown:
             training = fit(

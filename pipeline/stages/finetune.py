@@ -221,10 +221,7 @@ def _require_trainable(workspace: Workspace, settings: FinetuneSettings) -> None
 def _dev_texts(workspace: Workspace) -> DevTexts:
     from mcbert.finetune.texts import DevTexts
 
-    return DevTexts.of(
-        ((split, language) for split, language in workspace.texts_by("split", "language")),
-        workspace.config.corpus.source_language,
-    )
+    return DevTexts.of(workspace.texts_table(), workspace.config.corpus.source_language)
 
 
 def _require_start(workspace: Workspace, settings: FinetuneSettings) -> None:

@@ -82,14 +82,11 @@ def searched(workspace: Workspace, require: Callable[[], None] = lambda: None) -
 
 def _settled(workspace: Workspace) -> tuple[GridsearchSettings, ParallelFolder | None]:
     """Return what to search, the protocol settled by the texts, so that nothing is encoded in vain."""
-    import pandas as pd
-
     from mcbert.pipeline.stages.parallel import ParallelFolder, translated_dev
     from mcbert.search.selection import scored_languages, settle_protocol
 
     source, settings = workspace.config.corpus.source_language, workspace.config.gridsearch
-    columns = ["id", "label", "language", "split"]
-    table = pd.DataFrame(sorted(workspace.texts_by(*columns)), columns=columns)
+    table = workspace.texts_table()
     targets = sorted(set(table["language"]) - {source})
     languages = scored_languages(settings, (source, *targets))
     dev = set(table["language"][table["split"] == "dev"])

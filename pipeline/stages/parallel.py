@@ -18,21 +18,19 @@ import pandas as pd
 from mcbert.features.cache import FeatureStore
 from mcbert.features.corpus.formats.parallel import is_table, languages_in, pair_files, read_pairs
 from mcbert.features.corpus.normal_forms import bcp47
-from mcbert.features.corpus.repeats import translations_of
+from mcbert.features.corpus.repeats import FEWEST_PAIRS, translations_of
 from mcbert.files import sha256
 from mcbert.finetune.embeddings.systems import texts_of
 from mcbert.finetune.embeddings.translations import SUFFIXES
 from mcbert.pipeline.stages.extract import cached
 from mcbert.pipeline.workspace import Workspace, shown
 
-FEWEST = 20  # pairs of a language by which anything is chosen: kappa of 20 has a standard error of 0.2
-MOST = 500  # pairs of a language that are encoded: one of 0.04
+MOST = 500  # pairs of a language that are encoded: kappa has a standard error of 0.04 then
 
 
 def translated_dev(table: pd.DataFrame, source_language: str) -> dict[str, np.ndarray]:
     """Return the source's dev texts and their translations, rows (2, n), by language, where they suffice."""
-    found = translations_of(table, source_language, "dev")
-    return {language: rows for language, rows in found.items() if rows.shape[1] >= FEWEST}
+    return translations_of(table, source_language, "dev", fewest=FEWEST_PAIRS)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -151,7 +151,9 @@ def train(job, tmp_path, on_event=None, tamper=None, **watched):
     with quiet():
         training = fit(
             model,
-            classification(tokenizer, *texts, balanced=job.settings.class_weight == "balanced"),
+            classification(
+                tokenizer, *texts, balanced=job.settings.class_weight == "balanced", source_language="en"
+            ),
             settings=job.settings,
             seed=job.seed,
             monitor=monitor,

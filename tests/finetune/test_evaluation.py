@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -6,12 +8,14 @@ from mcbert.features.encoder.tokens import load_tokenizer
 from mcbert.finetune.evaluation import (
     Evaluation,
     Score,
+    Transfer,
     choose,
     compute_logits,
     score_languages,
     watched_score,
 )
 from mcbert.finetune.model import MCBertForSequenceClassification
+from mcbert.results.probabilities import agreement, log_loss, softmax, temperature
 
 
 def test_scores_of_each_language_by_hand():
@@ -43,8 +47,39 @@ def test_the_epoch_by_protocol_ties_to_the_earlier_and_never_the_untrained(proto
 
 
 def test_watched_scores():
-    assert watched_score(CURVE[2].scores, "source-dev", "en") == 0.7
-    assert watched_score(CURVE[2].scores, "target-dev", "en") == pytest.approx(0.3)
+    assert watched_score(CURVE[2], "source-dev", "en") == 0.7
+    assert watched_score(CURVE[2], "target-dev", "en") == pytest.approx(0.3)
+
+
+def test_agreement_takes_the_epoch_that_agrees_most_for_its_loss():
+    losses = (0.0, 0.5, 0.3, 0.3, 0.9)
+    curve = [
+        dataclasses.replace(evaluation, log_loss=loss, agreement=agreed)
+        for evaluation, loss, agreed in zip(CURVE, losses, (1.0, 0.4, 0.6, 0.7, 0.9), strict=True)
+    ]
+    assert [watched_score(evaluation, "agreement", "en") for evaluation in curve] == pytest.approx(
+        [1.0, -0.1, 0.3, 0.4, 0.0]
+    )
+    assert choose(curve, "agreement", "en") == 3  # never the untrained
+    with pytest.raises(ValueError, match="no dev texts with translations"):
+        choose(CURVE, "agreement", "en")
+
+
+def test_transfer_reads_labels_of_the_source_alone():
+    rng = np.random.default_rng(0)
+    logits, y = rng.normal(size=(60, 3)), rng.integers(0, 3, 60)
+    source = np.arange(60) < 30
+    pairs = {"de": np.stack([np.arange(30), np.arange(30, 60)])}
+    found = Transfer.of(logits, y, source, pairs)
+    others = np.where(source, y, rng.integers(0, 3, 60))
+    assert Transfer.of(logits, others, source, pairs) == found
+    shares = softmax(logits / temperature(logits[:30], y[:30]))
+    assert found.agreement == pytest.approx(agreement(shares[:30], shares[30:]))
+    assert found.log_loss == pytest.approx(log_loss(shares[:30], y[:30]))
+    same = Transfer.of(np.concatenate([logits[:30]] * 2), y, source, pairs)
+    assert same.agreement == pytest.approx(1.0)
+    assert Transfer.of(logits, y, source, {}).agreement is None
+    assert Transfer.of(logits, y, np.zeros(60, dtype=bool), pairs) is None
 
 
 def test_batches_of_any_size_give_the_texts_in_order(encoder, monkeypatch):

@@ -1,11 +1,16 @@
 """Each option of the training does what it says."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
+from mcbert.finetune.evaluation import watched_score
+from mcbert.finetune.rows import protocol_of
 from mcbert.finetune.systems import build
 from mcbert.finetune.training.fit import OPTIMIZERS, parameter_groups, precision_of
+from tests.finetune.conftest import corpus_table
 
 
 def losses(training):
@@ -48,8 +53,8 @@ def test_patience_stops_and_the_best_weights_are_kept(make_job, train_job, tmp_p
     scores = [0.5, 0.9, 0.2, 0.3, 0.4, 0.99]  # of evaluations 1, 2, ...
     steps = [2, 3, 4, 6, 8, 9]
 
-    def score(evaluation_scores, *_):
-        return scored[id(evaluation_scores)]
+    def score(evaluation, *_):
+        return scored[id(evaluation.scores)]
 
     scored = {}
     monkeypatch.setattr("mcbert.finetune.evaluation.watched_score", score)
@@ -142,3 +147,15 @@ def test_gradients_are_scaled_down_to_the_norm(make_job, train_job, tmp_path, mo
     seen.clear()
     train_job(make_job(max_gradient_norm=0.0, epochs=1), tmp_path / "b")
     assert max(seen) > 0.02
+
+
+def test_the_weights_kept_and_the_moment_of_freezing_may_read_agreement(make_job, train_job, tmp_path):
+    corpus_table(n_eval=20).to_csv(tmp_path / "texts.csv", index=False)
+    watched = {"freeze_rule": "plateau", "freeze_watch": "agreement", "freeze_patience": 1}
+    job = make_job("mcbert_wf", freeze={1: (3,), 2: (1,)}, protocol="agreement", eval_steps=2, **watched)
+    _, training, _, _ = train_job(dataclasses.replace(job, corpus=tmp_path / "texts.csv"), tmp_path)
+    scores = [watched_score(evaluation, "agreement", "en") for evaluation in training.history]
+    assert training.chosen == 1 + int(np.argmax(scores[1:]))
+    assert training.events
+    assert all(event.reason.startswith("plateau: agreement ") for event in training.events)
+    assert protocol_of(job) == "agreement"

@@ -1,3 +1,4 @@
+import pandas as pd
 import pytest
 
 from mcbert.finetune.settings import FinetuneSettings
@@ -7,8 +8,21 @@ SOURCE_ONLY = [("train", "en"), ("dev", "en"), ("test", "de"), ("test", "zh"), (
 WHOLE = [*SOURCE_ONLY, ("dev", "zh")]
 
 
+def table(rows, n=1, ids="{number}-{language}"):
+    """`n` texts of each split and language; ids tell translations unless they are numbered on."""
+    return pd.DataFrame(
+        [
+            (ids.format(number=number, language=language, row=row), "a", language, split)
+            for row, (split, language) in enumerate(rows)
+            for number in range(n)
+        ],
+        columns=["id", "label", "language", "split"],
+    )
+
+
 def require(rows, freezes=True, **settings):
-    require_protocol(FinetuneSettings(**settings), DevTexts.of(rows, "en"), freezes=freezes)
+    dev = DevTexts.of(rows if isinstance(rows, pd.DataFrame) else table(rows), "en")
+    require_protocol(FinetuneSettings(**settings), dev, freezes=freezes)
 
 
 def test_dev_texts_of_every_target_language_are_needed():
@@ -28,3 +42,23 @@ def test_a_rule_that_watches_needs_them_where_something_freezes():
         require(SOURCE_ONLY, **watching)
     require(SOURCE_ONLY, freezes=False, **watching)
     require(WHOLE, **watching)
+
+
+@pytest.mark.parametrize(
+    ("found", "refused"),
+    [
+        (table(WHOLE, n=20), False),
+        (table(WHOLE, n=19), True),  # too few to choose by
+        (table(WHOLE, n=20, ids="{row}.{number}"), True),  # no translations of one another
+        (table([("train", "en"), ("test", "de"), ("dev", "de")], n=20), True),
+    ],
+    ids=["translated", "too few", "unrelated", "no source dev"],
+)
+def test_agreement_needs_dev_texts_with_translations(found, refused):
+    watching = {"freeze_rule": "slope", "freeze_groups": ((1,),), "freeze_watch": "agreement"}
+    for key, settings in (("protocol", {"protocol": "agreement"}), ("freeze_watch", watching)):
+        if refused:
+            with pytest.raises(ValueError, match=rf"^finetune\.{key}: got agreement, .* accepted: "):
+                require(found, **settings)
+        else:
+            require(found, **settings)

@@ -120,7 +120,8 @@ def test_scores_are_those_of_pairs_one_by_one(encoder, splits, tokenizer):
         encoder, (3,), pooling="mean", dropout=0.5, labels=("contradiction", "entailment", "neutral")
     ).train()
     dev = splits["dev"]
-    scores, predicted = score_pairs(model, tokenizer, dev)
+    found = score_pairs(model, tokenizer, dev)
+    scores, predicted = found.scores, found.predicted
     assert model.training
     assert model.objective.training
     model.eval()
@@ -141,7 +142,8 @@ def test_triplets_are_right_when_the_entailed_sentence_is_nearer(encoder, splits
         encoder, (3,), pooling="mean", dropout=0.0, labels=("a",), objective="ranking"
     ).eval()
     dev = splits["dev"]
-    scores, chosen = score_triplets(model, tokenizer, dev, CODES)
+    found = score_triplets(model, tokenizer, dev, CODES)
+    scores, chosen = found.scores, found.predicted
     found = find_triplets(dev, CODES)
     vectors = [model(**dev.batch(tokenizer, np.array([k]))).pooler_output[0] for k in range(len(dev.tokens))]
     near = torch.nn.functional.cosine_similarity
@@ -159,7 +161,8 @@ def test_equal_vectors_are_a_wrong_choice(encoder, splits, tokenizer):
     model = SiameseEncoder.from_encoder(
         encoder, (0,), pooling="cls", dropout=0.0, labels=("a",), objective="ranking"
     )
-    scores, chosen = score_triplets(model, tokenizer, splits["dev"], CODES)  # [CLS] says nothing in layer 0
+    found = score_triplets(model, tokenizer, splits["dev"], CODES)  # [CLS] says nothing in layer 0
+    scores, chosen = found.scores, found.predicted
     assert scores["en"].accuracy == 0
     assert not chosen.any()
 

@@ -233,7 +233,7 @@ def test_the_rule_is_asked_once_an_evaluation_with_the_history_so_far(make_job, 
     monitor = Monitor(rule=functools.partial(rule, lengths), protocol="last", source_language="en")
     fit(
         model,
-        classification(tokenizer, *texts),
+        classification(tokenizer, *texts, source_language="en"),
         settings=job.settings,
         seed=0,
         monitor=monitor,

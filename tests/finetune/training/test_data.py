@@ -16,7 +16,7 @@ from mcbert.finetune.freezing.mechanism import layer_parameters
 from mcbert.finetune.freezing.rules import FreezeEvent
 from mcbert.finetune.systems import build, tokenised
 from mcbert.finetune.training.callback import Monitor
-from mcbert.finetune.training.data import Texts, balancing, classification, require_finite
+from mcbert.finetune.training.data import Texts, balancing, classification, require_finite, translated
 from mcbert.finetune.training.fit import Output, fit
 from mcbert.finetune.training.resumable import NO_LABEL, mean_loss
 
@@ -45,7 +45,7 @@ def start(make_job):
 def test_messages_name_the_section_of_the_settings_and_what_was_at_fault(start, calls, said):
     job, make = start
     model, tokenizer, texts = make()
-    whole = classification(tokenizer, *texts)
+    whole = classification(tokenizer, *texts, source_language="en")
 
     def evaluate(model):
         if not calls:
@@ -69,7 +69,7 @@ def test_layers_frozen_from_the_start_never_move_and_are_an_event(start):
     before = [p.detach().clone() for layer in (0, 1) for p in layer_parameters(model, layer)]
     above = [p.detach().clone() for p in layer_parameters(model, 2)]
     monitor = Monitor(rule=lambda _: None, protocol="last", source_language="en", frozen=(0, 1))
-    data = classification(tokenizer, *texts)
+    data = classification(tokenizer, *texts, source_language="en")
     training = fit(model, data, settings=job.settings, seed=0, monitor=monitor, out=Output())
     after = [p for layer in (0, 1) for p in layer_parameters(model, layer)]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
@@ -113,8 +113,19 @@ def test_class_weights_raise_the_share_of_a_rare_label(start):
             language=texts.language[rows],
             ids=tuple(texts.ids[row] for row in rows),
         )
-        data = classification(tokenizer, few, dev, balanced=class_weight == "balanced")
+        data = classification(tokenizer, few, dev, balanced=class_weight == "balanced", source_language="en")
         fit(model, data, settings=job.settings, seed=0, monitor=monitor, out=Output())
         with torch.no_grad():
             given[class_weight] = torch.from_numpy(compute_logits(model, tokenizer, dev.tokens)).softmax(1)
     assert given["balanced"][:, 1].mean() > given["none"][:, 1].mean() + 0.01
+
+
+def test_translations_among_dev_texts_are_told_by_their_ids():
+    languages = np.array(["en"] * 25 + ["de"] * 25 + ["ur"] * 19)
+    ids = tuple(f"{k}-{language}" for language, n in (("en", 25), ("de", 25), ("ur", 19)) for k in range(n))
+    y = np.concatenate([np.arange(n) % 2 for n in (25, 25, 19)])
+    dev = Texts(tokens=[], y=y, language=languages, ids=ids)
+    found = translated(dev, "en")
+    assert list(found) == ["de"]  # of Urdu too few to choose by
+    np.testing.assert_array_equal(found["de"], [np.arange(25), np.arange(25, 50)])
+    assert translated(dataclasses.replace(dev, ids=()), "en") == {}

@@ -59,6 +59,6 @@ def test_a_trained_model_trains_again_in_the_precision_asked_for_and_is_left_as_
     assert "forward" not in vars(model)
     kinds.clear()
     monitor = Monitor(rule=lambda _: None, protocol="last", source_language="en")
-    data = classification(tokenizer, dev, dev)
+    data = classification(tokenizer, dev, dev, source_language="en")
     fit(model, data, settings=job.settings, seed=0, monitor=monitor, out=Output())
     assert set(kinds) == {torch.bfloat16}
