@@ -96,7 +96,7 @@ def _gridsearch(workspace: Workspace, settings: GridsearchSettings) -> list[str]
         search(
             settings,
             open_cache(workspace.cache_folder()),
-            workspace.corpus(),
+            workspace.searched_corpus(),
             out=folder,
             execute=execute,
             stamp=workspace.stamp,

@@ -60,6 +60,7 @@ def headline(run: RunTables) -> dict[str, Any]:
         "n_ok": 0 if gridsearch is None else int((gridsearch["status"] == "ok").sum()),
         "n_candidates": 0 if gridsearch is None else len(gridsearch),
         "tried": run.tried,
+        "train_texts": run.train_texts,
         "systems": measured,
         "best": highest,
         "level": _level(measured, highest),

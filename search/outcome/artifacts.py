@@ -201,6 +201,7 @@ def write_winner(
         "scores": chosen[outcome.protocol],
         "by_protocol": chosen,
         "tried": outcome.tried,
+        "n_train": len(outcome.examples.rows("train")),
         **outcome.stamp,
     }
     files.write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
