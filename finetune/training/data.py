@@ -59,6 +59,30 @@ class Texts:
     ids: tuple[str, ...] = ()
     """Of each text, for messages."""
 
+    sample_of: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """Texts of each language that these were drawn from; empty: these are all."""
+
+    def taken(self, rows: np.ndarray) -> Texts:
+        """Return some of the texts, bool (n_texts,); these where it is all of them."""
+        if rows.all():
+            return self
+        places = np.flatnonzero(rows).tolist()
+        names, counts = np.unique(self.language, return_counts=True)
+        return Texts(
+            tokens=[self.tokens[k] for k in places],
+            y=self.y[rows],
+            language=self.language[rows],
+            ids=tuple(self.ids[k] for k in places),
+            sample_of=dict(zip(names.tolist(), counts.tolist(), strict=True)),
+        )
+
+    def scores(self, logits: np.ndarray) -> dict[str, Score]:
+        """Score each language from logits, float (n_texts, n_labels)."""
+        return {
+            name: dataclasses.replace(score, sample_of=self.sample_of.get(name))
+            for name, score in score_languages(logits, self.y, self.language).items()
+        }
+
 
 def classification(
     tokenizer: PreTrainedTokenizerBase, train: Texts, dev: Texts, *, balanced: bool = False
@@ -68,7 +92,7 @@ def classification(
     def evaluate(model: PreTrainedModel) -> tuple[Mapping[str, Score], np.ndarray]:
         logits = compute_logits(model, tokenizer, dev.tokens, together=True)
         require_finite(logits)
-        return score_languages(logits, dev.y, dev.language), logits.argmax(axis=1).astype(np.int64)
+        return dev.scores(logits), logits.argmax(axis=1).astype(np.int64)
 
     return TrainingData(
         rows=[{**tokens, "label": int(code)} for tokens, code in zip(train.tokens, train.y, strict=True)],
