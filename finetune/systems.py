@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -31,6 +32,7 @@ from mcbert.finetune.texts import read_texts, watched_dev
 from mcbert.finetune.training import ranks
 from mcbert.finetune.training.callback import Training
 from mcbert.finetune.training.data import Texts, TrainingData, classification
+from mcbert.finetune.training.dropout import suited_to
 from mcbert.finetune.training.fit import fit, within_memory
 
 
@@ -105,11 +107,14 @@ def train_system(job: FinetuneJob) -> str:
 
 
 def dev_predicted(setup: Setup, training: Training) -> np.ndarray:
-    """Return what the weights kept predict of every dev text, int64 (n_dev,), scored in training or not."""
-    dev = setup.texts["dev"]
-    if len(training.dev_predicted) == len(dev.y):
+    """Return what the weights kept predict of every dev text, int64 (n_dev,), in the training's precision."""
+    dev, model = setup.texts["dev"], setup.model
+    if len(training.dev_predicted) == len(dev.y):  # all were scored in training
         return training.dev_predicted
-    logits = compute_logits(setup.model, setup.tokenizer, dev.tokens, together=True)
+    half = training.precision != "float32"
+    products = torch.autocast(model.device.type, getattr(torch, training.precision) if half else None, half)
+    with suited_to(model, training.precision), products:
+        logits = compute_logits(model, setup.tokenizer, dev.tokens, together=True)
     codes: np.ndarray = logits.argmax(axis=1).astype(np.int64)
     return codes
 

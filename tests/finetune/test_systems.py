@@ -112,9 +112,14 @@ def test_predictions_agree_with_the_accuracies(make_job, corpus):
     ]
 
 
-def test_a_sample_of_dev_is_scored_in_training_and_all_of_it_by_the_weights_kept(make_job, tmp_path):
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_sample_of_dev_is_scored_in_training_and_all_of_it_by_the_weights_kept(
+    make_job, tmp_path, precision
+):
     """Under `last` no score decides anything, so that the training is the same with a sample and without."""
-    sampled, whole = (make_job(eval_texts=n, learning_rate=1e-2, out=tmp_path / str(n)) for n in (2, 0))
+    sampled, whole = (
+        make_job(eval_texts=n, learning_rate=1e-2, precision=precision, out=tmp_path / str(n)) for n in (2, 0)
+    )
     rows, plain = scores(sampled), scores(whole)
     dev, test = rows["split"] == "dev", rows["split"] == "test"
     assert set(rows.loc[dev, "n_texts"]) == {2}
