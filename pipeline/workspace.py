@@ -128,8 +128,9 @@ class Workspace:
 
         columns = ("id", "label", "language", "split")
         table = pd.DataFrame(CsvStream(TEXTS, self.texts, columns), columns=list(columns))
+        source = self.config.corpus.source_language
         taken: list[bool] = drawn_train(
-            table, self.config.corpus.source_language, **self.train_texts
+            table, source, **self.train_texts, key="gridsearch.train_texts"
         ).tolist()
         return taken
 

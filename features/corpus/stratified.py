@@ -31,7 +31,7 @@ def stratified_sample(
     Parameters
     ----------
     names : sequence of str
-        Of each text, what is drawn by; texts of one name and label stand side by side.
+        Of each text; with the seed it decides the text's place among those of its label.
     labels : sequence of str
         Of each text.
     n : int
@@ -58,7 +58,7 @@ def stratified_sample(
     return drawn
 
 
-def drawn_train(table: pd.DataFrame, source_language: str, n: int, *, seed: int) -> np.ndarray:
+def drawn_train(table: pd.DataFrame, source_language: str, n: int, *, seed: int, key: str) -> np.ndarray:
     """Draw train texts, each with its translations in train; rows of other splits are all taken.
 
     Parameters
@@ -71,6 +71,8 @@ def drawn_train(table: pd.DataFrame, source_language: str, n: int, *, seed: int)
         Train texts to draw, translations not counted; all where there are fewer.
     seed : int
         Of the draw.
+    key : str
+        The setting that says `n`, for messages.
 
     Returns
     -------
@@ -89,13 +91,13 @@ def drawn_train(table: pd.DataFrame, source_language: str, n: int, *, seed: int)
     n_labels = items["label"].nunique()
     if n < min(LEAST * n_labels, len(items)):
         raise ValueError(
-            f"gridsearch.train_texts: got {n}, accepted: 0 (all), or at least {LEAST * n_labels}: {LEAST} "
-            f"for each of {n_labels} labels"
+            f"{key}: got {n}, accepted: 0 (all), or at least {LEAST * n_labels}: {LEAST} for each of "
+            f"{n_labels} labels"
         )
     if n < len(items):
-        log.info("corpus: phase one takes %d of %d train texts (gridsearch.train_texts)", n, len(items))
+        log.info("corpus: %s: %d of %d train texts are drawn", key, n, len(items))
     else:
-        log.info("corpus: phase one takes all %d train texts: gridsearch.train_texts is %d", len(items), n)
+        log.info("corpus: %s is %d: all %d train texts are taken", key, n, len(items))
     drawn = stratified_sample(items["item"].tolist(), items["label"].tolist(), n, seed=seed, least=LEAST)
     taken = ~is_train
     taken[is_train] = train["item"].isin(items["item"][drawn]).to_numpy()

@@ -63,7 +63,7 @@ def test_phase_one_is_that_of_a_corpus_of_the_texts_drawn(run, project, texts_ta
     """The plain way: the other train rows are not in the corpus."""
     status, folder = run("export", "sampled", SAMPLED)
     assert status == 0
-    kept = texts_table[drawn_train(texts_table, "en", 10, seed=0)]
+    kept = texts_table[drawn_train(texts_table, "en", 10, seed=0, key="")]
     kept.drop(columns="text_pair").to_csv(project / "kept.csv", index=False)
     status, plain = run("export", "plain", f"corpus.path={project / 'kept.csv'}")
     assert status == 0
@@ -117,7 +117,7 @@ def test_more_than_there_are_means_all_and_no_text_is_encoded_again(run, capsys)
     status, folder = run("gridsearch", "many", "gridsearch.train_texts=1000")
     said = capsys.readouterr().err
     assert status == 0
-    assert "takes all 24 train texts" in said
+    assert "all 24 train texts are taken" in said
     assert "already exists" in said
     assert store_of(folder).folder == store_of(whole).folder
     pd.testing.assert_frame_equal(untimed(folder / "gridsearch.csv"), untimed(whole / "gridsearch.csv"))

@@ -68,6 +68,10 @@ def test_the_draw_is_that_of_every_machine():
     assert drawn(names, labels, 4, seed=1) != drawn(names, labels, 4)
 
 
+def drawn_rows(table, source_language, n):
+    return drawn_train(table, source_language, n, seed=0, key="gridsearch.train_texts")
+
+
 def corpus(languages=("en",), n=20):
     rows = [
         (f"{split}-{k}" + ("" if language == "en" else f"-{language}"), "xyz"[k % 3], language, split)
@@ -80,7 +84,7 @@ def corpus(languages=("en",), n=20):
 
 def test_held_out_rows_are_all_taken_and_translations_follow_their_text():
     table = corpus(("en", "de", "fr"))
-    rows = table[drawn_train(table, "en", 7, seed=0)]
+    rows = table[drawn_rows(table, "en", 7)]
     assert (rows["split"] == "dev").sum() == (rows["split"] == "test").sum() == 60
     train = rows[rows["split"] == "train"]
     assert train["language"].value_counts().to_dict() == {"en": 7, "de": 7, "fr": 7}
@@ -89,14 +93,12 @@ def test_held_out_rows_are_all_taken_and_translations_follow_their_text():
     }
     assert of_language["en"] == of_language["de"] == of_language["fr"]
     alone = corpus()
-    assert (
-        set(alone[drawn_train(alone, "en", 7, seed=0)].query("split == 'train'")["id"]) == of_language["en"]
-    )
+    assert set(alone[drawn_rows(alone, "en", 7)].query("split == 'train'")["id"]) == of_language["en"]
 
 
 def test_translations_alone_are_drawn_as_their_texts_would_be():
     table = corpus(("en", "de")).query("split != 'train' or language == 'de'")
-    train = table[drawn_train(table, "en", 6, seed=0)].query("split == 'train'")
+    train = table[drawn_rows(table, "en", 6)].query("split == 'train'")
     assert len(train) == 6
     assert train["label"].value_counts().to_dict() == {"x": 2, "y": 2, "z": 2}
 
@@ -105,14 +107,14 @@ def test_ids_that_each_language_counts_for_itself_are_drawn_apart():
     table = corpus(("en", "de"))
     other = (table["language"] == "de") & (table["split"] == "train")
     table.loc[other, "label"] = table.loc[other, "label"].map({"x": "y", "y": "z", "z": "x"})
-    assert len(table[drawn_train(table, "en", 9, seed=0)].query("split == 'train'")) == 9
+    assert len(table[drawn_rows(table, "en", 9)].query("split == 'train'")) == 9
 
 
 def test_a_copied_text_counts_as_a_row():
     table = corpus()
     copies = table.query("split == 'train'").assign(id=lambda rows: rows["id"] + "+1")
     both = pd.concat([table, copies], ignore_index=True)
-    assert len(both[drawn_train(both, "en", 30, seed=0)].query("split == 'train'")) == 30
+    assert len(both[drawn_rows(both, "en", 30)].query("split == 'train'")) == 30
 
 
 @pytest.mark.parametrize(
@@ -121,7 +123,7 @@ def test_a_copied_text_counts_as_a_row():
 def test_the_log_says_how_many_are_taken(caplog, n, said):
     caplog.set_level("INFO")
     table = corpus()
-    assert drawn_train(table, "en", n, seed=0).sum() == 40 + min(n, 20)
+    assert drawn_rows(table, "en", n).sum() == 40 + min(n, 20)
     assert said in caplog.text
 
 
@@ -129,4 +131,4 @@ def test_too_few_for_the_labels():
     with pytest.raises(
         ValueError, match=rf"gridsearch.train_texts: got 5, accepted: 0 .* at least {3 * LEAST}"
     ):
-        drawn_train(corpus(), "en", 5, seed=0)
+        drawn_rows(corpus(), "en", 5)
