@@ -163,6 +163,24 @@ def test_test_texts_run_once_and_dev_texts_as_far_as_they_are_drawn(make_job, mo
     ]  # before training and after each epoch; then test and dev, three languages
 
 
+def test_an_interrupted_training_resumes_on_the_same_sample(make_job, tmp_path, monkeypatch):
+    settings = {"eval_texts": 2, "protocol": "target-dev", "learning_rate": 1e-2}
+    whole = scores(make_job(out=tmp_path / "whole", **settings))
+    job, calls, compute = make_job(out=tmp_path / "stopped", **settings), [], data.compute_logits
+
+    def stop_after_epoch_1(*given, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return compute(*given, **options)
+
+    monkeypatch.setattr(data, "compute_logits", stop_after_epoch_1)
+    with pytest.raises(KeyboardInterrupt):
+        train_system(job)
+    assert list(job.checkpoints.iterdir())
+    assert scores(job).equals(whole)
+
+
 def test_texts_are_tokenised_once_for_all_trainings_of_a_process(make_job, monkeypatch, tmp_path):
     systems._tokenised_once.cache_clear()
     read, tokenise = [], systems.tokenise
