@@ -42,6 +42,9 @@ class Score:
     n_texts: int
     """Texts scored."""
 
+    sample_of: int | None = None
+    """Texts that these were drawn from; None: these are all."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:

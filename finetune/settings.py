@@ -217,6 +217,10 @@ class FinetuneSettings(TrainingSettings):
     class_weight: ClassWeight = "none"
     """Weight of a text in the loss: none: 1; balanced: labels weigh the same however many texts they have."""
 
+    eval_texts: Whole = 0
+    """Dev texts of each language scored during training, for curves, the epoch kept and rules that freeze,
+    drawn by label and the same in every training; 0: all. The weights kept label all of dev, once."""
+
     @model_validator(mode="after")
     def _check_head(self) -> Self:
         linear = self.start != "probe" or self.head_layers == 0

@@ -6,27 +6,33 @@ python -m pytest tests/finetune/test_systems.py
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
+import torch
 import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from mcbert import files
 from mcbert.features.corpus.corpus import Corpus
 from mcbert.features.encoder.loading import quiet
 from mcbert.features.encoder.tokens import load_tokenizer, tokenise
 from mcbert.finetune.baseline import build_baseline
 from mcbert.finetune.calibration import calibrate_model
-from mcbert.finetune.evaluation import compute_logits, score_languages
+from mcbert.finetune.evaluation import compute_logits
 from mcbert.finetune.export.saved import save_model
 from mcbert.finetune.jobs import FinetuneJob, finish, torch_threads
 from mcbert.finetune.model import MCBertForSequenceClassification
 from mcbert.finetune.probe_head import start_from_probe
 from mcbert.finetune.rows import freeze_rows, predictions, score_rows
-from mcbert.finetune.texts import read_texts
+from mcbert.finetune.texts import read_texts, watched_dev
 from mcbert.finetune.training import ranks
+from mcbert.finetune.training.callback import Training
 from mcbert.finetune.training.data import Texts, TrainingData, classification
+from mcbert.finetune.training.dropout import suited_to
 from mcbert.finetune.training.fit import fit, within_memory
 
 
@@ -53,7 +59,7 @@ class Setup:
     """These texts, tokenised."""
 
     data: TrainingData
-    """Texts of train and dev, as `fit` takes them."""
+    """Texts of train, and those of dev that are scored in training, as `fit` takes them."""
 
 
 def train_system(job: FinetuneJob) -> str:
@@ -79,6 +85,7 @@ def train_system(job: FinetuneJob) -> str:
         )
         with within_memory(lambda: "the dev and test texts"):
             test = compute_logits(model, tokenizer, texts["test"].tokens, together=True)
+            predicted = {"dev": dev_predicted(setup, training), "test": test.argmax(axis=1)}
             calibration = (
                 calibrate_model(model, tokenizer, texts["dev"], job.source_language)
                 if job.save_model
@@ -89,10 +96,9 @@ def train_system(job: FinetuneJob) -> str:
         if job.save_model:
             model.config.text_pairs = setup.corpus.train_pairs
             save_model(model, tokenizer, job.out / "models" / job.system, max_length=job.settings.max_length)
-    predicted = {"dev": training.dev_predicted, "test": test.argmax(axis=1)}
     content = {
         "stamp": dict(job.stamp),
-        "finetune": score_rows(job, training, score_languages(test, texts["test"].y, texts["test"].language)),
+        "finetune": score_rows(job, training, texts["test"].scores(test)),
         "freezing": freeze_rows(job, training),
         "predictions": predictions(job, setup.corpus, setup.rows, predicted),
         "calibration": dataclasses.asdict(calibration) if calibration else None,
@@ -100,16 +106,33 @@ def train_system(job: FinetuneJob) -> str:
     return finish(job, content, training, began)
 
 
+def dev_predicted(setup: Setup, training: Training) -> np.ndarray:
+    """Return what the weights kept predict of every dev text, int64 (n_dev,), in the training's precision."""
+    dev, model = setup.texts["dev"], setup.model
+    if len(training.dev_predicted) == len(dev.y):  # all were scored in training
+        return training.dev_predicted
+    half = training.precision != "float32"
+    products = torch.autocast(model.device.type, getattr(torch, training.precision) if half else None, half)
+    with suited_to(model, training.precision), products:
+        logits = compute_logits(model, setup.tokenizer, dev.tokens, together=True)
+    codes: np.ndarray = logits.argmax(axis=1).astype(np.int64)
+    return codes
+
+
 def set_up(job: FinetuneJob, splits: Sequence[str]) -> Setup:
     """Read the corpus, tokenise splits of it, train and dev among them, and build the model."""
-    corpus = read_texts(job.corpus, job.source_language)
-    tokenizer = load_tokenizer(job.encoder, prompt=job.prompt)
+    corpus, tokenizer, rows, texts = _tokenised_once(
+        job.corpus,
+        files.sha256(job.corpus),
+        job.source_language,
+        encoder=job.encoder,
+        prompt=job.prompt,
+        max_length=job.settings.max_length,
+        splits=tuple(splits),
+    )
     transformers.set_seed(job.seed)
     model, head_parameters = build(job, corpus.labels)
-    rows = {split: corpus.rows(split=split) for split in splits}
-    texts = {
-        split: tokenised(corpus, rows[split], tokenizer, max_length=job.settings.max_length) for split in rows
-    }
+    watched = texts["dev"].taken(watched_dev(corpus, job.settings.eval_texts))
     balanced = job.settings.class_weight == "balanced"
     return Setup(
         corpus=corpus,
@@ -121,11 +144,30 @@ def set_up(job: FinetuneJob, splits: Sequence[str]) -> Setup:
         data=classification(
             tokenizer,
             texts["train"],
-            texts["dev"],
+            watched,
             source_language=job.source_language,
             balanced=balanced,
         ),
     )
+
+
+@functools.lru_cache(maxsize=1)  # the trainings of a process have their texts in common
+def _tokenised_once(
+    path: Path,
+    checksum: str,  # tells a file from an earlier one of its name
+    source_language: str,
+    *,
+    encoder: Path,
+    prompt: str,
+    max_length: int,
+    splits: tuple[str, ...],
+) -> tuple[Corpus, PreTrainedTokenizerBase, dict[str, np.ndarray], dict[str, Texts]]:
+    """Return the corpus, the tokenizer, and of each split its rows and tokenised texts."""
+    corpus = read_texts(path, source_language)
+    tokenizer = load_tokenizer(encoder, prompt=prompt)
+    rows = {split: corpus.rows(split=split) for split in splits}
+    texts = {split: tokenised(corpus, rows[split], tokenizer, max_length=max_length) for split in rows}
+    return corpus, tokenizer, rows, texts
 
 
 def build(job: FinetuneJob, labels: Sequence[str]) -> tuple[PreTrainedModel, frozenset[str]]:

@@ -6,20 +6,51 @@ python -m pytest tests/finetune/test_texts.py
 from __future__ import annotations
 
 import dataclasses
+import logging
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from mcbert.features.corpus.corpus import Corpus
-from mcbert.features.corpus.repeats import FEWEST_PAIRS, translations_of
+from mcbert.features.corpus.repeats import FEWEST_PAIRS, item_names, translations_of
+from mcbert.features.corpus.stratified import stratified_sample
 from mcbert.finetune.settings import WATCHING, TrainingSettings
 from mcbert.results import csv_files
 from mcbert.results.schema.texts import TEXTS
+
+log = logging.getLogger(__name__)
 
 
 def read_texts(path: Path, source_language: str) -> Corpus:
     """Return the corpus of a run's texts.csv, with the cells that were neutralised in it restored."""
     return Corpus.of(csv_files.read(TEXTS, path), source_language, str(path))
+
+
+def watched_dev(corpus: Corpus, n: int) -> np.ndarray:
+    """Draw the dev texts that trainings score after each epoch: of each language the same items, by label.
+
+    Parameters
+    ----------
+    n : int
+        Texts of each language; 0, or more than it has: all.
+
+    Returns
+    -------
+    ndarray
+        Whether a dev row is scored, bool (n_dev,). No seed of a training changes it.
+    """
+    table = corpus.table.iloc[corpus.rows(split="dev")]
+    watched = np.ones(len(table), dtype=bool)
+    if not n:
+        return watched
+    names, labels, language = item_names(table), table["label"].to_numpy(), table["language"].to_numpy()
+    for one in corpus.languages:
+        here = language == one
+        watched[here] = stratified_sample(names[here].tolist(), labels[here].tolist(), n)
+    log.info("finetune: trainings are scored on %d of %d dev texts (finetune.eval_texts), the weights kept "
+             "on all", watched.sum(), len(watched))  # fmt: skip
+    return watched
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,3 +129,9 @@ def require_protocol(settings: TrainingSettings, dev: DevTexts, *, freezes: bool
             dev.require(f"{settings.section}.{name}", others)
         elif value == "agreement":
             dev.require_translations(f"{settings.section}.{name}", others)
+            watched = getattr(settings, "eval_texts", 0)
+            if 0 < watched < FEWEST_PAIRS:
+                raise ValueError(
+                    f"{settings.section}.eval_texts: got {watched} with {name} agreement, accepted: 0 (all) "
+                    f"or at least {FEWEST_PAIRS}"
+                )

@@ -110,6 +110,42 @@ class Workspace:
 
         return read_texts(self.texts, self.config.corpus.source_language)
 
+    @property
+    def train_texts(self) -> dict[str, int]:
+        """How phase one draws its train texts, as inputs of a stage; empty where it takes all."""
+        settings = self.config.gridsearch
+        return {"n": settings.train_texts, "seed": settings.seeds[0]} if settings.train_texts else {}
+
+    @cached_property
+    def searched_rows(self) -> list[bool] | None:
+        """Whether phase one takes each row of texts.csv: dev, test and the train texts drawn; None: all.
+
+        Raises
+        ------
+        ValueError
+            gridsearch.train_texts is too few for the labels.
+        """
+        if not self.train_texts:
+            return None
+        import pandas as pd
+
+        from mcbert.features.corpus.stratified import drawn_train
+        from mcbert.results.csv_rows import CsvStream
+        from mcbert.results.schema.texts import TEXTS
+
+        columns = ("id", "label", "language", "split")
+        table = pd.DataFrame(CsvStream(TEXTS, self.texts, columns), columns=list(columns))
+        source = self.config.corpus.source_language
+        taken: list[bool] = drawn_train(
+            table, source, **self.train_texts, key="gridsearch.train_texts"
+        ).tolist()
+        return taken
+
+    def searched_corpus(self) -> Corpus:
+        """Return the corpus of phase one, whose rows the cache has: `corpus` less train texts not drawn."""
+        corpus, taken = self.corpus(), self.searched_rows
+        return corpus if taken is None else corpus.taken(taken)
+
     def cache_folder(self) -> Path:
         """Return the folder of the feature cache that the run's extraction made or found."""
         path = self.run.folder / "cache.json"

@@ -81,6 +81,9 @@ class Column:
     nullable: bool = False
     """True if a cell may be empty: `""` in a text column, missing (NaN or NA) in a number column."""
 
+    optional: bool = False
+    """True if a file may lack the column, as those of earlier versions do: its cells are read as empty."""
+
     @property
     def is_pattern(self) -> bool:
         """Return True if the declaration stands for one column per language or label."""
@@ -244,9 +247,9 @@ class Table:
         return [name for _, name in sorted(ranked, key=lambda pair: pair[0])]
 
     def missing(self, names: Iterable[str]) -> list[str]:
-        """Return the declared columns that `names` lacks; a pattern needs at least one column."""
+        """Return the columns that `names` lacks and must have; a pattern needs at least one column."""
         given = {column.name for name in names if (column := self.column(name)) is not None}
-        return [column.name for column in self.columns if column.name not in given]
+        return [column.name for column in self.columns if column.name not in given and not column.optional]
 
 
 def neutralise(text: str) -> str:

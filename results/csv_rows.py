@@ -117,6 +117,8 @@ class CsvStream:
         The file; its cells are not checked again.
     columns : sequence of str
         Names of text columns, in the order wanted.
+    rows : sequence of bool, optional
+        Whether to yield each row of the file; by default all are.
 
     Raises
     ------
@@ -124,11 +126,13 @@ class CsvStream:
         While iterating: the header lacks a column, or a row has another number of cells than the header.
     """
 
-    def __init__(self, table: Table, path: Path, columns: Sequence[str]) -> None:
+    def __init__(
+        self, table: Table, path: Path, columns: Sequence[str], *, rows: Sequence[bool] | None = None
+    ) -> None:
         unknown = [name for name in columns if table.column(name) is None]
         if unknown:
             raise TableError(f"{path}: column {unknown[0]!r} is not one of {table.file_name}")
-        self.path, self.columns = path, tuple(columns)
+        self.path, self.columns, self.rows = path, tuple(columns), rows
 
     def __iter__(self) -> Iterator[tuple[str, ...]]:
         """Yield the cells of the columns, of one row after the other."""
@@ -146,7 +150,8 @@ class CsvStream:
                 if len(row) != len(header):
                     place = f"{self.path}: row {number}, line {line}"
                     raise TableError(f"{place}: {len(row)} cells, accepted: {len(header)}")
-                yield tuple(restore(row[place]) for place in places)
+                if self.rows is None or self.rows[number - 1]:
+                    yield tuple(restore(row[place]) for place in places)
 
     def _records(self, rows: Any) -> Iterator[tuple[int, list[str]]]:
         """Yield the last line of each row and its cells; what csv and the decoder say names the file."""

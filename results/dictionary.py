@@ -107,7 +107,8 @@ def _columns(columns: Iterable[Column]) -> str:
 
 
 def _row(column: Column) -> str:
-    return f"| `{column.name}` | {column.dtype} | {column.unit} | {column.meaning} | {column.accepted()} |\n"
+    accepted = column.accepted() + ("; files of earlier versions lack it" if column.optional else "")
+    return f"| `{column.name}` | {column.dtype} | {column.unit} | {column.meaning} | {accepted} |\n"
 
 
 if __name__ == "__main__":

@@ -197,6 +197,15 @@ class RunTables:
         found = self.winner.get("tried")
         return found if isinstance(found, dict) else None
 
+    @property
+    def train_texts(self) -> dict[str, int] | None:
+        """Train rows that phase one fitted on, n, of all in corpus.csv; None: all, or not known."""
+        n, corpus = self.winner.get("n_train"), self.table("corpus")
+        if corpus is None or not isinstance(n, int):
+            return None
+        of = int(corpus.loc[corpus["split"] == "train", "n_texts"].sum())
+        return {"n": n, "of": of} if n < of else None
+
     def table(self, name: str) -> pd.DataFrame | None:
         """Return a table, or None where it is absent or empty."""
         frame = self.tables.get(name)

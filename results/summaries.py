@@ -191,6 +191,14 @@ def training_curves(finetune: pd.DataFrame, source_language: str) -> pd.DataFram
     return curves.rename(columns={"mean": "accuracy", "min": "low", "max": "high", "size": "n_seeds"})
 
 
+def dev_sample(finetune: pd.DataFrame) -> dict[str, int] | None:
+    """Return how many dev texts of a language trainings were scored on, n, and of how many; None: of all."""
+    drawn = finetune[finetune["sample_of"].notna()]
+    if drawn.empty:
+        return None
+    return {"n": int(drawn["n_texts"].max()), "of": int(drawn["sample_of"].max())}
+
+
 def freeze_events(freezing: pd.DataFrame) -> pd.DataFrame:
     """Return distinct freeze events over the seeds: columns system, epoch, layers, reason, n_seeds."""
     keys = ["system", "epoch", "layers", "reason"]

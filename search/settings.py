@@ -54,7 +54,10 @@ class GridsearchSettings:
     (`search.fitting.custom_classifiers`)."""
     seeds: Filled[Whole] = (0,)
     """Each a candidate of the classifiers that draw random numbers; others have one, with the first, which
-    draws the sample of a budget, too."""
+    draws the sample of a budget and `train_texts`, too."""
+    train_texts: Whole = 0
+    """Train texts of the source language that phase one encodes and fits on, drawn by label, with their
+    translations in train; 0: all. Phase two trains on all of them whatever this says."""
     max_layers: Whole = 0
     """Largest subset of layers; 0 for all sizes."""
     mixed: Mixed = "none"

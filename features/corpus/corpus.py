@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -89,6 +89,10 @@ class Corpus:
         require_train(table, name, many_labels=many_labels)
         require_source(table, source_language, name)
         return cls(table[list(COLUMNS)].astype("str").reset_index(drop=True), source_language)
+
+    def taken(self, rows: Sequence[bool]) -> Corpus:
+        """Return the corpus of some of its rows, in their order; each label must keep some in train."""
+        return Corpus(self.table[np.asarray(rows)].reset_index(drop=True), self.source_language)
 
     @cached_property
     def labels(self) -> tuple[str, ...]:

@@ -107,21 +107,28 @@ class Repeats:
 
 
 def items_of(table: pd.DataFrame) -> np.ndarray:
-    """Return a number for each row, the same for a text and its translations, int64 (n_rows,).
+    """Return a number for each row, the same for a text and its translations, int64 (n_rows,)."""
+    return pd.factorize(item_names(table))[0].astype(np.int64)
+
+
+def item_names(table: pd.DataFrame) -> np.ndarray:
+    """Return a name for each row, the same for a text and its translations, object (n_rows,).
 
     A translation has the id of its original, perhaps with ``-`` and its language behind. Where labels say
-    that such ids are no translations (each language was numbered for itself), every row is an item.
+    that such ids are no translations (each language was numbered for itself), every row is an item, named by
+    its id.
     """
     language = table["language"].to_numpy()
-    bases = [i.removesuffix(f"-{lang}") for i, lang in zip(table["id"], language, strict=True)]
-    items = pd.factorize(np.array(bases, dtype=object))[0].astype(np.int64)
+    bases = np.array(
+        [i.removesuffix(f"-{lang}") for i, lang in zip(table["id"], language, strict=True)], dtype=object
+    )
     if len(set(language)) > 1:
-        per_item = table[["label", "language"]].assign(item=items).groupby("item")
+        per_item = table[["label", "language"]].assign(item=bases).groupby("item")
         labels, languages = per_item["label"].nunique(), per_item["language"].nunique()
         several = languages > 1
         if several.any() and (labels[several] == 1).mean() >= _AGREEING:
-            return items
-    return np.arange(len(table), dtype=np.int64)
+            return bases
+    return table["id"].to_numpy(dtype=object)
 
 
 def translations_of(

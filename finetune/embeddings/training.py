@@ -347,5 +347,5 @@ def _save(job: EmbeddingsJob, model: SiameseEncoder, tokenizer: PreTrainedTokeni
 def _renamed(row: Mapping[str, object], job: EmbeddingsJob) -> dict[str, object]:
     """Return a row of finetune.csv or freezing.csv as one of embeddings.csv or embeddings_freezing.csv."""
     renamed = {("n_pairs" if name == "n_texts" else name): value for name, value in row.items()}
-    kept = {name: value for name, value in renamed.items() if name not in ("system", "start")}
+    kept = {name: value for name, value in renamed.items() if name not in ("system", "start", "sample_of")}
     return {"objective": job.settings.objective} | kept

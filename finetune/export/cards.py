@@ -27,6 +27,7 @@ from mcbert.features.spec import FeatureSpec
 from mcbert.finetune.calibration import Calibration
 from mcbert.results import csv_files
 from mcbert.results.schema.training import FINETUNE, FREEZING
+from mcbert.results.summaries import dev_sample
 
 if TYPE_CHECKING:  # who reads or writes a folder of vectors needs no trainer
     from mcbert.finetune.embeddings.job import EmbeddingsJob
@@ -244,6 +245,7 @@ def describe_training(
         settings=settings_block(job.settings, _IDLE[job.system]),
         n_seeds=int(curves["seed"].nunique()),
         scores=_scores(curves[curves["chosen"]], job),
+        sample=dev_sample(dev),
         events=events.to_dict("records"),
         worst=None if test.empty else _worst(test),
         **_chance(texts),

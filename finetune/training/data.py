@@ -14,7 +14,7 @@ import pandas as pd
 from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
 
 from mcbert.features.corpus.repeats import FEWEST_PAIRS, translations_of
-from mcbert.finetune.evaluation import Pairs, Tokens, Transfer, compute_logits, score_languages
+from mcbert.finetune.evaluation import Pairs, Score, Tokens, Transfer, compute_logits, score_languages
 from mcbert.finetune.training.callback import DevScores, Evaluate
 
 
@@ -61,6 +61,30 @@ class Texts:
     ids: tuple[str, ...] = ()
     """Of each text, for messages."""
 
+    sample_of: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """Texts of each language that these were drawn from; empty: these are all."""
+
+    def taken(self, rows: np.ndarray) -> Texts:
+        """Return some of the texts, bool (n_texts,); these where it is all of them."""
+        if rows.all():
+            return self
+        places = np.flatnonzero(rows).tolist()
+        names, counts = np.unique(self.language, return_counts=True)
+        return Texts(
+            tokens=[self.tokens[k] for k in places],
+            y=self.y[rows],
+            language=self.language[rows],
+            ids=tuple(self.ids[k] for k in places),
+            sample_of=dict(zip(names.tolist(), counts.tolist(), strict=True)),
+        )
+
+    def scores(self, logits: np.ndarray) -> dict[str, Score]:
+        """Score each language from logits, float (n_texts, n_labels)."""
+        return {
+            name: dataclasses.replace(score, sample_of=self.sample_of.get(name))
+            for name, score in score_languages(logits, self.y, self.language).items()
+        }
+
 
 def classification(
     tokenizer: PreTrainedTokenizerBase,
@@ -77,7 +101,7 @@ def classification(
         logits = compute_logits(model, tokenizer, dev.tokens, together=True)
         require_finite(logits)
         return DevScores(
-            scores=score_languages(logits, dev.y, dev.language),
+            scores=dev.scores(logits),
             predicted=logits.argmax(axis=1).astype(np.int64),
             transfer=Transfer.of(logits, dev.y, source, pairs),
         )

@@ -37,7 +37,7 @@ from mcbert.finetune.jobs import (
     torch_threads,
 )
 from mcbert.finetune.settings import FinetuneSettings
-from mcbert.finetune.systems import set_up
+from mcbert.finetune.systems import dev_predicted, set_up
 from mcbert.finetune.texts import DevTexts, read_texts, require_protocol
 from mcbert.finetune.training.fit import Output, fit, relevant
 from mcbert.finetune.tune.settings import TuneSettings
@@ -259,12 +259,15 @@ def run_training(job: FinetuneJob) -> dict[str, Any]:
             out=Output(),
             head_parameters=setup.head_parameters,
         )
+        dev = setup.texts["dev"]
+        right = dev_predicted(setup, training) == dev.y
     chosen = training.history[training.chosen]
-    right = training.dev_predicted == setup.texts["dev"].y
     return {
         "status": "ok",
         "message": "",
-        "accuracy": {language: score.accuracy for language, score in chosen.scores.items()},
+        "accuracy": {
+            str(name): float(right[dev.language == name].mean()) for name in dict.fromkeys(dev.language)
+        },
         "right": "".join("01"[int(one)] for one in right),
         "epoch": chosen.epoch,
         "step": chosen.step,

@@ -97,7 +97,7 @@ def _inputs(workspace: Workspace) -> ExportInputs:
     return ExportInputs(
         winner=workspace.winner,
         store=workspace.cache_folder(),
-        corpus=workspace.corpus(),
+        corpus=workspace.searched_corpus(),
         encoder=workspace.encoder,
         encoder_name=workspace.stamp["encoder"],
         max_length=workspace.config.encoder.max_length,

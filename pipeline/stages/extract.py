@@ -33,7 +33,7 @@ def extracted(workspace: Workspace) -> None:
         "extract": dataclasses.asdict(workspace.config.extract),
         "encoder": workspace.encoder_inputs,
         "texts": sha256(workspace.texts),
-    }
+    } | ({"train_texts": workspace.train_texts} if workspace.train_texts else {})
     path = workspace.run.folder / "cache.json"
     if path.is_file() and not (workspace.cache_folder() / "manifest.json").is_file():
         path.unlink()
@@ -48,7 +48,7 @@ def _extract(workspace: Workspace) -> list[str]:
     from mcbert.results.schema.texts import CORPUS, TEXTS
 
     config, folder = workspace.config, workspace.run.folder
-    texts = CsvStream(TEXTS, workspace.texts, ("id", "text", "text_pair"))
+    texts = CsvStream(TEXTS, workspace.texts, ("id", "text", "text_pair"), rows=workspace.searched_rows)
     target = cached(workspace, texts, config.prepare.raw or config.corpus.path)
     rows = corpus_statistics(
         workspace.corpus(),

@@ -154,7 +154,7 @@ def starting_point(workspace: Workspace, settings: FinetuneSettings, into: Path)
     from mcbert.search.refit import find_linear, refit
 
     require_special_tokens(workspace.config)
-    out, corpus = workspace.run.folder, workspace.corpus()
+    out, corpus = workspace.run.folder, workspace.searched_corpus()
     row = find_linear(out, n_labels=len(corpus.labels), layers=settings.layers, pooling=settings.pooling)
     store = workspace.cache_folder()
     found = refit(row, workspace.config.gridsearch, store=store, out=out)

@@ -114,7 +114,7 @@ def _gridsearch(
         search(
             settings,
             states,
-            workspace.corpus(),
+            workspace.searched_corpus(),
             out=folder,
             execute=execute,
             stamp=workspace.stamp,

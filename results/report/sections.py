@@ -60,6 +60,7 @@ def headline(run: RunTables) -> dict[str, Any]:
         "n_ok": 0 if gridsearch is None else int((gridsearch["status"] == "ok").sum()),
         "n_candidates": 0 if gridsearch is None else len(gridsearch),
         "tried": run.tried,
+        "train_texts": run.train_texts,
         "systems": measured,
         "best": highest,
         "level": _level(measured, highest),
@@ -120,8 +121,10 @@ def confusion(run: RunTables, add: Add) -> dict[str, Any] | None:
 def training(run: RunTables, add: Add) -> dict[str, Any] | None:
     """Return training curves, the mean over target languages first, and the freeze events."""
     finetune, freezing = run.table("finetune"), run.table("freezing")
-    rows = None if finetune is None else summaries.training_curves(finetune, run.source_language)
-    if rows is None or rows.empty:
+    if finetune is None:
+        return None
+    rows = summaries.training_curves(finetune, run.source_language)
+    if rows.empty:
         return None
     columns = ["system", "epoch", "layers", "reason", "n_seeds"]
     events = pd.DataFrame(columns=columns) if freezing is None else summaries.freeze_events(freezing)
@@ -146,6 +149,7 @@ def training(run: RunTables, add: Add) -> dict[str, Any] | None:
         "events": [event | {"name": SYSTEM_NAMES[event["system"]]} for event in records(events)],
         "n_seeds": int(rows["n_seeds"].max()),
         "starts_at": int(plotted["epoch"].min()),
+        "sample": summaries.dev_sample(finetune),
         "numbers": numbers.curves(rows, shown),
     }
 

@@ -5,6 +5,8 @@ python -m mcbert.results.dictionary > results/README.md
 
 from __future__ import annotations
 
+import dataclasses
+
 from mcbert.results.column import (
     Column,
     Table,
@@ -61,6 +63,16 @@ FINETUNE = Table(
         share("accuracy", "share of the texts classified correctly"),
         number("loss", "mean cross-entropy", "nats", least=0),
         count("n_texts", "texts scored", "texts"),
+        dataclasses.replace(
+            count(
+                "sample_of",
+                "texts of the split and language that the scored ones were drawn from (finetune.eval_texts); "
+                "empty: all were scored",
+                "texts",
+                nullable=True,
+            ),
+            optional=True,
+        ),
         layers("layers", "layers whose pooled states feed the head; empty for the baseline", nullable=True),
         poolings("pooling", "pooling over the tokens; empty for the baseline", nullable=True),
         text(

@@ -248,6 +248,7 @@ def write_winner(
         "members": {member.id: times for member, times in outcome.members.items()},
         "by_protocol": {protocol: _first(outcome, protocol) for protocol in PROTOCOLS},
         "tried": outcome.tried,
+        "n_train": len(outcome.examples.rows("train")),
         **outcome.stamp,
     }
     files.write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -148,7 +148,7 @@ def require_alike(found, expected):
 
 def test_killed_and_resumed_ends_the_same_with_every_process_dropping_its_own(make_job, tmp_path):
     options = {"epochs": 3, "batch_size": 4, "eval_steps": 4, "checkpoint_steps": 2, "protocol": "target-dev"}
-    made = make_job("mcbert_wf", freeze={1: (1, 3)}, precision="bfloat16", **options)
+    made = make_job("mcbert_wf", freeze={1: (1, 3)}, precision="bfloat16", eval_texts=4, **options)
     whole, killed = (
         dataclasses.replace(made, out=tmp_path / name, save_model=True) for name in ("whole", "killed")
     )

@@ -10,10 +10,12 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from mcbert.features.corpus.corpus import Corpus
 from mcbert.features.encoder import hardware
+from mcbert.finetune import systems
 from mcbert.finetune.jobs import torch_threads
 from mcbert.finetune.model import MCBertForSequenceClassification
 from mcbert.finetune.rows import protocol_of
 from mcbert.finetune.systems import set_up, train_system
+from mcbert.finetune.training import data
 
 
 def result(job):
@@ -108,6 +110,85 @@ def test_predictions_agree_with_the_accuracies(make_job, corpus):
     assert list(predictions["id"]) == [
         i for s in ("dev", "test") for i in table.loc[table["split"] == s, "id"]
     ]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_sample_of_dev_is_scored_in_training_and_all_of_it_by_the_weights_kept(
+    make_job, tmp_path, precision
+):
+    """Under `last` no score decides anything, so that the training is the same with a sample and without."""
+    sampled, whole = (
+        make_job(eval_texts=n, learning_rate=1e-2, precision=precision, out=tmp_path / str(n)) for n in (2, 0)
+    )
+    rows, plain = scores(sampled), scores(whole)
+    dev, test = rows["split"] == "dev", rows["split"] == "test"
+    assert set(rows.loc[dev, "n_texts"]) == {2}
+    assert set(rows.loc[dev, "sample_of"]) == {6}
+    assert set(rows.loc[test, "n_texts"]) == {6}
+    assert rows.loc[test, "sample_of"].isna().all()
+    assert plain["sample_of"].isna().all()
+    assert rows[test].drop(columns="sample_of").equals(plain[test].drop(columns="sample_of"))
+    assert rows["train_loss"].equals(plain["train_loss"])
+    assert result(sampled)["predictions"] == result(whole)["predictions"]
+
+
+def test_the_epoch_kept_is_the_best_of_the_sample(make_job):
+    job = make_job(eval_texts=2, protocol="target-dev", learning_rate=1e-2, epochs=4)
+    rows = scores(job)
+    targets = (
+        rows.query("split == 'dev' and language != 'en' and epoch > 0").groupby("epoch")["accuracy"].mean()
+    )
+    assert set(rows.loc[rows["chosen"], "epoch"]) == {targets.idxmax()}
+
+
+def test_test_texts_run_once_and_dev_texts_as_far_as_they_are_drawn(make_job, monkeypatch):
+    ran = []
+
+    def counted(compute):
+        def run(model, tokenizer, tokens, **given):
+            ran.append(len(tokens))
+            return compute(model, tokenizer, tokens, **given)
+
+        return run
+
+    for module in (data, systems):
+        monkeypatch.setattr(module, "compute_logits", counted(module.compute_logits))
+    train_system(make_job(eval_texts=2, epochs=2))
+    assert ran == [
+        6,
+        6,
+        6,
+        18,
+        18,
+    ]  # before training and after each epoch; then test and dev, three languages
+
+
+def test_an_interrupted_training_resumes_on_the_same_sample(make_job, tmp_path, monkeypatch):
+    settings = {"eval_texts": 2, "protocol": "target-dev", "learning_rate": 1e-2}
+    whole = scores(make_job(out=tmp_path / "whole", **settings))
+    job, calls, compute = make_job(out=tmp_path / "stopped", **settings), [], data.compute_logits
+
+    def stop_after_epoch_1(*given, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return compute(*given, **options)
+
+    monkeypatch.setattr(data, "compute_logits", stop_after_epoch_1)
+    with pytest.raises(KeyboardInterrupt):
+        train_system(job)
+    assert list(job.checkpoints.iterdir())
+    assert scores(job).equals(whole)
+
+
+def test_texts_are_tokenised_once_for_all_trainings_of_a_process(make_job, monkeypatch, tmp_path):
+    systems._tokenised_once.cache_clear()
+    read, tokenise = [], systems.tokenise
+    monkeypatch.setattr(systems, "tokenise", lambda *given: read.append(len(given[1])) or tokenise(*given))
+    for seed in (0, 1):
+        for system in ("baseline", "mcbert"):
+            train_system(make_job(system, seed=seed, epochs=1, out=tmp_path / f"{system}{seed}"))
+    assert read == [24, 18, 18]
 
 
 def test_a_saved_model_predicts_what_the_job_wrote(make_job, tmp_path, corpus):

@@ -1,8 +1,9 @@
 import pandas as pd
 import pytest
 
+from mcbert.features.corpus.corpus import Corpus
 from mcbert.finetune.settings import FinetuneSettings
-from mcbert.finetune.texts import DevTexts, require_protocol
+from mcbert.finetune.texts import DevTexts, require_protocol, watched_dev
 
 SOURCE_ONLY = [("train", "en"), ("dev", "en"), ("test", "de"), ("test", "zh"), ("dev", "de")]
 WHOLE = [*SOURCE_ONLY, ("dev", "zh")]
@@ -62,3 +63,41 @@ def test_agreement_needs_dev_texts_with_translations(found, refused):
                 require(found, **settings)
         else:
             require(found, **settings)
+
+
+def parallel(n=20, languages=("en", "de", "zh")):
+    """A corpus of two labels, 3 to 1, whose dev texts are translations of one another."""
+    rows = [(f"t{k}", f"text {k}", "xy"[k % 2], "en", "train") for k in range(8)]
+    rows += [
+        (f"d{k}-{language}", f"{language} {k}", "xxxy"[k % 4], language, "dev")
+        for language in languages
+        for k in range(n)
+    ]
+    table = pd.DataFrame(rows, columns=["id", "text", "label", "language", "split"])
+    return Corpus.of(table, "en", "t.csv")
+
+
+def drawn(corpus, n):
+    return corpus.table.iloc[corpus.rows(split="dev")][watched_dev(corpus, n)]
+
+
+def test_trainings_are_scored_on_the_same_items_of_every_language():
+    rows = drawn(parallel(), 8)
+    items = {
+        name: {i.removesuffix(f"-{name}") for i in some["id"]} for name, some in rows.groupby("language")
+    }
+    assert items["en"] == items["de"] == items["zh"]
+    assert rows.groupby(["language", "label"]).size().tolist() == [6, 2] * 3
+    assert set(rows["id"]) < set(drawn(parallel(), 12)["id"])
+
+
+@pytest.mark.parametrize("n", [0, 20, 999])
+def test_no_number_or_a_large_one_means_all_dev_texts(n):
+    assert len(drawn(parallel(), n)) == 60
+
+
+def test_a_language_of_few_dev_texts_keeps_them():
+    corpus = parallel()
+    table = corpus.table.drop(corpus.rows(split="dev", language="zh")[3:])
+    rows = drawn(Corpus.of(table, "en", "t.csv"), 8)
+    assert rows["language"].value_counts().to_dict() == {"en": 8, "de": 8, "zh": 3}

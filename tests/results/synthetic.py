@@ -181,6 +181,7 @@ def finetune(epochs=5, seeds=(0, 1, 2)) -> tuple[pd.DataFrame, pd.DataFrame]:
                     "accuracy": float(np.clip(accuracy + rng.normal(0, 0.008), 0, 1)),
                     "loss": float(1.4 * np.exp(-0.4 * epoch)),
                     "n_texts": 100,
+                    "sample_of": None,
                     "layers": "" if system == "baseline" else "6+8+11",
                     "pooling": "" if system == "baseline" else "max",
                     "start": "",

@@ -93,6 +93,17 @@ def test_typed_and_ordered_whatever_the_order_and_line_ends(tmp_path):
     np.testing.assert_array_equal(back["dev_f1_zh"], frame["dev_f1_zh"].astype("float64"))
 
 
+def test_a_column_that_earlier_versions_lack_is_read_as_empty(tmp_path):
+    frame, _ = synthetic.finetune(epochs=1, seeds=(0,))
+    write(FINETUNE, frame.drop(columns="sample_of"), tmp_path / "finetune.csv")
+    assert "sample_of" not in (tmp_path / "finetune.csv").read_text()
+    assert validate(tmp_path / "finetune.csv") == []
+    found = read(FINETUNE, tmp_path / "finetune.csv")
+    assert found["sample_of"].isna().all()
+    write(FINETUNE, frame, tmp_path / "finetune.csv")
+    pd.testing.assert_frame_equal(found, read(FINETUNE, tmp_path / "finetune.csv"))
+
+
 def test_an_empty_table_is_a_header(tmp_path):
     path = tmp_path / "freezing.csv"
     csv_files.write(FREEZING, freezing().iloc[:0], path)

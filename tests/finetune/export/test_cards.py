@@ -49,6 +49,7 @@ def curves_of(system="mcbert_wf", seeds=(3, 4), layers="6+8", test=True):
                         "system": system, "seed": seed, "epoch": epoch, "step": 10 * epoch, "split": split,
                         "language": language, "accuracy": accuracy, "n_texts": 400, "chosen": epoch == 1,
                         "layers": layers, "pooling": "max" if layers else "", "protocol": "target-dev",
+                        "sample_of": None,
                     })  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -141,6 +142,13 @@ def test_the_card_tells_data_protocol_scores_and_events(described):
     assert all(
         word in card for word in ("layers 6, 8", "by max", "Labels: cancel, refund", "run mine", "abc")
     )
+
+
+def test_dev_scores_of_a_sample_are_told_as_such(described):
+    curves = curves_of()
+    assert "of a sample" not in part(described(curves=curves), "Scores")
+    curves.loc[curves["split"] == "dev", "sample_of"] = 2490
+    assert "of a sample, at most 400 of 2490 texts a language" in part(described(curves=curves), "Scores")
 
 
 def test_the_hub_reads_languages_and_test_scores(described, tmp_path):

@@ -116,6 +116,14 @@ def test_the_figures_are_those_of_the_trainings(run, make_job):
     assert share == pytest.approx(np.mean(list(found["accuracy"].values())))
 
 
+def test_trials_are_ranked_on_all_of_dev_when_a_sample_watches_them(make_job):
+    """Under `last` the weights are the same, so their scores on all of dev are."""
+    sampled, whole = (run_training(make_job(eval_texts=n, learning_rate=1e-2)) for n in (2, 0))
+    assert len(sampled["right"]) == 18
+    for name in ("right", "accuracy"):
+        assert sampled[name] == whole[name]
+
+
 def test_a_training_in_another_precision_is_another_training(make_job, monkeypatch):
     """So that a search that goes on where `auto` chooses otherwise mixes no two."""
     job = make_job()

@@ -30,6 +30,23 @@ def test_headline_names_winner_and_best_system(run):
     assert [row["system"] for row in headline["systems"]] == ["probe", "baseline", "mcbert", "mcbert_wf"]
 
 
+def test_curves_of_a_sample_of_dev_say_so(run):
+    assert sections.training(run, add)["sample"] is None
+    curves = run.tables["finetune"]
+    some = curves.assign(sample_of=curves["sample_of"].fillna(2490))
+    tables = {**run.tables, "finetune": some}
+    drawn = RunTables(run.name, tables, run.winner, run.source_language)
+    assert sections.training(drawn, add)["sample"] == {"n": 100, "of": 2490}
+
+
+def test_train_texts_are_counted_where_phase_one_left_some_out(run):
+    n = int(run.tables["corpus"].query("split == 'train'")["n_texts"].sum())
+    for taken, told in ((n, None), (n - 9, {"n": n - 9, "of": n}), (None, None)):
+        winner = {**run.winner, "n_train": taken}
+        told_run = RunTables(run.name, run.tables, winner, run.source_language)
+        assert sections.headline(told_run)["train_texts"] == told
+
+
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
     [(-0.01, 0.02, ["MC-BERT"]), (0.01, 0.02, []), (float("nan"), float("nan"), [])],
