@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import tempfile
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -102,12 +103,27 @@ def rows_in_use(model: PreTrainedModel, token_ids: np.ndarray) -> Iterator[None]
     log.info("word embeddings: %d of %d rows are in use and trained", len(ids), whole.num_embeddings)
     for parent, name, _ in places:
         setattr(parent, name, compact)
+    _set_aside(whole.weight)
     try:
         yield
     finally:
         _expand(whole, compact, ids)
         for parent, name, one in places:
             setattr(parent, name, one.to(compact.weight.device))
+
+
+def _set_aside(weight: nn.Parameter) -> None:
+    """Leave a matrix on disk until it is read again: a file without a name, gone with the last who maps it.
+
+    What is written to the matrix afterwards is memory's alone. One that is on a GPU stays there, and one for
+    which there is no room in the folder of temporary files stays in memory.
+    """
+    if weight.device.type != "cpu":
+        return
+    with contextlib.suppress(OSError), tempfile.TemporaryFile() as file:
+        values = weight.detach().numpy()
+        values.tofile(file)
+        weight.data = torch.from_numpy(np.memmap(file, values.dtype, mode="c", shape=values.shape))
 
 
 def _expand(whole: nn.Embedding, compact: RowsInUse, ids: torch.Tensor) -> None:
