@@ -56,9 +56,7 @@ def compare_rows(folder: Path, *, rounds: int, steps: int) -> dict[str, Any]:
             command = [sys.executable, __file__, way, str(folder), str(steps)]
             out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
             runs[way].append(json.loads(out.splitlines()[-1]))
-    print(
-        f"\n{runs[WAYS[0]][0]['texts']}; {runs[WAYS[0]][0]['rows']} of {runs[WAYS[0]][0]['of']} rows in use"
-    )
+    print("\n{texts}; {rows} of {of} rows in use".format(**runs[WAYS[0]][0]))
     print(f"\n| way | s a step of {BATCH} texts, median (range) | of a CPU | peak memory, MB |")
     print("|---|---|---|---|")
     medians: dict[str, list[float]] = {}

@@ -51,7 +51,7 @@ class RowsInUse(nn.Embedding):
         lookup[ids] = torch.arange(len(ids), dtype=torch.int32, device=weight.device)
         padding = None if whole.padding_idx is None else int(lookup[whole.padding_idx])
         rows = torch.cat([weight[ids], unused[None]])
-        super().__init__(*rows.shape, padding_idx=padding, _weight=rows)
+        super().__init__(len(rows), whole.embedding_dim, padding_idx=padding, _weight=rows)
         self.weight.requires_grad_(whole.weight.requires_grad)
         self.register_buffer("lookup", lookup, persistent=False)
 
@@ -112,7 +112,7 @@ def rows_in_use(model: PreTrainedModel, token_ids: np.ndarray) -> Iterator[None]
             setattr(parent, name, one.to(compact.weight.device))
 
 
-def _set_aside(weight: nn.Parameter) -> None:
+def _set_aside(weight: torch.Tensor) -> None:
     """Leave a matrix on disk until it is read again: a file without a name, gone with the last who maps it.
 
     What is written to the matrix afterwards is memory's alone. One that is on a GPU stays there, and one for

@@ -62,11 +62,6 @@ def job(make_job, wide_encoder):
     return lambda *given, **settings: dataclasses.replace(make_job(*given, **settings), encoder=wide_encoder)
 
 
-def hold_all(patched):
-    """Have trainings hold every row: the plain way."""
-    patched.setattr(data, "ids_in_use", lambda *_: np.arange(N_ROWS))
-
-
 class Watched:
     """What a training's embedding is while it trains, and how often the optimizer moved it."""
 
@@ -176,10 +171,8 @@ def test_it_is_the_training_of_all_rows(
     ways = {}
     for way in ("whole", "ours"):
         with monkeypatch.context() as patched:
-            if way == "whole":
-                hold_all(patched)
             watched = Watched(patched)
-            ways[way] = (train_job(made, tmp_path / way), watched)
+            ways[way] = (train_job(made, tmp_path / way, whole=way == "whole"), watched)
     (ours, mine), (whole, theirs) = ways["ours"], ways["whole"]
     assert (mine.kinds, theirs.kinds) == ({RowsInUse}, {nn.Embedding})
     assert mine.steps == theirs.steps
@@ -210,9 +203,7 @@ def test_a_resumed_training_ends_as_one_of_all_rows_and_its_checkpoints_hold_tho
     job, train_job, start, tmp_path, monkeypatch
 ):
     made = job("mcbert_wf", freeze={2: (0,)}, protocol="target-dev", eval_steps=2, checkpoint_steps=1)
-    with monkeypatch.context() as patched:
-        hold_all(patched)
-        whole = train_job(made, tmp_path / "whole")
+    whole = train_job(made, tmp_path / "whole", whole=True)
     for at in (3, 3):
         with monkeypatch.context() as patched:
             stopping(patched, at)
@@ -223,11 +214,9 @@ def test_a_resumed_training_ends_as_one_of_all_rows_and_its_checkpoints_hold_tho
     of = {f"{kind} {words}": load_file(saved / "optimizer.safetensors") for kind in ("exp_avg", "exp_avg_sq")}
     of |= {words: load_file(saved / "model.safetensors")}
     assert {len(tensors[name]) for name, tensors in of.items()} == {len(start.used) + 1}
-    with monkeypatch.context() as patched, pytest.raises(ValueError, match=r"token_ids: got '\w+', accepted"):
-        hold_all(patched)
-        train_job(made, tmp_path / "cut")
-    with monkeypatch.context() as patched:
-        ours = train_job(made, tmp_path / "cut")
+    with pytest.raises(ValueError, match=r"token_ids: got '\w+', accepted: '\w+'"):
+        train_job(made, tmp_path / "cut", whole=True)
+    ours = train_job(made, tmp_path / "cut")
     steps = ours[1].history[ours[1].chosen].step
     require_same(ours, whole, min(steps, whole[1].events[0].step), start)
 
@@ -251,7 +240,7 @@ def test_an_exported_model_has_all_rows_and_reads_words_that_training_had_not(
         made = dataclasses.replace(job(out=tmp_path / way), save_model=True)
         with monkeypatch.context() as patched:
             if way == "whole":
-                hold_all(patched)
+                patched.setattr(data, "ids_in_use", lambda *_: np.arange(N_ROWS))
             train_system(made)
         saved[way] = made.out / "models" / "mcbert"
     one, other = (load_file(saved[way] / "model.safetensors") for way in ("ours", "whole"))
