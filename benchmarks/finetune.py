@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--encoders", nargs="+", default=["sample", "mbert"], choices=["sample", "mbert"])
     parser.add_argument("--only", choices=["ways", "frozen", "rows"], help="leave the others out")
     parser.add_argument("--encoder", type=Path, help="folder, for rows; one of multilingual-e5-small's size")
+    parser.add_argument("--longest", type=int, default=32, help="tokens of the longest text of rows")
     parser.add_argument("--quick", action="store_true", help="sample encoder, one round, for CI")
     args = parser.parse_args()
     if args.quick:
@@ -67,7 +68,7 @@ def main() -> None:
                 figures[name] |= freeze(bench, rounds=args.rounds, length=args.length)
         if args.only in (None, "rows"):
             wide = SAMPLES / "encoder" if args.quick else args.encoder or e5_sized(Path(scratch) / "e5")
-            figures |= compare_rows(wide, rounds=args.rounds, steps=args.steps)
+            figures |= compare_rows(wide, rounds=args.rounds, steps=args.steps, longest=args.longest)
     shown = figures.get("mbert", figures.get("sample", {}))
     keys = ("vs_padded128", "vs_longest", "frozen_step_ratio")
     print(json.dumps(figures | {key: shown[key] for key in keys if key in shown}))

@@ -54,6 +54,9 @@ class Clock:
     computed: list[float] = dataclasses.field(default_factory=list)
     """Of each step."""
 
+    saved: int = 0
+    """Bytes of the checkpoint that an epoch ended with; 0 where none ended."""
+
     @property
     def took(self) -> list[float]:
         """Seconds of each step, to the beginning of the next."""
@@ -185,4 +188,5 @@ class Bench:
                 monitor=Monitor(rule=rule, protocol="last", source_language="en"),
                 out=Output(checkpoints=Path(out) / "checkpoints", log=Path(out) / "log"),
             )
+            clock.saved = sum(path.stat().st_size for path in Path(out).glob("checkpoints/*/*"))
         return clock
