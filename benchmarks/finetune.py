@@ -11,13 +11,13 @@ steps are timed, from the first batch to the beginning of the batch after the la
 checkpoints, and extrapolated to an epoch; (c) and (d) begin an epoch with its longest batch, which counts
 once.
 
-`frozen_steps.py` has what frozen layers save. The last line is JSON.
+`frozen_steps.py` has what frozen layers save, `rows_in_use.py` what it saves to train the rows of the word
+embeddings that texts use. The last line is JSON.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import platform
 import statistics
@@ -29,7 +29,8 @@ from typing import Any
 import torch
 from extract import mbert_sized
 from frozen_steps import freeze
-from trained_ways import BATCH, MAX_LENGTH, Bench, Clock
+from rows_in_use import compare_rows, e5_sized
+from trained_ways import BATCH, MAX_LENGTH, Bench, Clock, read_texts
 from transformers.utils import logging as hf_logging
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
@@ -45,7 +46,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8, help="of (b), (c) and (d) a round; of (a) a quarter")
     parser.add_argument("--length", type=int, default=MAX_LENGTH, help="tokens of a text where layers freeze")
     parser.add_argument("--encoders", nargs="+", default=["sample", "mbert"], choices=["sample", "mbert"])
-    parser.add_argument("--only", choices=["ways", "frozen"], help="leave the other out, for development")
+    parser.add_argument("--only", choices=["ways", "frozen", "rows"], help="leave the others out")
+    parser.add_argument("--encoder", type=Path, help="folder, for rows; one of multilingual-e5-small's size")
+    parser.add_argument("--longest", type=int, default=32, help="tokens of the longest text of rows")
     parser.add_argument("--quick", action="store_true", help="sample encoder, one round, for CI")
     args = parser.parse_args()
     if args.quick:
@@ -54,7 +57,7 @@ def main() -> None:
     hf_logging.disable_progress_bar()
     figures: dict[str, Any] = {"machine": machine()}
     with tempfile.TemporaryDirectory() as scratch:
-        for name in args.encoders:
+        for name in args.encoders if args.only != "rows" else ():
             folder = SAMPLES / "encoder" if name == "sample" else mbert_sized(Path(scratch) / "mbert")
             bench = Bench(folder, read_texts(args.texts or SAMPLES / "intents" / "raw.csv"), Path(scratch))
             print(f"\n{name}: {bench.summary()}", flush=True)
@@ -63,7 +66,10 @@ def main() -> None:
                 figures[name] |= compare(bench, rounds=args.rounds, steps=args.steps)
             if args.only != "ways":
                 figures[name] |= freeze(bench, rounds=args.rounds, length=args.length)
-    shown = figures.get("mbert", figures.get("sample"))
+        if args.only in (None, "rows"):
+            wide = SAMPLES / "encoder" if args.quick else args.encoder or e5_sized(Path(scratch) / "e5")
+            figures |= compare_rows(wide, rounds=args.rounds, steps=args.steps, longest=args.longest)
+    shown = figures.get("mbert", figures.get("sample", {}))
     keys = ("vs_padded128", "vs_longest", "frozen_step_ratio")
     print(json.dumps(figures | {key: shown[key] for key in keys if key in shown}))
 
@@ -73,12 +79,6 @@ def machine() -> str:
     if torch.cuda.is_available():
         return str(torch.cuda.get_device_name())
     return f"{platform.machine()}, {torch.get_num_threads()} threads"
-
-
-def read_texts(path: Path) -> list[tuple[str, str]]:
-    """Return (text, label) of each row."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return [(row["text"], row["label"]) for row in csv.DictReader(file)]
 
 
 def compare(bench: Bench, *, rounds: int, steps: int) -> dict[str, Any]:

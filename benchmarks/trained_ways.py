@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import gc
+import itertools
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -46,13 +48,30 @@ class Clock:
     began: list[float] = dataclasses.field(default_factory=list)
     """One more than steps."""
 
+    cpu: list[float] = dataclasses.field(default_factory=list)
+    """Seconds of a CPU that this process had used at these moments."""
+
     computed: list[float] = dataclasses.field(default_factory=list)
     """Of each step."""
+
+    saved: int = 0
+    """Bytes of the checkpoint that an epoch ended with; 0 where none ended."""
 
     @property
     def took(self) -> list[float]:
         """Seconds of each step, to the beginning of the next."""
-        return [after - before for before, after in zip(self.began, self.began[1:], strict=False)]
+        return [after - before for before, after in itertools.pairwise(self.began)]
+
+    @property
+    def busy(self) -> list[float]:
+        """Seconds of a CPU of each step."""
+        return [after - before for before, after in itertools.pairwise(self.cpu)]
+
+
+def read_texts(path: Path) -> list[tuple[str, str]]:
+    """Return (text, label) of each row."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [(row["text"], row["label"]) for row in csv.DictReader(file)]
 
 
 class EnoughError(Exception):
@@ -66,6 +85,7 @@ def clocked(limit: int) -> Iterator[Clock]:
 
     def training_step(*args: Any, **kwargs: Any) -> torch.Tensor:
         clock.began.append(now())
+        clock.cpu.append(time.process_time())
         if len(clock.began) > limit:
             raise EnoughError
         loss = step(*args, **kwargs)
@@ -95,9 +115,12 @@ class Bench:
         self.tokenizer = load_tokenizer(folder)
         self.tokens = tokenise(self.tokenizer, [(text, "") for text, _ in texts], MAX_LENGTH)
         self.y = np.array([self.labels.index(label) for _, label in texts], dtype=np.int64)
+        self.language = np.array(["en"]).repeat(len(self.y))
         self.lengths = np.array([len(row["input_ids"]) for row in self.tokens])
         self.settings = FinetuneSettings(epochs=1)
-        self.precision = precision_of(self.settings, self.baseline())
+        model = self.baseline()
+        self.precision = precision_of(self.settings, model)
+        self.n_rows = int(model.get_input_embeddings().num_embeddings)
 
     def summary(self) -> str:
         """Describe the texts and the precision of our way."""
@@ -146,20 +169,24 @@ class Bench:
         steps: int,
         *,
         texts: Texts | None = None,
+        whole: bool = False,
         eval_steps: int = 0,
         rule: Callable[..., FreezeEvent | None] = lambda _: None,
     ) -> Clock:
-        """Make steps of this project's training."""
-        language = np.array(["en"])
-        texts = texts or Texts(tokens=self.tokens, y=self.y, language=language.repeat(len(self.y)))
-        dev = Texts(tokens=self.tokens[:1], y=self.y[:1], language=language)
+        """Make steps of this project's training; `whole`: it holds every row of the word embeddings."""
+        texts = texts or Texts(tokens=self.tokens, y=self.y, language=self.language)
+        dev = Texts(tokens=self.tokens[:1], y=self.y[:1], language=self.language[:1])
+        data = classification(self.tokenizer, texts, dev, source_language="en")
+        if whole:
+            data = dataclasses.replace(data, token_ids=np.arange(self.n_rows))
         with clocked(steps) as clock, tempfile.TemporaryDirectory(dir=self.scratch) as out:
             fit(
                 model,
-                classification(self.tokenizer, texts, dev, source_language="en"),
+                data,
                 settings=dataclasses.replace(self.settings, eval_steps=eval_steps),
                 seed=0,
                 monitor=Monitor(rule=rule, protocol="last", source_language="en"),
                 out=Output(checkpoints=Path(out) / "checkpoints", log=Path(out) / "log"),
             )
+            clock.saved = sum(path.stat().st_size for path in Path(out).glob("checkpoints/*/*"))
         return clock

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -197,6 +197,17 @@ def tokenise(
             for i, k in enumerate(part):
                 rows[k] = {name: encoded[name][i] for name in encoded}
     return rows
+
+
+def ids_in_use(
+    tokenizer: PreTrainedTokenizerBase, tokens: Iterable[Mapping[str, Sequence[int]]]
+) -> np.ndarray:
+    """Return the ids that batches of tokenised texts can hold, distinct and ascending, int64.
+
+    These are the texts' and those of all special tokens, what pads among them.
+    """
+    special = {tokenizer.pad_token_id or 0, *tokenizer.all_special_ids}
+    return np.array(sorted(special.union(*(text["input_ids"] for text in tokens))), dtype=np.int64)
 
 
 def padded(

@@ -17,7 +17,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from mcbert.features.corpus.corpus import Corpus
-from mcbert.features.encoder.tokens import padded, tokenise
+from mcbert.features.encoder.tokens import ids_in_use, padded, tokenise
 from mcbert.finetune.evaluation import Tokens, compute_states, score_languages
 from mcbert.finetune.training.callback import DevScores
 from mcbert.finetune.training.data import TrainingData, require_finite
@@ -166,6 +166,7 @@ def classification_of_pairs(tokenizer: PreTrainedTokenizerBase, train: Pairs, de
         rows=range(len(train.ids)),
         lengths=train.lengths(train.premise, train.hypothesis),
         ids=train.ids,
+        token_ids=ids_in_use(tokenizer, [*train.tokens, *dev.tokens]),
         collate=collate,
         evaluate=lambda model: score_pairs(model, tokenizer, dev),
     )
@@ -224,6 +225,7 @@ def ranking_of_pairs(
         rows=range(len(found.pair)),
         lengths=train.lengths(*used),
         ids=tuple(train.ids[pair] for pair in found.pair),
+        token_ids=ids_in_use(tokenizer, [*train.tokens, *dev.tokens]),
         collate=collate,
         evaluate=lambda model: score_triplets(model, tokenizer, dev, codes),
     )

@@ -14,6 +14,7 @@ import pandas as pd
 from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
 
 from mcbert.features.corpus.repeats import FEWEST_PAIRS, translations_of
+from mcbert.features.encoder.tokens import ids_in_use
 from mcbert.finetune.evaluation import Pairs, Score, Tokens, Transfer, compute_logits, score_languages
 from mcbert.finetune.training.callback import DevScores, Evaluate
 
@@ -33,6 +34,10 @@ class TrainingData:
 
     ids: tuple[str, ...]
     """Of each example, for messages."""
+
+    token_ids: np.ndarray
+    """Every id that a batch of train or dev can hold, int64, distinct, ascending: only their word embeddings
+    are in the model while it trains, and it refuses others."""
 
     collate: Callable[[list[Any]], Mapping[str, Any]]
     """Makes of examples what the model's forward takes, and ``labels``: the right column of each row of its
@@ -110,6 +115,7 @@ def classification(
         rows=[{**tokens, "label": int(code)} for tokens, code in zip(train.tokens, train.y, strict=True)],
         lengths=np.array([len(tokens["input_ids"]) for tokens in train.tokens], dtype=np.int64),
         ids=train.ids,
+        token_ids=ids_in_use(tokenizer, [*train.tokens, *dev.tokens]),
         collate=DataCollatorWithPadding(tokenizer),
         evaluate=evaluate,
         weights=balancing(train.y) if balanced else None,

@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import hashlib
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel, PrinterCallback, TrainingArguments
 from transformers.integrations.integration_utils import TensorBoardCallback
@@ -27,6 +29,7 @@ from mcbert.finetune.training.callback import EpochCallback, Monitor, Training
 from mcbert.finetune.training.data import TrainingData
 from mcbert.finetune.training.dropout import suited_to
 from mcbert.finetune.training.resumable import ResumableTrainer, Resumption, TrainingError, mean_loss
+from mcbert.finetune.training.word_embeddings import rows_in_use
 from mcbert.finetune.weights import nonfinite_weights
 
 log = logging.getLogger(__name__)
@@ -104,52 +107,67 @@ def fit(
     precision = precision_of(settings, model)
     arguments = {
         "settings": relevant(settings), "seed": seed, "torch": torch.__version__, "precision": precision,
-        "device": hardware.device().type, "processes": ranks.count(), **out.arguments,
+        "device": hardware.device().type, "processes": ranks.count(),
+        "token_ids": _digest(data.token_ids), **out.arguments,
     }  # fmt: skip
     folder = out.checkpoints
     resumed = ranks.decided(lambda: checkpoints.newest(folder, arguments)) if folder else None
     after = None if resumed is None else checkpoints.step_of(resumed)
     if resumed is not None:
         log.info("%s: resumed at step %d, from %s", settings.section, checkpoints.step_of(resumed), resumed)
-    writer = curves.open_log(out.log, after=after) if out.log and ranks.rank() == 0 else None
-    callback = EpochCallback(model, data.evaluate, monitor=monitor, settings=settings, writer=writer)
-    batches = EpochBatches(
-        data.lengths,
-        size=settings.batch_size,
-        tokens=settings.batch_tokens,
-        parts=settings.gradient_accumulation,
-        seed=seed,
-        share=(ranks.rank(), ranks.count()),
-    )
-    trainer = ResumableTrainer(
-        model=model,
-        args=_arguments(settings, seed, batches, folder or Path(), precision=precision),
-        train_dataset=cast(Any, data.rows),
-        data_collator=data.collate,
-        compute_loss_func=functools.partial(mean_loss, weights=data.weights),
-        callbacks=[callback] + ([TensorBoardCallback(writer)] if writer else []),
-        resumption=Resumption(
-            folder=folder,
-            arguments=arguments,
-            callback=callback,
-            batches=batches,
-            ids=data.ids,
-            section=settings.section,
-        ),
-    )
-    trainer.remove_callback(PrinterCallback)
-    ranks.draw_apart(seed)
-    groups = parameter_groups(model, head_parameters, settings)  # now that the model is on its device
-    trainer.optimizer = OPTIMIZERS[settings.optimizer](groups, lr=settings.learning_rate, fused=True)
-    try:
-        with within_memory(trainer.where, settings.section), suited_to(model, precision):
-            trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
-    finally:
-        for name in LEFT:
-            vars(model).pop(name, None)
-        if writer:
-            writer.close()
-    return callback.finish(precision)
+    with _embeddings(model, data, settings):
+        writer = curves.open_log(out.log, after=after) if out.log and ranks.rank() == 0 else None
+        callback = EpochCallback(model, data.evaluate, monitor=monitor, settings=settings, writer=writer)
+        batches = EpochBatches(
+            data.lengths,
+            size=settings.batch_size,
+            tokens=settings.batch_tokens,
+            parts=settings.gradient_accumulation,
+            seed=seed,
+            share=(ranks.rank(), ranks.count()),
+        )
+        trainer = ResumableTrainer(
+            model=model,
+            args=_arguments(settings, seed, batches, folder or Path(), precision=precision),
+            train_dataset=cast(Any, data.rows),
+            data_collator=data.collate,
+            compute_loss_func=functools.partial(mean_loss, weights=data.weights),
+            callbacks=[callback] + ([TensorBoardCallback(writer)] if writer else []),
+            resumption=Resumption(
+                folder=folder,
+                arguments=arguments,
+                callback=callback,
+                batches=batches,
+                ids=data.ids,
+                section=settings.section,
+            ),
+        )
+        trainer.remove_callback(PrinterCallback)
+        ranks.draw_apart(seed)
+        groups = parameter_groups(model, head_parameters, settings)  # now that the model is on its device
+        trainer.optimizer = OPTIMIZERS[settings.optimizer](groups, lr=settings.learning_rate, fused=True)
+        try:
+            with within_memory(trainer.where, settings.section), suited_to(model, precision):
+                trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed))
+        finally:
+            for name in LEFT:
+                vars(model).pop(name, None)
+            if writer:
+                writer.close()
+        return callback.finish(precision)
+
+
+def _embeddings(
+    model: PreTrainedModel, data: TrainingData, settings: TrainingSettings
+) -> contextlib.AbstractContextManager[None]:
+    """Return within what the model has the word embeddings in use alone, or all where others move, too."""
+    if settings.optimizer == "adam" and settings.weight_decay:  # a gradient of every row, which has moments
+        return contextlib.nullcontext()
+    return rows_in_use(model, data.token_ids)
+
+
+def _digest(token_ids: np.ndarray) -> str:
+    return hashlib.sha256(token_ids.tobytes()).hexdigest()[:16]
 
 
 def relevant(settings: TrainingSettings) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -124,8 +125,11 @@ def make_job(make_job_in, tmp_path):
     return lambda *given, out=None, **settings: make_job_in(out or tmp_path, *given, **settings)
 
 
-def train(job, tmp_path, on_event=None, tamper=None, **watched):
-    """Train a job's model; `on_event(model, event)` is called when something freezes."""
+def train(job, tmp_path, on_event=None, tamper=None, *, whole=False, **watched):
+    """Train a job's model; `on_event(model, event)` is called when something freezes.
+
+    `whole`: it holds every row of the word embeddings while it trains, not only those in use.
+    """
     corpus, tokenizer = Corpus.read(job.corpus), load_tokenizer(job.encoder)
     texts = [tokenised(corpus, corpus.rows(split=s), tokenizer, max_length=32) for s in ("train", "dev")]
     transformers.set_seed(job.seed)
@@ -141,6 +145,10 @@ def train(job, tmp_path, on_event=None, tamper=None, **watched):
             on_event(model, event)
         return event
 
+    balanced = job.settings.class_weight == "balanced"
+    data = classification(tokenizer, *texts, source_language="en", balanced=balanced)
+    if whole:
+        data = dataclasses.replace(data, token_ids=np.arange(model.get_input_embeddings().num_embeddings))
     norms = job.settings.freeze_rule == "gradient"
     monitor = Monitor(
         rule=rule,
@@ -151,9 +159,7 @@ def train(job, tmp_path, on_event=None, tamper=None, **watched):
     with quiet():
         training = fit(
             model,
-            classification(
-                tokenizer, *texts, balanced=job.settings.class_weight == "balanced", source_language="en"
-            ),
+            data,
             settings=job.settings,
             seed=job.seed,
             monitor=monitor,

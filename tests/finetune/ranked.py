@@ -28,6 +28,8 @@ class Shared:
     folder: Path
     spoilt: tuple = ()
     """(process, forward pass in training, exception or NaN that comes of it)."""
+    whole: bool = False
+    """Whether every row of the word embeddings is held, not only those in use."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +63,7 @@ def train_and_keep(shared):
                 raise shared.spoilt[2]
             output.logits = output.logits * shared.spoilt[2]
 
-    model, training, _, _ = train(shared.jobs[rank], shared.folder, keep, tamper=watch)
+    model, training, _, _ = train(shared.jobs[rank], shared.folder, keep, tamper=watch, whole=shared.whole)
     left = {"weights": model.state_dict(), "at event": at_event, "training": training, "sizes": sizes}
     (shared.folder / f"left-{rank}.pickle").write_bytes(pickle.dumps(left))
     return ranks.count()

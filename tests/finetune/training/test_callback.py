@@ -94,6 +94,7 @@ def test_what_a_rule_froze_in_a_training_is_bit_identical_from_then_on(
         make_job("mcbert_wf", freeze=freeze, **settings),
         tmp_path,
         lambda model, event: kept.append((event.layers, bits_of(model))),
+        whole=True,
     )
     assert [(event.epoch, event.layers) for event in training.events] == expected
     assert all(event.reason.startswith(f"{rule}: ") for event in training.events)
@@ -113,7 +114,7 @@ def test_an_encoder_of_any_family_is_trained_and_its_bottom_frozen(make_job, tra
     job = make_job("mcbert_wf", freeze={1: (0, 1)}, epochs=2, optimizer="adam")
     job = dataclasses.replace(job, encoder=save_family(family, tmp_path / "encoder"))
     kept = []
-    model, training, _, _ = train_job(job, tmp_path, lambda model, _: kept.append(bits_of(model)))
+    model, training, _, _ = train_job(job, tmp_path, lambda model, _: kept.append(bits_of(model)), whole=True)
     assert [(event.step, event.layers) for event in training.events] == [(3, (0, 1))]
     for layer in range(4):
         parameters = layer_parameters(model, layer)
@@ -146,7 +147,9 @@ def test_an_earlier_epoch_is_restored(make_job, train_job, tmp_path, monkeypatch
 
     monkeypatch.setattr("mcbert.finetune.training.callback.write_evaluation", note)
     next(scores)
-    model, training, _, _ = train_job(make_job(protocol="source-dev"), tmp_path, tamper=models.append)
+    model, training, _, _ = train_job(
+        make_job(protocol="source-dev"), tmp_path, tamper=models.append, whole=True
+    )
     assert first
     assert training.chosen == 1
     assert all(torch.equal(first[k], v) for k, v in model.state_dict().items())
