@@ -9,6 +9,7 @@ import torch
 from mcbert.finetune.evaluation import watched_score
 from mcbert.finetune.rows import protocol_of
 from mcbert.finetune.systems import build
+from mcbert.finetune.training.data import Texts
 from mcbert.finetune.training.fit import OPTIMIZERS, parameter_groups, precision_of
 from tests.finetune.conftest import corpus_table
 
@@ -59,9 +60,7 @@ def test_patience_stops_and_the_best_weights_are_kept(make_job, train_job, tmp_p
     scored = {}
     monkeypatch.setattr("mcbert.finetune.evaluation.watched_score", score)
     monkeypatch.setattr("mcbert.finetune.training.callback.watched_score", score)
-    from mcbert.finetune.training import data as tasks
-
-    original = tasks.score_languages
+    original = Texts.scores
     kept = []
 
     def scoring(*args):
@@ -70,7 +69,7 @@ def test_patience_stops_and_the_best_weights_are_kept(make_job, train_job, tmp_p
         scored[id(found)] = ([0.0] + scores)[len(kept) - 1]
         return found
 
-    monkeypatch.setattr(tasks, "score_languages", scoring)
+    monkeypatch.setattr(Texts, "scores", scoring)
     job = make_job(eval_steps=2, protocol="source-dev", patience=2)
     _, training, _, _ = train_job(job, tmp_path)
     assert [e.step for e in training.history] == [0, *steps[:4]]
