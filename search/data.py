@@ -303,12 +303,26 @@ class RowSelection:
     pairs: Pairs = field(default_factory=dict)
 
     @cached_property
+    def watched(self) -> Ints:
+        """The evaluation texts by which a choice is made, ascending: those of dev and of the pairs."""
+        dev = [at for at, (_, split) in enumerate(self.groups) if split == "dev"]
+        texts = self.scored_text[np.isin(self.scored_group, dev)]
+        return np.unique(np.concatenate([texts, *(both.ravel() for both in self.pairs.values())]))
+
+    @cached_property
     def dev(self) -> Mapping[str, tuple[Ints, Ints]]:
-        """Position among the evaluation texts and label code of each dev row, by language."""
-        rows = {
-            name: self.scored_group == at for at, (name, split) in enumerate(self.groups) if split == "dev"
-        }
-        return {name: (self.scored_text[here], self.scored_y[here]) for name, here in rows.items()}
+        """Position among `watched` and label code of each dev row, by language."""
+        found = {}
+        for at, (name, split) in enumerate(self.groups):
+            if split == "dev":
+                here = self.scored_group == at
+                found[name] = np.searchsorted(self.watched, self.scored_text[here]), self.scored_y[here]
+        return found
+
+    @cached_property
+    def translated(self) -> Pairs:
+        """The pairs, as positions among `watched`."""
+        return {name: np.searchsorted(self.watched, both) for name, both in self.pairs.items()}
 
 
 def select_rows(

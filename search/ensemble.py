@@ -82,7 +82,7 @@ def fold(source: Source, members: Members, labels: Sequence[str]) -> tuple[Probe
             fitted = fit(representation, member)
             scores = label_scores(representation, fitted)
             text, y = representation.rows.dev[representation.rows.source_language]
-            share = times / n / temperature(scores[text], y)
+            share = times / n / temperature(scores[representation.rows.watched][text], y)
             total = np.asarray(total + share * scores, dtype=np.float64)
             weights, own = _by_label(fitted, representation)
             intercept += share * own

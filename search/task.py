@@ -180,12 +180,14 @@ def transfer_scores(scores: Reals, rows: RowSelection) -> dict[str, dict[str, fl
     source = rows.dev.get(rows.source_language)
     if source is None:
         return {"log_loss": {}, "agreement": {}}
+    watched = scores[rows.watched]
     text, y = source
-    fitted = temperature(scores[text], y)
-    shares = softmax(scores / fitted)
+    shares = softmax(watched / temperature(watched[text], y))
     return {
         "log_loss": {language: log_loss(shares[at], codes) for language, (at, codes) in rows.dev.items()},
-        "agreement": {language: agreement(shares[a], shares[b]) for language, (a, b) in rows.pairs.items()},
+        "agreement": {
+            language: agreement(shares[a], shares[b]) for language, (a, b) in rows.translated.items()
+        },
     }
 
 
