@@ -29,7 +29,8 @@ from mcbert.settings import (
 System = Literal["baseline", "mcbert", "mcbert_wf"]
 SYSTEMS: tuple[System, ...] = get_args(System)
 HeadPooling = Literal["", Pooling]
-HeadStart = Literal["auto", "probe", "random"]
+HeadStart = Literal["auto", "probe", "ensemble", "random"]
+TRAINED_STARTS = ("probe", "ensemble")  # of `HeadStart`: always a classifier of phase one
 ClassWeight = Literal["none", "balanced"]
 Optimizer = Literal["adam", "adamw"]
 FreezeRule = Literal["schedule", "plateau", "slope", "gradient"]
@@ -208,11 +209,12 @@ class FinetuneSettings(TrainingSettings):
     """baseline: [CLS], pooler, linear; mcbert: the winner's layers; mcbert_wf: mcbert with `freeze`."""
 
     start: HeadStart = "auto"
-    """The head's first weights: probe: phase one's best classifier that has a score for each label; random;
-    auto: the best of the winner's own layers and pooling, where phase two has these; else random."""
+    """The head's first weights: probe: phase one's best classifier that has a score for each label; ensemble:
+    phase one's, over all of its layers and poolings; random; auto: the best of the winner's own layers and
+    pooling, where phase two has these; else random. Of an ensemble that won, the winner's are its best's."""
 
     head_layers: Whole = 0
-    """Hidden layers of the head, as wide as the encoder; 0: a linear head. Not with `start` = "probe"."""
+    """Hidden layers of the head, as wide as the encoder; 0: a linear head. Not with a `start` that is linear."""
 
     class_weight: ClassWeight = "none"
     """Weight of a text in the loss: none: 1; balanced: labels weigh the same however many texts they have."""
@@ -223,11 +225,15 @@ class FinetuneSettings(TrainingSettings):
 
     @model_validator(mode="after")
     def _check_head(self) -> Self:
-        linear = self.start != "probe" or self.head_layers == 0
-        require(linear, "head_layers", self.head_layers, f'0 with {HERE}.start = "probe", a linear head')
+        linear = self.start not in TRAINED_STARTS or self.head_layers == 0
+        why = f'0 with {HERE}.start = "{self.start}", a linear head'
+        require(linear, "head_layers", self.head_layers, why)
+        own = self.start != "ensemble" or not (self.layers or self.pooling)
+        given = list(self.layers) or self.pooling
+        require(own, "layers", given, f'nothing with {HERE}.start = "ensemble", which has its own')
         return self
 
     @property
     def searches(self) -> bool:
         """Whether something of phase one is used: layers, pooling, the head's start."""
-        return self.start == "probe" or not (self.layers and self.pooling)
+        return self.start in TRAINED_STARTS or not (self.layers and self.pooling)

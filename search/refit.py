@@ -148,7 +148,8 @@ def refit(row: "pd.Series[Any]", settings: GridsearchSettings, *, store: Path, o
     ValueError
         The row is of no candidate of these settings.
     """
-    record = read_object(out / "winner.json", {"source_language": str, "target_languages": list})
+    winner = read_object(out / "winner.json", {"source_language": str, "target_languages": list})
+    record = {name: value for name, value in winner.items() if name not in ("best", "members")}
     cache, examples = FeatureStore.open(store), Examples.read(out / "examples.npz")
     source = Source(
         store=store,
@@ -157,7 +158,7 @@ def refit(row: "pd.Series[Any]", settings: GridsearchSettings, *, store: Path, o
         digests=(cache.digest, examples.digest),
     )
     if row["classifier"] == ENSEMBLE:
-        members = _members(record, settings, out)
+        members = _members(winner, settings, out)
         folded, _ = ensemble.fold(source, members, examples.labels)
         clear_cache()
         whole = _described(row, ensemble.candidate_of(members))
@@ -175,9 +176,9 @@ def refit(row: "pd.Series[Any]", settings: GridsearchSettings, *, store: Path, o
     return Refitted(record=record | _described(row, candidate), probe=probe, estimator=estimator)
 
 
-def _members(record: Mapping[str, Any], settings: GridsearchSettings, out: Path) -> dict[Candidate, int]:
+def _members(winner: Mapping[str, Any], settings: GridsearchSettings, out: Path) -> dict[Candidate, int]:
     """Return the members of the run's ensemble and how often each was drawn, in the order of the search."""
-    drawn: Mapping[str, int] = record.get("members", {})
+    drawn: Mapping[str, int] = winner.get("members", {})
     rows = {row["candidate_id"]: row for _, row in read(GRIDSEARCH, out / "gridsearch.csv").iterrows()}
     unknown = [name for name in drawn if name not in rows]
     if unknown or not drawn:

@@ -151,11 +151,14 @@ def starting_point(workspace: Workspace, settings: FinetuneSettings, into: Path)
     from mcbert.features.cache import FeatureStore
     from mcbert.finetune.calibration import fit_calibration
     from mcbert.finetune.probe_head import fold
-    from mcbert.search.refit import find_linear, refit
+    from mcbert.search.refit import find, find_linear, refit
 
     require_special_tokens(workspace.config)
     out, corpus = workspace.run.folder, workspace.searched_corpus()
-    row = find_linear(out, n_labels=len(corpus.labels), layers=settings.layers, pooling=settings.pooling)
+    if settings.start == "ensemble":
+        row = find(read_object(workspace.winner, {"candidate_id": str})["candidate_id"], out)
+    else:
+        row = find_linear(out, n_labels=len(corpus.labels), layers=settings.layers, pooling=settings.pooling)
     store = workspace.cache_folder()
     found = refit(row, workspace.config.gridsearch, store=store, out=out)
     if found.probe is None:
@@ -216,12 +219,26 @@ def _require_trainable(workspace: Workspace, settings: FinetuneSettings) -> None
     require_protocol(settings, _dev_texts(workspace), freezes=freezes)
     if settings.start == "probe":
         _require_start(workspace, settings)
+    if settings.start == "ensemble":
+        _require_ensemble(workspace)
 
 
 def _dev_texts(workspace: Workspace) -> DevTexts:
     from mcbert.finetune.texts import DevTexts
 
     return DevTexts.of(workspace.texts_table(), workspace.config.corpus.source_language)
+
+
+def _require_ensemble(workspace: Workspace) -> None:
+    """Raise where the search would end without an ensemble."""
+    require_special_tokens(workspace.config)
+    searched = workspace.config.gridsearch
+    if not searched.ensemble or searched.protocol == "last":
+        why = f"gridsearch.ensemble {searched.ensemble} and gridsearch.protocol {searched.protocol}"
+        raise ValueError(
+            f'finetune.start: got "ensemble" with {why}, accepted: a number of candidates from 2 and another '
+            'protocol than last, or finetune.start = "probe"'
+        )
 
 
 def _require_start(workspace: Workspace, settings: FinetuneSettings) -> None:
