@@ -100,7 +100,7 @@ def rows_in_use(model: PreTrainedModel, token_ids: np.ndarray) -> Iterator[None]
         yield
         return
     compact = RowsInUse(whole, ids)
-    log.info("word embeddings: %d of %d rows are in use and trained", len(ids), whole.num_embeddings)
+    log.info("word embeddings: %d of %d rows are in use", len(ids), whole.num_embeddings)
     for parent, name, _ in places:
         setattr(parent, name, compact)
     _set_aside(whole.weight)
