@@ -159,6 +159,7 @@ def start(wide_encoder, job):
         ("baseline", {"weight_decay": 0.1, "max_gradient_norm": 0.5}, {}),
         ("mcbert_wf", {"weight_decay": 0.1}, {1: (0,)}),
         ("mcbert_wf", {"weight_decay": 0.1, "max_gradient_norm": 0.05}, {2: (1, 0)}),
+        ("mcbert_wf", {"weight_decay": 0.1, "freeze_rule": "gradient", "eval_steps": 2}, {0: (0, 1, 2)}),
         ("mcbert", {"weight_decay": 0.1, "freeze_embeddings": True}, {}),
         ("mcbert", {"weight_decay": 0.1, "lower_layer_decay": 0.5, "gradient_accumulation": 2}, {}),
         ("mcbert", {"weight_decay": 0.1, "protocol": "target-dev", "eval_steps": 2}, {}),
