@@ -55,17 +55,17 @@ class RowsInUse(nn.Embedding):
         self.weight.requires_grad_(whole.weight.requires_grad)
         self.register_buffer("lookup", lookup, persistent=False)
 
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  named as torch names it
-        """Return the rows of token ids of any shape.
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return the rows of token ids, of any shape and one dimension more.
 
         Raises
         ------
         IndexError
             An id has no row here.
         """
-        rows = self.lookup.index_select(0, input.reshape(-1)).view(input.shape)
+        rows = self.lookup.index_select(0, ids.reshape(-1)).view(ids.shape)
         if (rows == NONE).any():
-            raise IndexError(f"token id {int(input[rows == NONE][0])} is in no text of this training")
+            raise IndexError(f"token id {int(ids[rows == NONE][0])} is in no text of this training")
         return super().forward(rows)
 
     def decay(self) -> float:
@@ -100,7 +100,7 @@ def rows_in_use(model: PreTrainedModel, token_ids: np.ndarray) -> Iterator[None]
         yield
         return
     compact = RowsInUse(whole, ids)
-    log.info("word embeddings: %d of %d rows are in use and trained", len(ids), whole.num_embeddings)
+    log.info("word embeddings: %d of %d rows are in use", len(ids), whole.num_embeddings)
     for parent, name, _ in places:
         setattr(parent, name, compact)
     _set_aside(whole.weight)

@@ -5,6 +5,7 @@ order, rows of zeros add nothing to a sum (whose lanes they do not shift: 32 col
 CPU's), and the rest is the same arithmetic on each number alone.
 """
 
+import copy
 import dataclasses
 import json
 import tempfile
@@ -158,6 +159,7 @@ def start(wide_encoder, job):
         ("baseline", {"weight_decay": 0.1, "max_gradient_norm": 0.5}, {}),
         ("mcbert_wf", {"weight_decay": 0.1}, {1: (0,)}),
         ("mcbert_wf", {"weight_decay": 0.1, "max_gradient_norm": 0.05}, {2: (1, 0)}),
+        ("mcbert_wf", {"weight_decay": 0.1, "freeze_rule": "gradient", "eval_steps": 2}, {0: (0, 1, 2)}),
         ("mcbert", {"weight_decay": 0.1, "freeze_embeddings": True}, {}),
         ("mcbert", {"weight_decay": 0.1, "lower_layer_decay": 0.5, "gradient_accumulation": 2}, {}),
         ("mcbert", {"weight_decay": 0.1, "protocol": "target-dev", "eval_steps": 2}, {}),
@@ -281,7 +283,7 @@ SCALED = ("bart", "mbart", "m2m_100")
 @pytest.mark.parametrize("name", EVERY_FAMILY)
 def test_every_family_computes_the_same_from_the_rows_in_use(name):
     torch.manual_seed(0)
-    encoder = bare_encoder(EVERY_FAMILY[name]).eval()
+    encoder = bare_encoder(copy.deepcopy(EVERY_FAMILY[name])).eval()
     batch = {"input_ids": torch.from_numpy(np.array([[1, 5, 8, 55, 2], [1, 34, 2, 0, 0]]))}
     batch["attention_mask"] = (batch["input_ids"] != 0).long()
     modules, before = dict(encoder.named_modules()), {k: v.clone() for k, v in encoder.state_dict().items()}
@@ -312,7 +314,7 @@ class Own(nn.Module):
     "kind", ["max_norm", "scale_grad_by_freq", "sparse", "tied", "own code", "all in use"]
 )
 def test_what_is_more_than_looking_rows_up_stays_whole(kind):
-    encoder = bare_encoder(EVERY_FAMILY["bert"])
+    encoder = bare_encoder(copy.deepcopy(EVERY_FAMILY["bert"]))
     words = encoder.get_input_embeddings()
     if kind in ("max_norm", "scale_grad_by_freq", "sparse"):
         setattr(words, kind, 1.0 if kind == "max_norm" else True)
