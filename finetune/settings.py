@@ -214,7 +214,7 @@ class FinetuneSettings(TrainingSettings):
     pooling, where phase two has these; else random. Of an ensemble that won, the winner's are its best's."""
 
     head_layers: Whole = 0
-    """Hidden layers of the head, as wide as the encoder; 0: a linear head. Not with a `start` that is linear."""
+    """Hidden layers of the head, as wide as the encoder; 0: a linear head. Not with a linear `start`."""
 
     class_weight: ClassWeight = "none"
     """Weight of a text in the loss: none: 1; balanced: labels weigh the same however many texts they have."""

@@ -43,7 +43,7 @@ def test_defaults_are_the_published_ones():
         ("eval_steps", 0.5, "finetune.eval_steps: got 0.5"),
         ("checkpoint_steps", -2, "finetune.checkpoint_steps: got -2"),
         ("patience", 2, "finetune.patience: got 2, accepted: 0 with finetune.protocol = .last."),
-        ("start", "winner", "finetune.start: got 'winner', accepted: auto, probe, random"),
+        ("start", "winner", "finetune.start: got 'winner', accepted: auto, probe, ensemble, random"),
         ("head_layers", -1, "finetune.head_layers: got -1, accepted: a whole number from 0"),
         ("freeze", {5: (1,)}, "finetune.freeze: got 5, accepted: epochs 0 to 4"),
         ("freeze", {"two": (1,)}, "finetune.freeze: got the key 'two'"),
