@@ -1,0 +1,248 @@
+"""The tables of benchmarks/real.py, from the results of its runs: systems by language, prices of protocols.
+
+Accuracies, differences and intervals are those of Table 1 (mcbert.results.table1): paired over texts, seeds
+averaged, translations of a text drawn together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import f1_score
+
+from mcbert.results import csv_files, table1
+from mcbert.results.schema.runs import CONCLUSIONS
+from mcbert.results.schema.search import PREDICTIONS, PROTOCOL_CHOICES
+from mcbert.results.schema.words import MEAN
+from mcbert.search.outcome.predictions import Predictions
+
+BASELINE = "baseline"
+ENDS = ("effect", "low", "high")
+ROWS = ("id", "language", "seed", "label", "predicted")
+
+
+def figures(runs: Mapping[str, Mapping[str, str]], folder: Path, *, source: str) -> dict[str, Any]:
+    """Return what the runs measured.
+
+    Parameters
+    ----------
+    runs : mapping of str to mapping of str to str
+        Run -> system of the product -> name in the tables; the first is the one that searched.
+    folder : Path
+        Of all runs.
+
+    Returns
+    -------
+    dict
+        systems: name -> accuracy by language and under `mean`, sd over seeds, macro_f1, differences of means
+        to the baseline and to the probe of the protocol used; prices: protocol -> difference of means to
+        target-dev; each difference with the ends of its 95% interval.
+    """
+    searched = folder / next(iter(runs))
+    choices = csv_files.read_with_sums(PROTOCOL_CHOICES, searched / PROTOCOL_CHOICES.file_name)
+    choices = choices[choices["split"] == "test"]
+    used = choices.loc[choices["used"], "protocol"].iloc[0]
+    systems = {**probes(choices, Predictions.load(searched / "predictions.npz"))}
+    baseline = None
+    for run, names in runs.items():
+        path = folder / run / "predictions_finetune.csv"
+        if not path.is_file():
+            continue
+        rows = csv_files.read(PREDICTIONS, path)
+        rows = rows[rows["split"] == "test"]
+        for system, title in names.items():
+            if (rows["system"] == system).any():
+                systems[title] = rows.loc[rows["system"] == system, list(ROWS)]
+                baseline = title if system == BASELINE else baseline
+    references = {"to_probe": probe_name(used)} | ({"to_baseline": baseline} if baseline else {})
+    return {
+        "protocol": used,
+        "systems": compared(systems, references, source),
+        "prices": prices(choices),
+        "conclusions": conclusions(searched),
+    }
+
+
+def probe_name(protocol: str) -> str:
+    """Return the name of the frozen probe that a protocol chose."""
+    return f"probe, {protocol}"
+
+
+def probes(choices: pd.DataFrame, predictions: Predictions) -> dict[str, pd.DataFrame]:
+    """Return what the choice of each protocol predicts for the test texts; of choices that are candidates."""
+    rows = predictions.rows("test")
+    labels = np.array(predictions.labels)
+    found = {}
+    for protocol, name in choices[["protocol", "candidate_id"]].drop_duplicates().itertuples(index=False):
+        if name in predictions.candidates:
+            codes = predictions.codes[predictions.candidates.index(name), predictions.text[rows]]
+            found[probe_name(str(protocol))] = pd.DataFrame(
+                {
+                    "id": predictions.ids[rows],
+                    "language": predictions.language[rows],
+                    "seed": 0,
+                    "label": labels[predictions.y[rows]],
+                    "predicted": labels[codes],
+                }
+            )
+    return found
+
+
+def compared(
+    systems: Mapping[str, pd.DataFrame], references: Mapping[str, str], source: str
+) -> dict[str, dict[str, Any]]:
+    """Return accuracy, macro-F1 and differences of every system.
+
+    Parameters
+    ----------
+    systems : mapping of str to DataFrame
+        Test rows: id, language, seed, label, predicted.
+    references : mapping of str to str
+        Key of the differences -> name of the system that they are to.
+    """
+    correct = {name: table1.correctness(rows) for name, rows in systems.items()}
+    out: dict[str, dict[str, Any]] = {}
+    for name, rows in systems.items():
+        measured = {row["language"]: row for row in table1.measured(correct[name], None, source)}
+        out[name] = {
+            "accuracy": {language: rounded(row["accuracy"]) for language, row in measured.items()},
+            "sd": rounded(measured[MEAN]["sd"]),
+            "n_seeds": measured[MEAN]["n_seeds"],
+            "macro_f1": macro_f1(rows, source),
+        }
+        for key, reference in references.items():
+            if reference in correct and reference != name:
+                row = table1.measured(correct[name], correct[reference], source)[-1]
+                out[name][key] = [rounded(row[end]) for end in ("difference", "low", "high")]
+    return out
+
+
+def macro_f1(rows: pd.DataFrame, source: str) -> dict[str, float]:
+    """Return the macro-F1 of each language over the labels of its texts, and their mean over the targets."""
+    found = {}
+    for language, texts in rows.groupby("language"):
+        labels = sorted(texts["label"].unique())
+        seeds = [
+            f1_score(one["label"], one["predicted"], labels=labels, average="macro", zero_division=0)
+            for _, one in texts.groupby("seed")
+        ]
+        found[str(language)] = float(np.mean(seeds))
+    found[MEAN] = float(np.mean([f1 for language, f1 in found.items() if language != source]))
+    return {language: rounded(f1) for language, f1 in found.items()}
+
+
+def prices(choices: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Return each protocol's choice and its mean over the targets beside that of target-dev, the oracle."""
+    rows = choices[choices["language"] == MEAN]
+    ends = ("versus_oracle", "versus_oracle_low", "versus_oracle_high")
+    return {
+        str(row["protocol"]): {
+            "candidate": row["candidate_id"] or None,
+            "score": rounded(row["score"]),
+            "to_oracle": [rounded(row[end]) for end in ends],
+        }
+        for row in rows.to_dict("records")
+    }
+
+
+def conclusions(run: Path) -> list[dict[str, Any]]:
+    """Return the comparisons that test the paper's conclusions, where the report was made."""
+    path = run / CONCLUSIONS.file_name
+    if not path.is_file():
+        return []
+    table = csv_files.read(CONCLUSIONS, path)
+    names = ["number", "conclusion", "comparison", "verdict"]
+    return [
+        {**{name: str(row[name]) for name in names}, "effect": [rounded(row[end]) for end in ENDS]}
+        for row in table.to_dict("records")
+    ]
+
+
+def accuracy_by_language(texts: pd.DataFrame, labels: Path) -> dict[str, float]:
+    """Return the accuracy of the labels that the command predict wrote, by language and their mean."""
+    given = pd.read_csv(labels, dtype=str, keep_default_na=False).set_index("id")["label"]
+    right = texts["id"].map(given) == texts["label"]
+    found = right.groupby(texts["language"]).mean()
+    return {MEAN: rounded(found.mean()), **{str(name): rounded(value) for name, value in found.items()}}
+
+
+def rounded(value: Any) -> float | None:
+    """Return a number with four digits; None for one that is none."""
+    return None if value is None or math.isnan(value) else round(float(value), 4)
+
+
+def as_text(found: Mapping[str, Any], *, published: bool) -> str:
+    """Return the tables as Markdown."""
+    systems = found["systems"]
+    languages = list(next(iter(systems.values()))["accuracy"])
+    head = ["system", *languages, "sd", "macro-F1", "to the [CLS] baseline", "to the probe"]
+    rows = [
+        [
+            name,
+            *(f"{row['accuracy'][language]:.3f}" for language in languages),
+            "" if row["sd"] is None else f"{row['sd']:.3f}",
+            f"{row['macro_f1'][MEAN]:.3f}",
+            points(row.get("to_baseline")),
+            points(row.get("to_probe")),
+        ]
+        for name, row in systems.items()
+    ]
+    if published:
+        rows += [[*row, "", "", "", ""] for row in published_rows(languages)]
+    price = [
+        [name, row["candidate"] or "", f"{row['score']:.3f}", points(row["to_oracle"])]
+        for name, row in found["prices"].items()
+    ]
+    parts = [
+        "Test accuracy; differences of the mean in points, with 95% intervals; the probe is that of "
+        f"{found['protocol']}\n",
+        markdown(head, rows),
+        "\nPrice of each protocol: the mean beside that of target-dev, an oracle\n",
+        markdown(["protocol", "candidate", "mean", "to target-dev"], price),
+    ]
+    if others := found.get("others"):
+        worst = sorted((value, name) for name, value in others.items() if name != MEAN)[:5]
+        shown = ", ".join(f"{name} {value:.3f}" for value, name in worst)
+        mean = f"mean {others[MEAN]:.3f}; lowest {shown}"
+        parts.append(f"\nThe probe on {len(others) - 1} other languages: {mean}")
+    if found["conclusions"]:
+        head = ["number", "conclusion", "comparison", "effect", "verdict"]
+        rows = [
+            [points(row[key]) if key == "effect" else row[key] for key in head]
+            for row in found["conclusions"]
+        ]
+        parts += ["\nThe paper's conclusions on this run\n", markdown(head, rows)]
+    return "\n".join(parts)
+
+
+def published_rows(languages: list[str]) -> list[list[str]]:
+    """Return the published systems' figures, marked; none where a language is not among theirs."""
+    table = table1.read_published()
+    wide = table.pivot(index="system", columns="language", values="accuracy")
+    wide = wide.reindex(table["system"].unique())
+    targets = [language for language in languages[1:] if language != MEAN]
+    if not {languages[0], *targets} <= set(wide.columns):
+        return []
+    wide[MEAN] = wide[targets].mean(axis=1)
+    return [
+        [f"{name} (published: another encoder, all of MultiNLI)", *(f"{value:.3f}" for value in row)]
+        for name, row in zip(wide.index, wide[languages].to_numpy(), strict=True)
+    ]
+
+
+def points(difference: list[float] | None) -> str:
+    """Return a difference and its interval in points."""
+    if difference is None or difference[0] is None:
+        return ""
+    value, low, high = (100 * end for end in difference)
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def markdown(head: list[str], rows: list[list[str]]) -> str:
+    """Return a table."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows))
