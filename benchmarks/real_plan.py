@@ -20,6 +20,7 @@ MAX_LENGTH = 128
 SHARE_OF_CORES = 0.88
 """What a core does while the others train, too: a second worker gives 1.77 times the trainings."""
 FEW, MANY, BATCH = 2, 8, 32  # steps of the two trainings whose difference is timed; texts of a step
+ENCODED = 512  # texts of a timed pass, at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,8 +110,7 @@ def mean_tokens(encoder: Path, prompt: str, table: pd.DataFrame, sample: int = 5
     tokenizer = load_tokenizer(encoder, prompt=prompt)
     means = {}
     for split, rows in table.groupby("split"):
-        some = pairs(rows.iloc[:: max(1, len(rows) // sample)])
-        tokens = tokenise(tokenizer, some, MAX_LENGTH)
+        tokens = tokenise(tokenizer, pairs(spread(rows, sample)), MAX_LENGTH)
         means[str(split)] = sum(len(row["input_ids"]) for row in tokens) / len(tokens)
     return means
 
@@ -122,22 +122,42 @@ def pairs(rows: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def measure(encoder: Path, prompt: str, table: pd.DataFrame) -> Speeds:
-    """Time the encoder over train texts, frozen and in training.
+    """Time the encoder over texts, frozen and in training.
 
-    Of training two runs of unlike numbers of steps are timed: their difference is that of the steps.
+    Of both, two runs of unlike numbers of texts are timed: their difference is that of the texts.
     """
-    train = table[table["split"] == "train"].drop_duplicates("text")
-    train = train.iloc[:: max(1, len(train) // (MANY * BATCH))].iloc[: MANY * BATCH]
-    tokens = mean_tokens(encoder, prompt, train)["train"]
+    texts = spread(table.drop_duplicates("text"), ENCODED)
+    train = spread(table[table["split"] == "train"].drop_duplicates("text"), MANY * BATCH)
+    tokens = mean_tokens(encoder, prompt, pd.concat([texts.assign(split="any"), train]))
     with tempfile.TemporaryDirectory() as scratch:
         read = {"encoder": encoder, "prompt": prompt, "cache": scratch}
-        mcbert.extract(pairs(train)[:BATCH], **read)  # tries the encoder, once
-        began = time.perf_counter()
-        mcbert.extract(pairs(train)[BATCH:], **read)
-        encoded = (len(train) - BATCH) * tokens / (time.perf_counter() - began)
-        few, many = (_seconds_of_training(train.iloc[: steps * BATCH], **read) for steps in (FEW, MANY))
-    step = max((many - few) / (len(train) / BATCH - FEW), 0.01 * many / MANY)  # no clock is as fine as that
-    return Speeds(encoded, BATCH * tokens / step, max(few - FEW * step, 0.0), cores())
+        mcbert.extract(["a"], **read)  # tries the encoder, once
+        encoding = [_seconds_of_encoding(rows, **read) for rows in (texts.iloc[:BATCH], texts)]
+        training = [_seconds_of_training(train.iloc[: steps * BATCH], **read) for steps in (FEW, MANY)]
+    step = _slope(training) / (len(train) / BATCH - FEW)
+    return Speeds(
+        encoded=(len(texts) - BATCH) * tokens["any"] / _slope(encoding),
+        trained=BATCH * tokens["train"] / step,
+        fixed=max(training[0] - FEW * step, 0.0),
+        cores=cores(),
+    )
+
+
+def _slope(seconds: Sequence[float]) -> float:
+    """Return the second timing minus the first, or a hundredth of the second where it is less."""
+    return max(seconds[1] - seconds[0], 0.01 * seconds[1])
+
+
+def spread(rows: pd.DataFrame, n: int) -> pd.DataFrame:
+    """Return at most `n` rows, at equal distances."""
+    return rows.iloc[:: max(1, -(-len(rows) // n))]
+
+
+def _seconds_of_encoding(texts: pd.DataFrame, **read: Any) -> float:
+    """Return the seconds of a pass over texts, all layers and poolings."""
+    began = time.perf_counter()
+    mcbert.extract(pairs(texts), **read)
+    return time.perf_counter() - began
 
 
 def _seconds_of_training(train: pd.DataFrame, **read: Any) -> float:
