@@ -24,8 +24,6 @@ import sys
 import time
 import tomllib
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +32,6 @@ import real_data
 import real_plan
 import real_tables
 
-from mcbert.features.encoder.loading import n_layers
 from mcbert.files import write_text
 from mcbert.files.objects import read_object
 from mcbert.pipeline.run import machine
@@ -157,6 +154,7 @@ class Benchmark:
             plan["seeds"] = self.args.seeds
         table = real_data.with_rung(table, plan, in_order=self.own.get("in_order", False))
         plan["texts"] = {str(split): int(n) for split, n in table["split"].value_counts().items()}
+        plan["blocks"] = real_plan.apart(real_plan.blocks, self.args.encoder)
         plan["languages"] = int(table["language"].nunique())
         if not self.args.plan:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -166,9 +164,8 @@ class Benchmark:
 
     def _chosen(self, table: pd.DataFrame) -> dict[str, Any]:
         encoder, prompt = self.args.encoder, self.args.prompt
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:  # its memory ends with it
-            speeds = apart.submit(real_plan.measure, encoder, prompt, table).result()
-        tokens = real_plan.mean_tokens(encoder, prompt, table)
+        speeds = real_plan.apart(real_plan.measure, encoder, prompt, table)
+        tokens = real_plan.apart(real_plan.mean_tokens, encoder, prompt, table)
         ladder = [dict(rung) for rung in self.own["ladder"]]
         for rung in ladder:
             rung["seeds"] = self.args.seeds or rung["seeds"]
@@ -181,7 +178,7 @@ class Benchmark:
 
     def configuration(self, run: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, Any]:
         """Return the sections of the configuration of a run."""
-        blocks = n_layers(self.args.encoder)
+        blocks = plan["blocks"]
         common, finetune = self.settings["sections"], run["finetune"]
         search = {"layers": list(range(blocks // 3 + 1, blocks + 1)), **common["gridsearch"]}
         if self.args.cut:

@@ -6,16 +6,17 @@ import dataclasses
 import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
 import mcbert
-from mcbert.features.encoder.loading import n_layers
-from mcbert.features.encoder.tokens import load_tokenizer, tokenise
 
+T = TypeVar("T")
 MAX_LENGTH = 128
 SHARE_OF_CORES = 0.88
 """What a core does while the others train, too: a second worker gives 1.77 times the trainings."""
@@ -107,6 +108,8 @@ def load_of(table: pd.DataFrame, token_counts: Mapping[str, float]) -> Load:
 
 def mean_tokens(encoder: Path, prompt: str, table: pd.DataFrame, sample: int = 512) -> dict[str, float]:
     """Return the mean tokens of a text of each split, of at most `sample` texts spread over it."""
+    from mcbert.features.encoder.tokens import load_tokenizer, tokenise
+
     tokenizer = load_tokenizer(encoder, prompt=prompt)
     means = {}
     for split, rows in table.groupby("split"):
@@ -162,13 +165,26 @@ def _seconds_of_encoding(texts: pd.DataFrame, **read: Any) -> float:
 
 def _seconds_of_training(train: pd.DataFrame, **read: Any) -> float:
     """Return the seconds of an epoch on one core, all blocks in training."""
-    deepest = n_layers(read["encoder"])
+    deepest = blocks(read["encoder"])
     model = mcbert.MCBertClassifier(
         **read, layers=[deepest], pooling="mean", epochs=1, batch_size=BATCH, threads=1
     )
     began = time.perf_counter()
     model.fit(pairs(train), train["label"])
     return time.perf_counter() - began
+
+
+def blocks(encoder: Path) -> int:
+    """Return how many transformer blocks an encoder has."""
+    from mcbert.features.encoder.loading import n_layers
+
+    return n_layers(encoder)
+
+
+def apart(function: Callable[..., T], *args: object) -> T:
+    """Call a function in a process of its own, with which its memory ends."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *args).result()
 
 
 def cores() -> int:

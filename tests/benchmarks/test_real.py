@@ -193,7 +193,7 @@ def benchmark(name, tmp_path, *options):
 @pytest.mark.parametrize("name", list(real_data.READERS))
 def test_every_configuration_is_one_that_the_product_takes(name, options, tmp_path):
     made = benchmark(name, tmp_path, "--prompt", 'say "query": ', *options)
-    plan = {"epochs": 1 if options else 3, "seeds": 3, "texts": {"train": 5000}}
+    plan = {"blocks": 12, "epochs": 1 if options else 3, "seeds": 3, "texts": {"train": 5000}}
     for run in SETTINGS["runs"]:
         path = tmp_path / "one.toml"
         path.write_text(real.as_toml(made.configuration(run, plan)), encoding="utf-8")
