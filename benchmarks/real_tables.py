@@ -47,18 +47,14 @@ def figures(runs: Mapping[str, Mapping[str, str]], folder: Path, *, source: str)
     choices = csv_files.read_with_sums(PROTOCOL_CHOICES, searched / PROTOCOL_CHOICES.file_name)
     choices = choices[choices["split"] == "test"]
     used = choices.loc[choices["used"], "protocol"].iloc[0]
-    systems = {**probes(choices, Predictions.load(searched / "predictions.npz"))}
+    systems = probes(choices, Predictions.load(searched / "predictions.npz"))
+    systems[probe_name(used)] = test_rows(searched / "predictions_gridsearch.csv")["probe"]
     baseline = None
     for run, names in runs.items():
         path = folder / run / "predictions_finetune.csv"
-        if not path.is_file():
-            continue
-        rows = csv_files.read(PREDICTIONS, path)
-        rows = rows[rows["split"] == "test"]
-        for system, title in names.items():
-            if (rows["system"] == system).any():
-                systems[title] = rows.loc[rows["system"] == system, list(ROWS)]
-                baseline = title if system == BASELINE else baseline
+        trained = test_rows(path) if path.is_file() else {}
+        systems |= {title: trained[system] for system, title in names.items() if system in trained}
+        baseline = names[BASELINE] if BASELINE in trained else baseline
     references = {"to_probe": probe_name(used)} | ({"to_baseline": baseline} if baseline else {})
     return {
         "protocol": used,
@@ -66,6 +62,13 @@ def figures(runs: Mapping[str, Mapping[str, str]], folder: Path, *, source: str)
         "prices": prices(choices),
         "conclusions": conclusions(searched),
     }
+
+
+def test_rows(path: Path) -> dict[str, pd.DataFrame]:
+    """Return the test rows of each system that a file of predictions holds."""
+    rows = csv_files.read(PREDICTIONS, path)
+    rows = rows[rows["split"] == "test"]
+    return {str(system): some[list(ROWS)] for system, some in rows.groupby("system")}
 
 
 def probe_name(protocol: str) -> str:
@@ -205,11 +208,6 @@ def as_text(found: Mapping[str, Any], *, published: bool) -> str:
         "\nPrice of each protocol: the mean beside that of target-dev, an oracle\n",
         markdown(["protocol", "candidate", "mean", "to target-dev"], price),
     ]
-    if others := found.get("others"):
-        worst = sorted((value, name) for name, value in others.items() if name != MEAN)[:5]
-        shown = ", ".join(f"{name} {value:.3f}" for value, name in worst)
-        mean = f"mean {others[MEAN]:.3f}; lowest {shown}"
-        parts.append(f"\nThe probe on {len(others) - 1} other languages: {mean}")
     if found["conclusions"]:
         head = ["number", "conclusion", "comparison", "effect", "verdict"]
         rows = [
@@ -218,6 +216,14 @@ def as_text(found: Mapping[str, Any], *, published: bool) -> str:
         ]
         parts += ["\nThe paper's conclusions on this run\n", markdown(head, rows)]
     return "\n".join(parts)
+
+
+def others_as_text(accuracy: Mapping[str, float]) -> str:
+    """Return the mean and the lowest of the languages that were not searched, as a line."""
+    lowest = sorted((value, name) for name, value in accuracy.items() if name != MEAN)[:5]
+    shown = ", ".join(f"{name} {value:.3f}" for value, name in lowest)
+    n = len(accuracy) - 1
+    return f"\nThe probe on the {n} other languages: mean accuracy {accuracy[MEAN]:.3f}; lowest {shown}"
 
 
 def published_rows(languages: list[str]) -> list[list[str]]:
