@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import re
 import shlex
 import shutil
@@ -100,6 +99,11 @@ class Benchmark:
         return found
 
     @property
+    def out(self) -> Path:
+        """The out folder."""
+        return Path(self.args.out.resolve())
+
+    @property
     def label(self) -> str:
         """Name of its folder and of the run that searches."""
         return f"{self.name}-cut" if self.args.cut else self.name
@@ -123,11 +127,6 @@ class Benchmark:
             found["others"] = self._other_languages()
             print(real_tables.others_as_text(found["others"]), flush=True)
         return {"plan": plan, "seconds": round(time.monotonic() - began), **found}
-
-    @property
-    def out(self) -> Path:
-        """The out folder."""
-        return Path(self.args.out.resolve())
 
     def runs(self) -> dict[str, dict[str, str]]:
         """Return run -> system of the product -> name in the tables."""
@@ -270,7 +269,7 @@ class Benchmark:
         """Run a command of the product, its log on standard error; end where it fails."""
         command = [sys.executable, "-m", "mcbert", *map(str, words)]
         sys.stderr.write(f"$ {shlex.join(command)}\n")
-        if status := subprocess.run(command, stdout=sys.stderr, env=dict(os.environ), check=False).returncode:
+        if status := subprocess.run(command, stdout=sys.stderr, check=False).returncode:
             raise SystemExit(status)
 
 

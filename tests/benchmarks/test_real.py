@@ -22,6 +22,7 @@ real, real_data, real_plan, real_tables = map(
 
 ENCODER = HOME / "samples" / "encoder"
 SETTINGS = tomllib.loads(real.SETTINGS.read_text(encoding="utf-8"))
+SEARCHED = list(SETTINGS["runs"][0]["systems"])
 LABELS = ("contradiction", "entailment", "neutral")
 XNLI_COLUMNS = (
     "language gold_label sentence1_binary_parse sentence2_binary_parse sentence1_parse sentence2_parse "
@@ -213,6 +214,32 @@ def test_a_plan_of_an_out_folder_is_kept_and_other_seeds_refused(tmp_path):
     assert not (made.folder / "texts.csv").exists()
     with pytest.raises(SystemExit, match="--seeds: got 4"):
         benchmark("samples", tmp_path, "--cut", "--seeds", "4").plan()
+
+
+@pytest.mark.parametrize(("layers", "left"), [([5], ["baseline", "mcbert"]), ([6, 10], SEARCHED)])
+def test_runs_begin_with_one_search_and_freeze_only_what_feeds_the_head(layers, left, tmp_path, monkeypatch):
+    given = []
+
+    def command(self, stage, *words):
+        run = tomllib.loads(words[1].read_text(encoding="utf-8"))["finetune"] | {"name": words[1].stem}
+        given.append((stage, run))
+        if stage == "gridsearch":
+            (self.out / "runs" / self.label).mkdir(parents=True)
+            (self.out / "runs" / self.label / "winner.json").write_text(json.dumps({"layers": layers}))
+        assert (self.out / "runs" / run["name"] / "winner.json").is_file()
+
+    monkeypatch.setattr(real.Benchmark, "_mcbert", command)
+    monkeypatch.setattr(real.real_tables, "figures", lambda *_, **__: {})
+    monkeypatch.setattr(real.real_tables, "as_text", lambda *_, **__: "")
+    benchmark("samples", tmp_path, "--cut").run()
+    names = ["samples-cut", "samples-cut-paper", "samples-cut-gradient"]
+    assert [(stage, run["name"]) for stage, run in given] == [
+        ("gridsearch", names[0]), *(("finetune", name) for name in names), ("report", names[0])
+    ]  # fmt: skip
+    trained = {run["name"]: run for stage, run in given if stage == "finetune"}
+    assert trained[names[0]]["systems"] == left
+    assert trained[names[1]]["systems"] == ["mcbert", "mcbert_wf"]
+    assert trained[names[1]]["freeze"] == {"0": [9, 11, 12]}  # of a single epoch
 
 
 @pytest.mark.parametrize("data", [(), ("--data", "nowhere")])
