@@ -33,6 +33,7 @@ import real_tables
 
 from mcbert.files import write_text
 from mcbert.files.objects import read_object
+from mcbert.finetune.settings import FinetuneSettings
 from mcbert.pipeline.run import machine
 from mcbert.search.settings import GridsearchSettings
 
@@ -122,7 +123,9 @@ class Benchmark:
             return {"plan": plan}
         self._commands(plan)
         found = real_tables.figures(self.runs(), self.out / "runs", source=real_data.SOURCE)
-        print(real_tables.as_text(found, published=self.name == "xnli"), flush=True)
+        if self.name == "xnli":
+            found["published"] = real_tables.published(found["languages"])
+        print(real_tables.as_text(found), flush=True)
         if self.own.get("all_languages"):
             found["others"] = self._other_languages()
             print(real_tables.others_as_text(found["others"]), flush=True)
@@ -170,7 +173,9 @@ class Benchmark:
         for rung in ladder:
             rung["seeds"] = self.args.seeds or rung["seeds"]
         cut = [real_data.with_rung(table, rung, in_order=self.own.get("in_order", False)) for rung in ladder]
-        loads = [real_plan.load_of(rows, tokens) for rows in cut]
+        loads = [
+            real_plan.load_of(rows, rung["eval"], tokens) for rows, rung in zip(cut, ladder, strict=True)
+        ]
         systems = sum(len(run["systems"]) for run in self.settings["runs"])
         found = real_plan.choose(ladder, loads, speeds, systems=systems, seconds=self.seconds)
         rounded = {name: round(value, 2) for name, value in dataclasses.asdict(speeds).items()}
@@ -183,11 +188,11 @@ class Benchmark:
         search = {"layers": list(range(blocks // 3 + 1, blocks + 1)), **common["gridsearch"]}
         if self.args.cut:
             search |= self.settings["cut"]["gridsearch"]
-        if (
-            "train_texts" in GridsearchSettings.__dataclass_fields__
-            and 0 < self.own.get("search_train", 0) < plan["texts"]["train"]
-        ):
-            search["train_texts"] = self.own["search_train"]
+        n_searched, parallel = self.own.get("search_train", 0), self.own.get("parallel")
+        if n_searched < plan["texts"]["train"]:
+            search |= offered(GridsearchSettings, train_texts=n_searched)
+        if parallel and (self.data.parent / parallel).is_dir():
+            search |= offered(GridsearchSettings, parallel=str((self.data.parent / parallel).resolve()))
         freeze = {min(int(e), plan["epochs"] - 1): at for e, at in finetune.get("freeze", {}).items()}
         training = {
             "systems": list(run["systems"]),
@@ -196,6 +201,7 @@ class Benchmark:
             **common["finetune"],
             **finetune,
             **({"freeze": freeze} if freeze else {}),
+            **offered(FinetuneSettings, eval_texts=plan["eval"]),
         }
         sections: dict[str, Any] = {
             "corpus": {"path": f"{self.label}/texts.csv", **self.own.get("corpus", {})},
@@ -224,7 +230,7 @@ class Benchmark:
 
     def _freezes(self, run: Mapping[str, Any], plan: Mapping[str, Any]) -> bool:
         """Take MC-BERT-WF out of a run whose layers to freeze feed nothing; return if a system is left."""
-        layers = run["finetune"].get("layers") or self._winner()["layers"]
+        layers = run["finetune"].get("layers") or self._searched_layers()
         named = [layer for several in run["finetune"].get("freeze", {}).values() for layer in several]
         if not named or min(named) <= max(layers):
             return True
@@ -233,8 +239,10 @@ class Benchmark:
         self._write(run, self.configuration({**run, "systems": systems}, plan))
         return bool(systems)
 
-    def _winner(self) -> dict[str, Any]:
-        return dict(read_object(self.out / "runs" / self.label / "winner.json", {"layers": list}))
+    def _searched_layers(self) -> list[int]:
+        """Return the layers that phase two takes: of a winner that is a mean those of its best candidate."""
+        winner = read_object(self.out / "runs" / self.label / "winner.json", {"layers": list})
+        return list(winner.get("best", winner)["layers"])
 
     def _copy_search(self, run: str) -> None:
         """Begin a run with the search of another: the stages find it done."""
@@ -271,6 +279,12 @@ class Benchmark:
         sys.stderr.write(f"$ {shlex.join(command)}\n")
         if status := subprocess.run(command, stdout=sys.stderr, check=False).returncode:
             raise SystemExit(status)
+
+
+def offered(kind: type, **settings: Any) -> dict[str, Any]:
+    """Return the settings that a section of the product has, but those that are 0."""
+    known = {field.name for field in dataclasses.fields(kind)}
+    return {name: value for name, value in settings.items() if name in known and value}
 
 
 def described(plan: Mapping[str, Any]) -> str:

@@ -48,11 +48,11 @@ class Load:
     train: float
     """Of the train texts."""
 
-    dev: float
-    """Of the dev texts, which every epoch of a training scores."""
+    watched: float
+    """Of the dev texts that every epoch of a training scores."""
 
-    test: float
-    """Of the test texts, which a training scores once."""
+    scored: float
+    """Of all dev and test texts, which a training scores once."""
 
 
 def seconds_of(speeds: Speeds, load: Load, *, epochs: int, trainings: int) -> float:
@@ -60,8 +60,8 @@ def seconds_of(speeds: Speeds, load: Load, *, epochs: int, trainings: int) -> fl
 
     A training's evaluations run on its own core; trainings take turns on the cores.
     """
-    encoded = (load.train + load.dev + load.test) / speeds.encoded
-    scored = (epochs * load.dev + load.test) / (speeds.encoded / speeds.cores)
+    encoded = (load.train + load.scored) / speeds.encoded
+    scored = (epochs * load.watched + load.scored) / (speeds.encoded / speeds.cores)
     training = speeds.fixed + epochs * load.train / speeds.trained + scored
     at_once = min(speeds.cores, trainings)
     return encoded + trainings * training / (at_once * (SHARE_OF_CORES if at_once > 1 else 1.0))
@@ -80,7 +80,7 @@ def choose(
     Parameters
     ----------
     ladder : sequence of mapping of str to int
-        train, dev, test, epochs, seeds; the best first.
+        train, dev, test, eval, epochs, seeds; the best first.
     loads : sequence of Load
         Of the corpus cut to each rung.
     systems : int
@@ -100,10 +100,18 @@ def choose(
     return found
 
 
-def load_of(table: pd.DataFrame, token_counts: Mapping[str, float]) -> Load:
-    """Return the tokens of a corpus, from the mean tokens of a text of each split."""
+def load_of(table: pd.DataFrame, watched: int, token_counts: Mapping[str, float]) -> Load:
+    """Return the tokens of a corpus, from the mean tokens of a text of each split.
+
+    Parameters
+    ----------
+    watched : int
+        Dev texts of each language that an epoch scores; 0: all.
+    """
     n = table["split"].value_counts()
-    return Load(*(float(n.get(split, 0)) * token_counts[split] for split in ("train", "dev", "test")))
+    train, dev, test = (float(n.get(split, 0)) * token_counts[split] for split in ("train", "dev", "test"))
+    most = watched * table["language"].nunique() * token_counts["dev"]
+    return Load(train=train, watched=min(dev, most) if watched else dev, scored=dev + test)
 
 
 def mean_tokens(encoder: Path, prompt: str, table: pd.DataFrame, sample: int = 512) -> dict[str, float]:

@@ -7,7 +7,7 @@ averaged, translations of a text drawn together.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +39,9 @@ def figures(runs: Mapping[str, Mapping[str, str]], folder: Path, *, source: str)
     Returns
     -------
     dict
-        systems: name -> accuracy by language and under `mean`, sd over seeds, macro_f1, differences of means
-        to the baseline and to the probe of the protocol used; prices: protocol -> difference of means to
-        target-dev; each difference with the ends of its 95% interval.
+        languages: the source first; systems: name -> accuracy by language and under `mean`, sd over seeds,
+        macro_f1, differences of means to the baseline and to the probe of the protocol used; prices:
+        protocol -> difference of means to target-dev; each difference with the ends of its 95% interval.
     """
     searched = folder / next(iter(runs))
     choices = csv_files.read_with_sums(PROTOCOL_CHOICES, searched / PROTOCOL_CHOICES.file_name)
@@ -56,8 +56,10 @@ def figures(runs: Mapping[str, Mapping[str, str]], folder: Path, *, source: str)
         systems |= {title: trained[system] for system, title in names.items() if system in trained}
         baseline = names[BASELINE] if BASELINE in trained else baseline
     references = {"to_probe": probe_name(used)} | ({"to_baseline": baseline} if baseline else {})
+    languages = table1.ordered_languages(set(choices["language"]) - {MEAN}, source)
     return {
         "protocol": used,
+        "languages": languages,
         "systems": compared(systems, references, source),
         "prices": prices(choices),
         "conclusions": conclusions(searched),
@@ -179,10 +181,10 @@ def rounded(value: Any) -> float | None:
     return None if value is None or math.isnan(value) else round(float(value), 4)
 
 
-def as_text(found: Mapping[str, Any], *, published: bool) -> str:
+def as_text(found: Mapping[str, Any]) -> str:
     """Return the tables as Markdown."""
     systems = found["systems"]
-    languages = list(next(iter(systems.values()))["accuracy"])
+    languages = [*found["languages"], MEAN]
     head = ["system", *languages, "sd", "macro-F1", "to the [CLS] baseline", "to the probe"]
     rows = [
         [
@@ -195,8 +197,11 @@ def as_text(found: Mapping[str, Any], *, published: bool) -> str:
         ]
         for name, row in systems.items()
     ]
-    if published:
-        rows += [[*row, "", "", "", ""] for row in published_rows(languages)]
+    quoted = found.get("published", {})
+    rows += [
+        [f"published: {name}", *(f"{row[language]:.3f}" for language in languages), *[""] * 4]
+        for name, row in quoted.items()
+    ]
     price = [
         [name, row["candidate"] or "", f"{row['score']:.3f}", points(row["to_oracle"])]
         for name, row in found["prices"].items()
@@ -205,6 +210,11 @@ def as_text(found: Mapping[str, Any], *, published: bool) -> str:
         "Test accuracy; differences of the mean in points, with 95% intervals; the probe is that of "
         f"{found['protocol']}\n",
         markdown(head, rows),
+        *(
+            ["\npublished: other encoders, all of MultiNLI, all 5,010 test pairs or 2,490 of dev"]
+            if quoted
+            else []
+        ),
         "\nPrice of each protocol: the mean beside that of target-dev, an oracle\n",
         markdown(["protocol", "candidate", "mean", "to target-dev"], price),
     ]
@@ -226,19 +236,22 @@ def others_as_text(accuracy: Mapping[str, float]) -> str:
     return f"\nThe probe on the {n} other languages: mean accuracy {accuracy[MEAN]:.3f}; lowest {shown}"
 
 
-def published_rows(languages: list[str]) -> list[list[str]]:
-    """Return the published systems' figures, marked; none where a language is not among theirs."""
-    table = table1.read_published()
-    wide = table.pivot(index="system", columns="language", values="accuracy")
-    wide = wide.reindex(table["system"].unique())
-    targets = [language for language in languages[1:] if language != MEAN]
-    if not {languages[0], *targets} <= set(wide.columns):
-        return []
-    wide[MEAN] = wide[targets].mean(axis=1)
-    return [
-        [f"{name} (published: another encoder, all of MultiNLI)", *(f"{value:.3f}" for value in row)]
-        for name, row in zip(wide.index, wide[languages].to_numpy(), strict=True)
-    ]
+def published(languages: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return the published systems' XNLI accuracy by language and in the mean of all but the first.
+
+    Parameters
+    ----------
+    languages : sequence of str
+        The source language first; where one is not among the published, there are no systems.
+    """
+    table = table1.read_published().pivot(index="system", columns="language", values="accuracy")
+    if not set(languages) <= set(table.columns):
+        return {}
+    table = table[list(languages)].assign(**{MEAN: table[list(languages[1:])].mean(axis=1)})
+    return {
+        str(name): {str(language): rounded(value) for language, value in row.items()}
+        for name, row in table.sort_values(MEAN).iterrows()
+    }
 
 
 def points(difference: list[float] | None) -> str:
