@@ -22,6 +22,7 @@ from mcbert.results.schema.words import MEAN
 from mcbert.search.outcome.predictions import Predictions
 
 BASELINE = "baseline"
+BESIDE = ("oracle", "reference")
 ENDS = ("effect", "low", "high")
 ROWS = ("id", "language", "seed", "label", "predicted")
 
@@ -41,7 +42,8 @@ def figures(runs: Mapping[str, Mapping[str, str]], folder: Path, *, source: str)
     dict
         languages: the source first; systems: name -> accuracy by language and under `mean`, sd over seeds,
         macro_f1, differences of means to the baseline and to the probe of the protocol used; prices:
-        protocol -> difference of means to target-dev; each difference with the ends of its 95% interval.
+        protocol -> differences of means to target-dev and to the reference, as far as the search has one;
+        each difference with the ends of its 95% interval.
     """
     searched = folder / next(iter(runs))
     choices = csv_files.read_with_sums(PROTOCOL_CHOICES, searched / PROTOCOL_CHOICES.file_name)
@@ -142,14 +144,17 @@ def macro_f1(rows: pd.DataFrame, source: str) -> dict[str, float]:
 
 
 def prices(choices: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Return each protocol's choice and its mean over the targets beside that of target-dev, the oracle."""
+    """Return each protocol's choice and its mean over the targets, beside the oracle and the reference."""
     rows = choices[choices["language"] == MEAN]
-    ends = ("versus_oracle", "versus_oracle_low", "versus_oracle_high")
     return {
         str(row["protocol"]): {
             "candidate": row["candidate_id"] or None,
             "score": rounded(row["score"]),
-            "to_oracle": [rounded(row[end]) for end in ends],
+            **{
+                f"to_{other}": [rounded(row[f"versus_{other}{end}"]) for end in ("", "_low", "_high")]
+                for other in BESIDE
+                if f"versus_{other}" in row
+            },
         }
         for row in rows.to_dict("records")
     }
@@ -203,7 +208,7 @@ def as_text(found: Mapping[str, Any]) -> str:
         for name, row in quoted.items()
     ]
     price = [
-        [name, row["candidate"] or "", f"{row['score']:.3f}", points(row["to_oracle"])]
+        [name, row["candidate"] or "", f"{row['score']:.3f}", *(points(row.get(f"to_{b}")) for b in BESIDE)]
         for name, row in found["prices"].items()
     ]
     parts = [
@@ -215,8 +220,8 @@ def as_text(found: Mapping[str, Any]) -> str:
             if quoted
             else []
         ),
-        "\nPrice of each protocol: the mean beside that of target-dev, an oracle\n",
-        markdown(["protocol", "candidate", "mean", "to target-dev"], price),
+        "\nPrice of each protocol: the mean beside that of the oracle, target-dev, and of the reference\n",
+        markdown(["protocol", "candidate", "mean", *(f"to the {other}" for other in BESIDE)], price),
     ]
     if found["conclusions"]:
         head = ["number", "conclusion", "comparison", "effect", "verdict"]

@@ -218,7 +218,7 @@ def test_every_configuration_is_one_that_the_product_takes(name, options, tmp_pa
 def test_a_plan_of_an_out_folder_is_kept_and_other_seeds_refused(tmp_path):
     made = benchmark("samples", tmp_path, "--cut")
     first = made.plan()
-    assert first["texts"] == {"train": 64, "dev": 36, "test": 36}
+    assert first["texts"] == {"train": 64, "dev": 72, "test": 36}
     (made.folder / "texts.csv").unlink()
     assert made.plan() == first
     assert not (made.folder / "texts.csv").exists()
