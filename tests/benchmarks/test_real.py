@@ -321,6 +321,16 @@ def test_published_figures_stand_beside_those_of_the_papers_languages_alone():
 
 
 @pytest.mark.slow
+def test_speeds_are_measured_for_pairs_of_texts_too(tmp_path):
+    xnli(tmp_path, n=90)
+    table = real_data.read_xnli(tmp_path, SETTINGS["xnli"])
+    found = real_plan.apart(real_plan.measure, ENCODER, "query: ", table)
+    assert min(found.encoded, found.trained) > 0
+    assert found.fixed >= 0
+    assert found.cores == real_plan.cores()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [xnli, sib200], ids=lambda make: make.__name__)
 def test_phase_one_runs_from_a_folder_of_data_to_a_line_of_json(make, tmp_path, capfd):
     make(tmp_path / "data" / make.__name__)
