@@ -24,7 +24,7 @@ MCBERT    = $(BIN)/python -m mcbert
 STAGE     = $(MCBERT) $(1) --config $(CONFIG) --run $(RUN) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo prepare extract gridsearch tune finetune report export embeddings retrieval test numeric numeric-avx2 numeric-sse41 stress lint types validate bench bench-extract bench-gridsearch bench-finetune bench-embeddings clean
+.PHONY: help setup demo prepare extract gridsearch tune finetune report export embeddings retrieval test numeric numeric-avx2 numeric-sse41 stress lint types validate bench bench-extract bench-gridsearch bench-finetune bench-embeddings bench-real clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -109,6 +109,9 @@ bench-finetune: setup ## the speed of fine-tuning against transformers' plain re
 
 bench-embeddings: setup ## sentence embeddings over seeds beside the frozen encoder, and the speed of encoding
 	$(BIN)/python benchmarks/embeddings.py $(ARGS)
+
+bench-real: setup ## XNLI, SIB-200, Home Assistant intents with an encoder: ARGS="--encoder DIR --data DIR", docs/benchmarks.md
+	$(BIN)/python benchmarks/real.py $(ARGS)
 
 clean: ## remove caches and build leftovers; .venv and results stay
 	rm -rf cache build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
