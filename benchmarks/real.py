@@ -185,7 +185,7 @@ class Benchmark:
         """Return the sections of the configuration of a run."""
         blocks = plan["blocks"]
         common, finetune = self.settings["sections"], run["finetune"]
-        search = {"layers": list(range(blocks // 3 + 1, blocks + 1)), **common["gridsearch"]}
+        search = {"layers": list(range(blocks // 3 + 1, blocks + 1)), **common.get("gridsearch", {})}
         if self.args.cut:
             search |= self.settings["cut"]["gridsearch"]
         n_searched, parallel = self.own.get("search_train", 0), self.own.get("parallel")
