@@ -21,6 +21,7 @@ from mcbert.results.column import (
 )
 from mcbert.results.schema.words import (
     CANDIDATE,
+    ENSEMBLE,
     LABEL,
     LANGUAGE,
     METRIC,
@@ -226,7 +227,8 @@ EFFECTS = Table(
     sums=over_targets("a level of a factor and a split"),
 )
 
-UNCHOSEN = ("ensemble", "reference", "random")
+REFERENCE = "reference"
+UNCHOSEN = (ENSEMBLE, REFERENCE, "random")
 """What protocols.csv has beside the choices of the protocols."""
 
 PROTOCOL_CHOICES = Table(

@@ -14,18 +14,17 @@ from mcbert.features.encoder.tokens import load_tokenizer, tokenise
 from mcbert.finetune.baseline import build_baseline
 from mcbert.finetune.calibration import (
     Calibration,
-    calibrate,
     calibrate_model,
     calibration_of,
     divide_logits,
     expected_calibration_error,
-    softmax,
 )
 from mcbert.finetune.evaluation import compute_logits
 from mcbert.finetune.export.saved import load_model, save_model
 from mcbert.finetune.model import MCBertForSequenceClassification
 from mcbert.finetune.predict import label_texts
 from mcbert.finetune.training.data import Texts
+from mcbert.results.probabilities import softmax, temperature
 from tests.families import FAMILIES, save_family
 
 LABELS = ("cancel", "human", "refund")
@@ -42,8 +41,8 @@ def test_calibration_finds_the_temperature_that_labels_were_drawn_with():
     shares = np.exp(logits / 0.5)
     shares /= shares.sum(axis=1, keepdims=True)
     y = (rng.random((len(logits), 1)) > shares.cumsum(axis=1)).sum(axis=1)
-    assert calibrate(logits, y) == pytest.approx(0.5, rel=0.05)
-    certain = calibrate(10 * np.eye(3)[y], y)
+    assert temperature(logits, y) == pytest.approx(0.5, rel=0.05)
+    certain = temperature(10 * np.eye(3)[y], y)
     assert 0.1 < certain < 10  # finite, though the logits are right everywhere
 
 
@@ -113,7 +112,7 @@ def test_every_way_of_loading_gives_the_same_calibrated_probabilities(encoder_fo
     found = calibrate_model(model, tokenizer, dev, "en")
     english = dev.language == "en"
     assert found.n_texts == 5
-    assert found.temperature == pytest.approx(calibrate(before[english], dev.y[english]))
+    assert found.temperature == pytest.approx(temperature(before[english], dev.y[english]))
     expected = softmax(before / found.temperature)
     save_model(model, tokenizer, tmp_path / "model", max_length=16)
     frame, _ = label_texts(load_model(tmp_path / "model"), [(text, "") for text in TEXTS])
