@@ -167,7 +167,7 @@ def test_a_killed_mixed_search_takes_the_same_steps_again(searched, serial):
             for triple in serial(function, tasks):
                 if limit is not None and len(ran) >= limit:
                     raise KilledError
-                ran += [candidate.id for candidate in triple[0].candidates]
+                ran.extend(candidate.id for candidate in triple[0].candidates)
                 yield triple
 
         return execute
