@@ -50,7 +50,8 @@ def project(tmp_path_factory, encoder_folder, texts_table):
     pd.concat([two, more.drop(columns="text_pair")]).to_csv(folder / "three.csv", index=False)
     (folder / "mine.toml").write_text(
         '[corpus]\npath = "three.csv"\n[encoder]\npath = "encoder"\nmax_length = 16\n'
-        '[extract]\nstorage_dtype = "float32"\n[gridsearch]\nlayers = [1, 3]\n[cluster]\nbackend = "serial"\n'
+        '[extract]\nstorage_dtype = "float32"\n[gridsearch]\nensemble = 0\nlayers = [1, 3]\n'
+        '[cluster]\nbackend = "serial"\n'
     )
     return folder
 
