@@ -264,7 +264,8 @@ def _finish(outcome: Outcome, source: Source, store_digest: str, out: Path) -> N
     found = "" if score is None else f", {what} {score:.4f}"  # last looks at no score
     LOG.info("gridsearch: winner %s by %s%s", winner.id, outcome.protocol, found)
     if winner != best:
-        LOG.info("gridsearch: the best of its candidates alone is %s", best.id)
+        LOG.info("gridsearch: it is the mean of %d candidates over %s; the best of all alone is %s",
+                 len(outcome.members), winner.features.words, best.id)  # fmt: skip
     if failed:
         LOG.warning("gridsearch: %d candidates failed, for example: %s", len(failed), failed[0]["message"])
 
