@@ -103,7 +103,10 @@ def test_the_mean_is_its_own_column_not_a_language():
 
 def test_a_pattern_needs_at_least_one_language():
     names = [column.name for column in GRIDSEARCH.columns if not column.is_pattern]
-    assert [column.name for column in GRIDSEARCH.missing(names)] == ["dev_f1_{language}", "test_f1_{language}"]
+    assert [column.name for column in GRIDSEARCH.missing(names)] == [
+        "dev_f1_{language}",
+        "test_f1_{language}",
+    ]
     assert [column.name for column in GRIDSEARCH.missing([*names, "dev_f1_de", "test_f1_de"])] == []
 
 
