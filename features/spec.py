@@ -40,6 +40,18 @@ def layers_text(layers: Iterable[int]) -> str:
     return "+".join(str(layer) for layer in layers)
 
 
+def _ranges(layers: Iterable[int]) -> str:
+    """Return layers as prose has them, three or more in a row by the ends: "1, 5 to 8, 11, 12"."""
+    runs: list[list[int]] = []
+    for layer in sorted(layers):
+        if runs and layer == runs[-1][-1] + 1:
+            runs[-1].append(layer)
+        else:
+            runs.append([layer])
+    parts = [f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
+    return ", ".join(parts)
+
+
 def parse_layers(text: str) -> tuple[int, ...]:
     """Return the layers that a text such as "6+8+11" names, in its order.
 
@@ -140,6 +152,20 @@ class FeatureSpec:
     def pooling(self) -> str:
         """The poolings as text: "max" where all layers have the same one, else "max+mean+cls"."""
         return "+".join(self.named_poolings)
+
+    @property
+    def words(self) -> str:
+        """Layers and poolings as prose has them: "layers 5 to 12 under max, mean, cls"."""
+        under: dict[int, list[str]] = {}
+        for layer, pooling in self.blocks:
+            under.setdefault(layer, []).append(pooling)
+        alike: dict[tuple[str, ...], list[int]] = {}
+        for layer, poolings in under.items():
+            alike.setdefault(tuple(poolings), []).append(layer)
+        return "; ".join(
+            f"{'layers' if len(layers) > 1 else 'layer'} {_ranges(layers)} under {', '.join(poolings)}"
+            for poolings, layers in alike.items()
+        )
 
     def __str__(self) -> str:
         """Return layers and poolings as candidate ids have them: "6+8+11-max"."""

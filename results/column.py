@@ -81,8 +81,8 @@ class Column:
     nullable: bool = False
     """True if a cell may be empty: `""` in a text column, missing (NaN or NA) in a number column."""
 
-    optional: bool = False
-    """True if a file may lack the column, as those of earlier versions do: its cells are read as empty."""
+    later: bool = False
+    """True if files of earlier versions lack the column; it is read as empty there."""
 
     @property
     def is_pattern(self) -> bool:
@@ -246,10 +246,10 @@ class Table:
         ranked = [(place[column.name], name) for name, column in known if column is not None]
         return [name for _, name in sorted(ranked, key=lambda pair: pair[0])]
 
-    def missing(self, names: Iterable[str]) -> list[str]:
-        """Return the columns that `names` lacks and must have; a pattern needs at least one column."""
+    def missing(self, names: Iterable[str]) -> list[Column]:
+        """Return the declared columns that `names` lacks; a pattern needs at least one column."""
         given = {column.name for name in names if (column := self.column(name)) is not None}
-        return [column.name for column in self.columns if column.name not in given and not column.optional]
+        return [column for column in self.columns if column.name not in given]
 
 
 def neutralise(text: str) -> str:
@@ -330,6 +330,11 @@ def difference(name: str, meaning: str) -> Column:
 def correlation(name: str, meaning: str) -> Column:
     """Declare a correlation or an agreement, which may be undefined."""
     return Column(name=name, dtype="float", meaning=meaning, unit="-1 to 1", bounds=(-1, 1), nullable=True)
+
+
+def later(column: Column) -> Column:
+    """Declare a column that files of earlier versions lack; its cells may be empty."""
+    return dataclasses.replace(column, later=True, nullable=True)
 
 
 def stamp(nullable: bool = False) -> tuple[Column, ...]:

@@ -157,15 +157,13 @@ def read(table: Table, path: Path | str) -> pd.DataFrame:
     path = Path(path)
     cells, values, problems = _checked(table, path)
     _require(problems, path)
-    columns = {name: [values[name][cell] for cell in cells.columns[name]] for name in values}
-    n_rows = len(next(iter(columns.values()), []))
-    for column in table.columns:
-        if column.optional and column.name not in columns:
-            columns[column.name] = [column.decode("")] * n_rows
     return pd.DataFrame(
         {
-            name: pd.Series(columns[name], dtype=_declared(table, name).pandas_dtype)
-            for name in table.order(columns)
+            name: pd.Series(
+                [values[name][cell] for cell in cells.columns[name]],
+                dtype=_declared(table, name).pandas_dtype,
+            )
+            for name in table.order(cells.columns)
         }
     )
 

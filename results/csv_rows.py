@@ -72,10 +72,14 @@ def parse(table: Table, path: Path) -> tuple[Cells, list[str]]:
     records = _records(text)
     try:
         first = next(records, None)
-        problems = (
-            header_problems(table, first[1]) if first else ["the file is empty; accepted: a header and rows"]
-        )
-        return (nothing, problems) if problems or not first else _by_column(first[1], list(records))
+        if first is None:
+            return nothing, ["the file is empty; accepted: a header and rows"]
+        names = first[1]
+        if problems := header_problems(table, names, earlier=True):
+            return nothing, problems
+        cells, problems = _by_column(names, list(records))
+        cells.columns.update((column.name, [""] * len(cells.places)) for column in table.missing(names))
+        return cells, problems
     except _QuotingError as error:
         return nothing, [f"{error}; accepted: RFC 4180 quoting"]
 
@@ -89,14 +93,18 @@ def header(path: Path) -> list[str]:
         return []
 
 
-def header_problems(table: Table, names: Sequence[str]) -> list[str]:
-    """List what is wrong with a header: columns doubled, missing or not declared; one line where all are."""
+def header_problems(table: Table, names: Sequence[str], *, earlier: bool = False) -> list[str]:
+    """List what is wrong with a header: columns doubled, missing or not declared; one line where all are.
+
+    `earlier`: the file may be one of an earlier version, which lacks columns that are declared `later`.
+    """
     accepted = ", ".join(column.name for column in table.columns)
     if not any(table.column(name) for name in names):
         return [f"header: given {_listed(names)}{_separated(names)}; accepted: {accepted}"]
     doubled = [name for name, count in collections.Counter(names).items() if count > 1]
     problems = [f"header, column {printable(name)}: given twice; accepted: once" for name in doubled]
-    problems += [f"header, column {n}: missing; given: {_listed(names)}" for n in table.missing(names)]
+    missing = [column.name for column in table.missing(names) if not (earlier and column.later)]
+    problems += [f"header, column {name}: missing; given: {_listed(names)}" for name in missing]
     unknown = [name for name in names if table.column(name) is None]
     return problems + [f"header, column {printable(n)}: unknown; accepted: {accepted}" for n in unknown]
 

@@ -107,7 +107,7 @@ def _columns(columns: Iterable[Column]) -> str:
 
 
 def _row(column: Column) -> str:
-    accepted = column.accepted() + ("; files of earlier versions lack it" if column.optional else "")
+    accepted = column.accepted() + ("; files of earlier versions lack it" if column.later else "")
     return f"| `{column.name}` | {column.dtype} | {column.unit} | {column.meaning} | {accepted} |\n"
 
 

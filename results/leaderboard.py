@@ -89,7 +89,7 @@ def _searched(found: dict[str, pd.DataFrame], source: str) -> dict[str, Any]:
     row = {
         "protocol": best["protocol"],
         "winner": best["candidate_id"],
-        "n_candidates": len(fine),
+        "n_candidates": len(summaries.searched(fine)),
         "winner_dev": best[f"dev_f1_{shown['dev']}"],
         "winner_test": best[f"test_f1_{shown['test']}"],
     }

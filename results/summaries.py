@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from mcbert.results.schema.search import GRIDSEARCH, STANDINGS
-from mcbert.results.schema.words import MEAN
+from mcbert.results.schema.words import ENSEMBLE, MEAN
 from mcbert.results.table1 import ordered_languages
 
 SHARES = {"unknown_share": "n_tokens", "marks_lost_share": "n_marks", "truncated_share": "n_texts"}
@@ -28,8 +28,14 @@ _DEV_F1 = "dev_f1_"
 
 
 def finished(gridsearch: pd.DataFrame) -> pd.DataFrame:
-    """Keep the candidates that were fitted and scored, best first."""
+    """Keep what was fitted and scored, best first: the candidates, and before them an ensemble."""
     return gridsearch[gridsearch["status"] == "ok"].sort_values("rank", kind="stable")
+
+
+def searched(gridsearch: pd.DataFrame) -> pd.DataFrame:
+    """Keep the candidates of the searched space that were fitted and scored, best first."""
+    fine = finished(gridsearch)
+    return fine[fine["classifier"] != ENSEMBLE]
 
 
 def languages(gridsearch: pd.DataFrame, source_language: str) -> list[str]:
@@ -57,7 +63,7 @@ def layer_by_pooling(gridsearch: pd.DataFrame, language: str) -> pd.DataFrame:
         better); only of candidates with a single layer.
     """
     score = _DEV_F1 + language
-    single = finished(gridsearch).query("n_layers == 1").dropna(subset=[score])
+    single = searched(gridsearch).query("n_layers == 1").dropna(subset=[score])
     best = single.sort_values(score, ascending=False, kind="stable").drop_duplicates(["layers", "pooling"])
     cells = pd.DataFrame(
         {
@@ -113,7 +119,7 @@ def differing(top: pd.DataFrame, split: str) -> set[tuple[str, str]]:
 
 def by_n_layers(gridsearch: pd.DataFrame) -> pd.DataFrame:
     """Return best and median dev micro-F1 (mean over targets): n_layers, which (best, median), f1, n."""
-    groups = finished(gridsearch).dropna(subset=["dev_f1_mean"]).groupby("n_layers")["dev_f1_mean"]
+    groups = searched(gridsearch).dropna(subset=["dev_f1_mean"]).groupby("n_layers")["dev_f1_mean"]
     return pd.DataFrame(
         [
             {"n_layers": n_layers, "which": which, "f1": value, "n": len(scores)}

@@ -22,11 +22,12 @@ import numpy as np
 
 from mcbert.features.spec import FeatureSpec
 from mcbert.results.probabilities import temperature
+from mcbert.results.schema.words import ENSEMBLE
 from mcbert.search.data import Floats, Reals, Source
 from mcbert.search.fitting.fast_fits import Fitted, label_scores
 from mcbert.search.fitting.probe import Probe
 from mcbert.search.fitting.representation import LayerStates, Representation, represent
-from mcbert.search.space import ENSEMBLE, Candidate
+from mcbert.search.space import Candidate
 from mcbert.search.task import fit, one_thread
 
 SHARPNESS = 10.0  # per nat: a tenth of a nat is what the log-loss of a hundred dev texts may be wrong by

@@ -86,7 +86,7 @@ def gridsearch(
     require = partial(require_row, n_classes=len(corpus.labels), n_texts=n_texts)
     identity = _identity(settings, source, corpus)
     with Ledger(out / "gridsearch.jsonl", identity, require=require) as ledger:
-        known = len(ledger.rows)
+        n_rows, known = len(ledger.rows), sum(candidate.id in ledger.rows for candidate in space)
         best = BestScores(languages, len(corpus.labels), ledger.rows.values(), metric=settings.metric)
         LOG.info(
             "gridsearch: %d candidates, %d of them known, %d languages", len(space), known, len(languages)
@@ -106,8 +106,8 @@ def gridsearch(
             step = f"gridsearch, mixed step {number}" if number else "gridsearch"
             _keep(track(finished, len(tasks), f"{step} (feature sets)", best.note), ledger, best)
         base = reference(cache.layers, cache.poolings)
-        left = tasks_left([base] if base else [], source, set(ledger.rows))
-        _keep(execute(run, left), ledger, best)
+        if base and (left := list(tasks_left([base], source, set(ledger.rows)))):
+            _keep(execute(run, left), ledger, best)
     scored = [candidate for candidate in rounds.planned if candidate.id in ledger.rows]
     tried = _tell_untried(settings, scored, space) if rounds.cut else None
     if not scored:
@@ -117,7 +117,7 @@ def gridsearch(
         )
     _finish(replace(outcome, candidates=scored, tried=tried, reference=base), source, cache.digest, out)
     seconds = time.perf_counter() - start
-    LOG.info("gridsearch: %d candidates in %.1f s", len(ledger.rows) - known, seconds)
+    LOG.info("gridsearch: %d candidates in %.1f s", len(ledger.rows) - n_rows, seconds)
 
 
 def _tell_untried(
@@ -237,7 +237,7 @@ def _identity(settings: GridsearchSettings, source: Source, corpus: Examples) ->
 def _finish(outcome: Outcome, source: Source, store_digest: str, out: Path) -> None:
     """Choose, and write everything; winner.json comes last and means that the rest is there."""
     (out / "winner.json").unlink(missing_ok=True)
-    failed = [row for row in outcome.rows.values() if row["status"] == "error"]
+    failed = [row for c in outcome.candidates if (row := outcome.rows[c.id])["status"] == "error"]
     ranking = outcome.ranking(outcome.protocol)
     if not ranking:
         artifacts.write_gridsearch(outcome, ranking, out / "gridsearch.csv")
@@ -260,10 +260,12 @@ def _finish(outcome: Outcome, source: Source, store_digest: str, out: Path) -> N
     clear_cache()  # the driver continues with other stages
     probe = _write_probe(head.probe, winner, out)
     artifacts.write_winner(outcome, ranking, store_digest=store_digest, probe=probe, path=out / "winner.json")
-    found = "" if score is None else f", score {score:.4f}"  # last looks at no score
+    what = "agreement less log-loss" if outcome.protocol == "agreement" else outcome.settings.metric
+    found = "" if score is None else f", {what} {score:.4f}"  # last looks at no score
     LOG.info("gridsearch: winner %s by %s%s", winner.id, outcome.protocol, found)
     if winner != best:
-        LOG.info("gridsearch: the best of its candidates alone is %s", best.id)
+        LOG.info("gridsearch: it is the mean of %d candidates over %s; the best of all alone is %s",
+                 len(outcome.members), winner.features.words, best.id)  # fmt: skip
     if failed:
         LOG.warning("gridsearch: %d candidates failed, for example: %s", len(failed), failed[0]["message"])
 

@@ -19,6 +19,7 @@ from mcbert.features.spec import POOLINGS, FeatureSpec, layers_text
 from mcbert.files.objects import read_object
 from mcbert.results.csv_files import read
 from mcbert.results.schema.search import GRIDSEARCH
+from mcbert.results.schema.words import ENSEMBLE
 from mcbert.search import ensemble
 from mcbert.search.data import Examples, Source
 from mcbert.search.fitting.classifiers import LINEAR, score_per_label
@@ -28,7 +29,7 @@ from mcbert.search.fitting.probe import Probe
 from mcbert.search.fitting.representation import Representation, clear_cache, represent
 from mcbert.search.outcome.artifacts import make_probe
 from mcbert.search.settings import GridsearchSettings
-from mcbert.search.space import ENSEMBLE, Candidate, Space
+from mcbert.search.space import Candidate, Space
 from mcbert.search.task import fit, one_thread
 
 

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mcbert.features.spec import FeatureSpec
+from mcbert.results.schema.words import ENSEMBLE
 from mcbert.search.fitting.classifiers import CLASSIFIERS, Params
 
 if TYPE_CHECKING:  # a worker is given candidates, and starts without the validation of settings
     from mcbert.search.settings import GridsearchSettings
-
-
-ENSEMBLE = "ensemble"  # the classifier of the mean of many candidates (`search.ensemble`)
 
 
 @dataclass(frozen=True, kw_only=True, order=True)

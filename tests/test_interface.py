@@ -34,6 +34,7 @@ path = "encoder"
 max_length = 16
 [gridsearch]
 layers = [1, 3]
+ensemble = 0
 classifiers = ["ridge", "linear_svm", "lda"]
 [finetune]
 systems = ["mcbert_wf"]

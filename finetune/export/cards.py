@@ -27,6 +27,7 @@ from mcbert.features.spec import FeatureSpec
 from mcbert.finetune.calibration import Calibration
 from mcbert.results import csv_files
 from mcbert.results.schema.training import FINETUNE, FREEZING
+from mcbert.results.schema.words import ENSEMBLE
 from mcbert.results.summaries import dev_sample
 
 if TYPE_CHECKING:  # who reads or writes a folder of vectors needs no trainer
@@ -38,6 +39,8 @@ Way = Literal["linear", "pairwise", "estimator"]
 
 PROTOCOLS = {
     "last": "the last epoch is taken and nothing is chosen by scores",
+    "agreement": "chosen by dev texts of the source language and by how far its texts and their "
+    "translations are labelled alike; no label of a target language was read",
     "source-dev": "chosen by dev texts of the source language alone",
     "target-dev": "chosen by dev texts of the target languages: an oracle, which true zero-shot use lacks",
 }
@@ -60,6 +63,7 @@ _IDLE = {
     "mcbert_wf": {"systems"},
 }
 """Settings that say nothing of a system."""
+_SHOWN_MEMBERS = 5
 _LICENCE = re.compile(r"\A---\n(?:(?!---\n).*\n)*?license: *([\w.-]+)\n(?:.*\n)*?---\n")
 
 
@@ -320,6 +324,7 @@ def describe_searched(
         record=record,
         features=FeatureSpec.of(record["layers"], record["pooling"]),
         params=json.dumps(record["params"]),
+        members=_members(record),
         way=way,
         rank=record.get("rank", 1),
         choice=_SEARCHED[record["protocol"]],
@@ -328,6 +333,16 @@ def describe_searched(
         formula=Markdown(_FORMULAS[way]),
         calibration=calibration,
     )
+
+
+def _members(record: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return of an ensemble how many members it has, how many distinct, and the commonest; else None."""
+    if record["classifier"] != ENSEMBLE:
+        return None
+    drawn: Mapping[str, int] = record.get("members", {})
+    first = sorted(drawn.items(), key=lambda item: (-item[1], item[0]))[:_SHOWN_MEMBERS]
+    shown = [f"{name} ({times} times)" if times > 1 else name for name, times in first]
+    return {"n": record["params"]["members"], "distinct": len(drawn), "first": shown}
 
 
 def describe_embeddings(job: EmbeddingsJob, corpus: Corpus, training: Training) -> str:

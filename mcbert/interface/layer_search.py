@@ -87,9 +87,11 @@ class LayerSearch(TakesTexts, ClassifierMixin, BaseEstimator):
         Most candidates scored; 0: all.
     budget_seconds : float
         Seconds after which no more are started; 0: no limit.
-    protocol : {"auto", "source-dev", "target-dev", "last"}
-        Dev labels that choose: of the source language (zero-shot), or of the target languages (an oracle).
-        auto: target-dev where all target languages have dev texts.
+    protocol : {"auto", "agreement", "source-dev", "target-dev", "last"}
+        How the winner is chosen: by dev labels of the source language and how far its texts and their
+        translations are labelled alike, by its dev labels alone, or by those of the target languages (an
+        oracle). auto: agreement where dev texts are translated, else source-dev. The winner is one candidate,
+        never an ensemble.
     metric : {"micro_f1", "macro_f1", "accuracy"}
         Dev score that chooses.
     top : int
@@ -252,6 +254,7 @@ class LayerSearch(TakesTexts, ClassifierMixin, BaseEstimator):
         own |= {name: whole_numbers(name, own[name]) for name in ("layers", "seeds")}
         own |= {name: tuple(own[name]) for name in ("poolings", "classifiers", "target_languages")}
         own |= {"params": dict(self.params or {}), "factories": dict(self.factories or {})}
+        own |= {"ensemble": 0}  # `best_estimator_` has the columns of one candidate
         settings: GridsearchSettings = made(GridsearchSettings, **own)
         return settings
 

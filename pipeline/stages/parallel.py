@@ -20,8 +20,6 @@ from mcbert.features.corpus.formats.parallel import is_table, languages_in, pair
 from mcbert.features.corpus.normal_forms import bcp47
 from mcbert.features.corpus.repeats import FEWEST_PAIRS, translations_of
 from mcbert.files import sha256
-from mcbert.finetune.embeddings.systems import texts_of
-from mcbert.finetune.embeddings.translations import SUFFIXES
 from mcbert.pipeline.stages.extract import cached
 from mcbert.pipeline.workspace import Workspace, shown
 
@@ -81,6 +79,9 @@ class ParallelFolder:
 
     def encoded(self, workspace: Workspace, first: int) -> tuple[Path, dict[str, np.ndarray]]:
         """Return the folder of the sentences' cache and their pairs, whose rows are counted from `first`."""
+        from mcbert.finetune.embeddings.systems import texts_of  # torch, which a settled search needs not
+        from mcbert.finetune.embeddings.translations import SUFFIXES
+
         pairs = self._pairs()
         folder = cached(workspace, texts_of(pairs, SUFFIXES), str(self.path))
         n, named = len(pairs), pairs["language"].to_numpy()

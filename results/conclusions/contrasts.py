@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from mcbert.features.spec import POOLINGS, layers_text, parse_layers
-from mcbert.results.summaries import finished
+from mcbert.results.summaries import searched
 
 PUBLISHED_LAYERS = "6+8+11"
 """Layers that the paper found best together, pooled by max."""
@@ -50,7 +50,7 @@ def contrasts(gridsearch: pd.DataFrame) -> list[Contrast]:
     gridsearch : DataFrame
         Rows of table GRIDSEARCH. Candidates that failed, or have a pooling for each layer, are left aside.
     """
-    rows = finished(gridsearch)
+    rows = searched(gridsearch)
     rows = rows[rows["pooling"].isin(POOLINGS)]
     return [
         _poolings(rows, "tokens", ("max", "mean"), "cls"),
@@ -114,7 +114,7 @@ def _middle_against_outer(rows: pd.DataFrame) -> Contrast:
     share = {str(layer): 1 / len(middle) for layer in middle} | {
         str(layer): -1 / len(outer) for layer in outer
     }
-    best = str(single.iloc[0]["layers"])  # `finished` sorted them
+    best = str(single.iloc[0]["layers"])  # `searched` sorted them
     return Contrast(
         claim="middle",
         comparison=f"{shown}, over {n_groups} poolings and classifiers (best alone on dev: layer {best})",
@@ -158,7 +158,7 @@ def _against(claim: str, comparison: str, a: pd.Series, b: pd.Series) -> Contras
 
 
 def _best(rows: pd.DataFrame) -> pd.Series | None:
-    """Return the row that ranks first on dev by the run's protocol; `finished` sorted them."""
+    """Return the row that ranks first on dev by the run's protocol; `searched` sorted them."""
     return None if rows.empty else rows.iloc[0]
 
 

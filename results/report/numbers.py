@@ -9,11 +9,12 @@ import dataclasses
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import PurePath
+from typing import Any
 
 import pandas as pd
 from markupsafe import Markup, escape
 
-from mcbert.features.spec import POOLINGS
+from mcbert.features.spec import POOLINGS, FeatureSpec
 from mcbert.results.column import Column
 from mcbert.results.report.charts import SYSTEM_NAMES
 from mcbert.results.schema import TABLES
@@ -31,6 +32,11 @@ def spoken(language: str) -> str:
 def percent(value: float, digits: int = 1) -> str:
     """Write a share as a percentage without its sign; a missing one as a dash."""
     return "\u2013" if value is None or math.isnan(value) else f"{value * 100:.{digits}f}"
+
+
+def features(row: Mapping[str, Any]) -> str:
+    """Return the layers and poolings of a row in words."""
+    return FeatureSpec.of(row["layers"], row["pooling"]).words
 
 
 def points(value: float, digits: int = 1) -> str:

@@ -146,7 +146,7 @@ def environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    filled.filters |= {"percent": numbers.percent, "points": numbers.points}
+    filled.filters |= {"percent": numbers.percent, "points": numbers.points, "features": numbers.features}
     filled.globals["heading"] = numbers.heading
     return filled
 

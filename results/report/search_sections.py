@@ -14,7 +14,7 @@ import pandas as pd
 from mcbert.results import summaries
 from mcbert.results.report import charts, heatmaps, numbers
 from mcbert.results.report.numbers import spoken
-from mcbert.results.report.sections import Add, records
+from mcbert.results.report.sections import Add, records, versus_reference
 from mcbert.results.runs import RunTables
 from mcbert.results.schema.search import UNCHOSEN
 from mcbert.results.schema.words import MEAN, PROTOCOLS, metric_words
@@ -117,6 +117,7 @@ def protocols(run: RunTables) -> dict[str, Any] | None:
     for protocol, part in table.groupby("protocol", sort=False):
         scores = {(row["split"], row["language"]): row for row in records(part)}
         choice = str(part["candidate_id"].iloc[0])
+        main = scores.get((split, shown))
         rows.append(
             {
                 "protocol": protocol,
@@ -124,7 +125,8 @@ def protocols(run: RunTables) -> dict[str, Any] | None:
                 "choice": known.get(choice),
                 "candidate_id": choice,
                 "dev": scores.get(("dev", shown)),
-                "main": scores.get((split, shown)),
+                "main": main,
+                "versus_reference": versus_reference(main),
                 "by_language": {
                     language: row for (part_of, language), row in scores.items() if part_of == split
                 },
@@ -175,6 +177,8 @@ def _heat_maps(cells: Mapping[str, pd.DataFrame], add: Add) -> list[tuple[str, s
 def candidates(run: RunTables) -> dict[str, Any] | None:
     """Return the first candidates as rows, and all that were fitted and scored as data for the page.
 
+    An ensemble, which has the first rank, is none of them.
+
     Returns
     -------
     dict or None
@@ -184,7 +188,7 @@ def candidates(run: RunTables) -> dict[str, Any] | None:
         distances from the winner by rank, language and split.
     """
     gridsearch = run.table("gridsearch")
-    fine = pd.DataFrame() if gridsearch is None else summaries.finished(gridsearch)
+    fine = pd.DataFrame() if gridsearch is None else summaries.searched(gridsearch)
     if fine.empty:
         return None
     languages = [MEAN, *summaries.languages(fine, run.source_language)]

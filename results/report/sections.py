@@ -24,7 +24,8 @@ from mcbert.results.report.charts import SYSTEM_NAMES
 from mcbert.results.report.numbers import spoken
 from mcbert.results.runs import RunTables
 from mcbert.results.schema.runs import VERDICTS
-from mcbert.results.schema.words import MEAN, SYSTEMS, metric_words
+from mcbert.results.schema.search import REFERENCE
+from mcbert.results.schema.words import ENSEMBLE, MEAN, SYSTEMS, metric_words
 from mcbert.results.table1 import BASELINE, ordered_languages
 
 Add = Callable[[str, Any, str], str]
@@ -45,6 +46,15 @@ def verdict(low: float, high: float) -> str:
     return "worse than the baseline" if high < 0 else "not significantly different from the baseline"
 
 
+def versus_reference(row: Mapping[str, Any] | None) -> str:
+    """Return in words whether a choice of table PROTOCOL_CHOICES beats the reference; empty if unknown."""
+    if row is None or row["protocol"] == REFERENCE or math.isnan(row.get("versus_reference_low", math.nan)):
+        return ""
+    if row["versus_reference_low"] > 0:
+        return "beats the reference"
+    return "below the reference" if row["versus_reference_high"] < 0 else "does not beat the reference"
+
+
 def headline(run: RunTables) -> dict[str, Any]:
     """Return the winner of the search, its protocol, and the systems' scores beside the baseline's."""
     gridsearch, table1 = run.table("gridsearch"), run.table("table1")
@@ -57,8 +67,10 @@ def headline(run: RunTables) -> dict[str, Any]:
     return {
         "winner": best,
         "scores": [] if best is None else _winner_scores(best, run.source_language),
-        "n_ok": 0 if gridsearch is None else int((gridsearch["status"] == "ok").sum()),
-        "n_candidates": 0 if gridsearch is None else len(gridsearch),
+        "members": _members(best),
+        "reference": _reference(run),
+        "n_ok": 0 if gridsearch is None else len(summaries.searched(gridsearch)),
+        "n_candidates": 0 if gridsearch is None else int((gridsearch["classifier"] != ENSEMBLE).sum()),
         "tried": run.tried,
         "train_texts": run.train_texts,
         "systems": measured,
@@ -69,6 +81,26 @@ def headline(run: RunTables) -> dict[str, Any]:
         "alarms": _alarms(run),
         "deploy": _deploy(run),
     }
+
+
+def _members(winner: Mapping[Hashable, Any] | None) -> int:
+    """Return how many candidates a winner is the mean of; 0: it is one of them."""
+    if winner is None or winner["classifier"] != ENSEMBLE:
+        return 0
+    return int(json.loads(winner["params"])["members"])
+
+
+def _reference(run: RunTables) -> dict[str, Any] | None:
+    """Return the winner's row of protocols.csv with the verdict beside the reference; None without one."""
+    table = run.table("protocols")
+    if table is None:
+        return None
+    used, shown = table[table["used"]], summaries.shown_language(table, run.source_language)
+    split = "test" if "test" in set(table["split"]) else "dev"
+    for row in records(used[(used["split"] == split) & (used["language"] == shown)]):
+        if verdict := versus_reference(row):
+            return row | {"verdict": verdict}
+    return None
 
 
 def _winner_scores(winner: Mapping[Hashable, Any], source_language: str) -> list[dict[str, Any]]:

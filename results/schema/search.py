@@ -12,6 +12,7 @@ from mcbert.results.column import (
     correlation,
     count,
     difference,
+    later,
     layers,
     number,
     poolings,
@@ -21,6 +22,7 @@ from mcbert.results.column import (
 )
 from mcbert.results.schema.words import (
     CANDIDATE,
+    ENSEMBLE,
     LABEL,
     LANGUAGE,
     METRIC,
@@ -56,18 +58,22 @@ GRIDSEARCH = Table(
             "",
             nullable=True,
         ),
-        number(
-            "log_loss",
-            "mean of -log of the true label's probability on the source language's dev texts; empty where "
-            "there are none",
-            "nats",
-            least=0,
-            nullable=True,
+        later(
+            number(
+                "log_loss",
+                "mean of -log of the true label's probability on the source language's dev texts; empty "
+                "where there are none",
+                "nats",
+                least=0,
+            )
         ),
-        correlation(
-            "agreement",
-            "how far the probabilities of source texts and of their translations agree, beyond chance (kappa "
-            "of distributions), mean over the target languages; empty where there are no such pairs",
+        later(
+            correlation(
+                "agreement",
+                "how far the probabilities of source texts and of their translations agree, beyond chance "
+                "(kappa of distributions), mean over the target languages; empty where there are no such "
+                "pairs",
+            )
         ),
         share("dev_f1_mean", "dev micro-F1, mean over the target languages", nullable=True),
         share("test_f1_mean", "test micro-F1, mean over the target languages", nullable=True),
@@ -226,7 +232,8 @@ EFFECTS = Table(
     sums=over_targets("a level of a factor and a split"),
 )
 
-UNCHOSEN = ("ensemble", "reference", "random")
+REFERENCE = "reference"
+UNCHOSEN = (ENSEMBLE, REFERENCE, "random")
 """What protocols.csv has beside the choices of the protocols."""
 
 PROTOCOL_CHOICES = Table(
@@ -255,11 +262,13 @@ PROTOCOL_CHOICES = Table(
         ),
         difference("versus_oracle_low", "lower end of the paired 95% bootstrap interval of that difference"),
         difference("versus_oracle_high", "upper end of it"),
-        difference("versus_reference", "score minus that of the reference; empty where there is none"),
-        difference(
-            "versus_reference_low", "lower end of the paired 95% bootstrap interval of that difference"
+        later(difference("versus_reference", "score minus that of the reference; empty where there is none")),
+        later(
+            difference(
+                "versus_reference_low", "lower end of the paired 95% bootstrap interval of that difference"
+            )
         ),
-        difference("versus_reference_high", "upper end of it"),
+        later(difference("versus_reference_high", "upper end of it")),
         count("seed", "random seed of the candidate; empty for random", nullable=True),
         *stamp(),
     ),

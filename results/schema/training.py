@@ -71,7 +71,7 @@ FINETUNE = Table(
                 "texts",
                 nullable=True,
             ),
-            optional=True,
+            later=True,
         ),
         layers("layers", "layers whose pooled states feed the head; empty for the baseline", nullable=True),
         poolings("pooling", "pooling over the tokens; empty for the baseline", nullable=True),

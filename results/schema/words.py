@@ -12,6 +12,8 @@ from mcbert.results.column import Column, Sums, count, stamp, text
 MEAN = "mean"
 """Stands for the target languages where a row sums them up."""
 CLASSIFIERS = ("logistic_regression", "linear_svm", "ridge", "lda", "knn")
+ENSEMBLE = "ensemble"
+"""Classifier of the mean of many candidates (`search.ensemble`), which is none of the searched space."""
 Protocol = Literal["agreement", "source-dev", "target-dev", "last"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 """Protocols, by which a choice is made; the column `protocol` explains each."""

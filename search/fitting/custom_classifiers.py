@@ -23,6 +23,7 @@ from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
+from mcbert.results.schema.words import ENSEMBLE
 from mcbert.search.fitting.classifiers import CLASSIFIERS, Classifier, Parameter, ParamValue, unknown
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -131,9 +132,10 @@ def require_name(name: object) -> None:
             f"gridsearch.factories: got the name {name!r}, accepted: lower-case letters, digits and _, "
             "a letter first"
         )
-    if name in CLASSIFIERS:
+    taken = (*CLASSIFIERS, ENSEMBLE)
+    if name in taken:
         raise ValueError(
-            f"gridsearch.factories.{name}: the name is taken, accepted: any but {', '.join(CLASSIFIERS)}"
+            f"gridsearch.factories.{name}: the name is taken, accepted: any but {', '.join(taken)}"
         )
 
 

@@ -68,8 +68,8 @@ def predict(representation: Representation, fitted: Fitted) -> Ints:
 def label_scores(representation: Representation, fitted: Fitted) -> Reals:
     """Return a score of each label for the distinct evaluation texts, (n_eval_texts, n_classes).
 
-    Linear scores, or votes of pairs of labels or of neighbours; of an estimator that only predicts, 1 for the
-    label that it predicts. The largest decides.
+    Linear scores, or votes of pairs of labels (of two labels the linear score and 0) or of neighbours; of an
+    estimator that only predicts, 1 for the label that it predicts. The largest decides.
     """
     if fitted.kind == "plain":
         codes = _codes(fitted.estimator.predict(representation.eval_columns.astype(np.float64)))
@@ -77,7 +77,10 @@ def label_scores(representation: Representation, fitted: Fitted) -> Reals:
     if fitted.kind == "neighbours":
         return _neighbour_votes(representation, fitted.n_neighbors)
     scores = representation.scores(fitted.weights, dual=fitted.dual) + fitted.intercept
-    return scores if fitted.kind == "linear" else one_vs_one_votes(scores)
+    if fitted.kind == "linear":
+        return scores
+    one_pair = scores.shape[1] == 1
+    return np.hstack([scores, np.zeros_like(scores)]) if one_pair else one_vs_one_votes(scores)
 
 
 def _one_each(codes: Ints, rows: RowSelection) -> Floats:

@@ -15,7 +15,7 @@ from mcbert import files
 from mcbert.features.spec import layers_text
 from mcbert.results.csv_files import write
 from mcbert.results.schema.search import CONFUSION, GRIDSEARCH, PREDICTIONS
-from mcbert.results.schema.words import PROTOCOLS, Protocol
+from mcbert.results.schema.words import ENSEMBLE, PROTOCOLS, Protocol
 from mcbert.search.data import Examples, Ints, RowSelection
 from mcbert.search.fitting.fast_fits import Fitted
 from mcbert.search.fitting.probe import Probe
@@ -23,7 +23,7 @@ from mcbert.search.fitting.representation import Representation
 from mcbert.search.scoring import SCORERS, Score, mean_f1, packed_f1, unpack
 from mcbert.search.selection import mean_agreement, merit, rank
 from mcbert.search.settings import GridsearchSettings
-from mcbert.search.space import ENSEMBLE, Candidate
+from mcbert.search.space import Candidate
 
 Ranking = list[tuple[Candidate, float | None]]
 

@@ -16,16 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from mcbert.features.spec import POOLINGS
-from mcbert.results.schema.search import STANDINGS
-from mcbert.results.schema.words import CLASSIFIERS
+from mcbert.results.schema.search import REFERENCE, STANDINGS
+from mcbert.results.schema.words import CLASSIFIERS, ENSEMBLE
 from mcbert.results.statistics import Interval, holm, mcnemar
 from mcbert.search.outcome.intervals import Sample, intervals, macro_intervals, one_each
-from mcbert.search.space import ENSEMBLE, Candidate
+from mcbert.search.space import Candidate
 
 ALPHA = 0.05
 RANDOM = "random"
 ORACLE = "target-dev"
-REFERENCE = "reference"
 Row = dict[str, Any]
 Key = tuple[Hashable, ...]
 

@@ -15,7 +15,7 @@ import pandas as pd
 from mcbert.results import csv_files
 from mcbert.results.column import Table
 from mcbert.results.schema.search import EFFECTS, PROTOCOL_CHOICES, SCORES, TOP
-from mcbert.results.schema.words import MEAN, PROTOCOLS, metric_words
+from mcbert.results.schema.words import ENSEMBLE, MEAN, PROTOCOLS, metric_words
 from mcbert.results.summaries import near_chance, standings, told
 from mcbert.search.data import Ints, RowSelection
 from mcbert.search.outcome.artifacts import Outcome, Ranking
@@ -23,7 +23,7 @@ from mcbert.search.outcome.comparisons import effect_rows, effects, protocol_row
 from mcbert.search.outcome.intervals import Sample
 from mcbert.search.outcome.predictions import Predictions, decode
 from mcbert.search.scoring import scores
-from mcbert.search.space import ENSEMBLE, Candidate
+from mcbert.search.space import Candidate
 from mcbert.search.task import one_thread
 
 LOG = logging.getLogger(__name__)

@@ -106,3 +106,18 @@ def test_a_spec_of_unequal_lengths_is_refused():
 def test_specs_are_read_without_torch():
     code = "import sys, mcbert.features.spec; sys.exit(bool({'torch', 'numpy', 'pandas'} & {*sys.modules}))"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("layers", "pooling", "words"),
+    [
+        ((6,), "max", "layer 6 under max"),
+        ((6, 8, 11), "max", "layers 6, 8, 11 under max"),
+        ((5, 6, 7, 8, 12), "mean", "layers 5 to 8, 12 under mean"),
+        ((6, 6), "max+mean", "layer 6 under max, mean"),
+        ((5, 6, 6, 7), "cls+max+cls+cls", "layers 5, 7 under cls; layer 6 under max, cls"),
+        (sorted([*range(5, 13)] * 2), "+".join(["max", "cls"] * 8), "layers 5 to 12 under max, cls"),
+    ],
+)
+def test_words_for_prose(layers, pooling, words):
+    assert FeatureSpec.of(tuple(layers), pooling).words == words

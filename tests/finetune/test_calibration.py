@@ -18,14 +18,13 @@ from mcbert.finetune.calibration import (
     calibration_of,
     divide_logits,
     expected_calibration_error,
-    softmax,
 )
 from mcbert.finetune.evaluation import compute_logits
 from mcbert.finetune.export.saved import load_model, save_model
 from mcbert.finetune.model import MCBertForSequenceClassification
 from mcbert.finetune.predict import label_texts
 from mcbert.finetune.training.data import Texts
-from mcbert.results.probabilities import temperature
+from mcbert.results.probabilities import softmax, temperature
 from tests.families import FAMILIES, save_family
 
 LABELS = ("cancel", "human", "refund")

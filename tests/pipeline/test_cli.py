@@ -36,6 +36,7 @@ path = "texts.csv"
 path = "encoder"
 max_length = 32
 [gridsearch]
+ensemble = 0
 layers = [1, 2, 4]
 [finetune]
 systems = ["baseline", "mcbert", "mcbert_wf"]
@@ -243,6 +244,7 @@ def test_executors_agree(project):
     tables = {}
     for backend in ("serial", "loky", "dask"):
         overrides = [f"cluster.backend={backend}", "cluster.workers=2", "gridsearch.layers=[1, 4]"]
+        overrides += ["gridsearch.ensemble=20"]
         assert run("gridsearch", "--config", "mine.toml", "--run", backend, *overrides) == 0
         table = pd.read_csv(f"results/runs/{backend}/gridsearch.csv")
         tables[backend] = table.drop(columns=["fit_seconds", "score_seconds", "run"])

@@ -24,6 +24,7 @@ max_length = 16
 [extract]
 storage_dtype = "float32"
 [gridsearch]
+ensemble = 0
 layers = [1, 3]
 poolings = ["max"]
 classifiers = ["ridge"]

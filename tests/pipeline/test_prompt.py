@@ -33,6 +33,7 @@ path = {json.dumps(str(encoder_folder))}
 max_length = 64
 prompt = "human "
 [gridsearch]
+ensemble = 0
 layers = [2, 4]
 poolings = ["mean", "last"]
 classifiers = ["logistic_regression"]

@@ -31,7 +31,9 @@ def drive(folder, place, out, said):
     where = ClusterSettings(scheduler=place) if "://" in place else ClusterSettings(backend=place, workers=2)
     with kept_executor(where) as execute:
         gridsearch(
-            GridsearchSettings(layers=(1, 2, 3, 4, 5, 6), classifiers=("ridge", "knn", "lda")),
+            GridsearchSettings(
+                layers=(1, 2, 3, 4, 5, 6), classifiers=("ridge", "knn", "lda"), protocol="target-dev"
+            ),
             Inputs(store=folder / "cache", examples=folder / "examples.npz"),
             out=out,
             execute=execute,
@@ -73,7 +75,7 @@ def table(out):
 def expected(search, tmp_path_factory):
     out = tmp_path_factory.mktemp("serial")
     processes.finish(search(out, "serial"))
-    assert len(table(out)) == N
+    assert len(table(out)) == N + 1  # and the ensemble
     return table(out)
 
 

@@ -27,7 +27,7 @@ def search(tmp_path, encoder_folder, texts_table, monkeypatch):
     shutil.copytree(encoder_folder, "encoder")
     (tmp_path / "mine.toml").write_text(
         '[corpus]\npath = "texts.csv"\n[encoder]\npath = "encoder"\nmax_length = 16\n'
-        '[gridsearch]\nlayers = [0, 2]\n[cluster]\nbackend = "serial"\n'
+        '[gridsearch]\nensemble = 0\nlayers = [0, 2]\n[cluster]\nbackend = "serial"\n'
     )
 
     def run(*args, name="mine", stage="gridsearch"):

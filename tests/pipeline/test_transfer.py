@@ -50,6 +50,7 @@ max_length = 32
 [corpus]
 leaks = "keep"  # the untrained model translates many texts into one
 [gridsearch]
+ensemble = 0
 layers = [1, 4]
 poolings = ["mean"]
 classifiers = ["ridge"]

@@ -64,3 +64,15 @@ def test_targets_without_dev_texts_count_on_test(tmp_path):
     (row,) = leaderboard([tmp_path]).to_dict("records")
     assert row["winner_dev"] == rows.iloc[0]["dev_f1_en"]
     assert row["winner_test"] == rows.iloc[0]["test_f1_mean"] != rows.iloc[0]["test_f1_en"]
+
+
+def test_an_ensemble_is_the_winner_and_not_counted_among_the_candidates(tmp_path):
+    for name, rows in (
+        ("plain", synthetic.gridsearch()),
+        ("ensemble", synthetic.with_ensemble(synthetic.gridsearch())),
+    ):
+        (tmp_path / name).mkdir()
+        csv_files.write(GRIDSEARCH, rows, tmp_path / name / "gridsearch.csv")
+    found = leaderboard([tmp_path / "plain", tmp_path / "ensemble"]).set_index("run")
+    assert found.loc["ensemble", "winner"] == "ensemble-members=100"
+    assert found.loc["ensemble", "n_candidates"] == found.loc["plain", "n_candidates"]

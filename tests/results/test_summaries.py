@@ -164,3 +164,17 @@ def test_standings_are_counted_without_the_winner():
     rows = pd.DataFrame({"rank": range(1, 6), "standing": standings})
     assert summaries.standings(rows) == {"better": 1, "tied": 1, "worse": 2}
     assert summaries.told(summaries.standings(rows)) == "1 better, 1 tied, 2 worse"
+
+
+def test_an_ensemble_is_the_winner_and_none_of_the_candidates(gridsearch):
+    whole = synthetic.with_ensemble(gridsearch)
+    assert summaries.finished(whole)["classifier"].iloc[0] == "ensemble"
+    assert "ensemble" not in set(summaries.searched(whole)["classifier"])
+    assert len(summaries.searched(whole)) == len(summaries.finished(gridsearch))
+    pd.testing.assert_frame_equal(summaries.by_n_layers(whole), summaries.by_n_layers(gridsearch))
+    for language in ("mean", "de"):
+        pd.testing.assert_frame_equal(
+            summaries.layer_by_pooling(whole, language), summaries.layer_by_pooling(gridsearch, language)
+        )
+    one_layer = whole.assign(n_layers=whole["n_layers"].where(whole["classifier"] != "ensemble", 1))
+    assert "ensemble" not in set(summaries.layer_by_pooling(one_layer, "mean")["classifier"])

@@ -38,6 +38,7 @@ class Shape:
     dtype: str = "float32"
     constant: bool = False
     not_finite: tuple[int, int] | None = None  # a text and the position of a layer
+    translated: bool = False  # dev and test texts of other languages are noisy copies of the source's
 
 
 def make(folder: Path, shape: Shape, seed: int = 0) -> Made:
@@ -48,10 +49,11 @@ def make(folder: Path, shape: Shape, seed: int = 0) -> Made:
         y.append(y[original])
         index.append(int(original))
     language, split = ["en"] * len(y), ["train"] * len(y)
-    n_texts = shape.n_train
+    n_texts, drawn = shape.n_train, {}
     for name in shape.languages:
         for part in ("dev", "test"):
-            y += list(rng.integers(shape.n_classes, size=shape.n_eval))
+            of_part = rng.integers(shape.n_classes, size=shape.n_eval)
+            y += list(drawn.setdefault(part, of_part) if shape.translated else of_part)
             index += range(n_texts, n_texts + shape.n_eval)
             n_texts += shape.n_eval
             language += [name] * shape.n_eval
@@ -59,6 +61,7 @@ def make(folder: Path, shape: Shape, seed: int = 0) -> Made:
     texts = np.empty(n_texts, dtype=int)
     texts[index] = y
     latent = rng.normal(size=(n_texts, 8)) + 1.5 * np.eye(8)[texts]
+    pairs = _translate(latent, shape, rng) if shape.translated else {}
     states = np.empty((n_texts, len(shape.layers), len(shape.poolings), shape.hidden_size))
     for layer in range(len(shape.layers)):
         for pooling in range(len(shape.poolings)):
@@ -88,8 +91,21 @@ def make(folder: Path, shape: Shape, seed: int = 0) -> Made:
         split=split,
         labels=LABELS[: shape.n_classes],
         source_language="en",
+        pairs=pairs,
     )
     return Made(store, folder / "examples.npz", states.astype(np.float32), np.asarray(index))
+
+
+def _translate(latent: np.ndarray, shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Make the texts of other languages noisy copies of the source's; return the dev rows of both."""
+    n, pairs = 2 * shape.n_eval, {}
+    original = latent[shape.n_train : shape.n_train + n].copy()
+    for at, name in enumerate(shape.languages[1:], start=1):
+        first = shape.n_train + at * n
+        latent[first : first + n] = original + rng.normal(size=(n, 8))
+        rows = shape.n_train + shape.n_duplicates + np.arange(shape.n_eval)
+        pairs[name] = np.stack([rows, rows + at * n])
+    return pairs
 
 
 @pytest.fixture

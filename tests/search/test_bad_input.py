@@ -40,7 +40,7 @@ def project(tmp_path_factory, encoder_folder):
     corpus_table().to_csv(folder / "texts.csv", index=False)
     (folder / "mine.toml").write_text(
         '[corpus]\npath = "texts.csv"\n[encoder]\npath = "encoder"\nmax_length = 16\n'
-        '[extract]\nstorage_dtype = "float32"\n[gridsearch]\nlayers = [1, 3]\n'
+        '[extract]\nstorage_dtype = "float32"\n[gridsearch]\nlayers = [1, 3]\nensemble = 0\n'
         "params = { knn = { n_neighbors = 5 } }\n"
         '[cluster]\nbackend = "serial"\n'
     )
@@ -184,7 +184,7 @@ def test_fewer_texts_than_neighbours(command):
         ("gridsearch.layers=[]", "gridsearch.layers: got [], accepted: a list of whole numbers from 0"),
         (
             "gridsearch.protocol=best",
-            "gridsearch.protocol: got 'best', accepted: auto, source-dev, target-dev, last",
+            "gridsearch.protocol: got 'best', accepted: auto, agreement, source-dev, target-dev, last",
         ),
         ("corpus.source_language=fr", "column language: the source language 'fr' has no dev rows"),
     ],

@@ -6,7 +6,7 @@ import pytest
 from mcbert.features.cache import FeatureStore
 from mcbert.search import data
 from mcbert.search.checks import check
-from mcbert.search.data import Examples
+from mcbert.search.data import Examples, Inputs
 from mcbert.search.settings import GridsearchSettings
 
 SETTINGS = {"layers": (1, 2), "poolings": ("max",)}
@@ -24,7 +24,8 @@ def refused(make_search):
         values = {name: change.get(name, getattr(original, name)) for name in fields}
         data.write_examples(made.examples, **values)
         given = GridsearchSettings(**(SETTINGS | settings))
-        run.settled, languages = check(given, store, Examples.read(made.examples), made.examples)
+        inputs = Inputs(store=made.store, examples=made.examples)
+        run.settled, languages = check(given, store, Examples.read(made.examples), inputs)
         return languages
 
     run.examples = original

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mcbert.search.data import Examples, open_source, select_rows, write_examples
+from mcbert.features.cache import FeatureStore
+from mcbert.search.data import Examples, JoinedStates, open_source, select_rows, write_examples
 
 GIVEN = {
     "y": [0, 1, 1, 0],
@@ -48,6 +49,7 @@ def test_ids_default_to_row_numbers_and_arrays_are_taken(tmp_path):
         {"labels": ["apfel", "pflaume"]},
         {"source_language": "de"},
         {"ids": ["1", "2", "3", "4"]},
+        {"pairs": {"zh": np.array([[1], [2]])}},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -103,3 +105,82 @@ def test_translated_train_rows_are_trained_on_like_any_other(make_search, source
 def test_only_the_languages_asked_for_are_scored(make_search, source_of):
     _, corpus, rows = open_source(source_of(make_search(), languages=("en", "zh")))
     assert set(corpus.language[rows.scored_rows].tolist()) == {"en", "zh"}
+
+
+def test_pairs_survive_the_file(tmp_path):
+    pairs = {"zh": np.array([[1, 0], [2, 7]]), "de": np.array([[1], [3]])}
+    write_examples(tmp_path / "examples.npz", **GIVEN, pairs=pairs)
+    read = Examples.read(tmp_path / "examples.npz").pairs
+    assert {name: both.tolist() for name, both in read.items()} == {"zh": [[1, 0], [2, 7]], "de": [[1], [3]]}
+    write_examples(tmp_path / "examples.npz", **GIVEN)
+    assert Examples.read(tmp_path / "examples.npz").pairs == {}
+
+
+def test_examples_of_an_earlier_version_say_what_to_do(tmp_path):
+    path = tmp_path / "examples.npz"
+    write_examples(path, **GIVEN)
+    with np.load(path) as whole:
+        old = {name: whole[name] for name in whole.files if not name.startswith("pair_")}
+    np.savez(path, **old)
+    with pytest.raises(ValueError, match=r"examples.npz: .*run the gridsearch stage again") as refused:
+        Examples.read(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_pairs_are_positions_among_the_distinct_evaluation_texts(make_search, source_of):
+    made = make_search(translated=True)
+    store, corpus, rows = open_source(source_of(made))
+    assert list(rows.pairs) == ["de", "zh"]
+    for name, (source, target) in rows.pairs.items():
+        for at, language in ((source, "en"), (target, name)):
+            of_rows = rows.eval_rows[at]
+            assert set(corpus.language[of_rows]) == {language}
+            assert set(corpus.split[of_rows]) == {"dev"}
+        np.testing.assert_array_equal(corpus.y[rows.eval_rows[source]], corpus.y[rows.eval_rows[target]])
+    only = select_rows(corpus, store.index, ("en", "zh"))
+    assert list(only.pairs) == ["zh"]
+
+
+def test_pairs_with_a_row_that_is_not_evaluated_are_left_out(make_search, source_of):
+    made = make_search(translated=True)
+    store, corpus, _ = open_source(source_of(made))
+    split = corpus.split.astype("U7")
+    gone = corpus.pairs["de"][1, 3]
+    split[gone] = "skipped"
+    rows = select_rows(dataclasses.replace(corpus, split=split), store.index, ("en", "de", "zh"))
+    assert rows.pairs["de"].shape == (2, 14)
+    assert gone not in rows.eval_rows[rows.pairs["de"][1]]
+    assert rows.pairs["zh"].shape == (2, 15)
+
+
+def test_dev_rows_by_language_are_those_of_the_corpus(make_search, source_of):
+    made = make_search(translated=True)
+    _, corpus, rows = open_source(source_of(made))
+    for language, (text, y) in rows.dev.items():
+        dev = corpus.rows("dev", language)
+        np.testing.assert_array_equal(made.index[rows.eval_rows[text]], made.index[dev])
+        np.testing.assert_array_equal(y, corpus.y[dev])
+
+
+def test_joined_states_number_the_second_cache_on_from_the_first(make_search):
+    first, second = (FeatureStore.open(make_search(seed, name).store) for seed, name in ((0, "a"), (1, "b")))
+    joined, n = JoinedStates(first, second), first.n_rows
+    rows = np.array([n + 3, 0, 5, n, 2])
+    found = joined.states(layers=(1, 3), pooling="cls", rows=rows)
+    one = first.states(layers=(1, 3), pooling="cls", rows=np.array([0, 5, 2]))
+    two = second.states(layers=(1, 3), pooling="cls", rows=np.array([3, 0]))
+    np.testing.assert_array_equal(found, np.stack([two[0], one[0], one[1], two[1], one[2]]))
+    whole = joined.states(layers=(2,), pooling="max")
+    parts = [store.states(layers=(2,), pooling="max") for store in (first, second)]
+    np.testing.assert_array_equal(whole, np.concatenate(parts))
+
+
+def test_rows_of_parallel_sentences_are_predicted_and_not_scored(make_search, source_of):
+    store, corpus, _ = open_source(source_of(make_search()))
+    n = len(store.index)
+    given = dataclasses.replace(corpus, pairs={"de": np.array([[n + 1, n + 4], [n, n + 2]])})
+    found = select_rows(given, store.index, ("en", "de"), n + np.array([0, 1, 2]))
+    assert found.eval_rows[-3:].tolist() == [n, n + 1, n + 2]
+    assert found.scored_rows.max() < n
+    source, target = found.eval_rows[found.pairs["de"]]
+    assert (source.tolist(), target.tolist()) == ([n + 1], [n])  # of the other a side is not there

@@ -21,7 +21,12 @@ from mcbert.search.scoring import pack, scores
 from mcbert.search.settings import GridsearchSettings
 
 SETTINGS = GridsearchSettings(
-    layers=(1, 3), poolings=("max", "cls"), classifiers=("ridge", "knn", "lda"), top=3
+    layers=(1, 3),
+    poolings=("max", "cls"),
+    classifiers=("ridge", "knn", "lda"),
+    protocol="target-dev",
+    ensemble=0,
+    top=3,
 )
 N = 3 * 2 * 3
 
@@ -93,7 +98,8 @@ def test_winner_is_the_first_row_and_names_what_each_protocol_would_take(search)
     assert by["target-dev"]["score"] == frame["dev_f1_mean"].max()
     assert by["last"]["candidate_id"] == "3-cls-ridge-alpha=1000.0"
     assert by["last"]["score"] is None
-    for entry in by.values():
+    assert by["agreement"] is None  # no pairs of texts and their translations
+    for entry in filter(None, by.values()):
         assert entry["test_f1_mean"] == frame.loc[entry["candidate_id"], "test_f1_mean"]
 
 
@@ -252,7 +258,7 @@ def test_target_dev_missing_under_source_dev_leaves_cells_empty(search, make_sea
     fields = {"y": corpus.y, "language": corpus.language, "labels": corpus.labels, "source_language": "en"}
     data.write_examples(made.examples, **fields, split=split)
     out = search(
-        GridsearchSettings(layers=(1,), poolings=("max",), protocol="source-dev"),
+        GridsearchSettings(layers=(1,), poolings=("max",), protocol="source-dev", ensemble=0),
         data=made,
         out=made.store.parent,
     )
@@ -268,7 +274,8 @@ def test_a_winner_without_a_probe_says_so(search, monkeypatch, tmp_path, caplog)
     changed = type(ridge)(factory=ridge.factory, parameters=ridge.parameters, route="plain")
     monkeypatch.setitem(CLASSIFIERS, "ridge", changed)
     out = search(
-        GridsearchSettings(layers=(1,), poolings=("max",), classifiers=("ridge",)), out=tmp_path / "p"
+        GridsearchSettings(layers=(1,), poolings=("max",), classifiers=("ridge",), ensemble=0),
+        out=tmp_path / "p",
     )
     assert json.loads((out / "winner.json").read_text())["probe"] is None
     assert not (out / "probe.npz").exists()
@@ -281,7 +288,7 @@ def test_a_winner_without_a_probe_says_so(search, monkeypatch, tmp_path, caplog)
 def test_every_classifier_survives(make_search, search, tmp_path, sizes):
     made = make_search(name="other", **sizes)
     weaker = {"linear_svm": {"C": 0.1}, "logistic_regression": {"C": 0.1}}  # few columns bear a weak penalty
-    settings = GridsearchSettings(layers=(1, 2, 3), poolings=("max",), params=weaker)
+    settings = GridsearchSettings(layers=(1, 2, 3), poolings=("max",), params=weaker, ensemble=0)
     out = search(settings, data=made, out=tmp_path / "other-out")
     frame = table(out)
     assert (frame["status"] == "ok").all()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mcbert.features.spec import FeatureSpec
-from mcbert.search.selection import rank, scored_languages, settle_protocol, tie_break
+from mcbert.search.selection import merit, rank, scored_languages, settle_protocol, tie_break
 from mcbert.search.settings import GridsearchSettings
 from mcbert.search.space import Candidate, Space
 
@@ -25,7 +25,8 @@ def right(n, of=10):
 def ranked(dev, protocol, targets=("de", "zh")):
     candidates = list(dev)
     found = {c.id: {language: right(n) for language, n in scores.items()} for c, scores in dev.items()}
-    return rank(candidates, found, protocol=protocol, source_language="en", target_languages=targets)
+    rows = {c.id: {"log_loss": dict.fromkeys(scores, 0.5), "agreement": {}} for c, scores in dev.items()}
+    return rank(candidates, found, rows, protocol=protocol, source_language="en", target_languages=targets)
 
 
 A, B = candidate((5,)), candidate((6, 7))
@@ -78,38 +79,86 @@ def test_last_is_the_deepest_single_layer_cls_first_classifier_whatever_the_scor
     assert (third.layers, third.pooling) == ((12,), "max")
 
 
+def test_ties_of_labels_go_to_the_lower_log_loss_on_the_same_dev_texts():
+    dev = {A.id: {"en": right(9), "de": right(4)}, B.id: {"en": right(9), "de": right(4)}}
+    where = {"source_language": "en", "target_languages": ("de",)}
+    rows = {
+        A.id: {"log_loss": {"en": 0.30, "de": 1.0}, "agreement": {}},
+        B.id: {"log_loss": {"en": 0.29, "de": 1.1}, "agreement": {}},
+    }
+    assert [c for c, _ in rank([A, B], dev, rows, protocol="source-dev", **where)] == [B, A]
+    assert [c for c, _ in rank([A, B], dev, rows, protocol="target-dev", **where)] == [A, B]
+    rows[A.id] = rows[B.id]
+    assert [c for c, _ in rank([B, A], dev, rows, protocol="source-dev", **where)] == [A, B]
+
+
+def agreement_row(loss, **agreement):
+    return {"log_loss": {"en": loss, "de": 9.0, "zh": 9.0}, "agreement": agreement}
+
+
+def test_agreement_ranks_by_the_mean_agreement_less_the_log_loss_of_the_source():
+    c = candidate((8,))
+    rows = {
+        A.id: agreement_row(0.5, de=0.4, zh=0.6),
+        B.id: agreement_row(0.1, de=0.2, zh=0.2),
+        c.id: agreement_row(0.6, de=0.9),  # the mean of the languages that have pairs
+    }
+    dev = {name: {"en": right(5)} for name in rows}
+    found = rank([A, B, c], dev, rows, protocol="agreement", source_language="en", target_languages=("de",))
+    assert [c for c, _ in found] == [c, B, A]
+    assert [score for _, score in found] == pytest.approx([0.3, 0.1, 0.0])
+    rows[c.id] = agreement_row(0.6)
+    found = rank([A, B, c], dev, rows, protocol="agreement", source_language="en", target_languages=("de",))
+    assert [c for c, _ in found] == [B, A]
+
+
+def test_the_merit_of_each_protocol_is_in_nats_of_its_own_dev_texts():
+    row = agreement_row(0.5, de=0.4, zh=0.6)
+    assert merit(row, "agreement", "en", ("de", "zh")) == pytest.approx(0.0)
+    assert merit(row, "source-dev", "en", ("de", "zh")) == -0.5
+    assert merit(row, "target-dev", "en", ("de", "zh")) == -9
+    assert merit(row, "target-dev", "en", ("de", "ur")) is None
+    assert merit(row, "target-dev", "en", ()) is None
+    assert merit(row, "last", "en", ("de", "zh")) is None
+    assert merit({"log_loss": {}, "agreement": {}}, "source-dev", "en", ()) is None
+    assert merit(agreement_row(0.5), "agreement", "en", ("de",)) is None
+
+
 def test_failed_candidates_have_no_place():
-    order = rank([A, B], {B.id: {"en": right(1)}}, protocol="last", source_language="en", target_languages=())
+    order = rank(
+        [A, B], {B.id: {"en": right(1)}}, {}, protocol="last", source_language="en", target_languages=()
+    )
     assert order == [(B, None)]
 
 
-def protocol(given, languages, dev):
-    return settle_protocol(GridsearchSettings(protocol=given), languages, dev, "texts.csv").protocol
+def protocol(given, languages, dev, pairs=()):
+    return settle_protocol(GridsearchSettings(protocol=given), languages, dev, pairs, "texts.csv").protocol
 
 
-def test_target_dev_where_all_target_languages_have_dev_texts(caplog):
-    assert protocol("auto", ("en", "de", "zh"), {"de", "zh"}) == "target-dev"
+@pytest.mark.parametrize("pairs", [{"de", "zh"}, {"zh"}, {"zh", "ur"}])
+def test_agreement_where_any_target_language_has_pairs(pairs, caplog):
+    assert protocol("auto", ("en", "de", "zh"), {"en", "de", "zh"}, pairs) == "agreement"
     assert not caplog.records
 
 
-@pytest.mark.parametrize(
-    ("languages", "dev", "lack"),
-    [
-        (("en",), {"en"}, "no target language"),
-        (("en", "de", "zh"), {"en", "de"}, "no labelled dev texts of zh"),
-        (("en", "de", "zh"), {"en"}, "no labelled dev texts of de, zh"),
-    ],
-)
-def test_else_source_dev_and_a_line_says_so(languages, dev, lack, caplog):
+@pytest.mark.parametrize("dev", [{"en"}, {"en", "de"}, {"en", "de", "zh"}])
+@pytest.mark.parametrize("pairs", [(), {"ur"}])
+def test_else_source_dev_never_target_dev_and_a_line_says_so(dev, pairs, caplog):
     caplog.set_level(logging.WARNING)
-    assert protocol("auto", languages, dev) == "source-dev"
+    assert protocol("auto", ("en", "de", "zh"), dev, pairs) == "source-dev"
     (record,) = caplog.records
-    assert lack in record.getMessage()
+    assert "texts.csv has no translations of its en dev texts" in record.getMessage()
+    assert "gridsearch.parallel" in record.getMessage()
+
+
+def test_without_a_target_language_source_dev_needs_no_warning(caplog):
+    assert protocol("auto", ("en",), {"en"}) == "source-dev"
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("given", ["source-dev", "last"])
 def test_what_is_named_stays(given, caplog):
-    assert protocol(given, ("en", "de"), {"en"}) == given
+    assert protocol(given, ("en", "de"), {"en"}, {"de"}) == given
     assert not caplog.records
 
 
@@ -120,6 +169,7 @@ def test_what_is_named_stays(given, caplog):
         ("target-dev", ("en", "de"), {"en"}, r"texts.csv: language 'de': got no dev rows, .* or another"),
         ("source-dev", ("en", "de"), {"de"}, r"language 'en': got no dev rows, .*source-dev: at least one$"),
         ("auto", ("en",), set(), r"language 'en': got no dev rows"),
+        ("agreement", ("en", "de"), {"en"}, r"no translations of 'en' dev texts .*gridsearch.parallel"),
     ],
 )
 def test_a_protocol_without_its_texts_is_refused(given, languages, dev, message):

@@ -9,18 +9,22 @@ import zlib
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from sklearn import metrics
 from threadpoolctl import threadpool_info
 
 from mcbert.files.journal import Journal
 from mcbert.files.ledger import Ledger
+from mcbert.results.probabilities import agreement, softmax, temperature
+from mcbert.search.data import open_source
 from mcbert.search.fitting.fast_fits import ROUTES
 from mcbert.search.fitting.representation import open_pooling, represent
 from mcbert.search.gridsearch import tasks_left
 from mcbert.search.outcome.predictions import decode, encode
 from mcbert.search.settings import GridsearchSettings
 from mcbert.search.space import Space
-from mcbert.search.task import Task, Unreadable, error_rows, require_row, run
+from mcbert.search.task import Task, Unreadable, error_rows, require_row, run, transfer_scores
 
 SETTINGS = GridsearchSettings(layers=(1, 2), poolings=("max",))
 
@@ -158,6 +162,49 @@ def test_many_values_of_the_parameters_share_the_sums_of_their_feature_set(
     assert made[0].cross is made[0].cross
 
 
+def test_what_the_protocols_read_is_of_dev_texts_and_of_pairs_alone(make_search, source_of):
+    _, corpus, rows = open_source(source_of(make_search(translated=True)))
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(len(rows.eval_rows), 3))
+    found = transfer_scores(scores, rows)
+    at = {
+        name: rows.scored_text[np.isin(rows.scored_rows, corpus.rows("dev", name))] for name in ("en", "zh")
+    }
+    y = corpus.y[corpus.rows("dev", "en")]
+    shares = softmax(scores / temperature(scores[at["en"]], y))
+    assert found["log_loss"]["en"] == pytest.approx(metrics.log_loss(y, shares[at["en"]], labels=range(3)))
+    assert found["agreement"]["zh"] == pytest.approx(agreement(shares[at["en"]], shares[at["zh"]]))
+    assert list(found["agreement"]) == ["de", "zh"]
+    used = np.zeros(len(scores), dtype=bool)
+    used[np.concatenate([rows.dev[name][0] for name in rows.dev])] = True
+    other = np.where(used[:, None], scores, 9 * rng.normal(size=scores.shape))
+    assert transfer_scores(other, rows) == found  # nothing of a test text
+
+
+def test_agreement_reads_no_label_of_a_target_language(make_search, source_of):
+    _, _, rows = open_source(source_of(make_search(translated=True)))
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(len(rows.eval_rows), 3))
+    y = rows.scored_y.copy()
+    foreign = np.array([rows.groups[group][0] != "en" for group in rows.scored_group])
+    y[foreign] = rng.permutation(y[foreign])
+    one, two = transfer_scores(scores, rows), transfer_scores(scores, replace(rows, scored_y=y))
+    assert one["agreement"] == two["agreement"]
+    assert one["log_loss"]["en"] == two["log_loss"]["en"]
+    assert one["log_loss"]["de"] != two["log_loss"]["de"]
+
+
+def test_without_dev_texts_of_the_source_there_is_nothing_to_calibrate_by(make_search, source_of):
+    _, _, rows = open_source(source_of(make_search(translated=True)))
+    kept = [place for place, group in enumerate(rows.groups) if group != ("en", "dev")]
+    here = np.isin(rows.scored_group, kept)
+    less = replace(rows, scored_text=rows.scored_text[here], scored_y=rows.scored_y[here],
+                   scored_group=np.searchsorted(kept, rows.scored_group[here]),
+                   groups=tuple(rows.groups[place] for place in kept))  # fmt: skip
+    scores = np.zeros((len(rows.eval_rows), 3))
+    assert transfer_scores(scores, less) == {"log_loss": {}, "agreement": {}}
+
+
 ROW = {
     "candidate_id": "a",
     "status": "ok",
@@ -165,6 +212,8 @@ ROW = {
     "fit_seconds": 0.5,
     "score_seconds": 0,
     "matrices": {"en": {"dev": [0, 2, 3, 1], "test": []}},
+    "log_loss": {"en": 0.5},
+    "agreement": {"de": -0.25},
     "predictions": encode([0, 1, 1], 2),
 }
 
@@ -192,6 +241,8 @@ SPOILT = {
             )
         ),
     ],
+    "log_loss": [None, [], {"en": -0.1}, {"en": "1"}, {"en": None}, {"en": True}],
+    "agreement": [None, 3, {"de": 1.5}, {"de": [1]}, {"de": float("nan")}],
     "predictions": [None, 3, "", "a", "????", encode([0, 1, 2], 3), encode([0] * 4, 2), bomb()],
 }  # fmt: skip
 
@@ -204,7 +255,7 @@ def test_a_row_that_no_search_wrote_is_told_with_its_file(field, value, tmp_path
     require(ROW)
     path = tmp_path / "gridsearch.jsonl"
     spoilt = ROW | {field: value}
-    if value in (float("inf"), 10**400) or value != value:  # no JSON of ours holds them
+    if value in (float("inf"), 10**400) or "nan" in str(value):  # no JSON of ours holds them
         with pytest.raises(ValueError, match=field):
             require(spoilt)
         return

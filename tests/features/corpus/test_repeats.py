@@ -1,8 +1,9 @@
+import numpy as np
 import pandas as pd
 import pytest
 
 from mcbert.features.corpus.errors import BadRows, CorpusError
-from mcbert.features.corpus.repeats import Repeats, items_of, leaks, without_conflicts
+from mcbert.features.corpus.repeats import Repeats, items_of, leaks, translations_of, without_conflicts
 
 COLUMNS = ["id", "text", "label", "language", "split"]
 
@@ -144,3 +145,33 @@ def test_a_table_of_one_language_without_splits():
     raw = CONFLICT[["id", "text", "label"]]
     assert without_conflicts(raw, "majority", "t")["id"].tolist() == ["1", "2", "3", "6"]
     assert without_conflicts(raw.iloc[3:4].reset_index(drop=True), "error", "t")["id"].tolist() == ["4"]
+
+
+def test_translations_are_found_by_ids_within_the_split_and_in_the_order_of_the_source():
+    frame = table(
+        ("2", "two", "y", "en", "dev"),
+        ("1-de", "eins", "x", "de", "dev"),
+        ("1", "one", "x", "en", "dev"),
+        ("9", "nine", "y", "en", "test"),
+        ("9-de", "neun", "y", "de", "test"),
+        ("1", "un", "x", "fr", "dev"),
+        ("2-de", "zwei", "y", "de", "dev"),
+        ("3-de", "drei", "x", "de", "dev"),
+        ("4-zh", "四", "x", "zh", "dev"),
+    )
+    found = translations_of(frame, "en", "dev")
+    assert {name: both.tolist() for name, both in found.items()} == {
+        "de": [[0, 2], [6, 1]],
+        "fr": [[2], [5]],
+    }
+    assert all(both.dtype == np.int64 for both in found.values())
+    assert {name: both.tolist() for name, both in translations_of(frame, "de", "test").items()} == {
+        "en": [[4], [3]]
+    }
+
+
+def test_a_corpus_whose_equal_ids_are_no_translations_has_no_pairs():
+    rows = [(f"{k}", f"text {k}", "xy"[k % 2], "en", "dev") for k in range(6)]
+    rows += [(f"{k}", f"anderes {k}", "xyz"[k % 3], "de", "dev") for k in range(6)]
+    assert translations_of(table(*rows), "en", "dev") == {}
+    assert translations_of(table(*rows[:6]), "en", "dev") == {}

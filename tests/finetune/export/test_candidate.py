@@ -50,7 +50,8 @@ def project(tmp_path_factory, encoder_folder, texts_table):
     pd.concat([two, more.drop(columns="text_pair")]).to_csv(folder / "three.csv", index=False)
     (folder / "mine.toml").write_text(
         '[corpus]\npath = "three.csv"\n[encoder]\npath = "encoder"\nmax_length = 16\n'
-        '[extract]\nstorage_dtype = "float32"\n[gridsearch]\nlayers = [1, 3]\n[cluster]\nbackend = "serial"\n'
+        '[extract]\nstorage_dtype = "float32"\n[gridsearch]\nensemble = 0\nlayers = [1, 3]\n'
+        '[cluster]\nbackend = "serial"\n'
     )
     return folder
 
@@ -108,6 +109,29 @@ def test_exported_model_scores_and_decides_as_the_cache_did(exported, classifier
     winners = pd.read_csv(folder / "predictions_gridsearch.csv").set_index("id")["predicted"]
     mine = pd.Series(np.array(saved.labels)[predicted], index=texts.table["id"])
     assert (mine[winners.index] == winners).all()
+
+
+@pytest.mark.parametrize("corpus", ["two", "three"])
+def test_an_exported_ensemble_labels_as_the_search_did_and_is_made_again_by_its_name(exported, corpus):
+    classifiers = "gridsearch.classifiers=['logistic_regression','linear_svm','ridge','lda','knn']"
+    status, folder = exported("ridge", corpus, "gridsearch.ensemble=30", classifiers)
+    assert status == 0
+    saved = load_model(str(folder / "models/probe"))
+    texts = Corpus.read(folder / "texts.csv")
+    pairs = list(zip(texts.table["text"], texts.table["text_pair"], strict=True))
+    logits = compute_logits(saved.model, saved.tokenizer, tokenise(saved.tokenizer, pairs, saved.max_length))
+    probe, X = cached(folder)
+    np.testing.assert_array_equal(logits.argmax(axis=1), probe.predict(X))
+    winners = pd.read_csv(folder / "predictions_gridsearch.csv").set_index("id")["predicted"]
+    mine = pd.Series(np.array(saved.labels)[probe.predict(X)], index=texts.table["id"])
+    assert (mine[winners.index] == winners).all()
+    assert "the mean of 30 linear classifiers" in (folder / "models/probe/README.md").read_text()
+    weights = (folder / "models/probe/model.safetensors").read_bytes()
+    arguments = ["export", "--config", "mine.toml", "--run", folder.name, f"corpus.path={corpus}.csv"]
+    arguments += ["gridsearch.ensemble=30", classifiers, "--candidate", "ensemble-members=30"]
+    assert main(arguments) == 0
+    (again,) = [path for path in (folder / "models").iterdir() if "ensemble" in path.name]
+    assert (again / "model.safetensors").read_bytes() == weights
 
 
 def test_the_model_loads_in_a_pipeline_and_its_card_tells_how_it_decides(exported):

@@ -251,6 +251,26 @@ def test_a_candidate_of_any_name_is_read_back_from_the_metadata(text):
     assert len(headings) == 7
 
 
+def test_the_card_of_an_ensemble_says_that_it_is_one_and_of_what():
+    layers = [layer for layer in range(5, 13) for _ in range(3)]
+    record = {
+        "candidate_id": "ensemble-members=100", "encoder": "e", "layers": layers,
+        "pooling": "+".join(["max", "mean", "cls"] * 8), "classifier": "ensemble",
+        "params": {"members": 100},
+        "members": {"8-max-ridge-alpha=1000.0": 60, "9-cls-lda-shrinkage=0.5": 40},
+        "labels": ["a", "b"], "source_language": "en", "target_languages": ["de"], "protocol": "agreement",
+    }  # fmt: skip
+    card = " ".join(describe_searched(record, "linear", HUB, None).split())
+    assert (
+        "the mean of 100 linear classifiers on pooled states of e, layers 5 to 12 under max, mean, cls"
+        in card
+    )
+    assert "2 of them differ" in card
+    assert "8-max-ridge-alpha=1000.0 (60 times), 9-cls-lda-shrinkage=0.5 (40 times)" in card
+    assert "no label of a target language was read" in card
+    assert "5, 5, 5" not in card
+
+
 def test_every_protocol_is_explained():
     assert set(cards.PROTOCOLS) == set(ALL_PROTOCOLS)
 

@@ -32,7 +32,8 @@ def folder(tmp_path_factory, encoder_folder, texts_table):
     texts_table.drop(columns="text_pair").to_csv(folder / "texts.csv", index=False)
     (folder / "mine.toml").write_text(
         '[corpus]\npath = "texts.csv"\n[encoder]\npath = "encoder"\nmax_length = 8\n'
-        '[extract]\nstorage_dtype = "float32"\n[gridsearch]\nlayers = [1, 3]\nclassifiers = ["ridge"]\n'
+        '[extract]\nstorage_dtype = "float32"\n[gridsearch]\nensemble = 0\nlayers = [1, 3]\n'
+        'classifiers = ["ridge"]\n'
         '[finetune]\nsystems = ["baseline", "mcbert"]\nseeds = [0]\nepochs = 1\n'
         '[cluster]\nbackend = "serial"\n'
     )

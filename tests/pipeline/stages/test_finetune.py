@@ -10,6 +10,7 @@ import pytest
 from mcbert.features.cache import FeatureStore
 from mcbert.features.corpus.corpus import Corpus
 from mcbert.features.encoder.tokens import load_tokenizer, tokenise
+from mcbert.files import sha256
 from mcbert.finetune.calibration import softmax
 from mcbert.finetune.evaluation import compute_logits, score_languages
 from mcbert.finetune.export.cards import escaped
@@ -30,6 +31,7 @@ max_length = 16
 [extract]
 storage_dtype = "float32"
 [gridsearch]
+ensemble = 0
 layers = [1, 3]
 poolings = ["max", "mean"]
 [finetune]
@@ -218,10 +220,7 @@ def test_by_default_the_head_starts_as_the_winner_where_it_can_and_says_why_wher
 
 
 def test_beside_a_winner_of_votes_the_head_starts_as_the_best_of_its_layers_that_has_scores(run):
-    overrides = (
-        "gridsearch.classifiers=['ridge','linear_svm']",
-        "gridsearch.params={ridge={alpha=1e9}}",
-    )
+    overrides = ("gridsearch.classifiers=['linear_svm','ridge']", "gridsearch.protocol=last")
     status, folder = run("votes", "finetune.start=auto", *overrides)
     assert status == 0
     winner = json.loads((folder / "winner.json").read_text())
@@ -287,3 +286,38 @@ def test_a_binary_svm_is_a_score_for_each_label(run, project):
     winners = pd.read_csv(folder / "predictions_gridsearch.csv").set_index("id")["predicted"]
     mine = pd.Series(np.array(corpus.labels)[logits.argmax(axis=1)], index=corpus.table["id"])
     assert (mine[winners.index] == winners).all()
+
+
+@pytest.mark.parametrize("start", ["auto", "random"])
+def test_after_an_ensemble_the_layers_of_its_best_candidate_are_trained(run, capsys, start):
+    classifiers = "gridsearch.classifiers=['ridge','lda']"
+    status, folder = run(
+        f"ensemble-{start}", "gridsearch.ensemble=20", classifiers, f"finetune.start={start}"
+    )
+    assert status == 0
+    winner = json.loads((folder / "winner.json").read_text())
+    assert winner["classifier"] == "ensemble"
+    best = winner["best"]
+    curves = pd.read_csv(folder / "finetune.csv", keep_default_na=False, dtype={"layers": str})
+    assert set(curves["layers"]) == {"+".join(map(str, best["layers"]))}
+    assert set(curves["pooling"]) == {best["pooling"]}
+    if start == "auto":
+        assert f"finetune: the head starts from {best['candidate_id']}, rank 2" in capsys.readouterr().err
+        assert set(curves["start"]) == {best["candidate_id"]}
+
+
+def test_a_winner_of_an_earlier_version_is_trained_and_exported(run):
+    """It has no members, and no best beside itself."""
+    status, folder = run("earlier", "finetune.start=random", stage="gridsearch")
+    assert status == 0
+    winner = json.loads((folder / "winner.json").read_text())
+    old = {name: value for name, value in winner.items() if name not in ("best", "members")}
+    record = folder / "stages/gridsearch.json"
+    before = sha256(folder / "winner.json")
+    (folder / "winner.json").write_text(json.dumps(old))
+    record.write_text(record.read_text().replace(before, sha256(folder / "winner.json")))
+    for stage in ("export", "finetune"):
+        assert run("earlier", "finetune.start=random", stage=stage)[0] == 0
+    assert json.loads((folder / "winner.json").read_text()) == old
+    curves = pd.read_csv(folder / "finetune.csv", keep_default_na=False, dtype={"layers": str})
+    assert set(curves["layers"]) == {"+".join(map(str, winner["layers"]))}

@@ -13,6 +13,7 @@ path = "texts.csv"
 path = "encoder"
 max_length = 16
 [gridsearch]
+ensemble = 0
 layers = [1, 3]
 poolings = ["max"]
 classifiers = ["ridge"]

@@ -90,3 +90,10 @@ def test_candidates_of_several_poolings_are_left_aside(searched):
     mixed = searched.iloc[:1].assign(candidate_id="mixed", pooling="max+mean+max", rank=0)
     found = contrasts(pd.concat([mixed, searched], ignore_index=True))
     assert not any("mixed" in c.weights for c in found)
+
+
+def test_an_ensemble_takes_part_in_no_comparison(searched):
+    whole = synthetic.with_ensemble(searched)
+    uniform = whole.assign(pooling=whole["pooling"].where(whole["classifier"] != "ensemble", "max"))
+    for rows in (whole, uniform):  # of one pooling it would pass for a candidate of it
+        assert contrasts(rows) == contrasts(searched)

@@ -9,7 +9,7 @@ from mcbert.results import csv_files
 from mcbert.results.report import report
 from mcbert.results.report.numbers import percent, points
 from mcbert.results.runs import source_language, stages
-from mcbert.results.schema.search import CONFUSION, GRIDSEARCH, TOP
+from mcbert.results.schema.search import CONFUSION, GRIDSEARCH, PROTOCOL_CHOICES, TOP
 from mcbert.results.schema.texts import CORPUS
 from mcbert.results.schema.training import FREEZING, TABLE1
 from tests.results import synthetic
@@ -223,3 +223,31 @@ def test_a_damaged_record_is_named(tmp_path, content, given):
     (tmp_path / "stages" / "prepare.json").write_text(content)
     with pytest.raises(ValueError, match=rf"prepare\.json: damaged \({given}"):
         stages(tmp_path)
+
+
+def test_an_ensemble_is_told_in_words_and_a_winner_below_the_reference_is_never_left_looking_good(tmp_path):
+    searched = synthetic.with_ensemble(synthetic.gridsearch())
+    folder = synthetic.write_run(tmp_path / "run", searched)
+    page = report.build(folder)[0].read_text(encoding="utf-8")
+    headline = re.sub(
+        r"\s+", " ", re.sub(r"<[^>]+>", "", page.split('class="headline"')[1].split("</section>")[0])
+    )
+    assert "the ensemble won: the mean of 100 linear candidates" in headline
+    assert "over layers 6, 8, 11 under max, mean, cls" in headline
+    assert "6+6+6" not in headline
+    path = folder / "protocols_overall.csv"
+    for ends, said in (
+        ((0.01, 0.005, 0.02), "beats the reference"),
+        ((0.0, -0.01, 0.01), "does not beat the reference"),
+        ((-0.02, -0.03, -0.01), "is below the reference"),
+    ):
+        rows = csv_files.read(PROTOCOL_CHOICES.overall, path)
+        names = [f"versus_reference{end}" for end in ("", "_low", "_high")]
+        rows.loc[rows["used"], names] = ends
+        csv_files.write(PROTOCOL_CHOICES.overall, rows, path)
+        page = report.build(folder)[0].read_text(encoding="utf-8")
+        headline = page.split('class="headline"')[1].split("</section>")[0]
+        told = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", headline))
+        assert f"The winner {said}" in told
+        assert f"({points(ends[1])} to".replace("(", "interval ") in told
+        assert ('role="alert">The winner' in headline) == (ends[1] <= 0)

@@ -35,8 +35,8 @@ def test_absent_tables_are_none():
 def test_protocols_say_what_each_chose_and_what_it_costs(run):
     found = search_sections.protocols(run)
     by_name = {row["protocol"]: row for row in found["rows"]}
-    assert list(by_name) == ["source-dev", "target-dev", "random"]
-    assert found["missing"] == ["last"]
+    assert list(by_name) == ["source-dev", "target-dev", "reference", "random"]
+    assert found["missing"] == ["agreement", "last"]
     assert [name for name, row in by_name.items() if row["used"]] == ["target-dev"]
     best = run.tables["gridsearch"].iloc[0]
     assert by_name["target-dev"]["choice"]["layers"] == best["layers"]

@@ -1,8 +1,12 @@
+import dataclasses
+import math
+
 import pytest
 
 from mcbert.results.conclusions.claims import CLAIMS
-from mcbert.results.report import sections
+from mcbert.results.report import search_sections, sections
 from mcbert.results.runs import RunTables
+from tests.results import synthetic
 
 
 @pytest.fixture(scope="module")
@@ -171,3 +175,46 @@ def test_trials_that_all_failed_are_told(run):
     failed = RunTables("x", {"tune": table[table["status"] == "error"]}, {}, "en")
     assert sections.tune(failed)["trials"] == []
     assert len(sections.tune(failed)["failed"]) == 1
+
+
+@pytest.fixture(scope="module")
+def ensembled(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ensembled") / "run"
+    return RunTables.read(synthetic.write_run(folder, synthetic.with_ensemble(synthetic.gridsearch())))
+
+
+def test_a_headline_counts_an_ensemble_s_members_and_no_ensemble_among_the_candidates(run, ensembled):
+    plain, headline = sections.headline(run), sections.headline(ensembled)
+    assert (plain["members"], headline["members"]) == (0, 100)
+    assert headline["winner"]["classifier"] == "ensemble"
+    assert [headline[name] for name in ("n_ok", "n_candidates")] == [
+        plain[name] for name in ("n_ok", "n_candidates")
+    ]
+    found = search_sections.protocols(ensembled)
+    assert [row["protocol"] for row in found["rows"] if row["used"]] == ["ensemble"]
+    assert search_sections.candidates(ensembled)["n"] == plain["n_ok"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.001, 0.1, "beats the reference"),
+        (0.0, 0.1, "does not beat the reference"),
+        (-0.1, 0.1, "does not beat the reference"),
+        (-0.1, -0.01, "below the reference"),
+        (math.nan, math.nan, ""),
+    ],
+)
+def test_only_an_interval_above_0_beats_the_reference(low, high, said):
+    row = {"protocol": "agreement", "versus_reference_low": low, "versus_reference_high": high}
+    assert sections.versus_reference(row) == said
+    assert sections.versus_reference(row | {"protocol": "reference"}) == ""
+    assert sections.versus_reference(None) == ""
+
+
+def test_without_a_reference_nothing_is_said_of_one(run):
+    choices = run.tables["protocols"]
+    unknown = choices.assign(**dict.fromkeys(choices.filter(like="versus_reference"), math.nan))
+    bare = dataclasses.replace(run, tables={**run.tables, "protocols": unknown})
+    assert sections.headline(bare)["reference"] is None
+    assert sections.headline(run)["reference"]["split"] == "test"

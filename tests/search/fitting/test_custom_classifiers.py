@@ -215,6 +215,7 @@ def test_what_is_refused(settings, name, params, message):
     [
         ({"factories": 3}, "gridsearch.factories: got 3, accepted: a table"),
         ({"factories": {"ridge": "a:b"}}, "factories.ridge: the name is taken"),
+        ({"factories": {"ensemble": "a:b"}}, "factories.ensemble: the name is taken"),
         ({"factories": {"My-SVM": "a:b"}}, "factories: got the name 'My-SVM', accepted: lower-case letters"),
         (
             {"factories": {"a": "a:b"}},

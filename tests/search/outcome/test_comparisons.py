@@ -96,7 +96,7 @@ def test_effects_are_weighted_scores(sample):
 
 def test_the_price_of_a_protocol_is_the_difference_to_the_oracles_choice(sample):
     chosen = {"source-dev": "c3", "target-dev": "c1", "last": "c2"}
-    rows = {(row["protocol"], row["language"]): row for row in protocol_rows(sample, chosen)}
+    rows = {(row["protocol"], row["language"]): row for row in protocol_rows(sample, chosen, 4)}
     assert rows["source-dev", "zh"]["score"] == pytest.approx(0.4)
     assert rows["source-dev", "zh"]["versus_oracle"] == pytest.approx(-0.3)
     assert rows["source-dev", "mean"]["versus_oracle"] == pytest.approx(-0.15)
@@ -108,7 +108,7 @@ def test_the_price_of_a_protocol_is_the_difference_to_the_oracles_choice(sample)
 
 
 def test_without_the_oracle_there_is_no_difference_to_it(sample):
-    rows = protocol_rows(sample, {"source-dev": "c0", "target-dev": None, "last": "c2"})
+    rows = protocol_rows(sample, {"source-dev": "c0", "target-dev": None, "last": "c2"}, 4)
     assert {row["protocol"] for row in rows} == {"source-dev", "last", "random"}
     assert all(math.isnan(row["versus_oracle"]) and math.isnan(row["versus_oracle_low"]) for row in rows)
     assert all(row["low"] <= row["score"] <= row["high"] for row in rows)

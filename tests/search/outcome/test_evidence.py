@@ -20,7 +20,14 @@ from mcbert.search.outcome.predictions import Predictions
 from mcbert.search.settings import GridsearchSettings
 from mcbert.search.space import Space
 
-SETTINGS = GridsearchSettings(layers=(1, 2, 3), poolings=("max", "cls"), classifiers=("ridge", "knn"), top=4)
+SETTINGS = GridsearchSettings(
+    layers=(1, 2, 3),
+    poolings=("max", "cls"),
+    classifiers=("ridge", "knn"),
+    protocol="target-dev",
+    ensemble=0,
+    top=4,
+)
 STRONG = {"n_train": 200, "hidden_size": 24, "n_eval": 60}  # enough to learn well from
 EVIDENCE = (SCORES, TOP, EFFECTS, PROTOCOL_CHOICES)
 FILES = [name for table in EVIDENCE for name in table.file_names]
@@ -137,7 +144,7 @@ def test_test_labels_choose_nothing(search, read):
         kept = [*keys, "candidate_id", "split", "language"]
         pd.testing.assert_frame_equal(before[kept], after[kept])
     winners = [json.loads((out / "winner.json").read_text()) for out in (plain, other)]
-    picks = [{name: c["candidate_id"] for name, c in w["by_protocol"].items()} for w in winners]
+    picks = [{name: c and c["candidate_id"] for name, c in w["by_protocol"].items()} for w in winners]
     assert picks[0] == picks[1]
     assert winners[0]["candidate_id"] == winners[1]["candidate_id"]
 

@@ -1,0 +1,193 @@
+"""Sentences and their translations for the choice by agreement: found, read, cut, encoded, used."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mcbert.features.cache import FeatureStore
+from mcbert.pipeline.cli import main
+from mcbert.pipeline.stages.parallel import FEWEST, MOST, ParallelFolder, translated_dev
+from mcbert.results import csv_files
+from mcbert.results.schema.search import GRIDSEARCH
+from mcbert.search.data import Examples
+
+SETTINGS = """
+[corpus]
+path = "texts.csv"
+[encoder]
+path = "encoder"
+max_length = 16
+[extract]
+storage_dtype = "float32"
+[gridsearch]
+layers = [1, 3]
+classifiers = ["ridge", "lda"]
+ensemble = 10
+[cluster]
+backend = "serial"
+"""
+N = 30
+
+
+def laser(folder, language, n, first=0):
+    folder.mkdir(exist_ok=True)
+    for side, word in ((language, "wort"), ("eng", "word")):
+        lines = "".join(f"{word} {k}\n" for k in range(first, first + n))
+        (folder / f"tatoeba.{language}-eng.{side}").write_text(lines, encoding="utf-8")
+    return folder
+
+
+def tabled(folder, n, languages=("de",)):
+    (folder / "translations").mkdir(parents=True)
+    split = ["dev" if k % 3 else "test" for k in range(n)]
+    rows = pd.DataFrame({"id": [f"s{k}" for k in range(n)], "text": [f"my parcel {k}" for k in range(n)]})
+    rows.assign(split=split).to_csv(folder / "raw.csv", index=False)
+    for language in languages:
+        rows.assign(text=[f"mein paket {k}" for k in range(n)]).to_csv(
+            folder / "translations" / f"{language}.csv", index=False
+        )
+    return folder
+
+
+def test_the_languages_that_are_there_by_their_own_name_or_the_main_one(tmp_path):
+    for language in ("deu", "cmn"):
+        laser(tmp_path / "tatoeba", language, 3)
+    found = ParallelFolder.of(tmp_path / "tatoeba", "en", ["de", "fr", "zh-TW"])
+    assert found.names == {"de": "de", "zh-TW": "zh"}
+    assert len(found.checksums()) == 4
+    table = ParallelFolder.of(tabled(tmp_path / "table", 6, ("de", "zh-TW")), "en-GB", ["zh-TW", "ur", "de"])
+    assert table.names == {"zh-TW": "zh-TW", "de": "de"}
+
+
+def test_a_folder_without_sentences_or_a_source_that_is_not_english_is_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"gridsearch.parallel: no translated sentences in .*LASER's layout"):
+        ParallelFolder.of(tmp_path / "empty", "en", ["de"])
+    laser(tmp_path / "tatoeba", "deu", 3)
+    with pytest.raises(ValueError, match=r"paired with English for corpus.source_language 'de'; accepted"):
+        ParallelFolder.of(tmp_path / "tatoeba", "de", ["en"])
+
+
+def test_at_most_so_many_pairs_spread_over_the_file(tmp_path):
+    pairs = ParallelFolder.of(laser(tmp_path / "t", "deu", 2 * MOST + 7), "en", ["de"])._pairs()
+    numbers = pairs["text"].str.split().str[1].astype(int).to_numpy()
+    assert len(numbers) == MOST
+    assert (numbers[0], numbers[-1]) == (0, 2 * MOST + 6)
+    assert set(np.diff(numbers)) == {2, 3}
+    few = ParallelFolder.of(tabled(tmp_path / "table", 30), "en", ["de"])._pairs()
+    assert len(few) == 20  # those of dev
+    assert (few["split"] == "dev").all()
+
+
+def test_too_few_translated_dev_texts_choose_nothing():
+    rows = [(f"{k}", "x", "en", "dev") for k in range(FEWEST)]
+    rows += [(f"{k}", "x", "de", "dev") for k in range(FEWEST)]
+    rows += [(f"{k}", "x", "fr", "dev") for k in range(FEWEST - 1)]
+    table = pd.DataFrame(rows, columns=["id", "label", "language", "split"])
+    assert list(translated_dev(table, "en")) == ["de"]
+
+
+@pytest.fixture(scope="module")
+def corpora(make_project):
+    """Corpora of two labels: with translations of dev, and with a dev of their own in each language."""
+    words = {"refund": "money back", "cancel": "order stop"}
+    rows = []
+    for split, n in (("train", 20), ("dev", 12), ("test", 12)):
+        for language in ("en",) if split == "train" else ("en", "de"):
+            for label, text in words.items():
+                for k in range(n):
+                    said = (
+                        f"{'meine' if language == 'de' else 'my'} {text} {'now please where'.split()[k % 3]}"
+                    )
+                    rows.append((f"{split}{label}{k}-{language}", f"{said} {k}", "", label, language, split))
+    table = pd.DataFrame(rows, columns=["id", "text", "text_pair", "label", "language", "split"])
+    folder = make_project(SETTINGS, table)
+    own = table.assign(id=[f"own{k}" for k in range(len(table))]).drop(columns="text_pair")
+    own.to_csv(folder / "own.csv", index=False)
+    laser(folder / "tatoeba", "deu", N)
+    tabled(folder / "sentences", 90)
+    return folder
+
+
+@pytest.fixture
+def search(corpora, monkeypatch, capsys):
+    """Search: (run, overrides) -> status, the run's folder, what was said."""
+    monkeypatch.chdir(corpora)
+
+    def call(run, *overrides):
+        capsys.readouterr()
+        loose = ("corpus.leaks=keep", "corpus.conflicts=keep")
+        status = main(["gridsearch", "--config", "mine.toml", "--run", run, *loose, *overrides])
+        return status, corpora / "results/runs" / run, capsys.readouterr().err
+
+    return call
+
+
+def protocol_of(folder):
+    return json.loads((folder / "winner.json").read_text())["protocol"]
+
+
+def test_a_corpus_with_translated_dev_texts_is_chosen_by_agreement(search):
+    status, folder, _ = search("translated")
+    assert status == 0
+    assert protocol_of(folder) == "agreement"
+    examples = Examples.read(folder / "examples.npz")
+    assert {name: both.shape for name, both in examples.pairs.items()} == {"de": (2, 24)}
+    source, target = examples.pairs["de"]
+    assert [i.removesuffix("-en") for i in examples.ids[source]] == [
+        i.removesuffix("-de") for i in examples.ids[target]
+    ]
+
+
+def test_without_translations_source_dev_chooses_and_a_line_says_what_would_help(search):
+    status, folder, err = search("alone", "corpus.path=own.csv")
+    assert status == 0
+    assert protocol_of(folder) == "source-dev"
+    assert err.count("gridsearch.parallel names no parallel sentences") == 1
+    status, _, err = search("asked", "corpus.path=own.csv", "gridsearch.protocol=agreement")
+    assert status == 2
+    assert "accepted: gridsearch.parallel, a folder of parallel sentences" in err
+
+
+@pytest.mark.parametrize(("name", "n"), [("tatoeba", N), ("sentences", 60)])
+def test_parallel_sentences_take_the_place_of_translated_dev_texts(search, name, n):
+    status, folder, err = search(name, "corpus.path=own.csv", f"gridsearch.parallel={name}")
+    assert status == 0, err
+    assert protocol_of(folder) == "agreement"
+    frame = csv_files.read(GRIDSEARCH, folder / "gridsearch.csv")
+    assert frame["agreement"].notna().all()
+    np.testing.assert_allclose(frame["score"], frame["agreement"] - frame["log_loss"])
+    examples = Examples.read(folder / "examples.npz")
+    source, target = examples.pairs["de"]
+    digest = json.loads((folder / "cache.json").read_text())["digest"]
+    n_rows = FeatureStore.open(folder.parents[2] / "cache" / digest).n_rows
+    assert source.tolist() == list(range(n_rows + n, n_rows + 2 * n))
+    assert target.tolist() == list(range(n_rows, n_rows + n))
+    status, _, err = search(name, "corpus.path=own.csv", f"gridsearch.parallel={name}")
+    assert status == 0
+    assert "gridsearch: up to date" in err
+
+
+def test_the_sentences_are_those_that_were_searched_with(search, corpora):
+    copied = corpora / "copied"
+    shutil.copytree(corpora / "tatoeba", copied)
+    given = ("corpus.path=own.csv", "gridsearch.parallel=copied")
+    assert search("changed", *given)[0] == 0
+    laser(copied, "deu", N, first=5)
+    status, _, err = search("changed", *given)
+    assert status == 2
+    assert "tatoeba.deu-eng" in err
+
+
+def test_serial_and_loky_choose_alike_with_parallel_sentences(search):
+    given = ("corpus.path=own.csv", "gridsearch.parallel=tatoeba")
+    found = []
+    for backend in ("serial", "loky"):
+        status, folder, _ = search(backend, *given, f"cluster.backend={backend}", "cluster.workers=2")
+        assert status == 0
+        winner = json.loads((folder / "winner.json").read_text())
+        found.append((winner["members"], winner["scores"], (folder / "probe.npz").read_bytes()))
+    assert found[0] == found[1]
