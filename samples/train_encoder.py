@@ -234,7 +234,7 @@ class Training:
             number, kind = name.split(".", 1)
             states.setdefault(int(number), {})[kind] = tensor
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": states})
-        self.average.n_averaged += figures["step"]
+        self.average.n_averaged.fill_(figures["step"])
         self.step, self.seconds = figures["step"], figures["seconds"]
         log.info("%s: going on after step %d", path, self.step)
 
