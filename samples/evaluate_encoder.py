@@ -1,6 +1,6 @@
 """Measure an encoder by Tatoeba search: share of sentences whose nearest English sentence is their own.
 
-    python samples/evaluate_encoder.py --encoder samples/encoder --tatoeba tatoeba/v1 --layers 0 4 8 11 12
+    python samples/evaluate_encoder.py --encoder samples/encoder --tatoeba tatoeba/v1
 
 The folder holds LASER's layout: ``tatoeba.<xxx>-eng.<xxx>`` line by line beside ``tatoeba.<xxx>-eng.eng``.
 Mean pooling, cosine, from the language to English. The last line is JSON.
@@ -49,6 +49,14 @@ def evaluate(encoder: PooledEncoder, folder: Path, languages: Sequence[str]) -> 
     return out
 
 
+def languages_of(folder: Path) -> list[str]:
+    """Return the languages that the folder has beside English."""
+    found = {path.suffix[1:] for path in folder.glob("tatoeba.*-eng.*")} - {"eng"}
+    if not found:
+        raise SystemExit(f"{folder}: no tatoeba.xxx-eng.xxx here")
+    return sorted(found)
+
+
 def main() -> None:
     """Print a table, a row per layer, and the figures as JSON."""
     parser = argparse.ArgumentParser(
@@ -57,15 +65,16 @@ def main() -> None:
     parser.add_argument("--encoder", type=Path, required=True)
     parser.add_argument("--tatoeba", type=Path, required=True)
     parser.add_argument("--layers", type=int, nargs="+", default=[0, 4, 8, 11, 12])
-    parser.add_argument("--languages", nargs="+", default=["deu", "fra", "spa", "cmn", "ara", "urd"])
+    parser.add_argument("--languages", nargs="+", help="three letters each; by default all of the folder")
     args = parser.parse_args()
+    languages = args.languages or languages_of(args.tatoeba)
     figures = evaluate(
-        PooledEncoder(args.encoder, layers=args.layers, poolings=("mean",)), args.tatoeba, args.languages
+        PooledEncoder(args.encoder, layers=args.layers, poolings=("mean",)), args.tatoeba, languages
     )
-    print("| layer |", " | ".join(args.languages), "|")
-    print("|---" * (len(args.languages) + 1) + "|")
+    print("| layer |", " | ".join(languages), "|")
+    print("|---" * (len(languages) + 1) + "|")
     for layer in args.layers:
-        print(f"| {layer} |", " | ".join(f"{figures[name][layer]:.3f}" for name in args.languages), "|")
+        print(f"| {layer} |", " | ".join(f"{figures[name][layer]:.3f}" for name in languages), "|")
     print(json.dumps(figures))
 
 
