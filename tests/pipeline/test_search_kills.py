@@ -160,5 +160,5 @@ def test_a_lost_scheduler_ends_the_search_at_once_and_its_rows_stay(search, expe
     assert 10 <= len(known) < N
     processes.finish(search(out, "serial"))
     assert ids(out)[: len(known)] == known
-    assert sorted(ids(out)) == sorted(expected["candidate_id"])
+    assert sorted(ids(out)) == scored(expected)
     pd.testing.assert_frame_equal(table(out), expected)
