@@ -264,8 +264,9 @@ def _finish(outcome: Outcome, source: Source, store_digest: str, out: Path) -> N
     found = "" if score is None else f", {what} {score:.4f}"  # last looks at no score
     LOG.info("gridsearch: winner %s by %s%s", winner.id, outcome.protocol, found)
     if winner != best:
-        LOG.info("gridsearch: it is the mean of %d candidates over %s; the best of all alone is %s",
-                 len(outcome.members), winner.features.words, best.id)  # fmt: skip
+        n, words = outcome.settings.ensemble, winner.features.words
+        LOG.info("gridsearch: it is the mean of %d candidates, %d of them distinct, over %s; the best of all "
+                 "alone is %s", n, len(outcome.members), words, best.id)  # fmt: skip
     if failed:
         LOG.warning("gridsearch: %d candidates failed, for example: %s", len(failed), failed[0]["message"])
 

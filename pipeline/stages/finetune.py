@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 from mcbert.files import sha256
 from mcbert.files.objects import read_object
 from mcbert.finetune.settings import FinetuneSettings
-from mcbert.finetune.winner import best_of
 from mcbert.pipeline.cluster import training_executor
 from mcbert.pipeline.config import Config
 from mcbert.pipeline.deploy import name_model
@@ -103,6 +102,8 @@ def beginning(workspace: Workspace, settings: FinetuneSettings, into: Path) -> P
     if settings.start == "random":
         return workspace.winner
     if settings.start == "auto":
+        from mcbert.finetune.winner import best_of  # with torch, which a finished training needs not
+
         winner = best_of(read_object(workspace.winner, {"labels": list, "layers": list, "pooling": str}))
         why = why_random(workspace, settings, winner)
         if why:

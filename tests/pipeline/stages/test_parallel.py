@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import mcbert
+from mcbert import SAMPLES
 from mcbert.features.cache import FeatureStore
 from mcbert.pipeline.cli import main
 from mcbert.pipeline.stages.parallel import FEWEST, MOST, ParallelFolder, translated_dev
 from mcbert.results import csv_files
-from mcbert.results.schema.search import GRIDSEARCH
+from mcbert.results.schema.search import GRIDSEARCH, PROTOCOL_CHOICES
 from mcbert.search.data import Examples
 
 SETTINGS = """
@@ -191,3 +193,33 @@ def test_serial_and_loky_choose_alike_with_parallel_sentences(search):
         winner = json.loads((folder / "winner.json").read_text())
         found.append((winner["members"], winner["scores"], (folder / "probe.npz").read_bytes()))
     assert found[0] == found[1]
+
+
+def test_the_samples_sentences_choose_for_a_corpus_without_translations(tmp_path, monkeypatch, capsys):
+    """English train and dev, test texts of German under ids of their own, the samples' encoder."""
+    intents = SAMPLES / "intents"
+    table = mcbert.prepare_corpus(
+        intents / "raw.csv", translations={"de": intents / "translations" / "de.csv"}, top_labels=4
+    )
+    kept = table[table["language"].eq("en") | table["split"].eq("test")]
+    kept = kept.groupby(["language", "split"]).head(80).reset_index(drop=True)
+    kept.assign(id=[f"r{k}" for k in kept.index]).to_csv(tmp_path / "mine.csv", index=False)
+    (tmp_path / "mine.toml").write_text(
+        f'[corpus]\npath = "mine.csv"\n[encoder]\npath = "{SAMPLES / "encoder"}"\n[gridsearch]\n'
+        f'layers = [6, 12]\nclassifiers = ["ridge", "lda"]\nparallel = "{intents}"\n'
+        '[cluster]\nbackend = "serial"\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", "--config", "mine.toml", "--run", "r"]) == 0
+    folder = tmp_path / "results/runs/r"
+    assert csv_files.validate(folder) == []
+    winner = json.loads((folder / "winner.json").read_text())
+    assert (winner["protocol"], winner["candidate_id"]) == ("agreement", "ensemble-members=100")
+    pairs = Examples.read(folder / "examples.npz").pairs["de"]
+    assert FEWEST <= pairs.shape[1] <= MOST
+    assert "no label of a target language was read" in " ".join(
+        (folder / "models/probe/README.md").read_text().split()
+    )
+    choices = csv_files.read_with_sums(PROTOCOL_CHOICES, folder / "protocols.csv")
+    assert {"agreement", "source-dev", "ensemble", "reference"} <= set(choices["protocol"])
+    assert "target-dev" not in set(choices["protocol"])  # there is no German dev text
