@@ -160,7 +160,7 @@ def learn_ranking(features: Floats, right: Floats, seed: int = 0) -> Callable[[F
     net = torch.nn.Sequential(*hidden, torch.nn.Linear(HIDDEN, 1))
 
     def scores(found: Floats) -> torch.Tensor:
-        return net(torch.as_tensor((found - mean) / scale, dtype=torch.float32)).squeeze(-1)
+        return torch.squeeze(net(torch.as_tensor((found - mean) / scale, dtype=torch.float32)), -1)
 
     optimiser, loss = torch.optim.Adam(net.parameters(), lr=RATE), torch.nn.BCEWithLogitsLoss()
     best, kept = -np.inf, net.state_dict()
@@ -175,7 +175,7 @@ def learn_ranking(features: Floats, right: Floats, seed: int = 0) -> Callable[[F
         if step % (STEPS // LOOKS) == 0:
             with torch.no_grad():
                 ranked = scores(features[:, held_out]).numpy()
-            look = np.mean([kendall(s, r) for s, r in zip(ranked, right[:, held_out], strict=True)])
+            look = float(np.mean(list(map(kendall, ranked, right[:, held_out]))))
             if look > best:
                 best, kept = look, {name: value.clone() for name, value in net.state_dict().items()}
     net.load_state_dict(kept)
