@@ -36,9 +36,10 @@ from mcbert.pipeline.cluster import executor
 from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.results.csv_files import read
 from mcbert.results.schema.search import GRIDSEARCH
-from mcbert.search.data import Examples, Inputs, Source
+from mcbert.search.data import Examples
 from mcbert.search.gridsearch import gridsearch
 from mcbert.search.settings import GridsearchSettings
+from mcbert.search.source import Inputs, Source
 from mcbert.search.space import Candidate, Space
 
 CORES = 2

@@ -11,10 +11,11 @@ import numpy as np
 import sklearn
 from sklearn.preprocessing import StandardScaler
 
-from mcbert.search.data import RowSelection, Source, open_source
+from mcbert.search.data import RowSelection
 from mcbert.search.fitting import fast_fits
 from mcbert.search.fitting.classifiers import CLASSIFIERS
 from mcbert.search.fitting.representation import Representation, open_pooling
+from mcbert.search.source import Source, open_source
 from mcbert.search.space import Candidate
 from mcbert.search.task import fit, one_thread
 

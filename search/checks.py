@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from mcbert.features.cache import FeatureStore
-from mcbert.search.data import Examples, Inputs
+from mcbert.search.data import Examples
 from mcbert.search.selection import scored_languages, settle_protocol
 from mcbert.search.settings import GridsearchSettings
+from mcbert.search.source import Inputs
 
 LOG = logging.getLogger(__name__)
 

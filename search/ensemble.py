@@ -23,10 +23,11 @@ import numpy as np
 from mcbert.features.spec import FeatureSpec
 from mcbert.results.probabilities import temperature
 from mcbert.results.schema.words import ENSEMBLE
-from mcbert.search.data import Floats, Reals, Source
+from mcbert.search.data import Floats, Reals
 from mcbert.search.fitting.fast_fits import Fitted, label_scores
 from mcbert.search.fitting.probe import Probe
 from mcbert.search.fitting.representation import LayerStates, Representation, represent
+from mcbert.search.source import Source
 from mcbert.search.space import Candidate
 from mcbert.search.task import fit, one_thread
 

@@ -23,7 +23,7 @@ from mcbert.files.ledger import Ledger
 from mcbert.results.schema.words import metric_words
 from mcbert.search import ensemble
 from mcbert.search.checks import check
-from mcbert.search.data import Examples, Inputs, Ints, Source, open_source
+from mcbert.search.data import Examples, Ints
 from mcbert.search.fitting import fast_fits
 from mcbert.search.fitting.classifiers import score_per_label
 from mcbert.search.fitting.custom_classifiers import identities
@@ -36,6 +36,7 @@ from mcbert.search.outcome.evidence import write_evidence
 from mcbert.search.scoring import SCORERS
 from mcbert.search.selection import places
 from mcbert.search.settings import GridsearchSettings
+from mcbert.search.source import Inputs, Source, open_source
 from mcbert.search.space import Candidate, Space, reference
 from mcbert.search.task import Task, Unreadable, error_rows, fit, one_thread, require_row, row_of, run
 

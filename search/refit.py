@@ -21,7 +21,7 @@ from mcbert.results.csv_files import read
 from mcbert.results.schema.search import GRIDSEARCH
 from mcbert.results.schema.words import ENSEMBLE
 from mcbert.search import ensemble
-from mcbert.search.data import Examples, Source
+from mcbert.search.data import Examples
 from mcbert.search.fitting.classifiers import LINEAR, score_per_label
 from mcbert.search.fitting.custom_classifiers import classifier
 from mcbert.search.fitting.fast_fits import plain
@@ -29,6 +29,7 @@ from mcbert.search.fitting.probe import Probe
 from mcbert.search.fitting.representation import Representation, clear_cache, represent
 from mcbert.search.outcome.artifacts import make_probe
 from mcbert.search.settings import GridsearchSettings
+from mcbert.search.source import Source
 from mcbert.search.space import Candidate, Space
 from mcbert.search.task import fit, one_thread
 

@@ -21,13 +21,14 @@ from threadpoolctl import ThreadpoolController
 from mcbert.features.cache import StoreError
 from mcbert.features.spec import FeatureSpec
 from mcbert.results.probabilities import agreement, log_loss, softmax, temperature
-from mcbert.search.data import Ints, Reals, RowSelection, Source
+from mcbert.search.data import Ints, Reals, RowSelection
 from mcbert.search.fitting import fast_fits
 from mcbert.search.fitting.custom_classifiers import classifier, seed_parameters
 from mcbert.search.fitting.probe import decide_linear
 from mcbert.search.fitting.representation import Representation, represent
 from mcbert.search.outcome.predictions import decode, encode
 from mcbert.search.scoring import confusion_matrices, pack
+from mcbert.search.source import Source
 from mcbert.search.space import Candidate
 
 LOG = logging.getLogger(__name__)

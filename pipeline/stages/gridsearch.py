@@ -152,6 +152,7 @@ def search(
     from mcbert.pipeline.stages.parallel import translated_dev
     from mcbert.search import data
     from mcbert.search.gridsearch import gridsearch as run_search
+    from mcbert.search.source import Inputs
 
     split = corpus.table["split"].to_numpy(dtype=object)
     split[states.skipped_rows] = data.SKIPPED
@@ -166,5 +167,5 @@ def search(
         ids=corpus.table["id"].tolist(),
         pairs={**translated_dev(corpus.table, corpus.source_language), **pairs},
     )
-    inputs = data.Inputs(store=states.folder, examples=path, parallel=folder)
+    inputs = Inputs(store=states.folder, examples=path, parallel=folder)
     run_search(settings, inputs, out=out, execute=execute, stamp=stamp, track=track)

@@ -35,7 +35,8 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 
 from mcbert.features.spec import FeatureSpec, layers_text
-from mcbert.search.data import Floats, Ints, Reals, RowSelection, Singles, Source, States, open_source
+from mcbert.search.data import Floats, Ints, Reals, RowSelection, Singles
+from mcbert.search.source import Source, States, open_source
 
 # A layer's kernel of more entries than this is not kept: 128 MB in float64, some 1 GB for eight layers.
 KEPT_ENTRIES = 16_000_000

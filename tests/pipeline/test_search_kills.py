@@ -14,9 +14,9 @@ import pytest
 
 from mcbert.pipeline.cluster import kept_executor
 from mcbert.pipeline.cluster.settings import ClusterSettings
-from mcbert.search.data import Inputs
 from mcbert.search.gridsearch import gridsearch
 from mcbert.search.settings import GridsearchSettings
+from mcbert.search.source import Inputs
 from tests import processes
 from tests.search.conftest import STAMP, Shape, make
 

@@ -120,7 +120,7 @@ def make_search(tmp_path):
 
 @pytest.fixture
 def source_of():
-    from mcbert.search.data import Source
+    from mcbert.search.source import Source
 
     def build(made, languages=("en", "de", "zh")):
         digests = (FeatureStore.open(made.store).digest, data.Examples.read(made.examples).digest)
@@ -149,8 +149,8 @@ def stamp():
 @pytest.fixture
 def searched(make_search, serial, stamp, tmp_path):
     """Run a search of these settings on a cache of these sizes; return its folder and what was made."""
-    from mcbert.search.data import Inputs
     from mcbert.search.gridsearch import gridsearch
+    from mcbert.search.source import Inputs
 
     caches = {}
 

@@ -10,9 +10,9 @@ import pytest
 from mcbert.pipeline.cli import main
 from mcbert.results import csv_files
 from mcbert.results.schema.search import GRIDSEARCH
-from mcbert.search.data import Inputs
 from mcbert.search.gridsearch import gridsearch
 from mcbert.search.settings import GridsearchSettings
+from mcbert.search.source import Inputs
 
 LABELS = {"refund": "money", "cancel": "cancel", "human": "human"}
 FILES = ("gridsearch.jsonl", "gridsearch.csv", "confusion.csv", "winner.json", "probe.npz")

@@ -6,8 +6,9 @@ import pytest
 from mcbert.features.cache import FeatureStore
 from mcbert.search import data
 from mcbert.search.checks import check
-from mcbert.search.data import Examples, Inputs
+from mcbert.search.data import Examples
 from mcbert.search.settings import GridsearchSettings
+from mcbert.search.source import Inputs
 
 SETTINGS = {"layers": (1, 2), "poolings": ("max",)}
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from mcbert.features.cache import FeatureStore
-from mcbert.search.data import Examples, JoinedStates, open_source, select_rows, write_examples
+from mcbert.search.data import Examples, select_rows, write_examples
+from mcbert.search.source import JoinedStates, open_source
 
 GIVEN = {
     "y": [0, 1, 1, 0],
@@ -158,7 +159,7 @@ def test_dev_rows_by_language_are_those_of_the_corpus(make_search, source_of):
     _, corpus, rows = open_source(source_of(made))
     for language, (text, y) in rows.dev.items():
         dev = corpus.rows("dev", language)
-        np.testing.assert_array_equal(made.index[rows.eval_rows[text]], made.index[dev])
+        np.testing.assert_array_equal(made.index[rows.eval_rows[rows.watched[text]]], made.index[dev])
         np.testing.assert_array_equal(y, corpus.y[dev])
 
 

@@ -16,11 +16,12 @@ from mcbert.results import csv_files
 from mcbert.results.probabilities import temperature
 from mcbert.results.schema.search import CONFUSION, GRIDSEARCH, PREDICTIONS, PROTOCOL_CHOICES, TOP
 from mcbert.search import data
-from mcbert.search.data import Examples, open_source
+from mcbert.search.data import Examples
 from mcbert.search.ensemble import SHARPNESS, candidate_of, draw, fold
 from mcbert.search.fitting.probe import Probe, decide_linear
 from mcbert.search.refit import find, refit
 from mcbert.search.settings import GridsearchSettings
+from mcbert.search.source import open_source
 from mcbert.search.space import Candidate, Space, reference
 from mcbert.search.task import estimator_of
 
@@ -83,7 +84,7 @@ def plain(source, members, features):
         if scores.ndim == 1:
             scores = np.stack([np.zeros(len(scores)), scores], axis=1)
         text, y = rows.dev["en"]
-        total = total + times / n * scores / temperature(scores[text], y)
+        total = total + times / n * scores / temperature(scores[rows.watched[text]], y)
     return total
 
 

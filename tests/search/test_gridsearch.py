@@ -13,12 +13,13 @@ from mcbert.features.cache import FeatureStore, StoreError
 from mcbert.results import csv_files
 from mcbert.results.schema.search import CONFUSION, GRIDSEARCH, PREDICTIONS, SCORES, TOP
 from mcbert.search import data
-from mcbert.search.data import Examples, Inputs
+from mcbert.search.data import Examples
 from mcbert.search.fitting.classifiers import CLASSIFIERS
 from mcbert.search.fitting.probe import Probe
 from mcbert.search.gridsearch import BestScores, gridsearch
 from mcbert.search.scoring import pack, scores
 from mcbert.search.settings import GridsearchSettings
+from mcbert.search.source import Inputs
 
 SETTINGS = GridsearchSettings(
     layers=(1, 3),

@@ -17,12 +17,12 @@ from threadpoolctl import threadpool_info
 from mcbert.files.journal import Journal
 from mcbert.files.ledger import Ledger
 from mcbert.results.probabilities import agreement, softmax, temperature
-from mcbert.search.data import open_source
 from mcbert.search.fitting.fast_fits import ROUTES
 from mcbert.search.fitting.representation import open_pooling, represent
 from mcbert.search.gridsearch import tasks_left
 from mcbert.search.outcome.predictions import decode, encode
 from mcbert.search.settings import GridsearchSettings
+from mcbert.search.source import open_source
 from mcbert.search.space import Space
 from mcbert.search.task import Task, Unreadable, error_rows, require_row, run, transfer_scores
 
@@ -176,7 +176,7 @@ def test_what_the_protocols_read_is_of_dev_texts_and_of_pairs_alone(make_search,
     assert found["agreement"]["zh"] == pytest.approx(agreement(shares[at["en"]], shares[at["zh"]]))
     assert list(found["agreement"]) == ["de", "zh"]
     used = np.zeros(len(scores), dtype=bool)
-    used[np.concatenate([rows.dev[name][0] for name in rows.dev])] = True
+    used[rows.watched[np.concatenate([rows.dev[name][0] for name in rows.dev])]] = True
     other = np.where(used[:, None], scores, 9 * rng.normal(size=scores.shape))
     assert transfer_scores(other, rows) == found  # nothing of a test text
 

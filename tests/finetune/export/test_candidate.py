@@ -387,9 +387,9 @@ def test_votes_are_counted_as_the_probe_counts_them():
 
 def test_a_winner_with_a_pooling_for_each_layer_is_exported(exported, tmp_path):
     """The searched winner, replaced by a mixed one in its two files."""
-    from mcbert.search.data import Source
     from mcbert.search.fitting.representation import clear_cache, represent
     from mcbert.search.outcome.artifacts import make_probe
+    from mcbert.search.source import Source
     from mcbert.search.space import Candidate
     from mcbert.search.task import fit
 

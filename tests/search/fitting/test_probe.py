@@ -9,12 +9,12 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
 from mcbert.features.spec import FeatureSpec
-from mcbert.search.data import open_source
 from mcbert.search.fitting import fast_fits
 from mcbert.search.fitting.probe import Probe, decide_linear, decide_neighbours, decide_one_vs_one
 from mcbert.search.fitting.representation import PoolingStates, Representation
 from mcbert.search.outcome.artifacts import make_probe
 from mcbert.search.settings import GridsearchSettings
+from mcbert.search.source import open_source
 from mcbert.search.space import Candidate
 from mcbert.search.task import fit
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mcbert.features.spec import FeatureSpec
-from mcbert.search.data import open_source, select_rows
+from mcbert.search.data import select_rows
 from mcbert.search.fitting.fast_fits import linear_solver
 from mcbert.search.fitting.representation import (
     LayerStates,
@@ -15,6 +15,7 @@ from mcbert.search.fitting.representation import (
     open_pooling,
     represent,
 )
+from mcbert.search.source import open_source
 from mcbert.search.space import Candidate
 from mcbert.search.task import Task, fit, run
 

@@ -12,12 +12,13 @@ from mcbert.results import csv_files
 from mcbert.results.schema.search import EFFECTS, GRIDSEARCH, PROTOCOL_CHOICES, SCORES, TOP
 from mcbert.results.summaries import standings, told
 from mcbert.search import data
-from mcbert.search.data import Examples, Inputs
+from mcbert.search.data import Examples
 from mcbert.search.gridsearch import gridsearch
 from mcbert.search.outcome.comparisons import effects
 from mcbert.search.outcome.intervals import Sample, intervals
 from mcbert.search.outcome.predictions import Predictions
 from mcbert.search.settings import GridsearchSettings
+from mcbert.search.source import Inputs
 from mcbert.search.space import Space
 
 SETTINGS = GridsearchSettings(
