@@ -116,7 +116,7 @@ def item_names(table: pd.DataFrame) -> np.ndarray:
 
     A translation has the id of its original, perhaps with ``-`` and its language behind. Where labels say
     that such ids are no translations (each language was numbered for itself), every row is an item, named by
-    its id.
+    its id and language.
     """
     language = table["language"].to_numpy()
     bases = np.array(
@@ -128,7 +128,7 @@ def item_names(table: pd.DataFrame) -> np.ndarray:
         several = languages > 1
         if several.any() and (labels[several] == 1).mean() >= _AGREEING:
             return bases
-    return table["id"].to_numpy(dtype=object)
+    return (table["id"] + "-" + table["language"]).to_numpy(dtype=object)
 
 
 def translations_of(

@@ -10,8 +10,9 @@ import pytest
 import mcbert
 from mcbert import SAMPLES
 from mcbert.features.cache import FeatureStore
+from mcbert.features.corpus.repeats import FEWEST_PAIRS
 from mcbert.pipeline.cli import main
-from mcbert.pipeline.stages.parallel import FEWEST, MOST, ParallelFolder, translated_dev
+from mcbert.pipeline.stages.parallel import MOST, ParallelFolder, translated_dev
 from mcbert.results import csv_files
 from mcbert.results.schema.search import GRIDSEARCH, PROTOCOL_CHOICES
 from mcbert.search.data import Examples
@@ -85,9 +86,9 @@ def test_at_most_so_many_pairs_spread_over_the_file(tmp_path):
 
 
 def test_too_few_translated_dev_texts_choose_nothing():
-    rows = [(f"{k}", "x", "en", "dev") for k in range(FEWEST)]
-    rows += [(f"{k}", "x", "de", "dev") for k in range(FEWEST)]
-    rows += [(f"{k}", "x", "fr", "dev") for k in range(FEWEST - 1)]
+    rows = [(f"{k}", "x", "en", "dev") for k in range(FEWEST_PAIRS)]
+    rows += [(f"{k}", "x", "de", "dev") for k in range(FEWEST_PAIRS)]
+    rows += [(f"{k}", "x", "fr", "dev") for k in range(FEWEST_PAIRS - 1)]
     table = pd.DataFrame(rows, columns=["id", "label", "language", "split"])
     assert list(translated_dev(table, "en")) == ["de"]
 
@@ -216,7 +217,7 @@ def test_the_samples_sentences_choose_for_a_corpus_without_translations(tmp_path
     winner = json.loads((folder / "winner.json").read_text())
     assert (winner["protocol"], winner["candidate_id"]) == ("agreement", "ensemble-members=100")
     pairs = Examples.read(folder / "examples.npz").pairs["de"]
-    assert FEWEST <= pairs.shape[1] <= MOST
+    assert FEWEST_PAIRS <= pairs.shape[1] <= MOST
     assert "no label of a target language was read" in " ".join(
         (folder / "models/probe/README.md").read_text().split()
     )
