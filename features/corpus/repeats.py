@@ -122,12 +122,11 @@ def item_names(table: pd.DataFrame) -> np.ndarray:
     bases = np.array(
         [i.removesuffix(f"-{lang}") for i, lang in zip(table["id"], language, strict=True)], dtype=object
     )
-    if len(set(language)) > 1:
-        per_item = table[["label", "language"]].assign(item=bases).groupby("item")
-        labels, languages = per_item["label"].nunique(), per_item["language"].nunique()
-        several = languages > 1
-        if several.any() and (labels[several] == 1).mean() >= _AGREEING:
-            return bases
+    per_item = table[["label", "language"]].assign(item=bases).groupby("item")
+    labels, languages = per_item["label"].nunique(), per_item["language"].nunique()
+    several = languages > 1
+    if not several.any() or (labels[several] == 1).mean() >= _AGREEING:
+        return bases
     return (table["id"] + "-" + table["language"]).to_numpy(dtype=object)
 
 
