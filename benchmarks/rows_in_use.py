@@ -88,8 +88,8 @@ def train_once(way: str, folder: Path, steps: int, longest: int) -> dict[str, An
         clock = bench.ours(model, steps + 1, texts=texts, whole=way == WAYS[0])
         epoch = now() - began
     return {
-        "step": statistics.median(clock.took[1:]),
-        "cpu": statistics.median(clock.busy[1:]),
+        "step": statistics.median(clock.took[1:] or clock.took),
+        "cpu": statistics.median(clock.busy[1:] or clock.busy),
         "epoch": epoch,
         "memory": round(peak.highest_mb()),
         "checkpoint": round(clock.saved / 1e6),
