@@ -83,8 +83,9 @@ def gridsearch(
     cache, corpus = FeatureStore.open(inputs.store), Examples.read(inputs.examples)
     settings, languages = check(settings, cache, corpus, inputs)
     source = _source(inputs, cache, corpus, languages)
-    space, n_texts = Space(settings), len(open_source(source)[2].eval_rows)
-    require = partial(require_row, n_classes=len(corpus.labels), n_texts=n_texts)
+    space = Space(settings)
+    most = max(len(corpus.y), len(open_source(source)[2].eval_rows))  # the one with duplicates, not the other
+    require = partial(require_row, n_classes=len(corpus.labels), n_texts=most)
     identity = _identity(settings, source, corpus)
     with Ledger(out / "gridsearch.jsonl", identity, require=require) as ledger:
         n_rows, known = len(ledger.rows), sum(candidate.id in ledger.rows for candidate in space)
@@ -297,7 +298,8 @@ def _ensembled(outcome: Outcome, source: Source) -> tuple[Outcome, Head] | None:
     start = time.perf_counter()
     probe, scores = ensemble.fold(source, members, labels)
     candidate = ensemble.candidate_of(members)
-    row = row_of(candidate, scores, open_source(source)[2], fit_seconds=time.perf_counter() - start)
+    now = time.perf_counter()  # the scores were added up with the head
+    row = row_of(candidate, scores, open_source(source)[2], fit_seconds=now - start, began=now)
     found = replace(outcome, rows={**outcome.rows, candidate.id: row}, ensemble=candidate, members=members)
     return found, Head(probe, decide_linear(scores))
 

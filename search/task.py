@@ -128,15 +128,21 @@ def _score(representation: Representation, candidate: Candidate, *, shared: floa
         fitted = fit(representation, candidate)
         between = time.perf_counter()
         scores = fast_fits.label_scores(representation, fitted)
-        return row_of(candidate, scores, representation.rows, fit_seconds=between - start + shared)
+        return row_of(
+            candidate, scores, representation.rows, began=between, fit_seconds=between - start + shared
+        )
     except Exception as error:
         LOG.debug("candidate %s failed", candidate.id, exc_info=True)
         return error_rows([candidate], error)[0]
 
 
-def row_of(candidate: Candidate, scores: Reals, rows: RowSelection, *, fit_seconds: float) -> dict[str, Any]:
-    """Return the row of a candidate from its scores of the distinct evaluation texts, (n, n_classes)."""
-    start = time.perf_counter()
+def row_of(
+    candidate: Candidate, scores: Reals, rows: RowSelection, *, fit_seconds: float, began: float
+) -> dict[str, Any]:
+    """Return the row of a candidate from its scores of the distinct evaluation texts, (n, n_classes).
+
+    `began`: when these scores were begun, by `time.perf_counter`.
+    """
     predicted = decide_linear(scores)
     scored = {"matrices": score(rows, predicted), **transfer_scores(scores, rows)}
     return {
@@ -144,7 +150,7 @@ def row_of(candidate: Candidate, scores: Reals, rows: RowSelection, *, fit_secon
         "status": "ok",
         "message": "",
         "fit_seconds": round(fit_seconds, 6),
-        "score_seconds": round(time.perf_counter() - start, 6),
+        "score_seconds": round(time.perf_counter() - began, 6),
         **scored,
         "predictions": encode(predicted, rows.n_classes),
     }
@@ -200,7 +206,7 @@ def require_row(row: Mapping[str, Any], *, n_classes: int, n_texts: int) -> None
     n_classes : int
         Labels of the corpus.
     n_texts : int
-        Rows of the corpus: no matrix counts more texts, no candidate predicts more.
+        Texts of the corpus and sentences beside it: no matrix counts more, no candidate predicts more.
 
     Raises
     ------

@@ -96,7 +96,13 @@ def _settled(workspace: Workspace) -> tuple[GridsearchSettings, ParallelFolder |
         parallel = ParallelFolder.of(Path(settings.parallel), source, lacking)
         translated |= set(parallel.names)
     settings = settle_protocol(settings, languages, dev, translated, str(workspace.texts))
-    return settings, parallel if settings.protocol == "agreement" else None
+    if settings.protocol == "agreement" and parallel is not None and parallel.names:
+        return settings, parallel
+    if settings.parallel:
+        log.info("gridsearch: gridsearch.parallel is not read: %s",
+                 f"the protocol is {settings.protocol}" if settings.protocol != "agreement"
+                 else "it has no language whose dev texts are not translated")  # fmt: skip
+    return settings, None
 
 
 def _gridsearch(

@@ -87,6 +87,12 @@ class ParallelFolder:
         n, named = len(pairs), pairs["language"].to_numpy()
         there = (FeatureStore.open(folder).index >= 0).reshape(2, n).all(axis=0)
         rows = {name: first + np.flatnonzero(there & (named == name)) for name in set(self.names.values())}
+        for name, found in rows.items():
+            if len(found) < FEWEST_PAIRS:
+                raise ValueError(
+                    f"gridsearch.parallel: {shown(str(self.path))}: {name}: got {len(found)} pairs to choose "
+                    f"by, accepted: at least {FEWEST_PAIRS} of each target language that it has"
+                )
         return folder, {target: np.stack([rows[name] + n, rows[name]]) for target, name in self.names.items()}
 
     def _pairs(self) -> pd.DataFrame:

@@ -450,3 +450,19 @@ def test_settings_may_stand_before_and_after_an_option(capsys):
         with pytest.raises(SystemExit):
             main(wrong)
         assert "unrecognized arguments: " in capsys.readouterr().err
+
+
+def test_a_search_of_texts_that_repeat_goes_on_from_its_ledger(project, texts_table, capsys):
+    """Sixty dev rows are two texts, so that a matrix counts more rows than there are texts to label."""
+    train = texts_table[texts_table["split"] == "train"].drop(columns="text_pair")
+    rows = [(f"d{k}", f"said {k % 2}", sorted(set(train["label"]))[k % 2], "en", "dev") for k in range(60)]
+    dev = pd.DataFrame(rows, columns=["id", "text", "label", "language", "split"])
+    pd.concat([train[train["language"] == "en"], dev]).to_csv(project / "texts.csv", index=False)
+    assert main(["gridsearch", "--config", "mine.toml"]) == 0
+    run = project / "results/runs/mine"
+    expected = pd.read_csv(run / "gridsearch.csv")["candidate_id"].tolist()
+    (run / "stages/gridsearch.json").unlink()
+    capsys.readouterr()
+    assert main(["gridsearch", "--config", "mine.toml"]) == 0
+    assert f"{len(expected)} of them known" in capsys.readouterr().err
+    assert pd.read_csv(run / "gridsearch.csv")["candidate_id"].tolist() == expected

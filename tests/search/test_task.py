@@ -5,6 +5,7 @@ import multiprocessing
 import pickle
 import re
 import socket
+import time
 import zlib
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -68,6 +69,19 @@ def test_a_failing_candidate_is_a_row_and_its_neighbours_are_scored(tasks, monke
     assert [row["status"] for row in rows] == ["ok", "ok", "error", "ok", "ok"]
     assert rows[2]["message"] == "RuntimeError: a reason in two lines"
     assert rows[2]["matrices"] == {}
+
+
+def test_the_time_to_score_is_that_of_the_scores_too(tasks, monkeypatch):
+    from mcbert.search.fitting import fast_fits
+
+    label_scores = fast_fits.label_scores
+
+    def slow(*given):
+        time.sleep(0.05)
+        return label_scores(*given)
+
+    monkeypatch.setattr(fast_fits, "label_scores", slow)
+    assert all(row["score_seconds"] >= 0.05 for row in run(tasks[0]))
 
 
 def test_a_cache_that_cannot_be_read_is_no_candidates_fault(tasks):

@@ -306,6 +306,23 @@ def test_after_an_ensemble_the_layers_of_its_best_candidate_are_trained(run, cap
         assert set(curves["start"]) == {best["candidate_id"]}
 
 
+def test_the_head_may_start_as_the_ensemble_over_all_of_its_layers(run, capsys):
+    given = ("gridsearch.ensemble=20", "gridsearch.classifiers=['ridge','lda']", "finetune.start=ensemble")
+    status, folder = run("whole-ensemble", *given)
+    assert status == 0
+    winner = json.loads((folder / "winner.json").read_text())
+    start = json.loads((folder / "start.json").read_text())
+    assert (start["layers"], start["pooling"]) == (winner["layers"], winner["pooling"])
+    assert "finetune: the head starts from ensemble-members=20, rank 1" in capsys.readouterr().err
+    corpus, _, _, logits = first_model(folder)
+    found = pd.read_csv(folder / "predictions_gridsearch.csv").set_index("id")["predicted"]
+    mine = pd.Series(np.array(corpus.labels)[logits.argmax(axis=1)], index=corpus.table["id"])
+    assert (mine[found.index] == found).all()
+    for more in ("gridsearch.ensemble=0", "gridsearch.protocol=last"):
+        assert run("no-ensemble", *given, more)[0] == 2
+        assert 'finetune.start: got "ensemble" with ' in capsys.readouterr().err
+
+
 def test_a_winner_of_an_earlier_version_is_trained_and_exported(run):
     """It has no members, and no best beside itself."""
     status, folder = run("earlier", "finetune.start=random", stage="gridsearch")

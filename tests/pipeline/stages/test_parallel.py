@@ -174,6 +174,33 @@ def test_parallel_sentences_take_the_place_of_translated_dev_texts(search, name,
     assert "gridsearch: up to date" in err
 
 
+def test_sentences_that_choose_nothing_are_told(search, corpora):
+    laser(corpora / "few", "deu", FEWEST_PAIRS - 1)
+    status, _, err = search("few", "corpus.path=own.csv", "gridsearch.parallel=few")
+    assert status == 2
+    assert (
+        f"gridsearch.parallel: few: de: got {FEWEST_PAIRS - 1} pairs to choose by, accepted: at least" in err
+    )
+    for run, override, why in (
+        ("unread", "gridsearch.protocol=source-dev", "the protocol is source-dev"),
+        ("needless", "gridsearch.protocol=auto", "it has no language whose dev texts are not translated"),
+    ):
+        status, _, err = search(run, override, "gridsearch.parallel=tatoeba")
+        assert status == 0
+        assert f"gridsearch.parallel is not read: {why}" in err
+
+
+def test_a_target_that_has_neither_translations_nor_sentences_is_left_to_the_others(search, corpora):
+    """German dev is translated, French is not, and the folder has German alone."""
+    table = pd.read_csv(corpora / "texts.csv", dtype=str, keep_default_na=False)
+    french = table[table["language"] == "de"].assign(language="fr", id=[f"f{k}" for k in range(48)])
+    pd.concat([table, french]).to_csv(corpora / "both.csv", index=False)
+    status, folder, err = search("both", "corpus.path=both.csv", "gridsearch.parallel=tatoeba")
+    assert status == 0, err
+    assert list(Examples.read(folder / "examples.npz").pairs) == ["de"]
+    assert protocol_of(folder) == "agreement"
+
+
 def test_the_sentences_are_those_that_were_searched_with(search, corpora):
     copied = corpora / "copied"
     shutil.copytree(corpora / "tatoeba", copied)
