@@ -21,7 +21,7 @@ LANGUAGES, though never of the one that it chooses for. Its authors describe a f
 states, averaged over unlabelled texts of the language; frozen candidates share those and differ in layers,
 pooling and classifier, so here it is the mean and covariance of a candidate's calibrated probabilities over
 the language's dev texts. Vectors of languages (lang2vec) are left out, and with them the bilinear layer that
-joins both. It chooses, a language at a time, among candidates drawn; a protocol's choice of these is beside it.
+joins both. It chooses, a language at a time, among candidates drawn; what protocols take of these is beside.
 
 Prints mean test accuracy over the target languages with paired 95% bootstrap intervals of the differences to
 target-dev and to the reference, and Kendall's tau of scores and test accuracy; the last line is JSON.

@@ -10,6 +10,7 @@ from collections import Counter
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,6 +27,9 @@ from transformers import (
     XLMRobertaConfig,
     XLMRobertaModel,
 )
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # other processes may share the cores
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items):

@@ -8,7 +8,7 @@ import tomllib
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mcbert.home import HOME
@@ -132,7 +132,6 @@ def test_the_samples_are_the_corpus_of_the_demo():
     assert found["language"].nunique() == 7
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from("abcd"), min_size=1, max_size=60), st.integers(1, 60))
 def test_a_stratified_draw_keeps_the_shares_of_labels(labels, n):
     rows = pd.DataFrame({"id": [f"t{k}" for k in range(len(labels))], "label": labels})

@@ -123,7 +123,7 @@ def test_cut_at_every_byte_keeps_all_whole_rows_before(tmp_path):
 
 
 @given(position=st.integers(0, 10_000), bit=st.integers(0, 7))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_flipped_bit_never_gives_a_wrong_row(tmp_path_factory, position, bit):
     path = tmp_path_factory.mktemp("flip") / "l"
     fill(path, 4)

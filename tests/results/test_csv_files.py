@@ -37,7 +37,7 @@ def freezing(**changes):
     return pd.DataFrame([row | synthetic.STAMP | changes], dtype=object)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=st.lists(st.tuples(NOT_EMPTY, TEXT | ODD | st.just(""), NOT_EMPTY), min_size=1, max_size=6))
 def test_any_text_survives_the_file(rows, tmp_path_factory):
     frame = texts([(f"t{n}", text, pair, label, "de", "test") for n, (text, pair, label) in enumerate(rows)])
@@ -47,7 +47,7 @@ def test_any_text_survives_the_file(rows, tmp_path_factory):
     assert csv_files.validate(path) == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     loss=st.floats(0, allow_infinity=False),
     accuracy=st.floats(0, 1),

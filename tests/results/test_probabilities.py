@@ -84,7 +84,7 @@ def test_who_always_answers_the_same_agrees_no_more_than_by_chance():
     assert agreement(certain, constant) == pytest.approx(0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 30), st.integers(2, 6), st.integers(0, 2**31), st.floats(0.01, 50))
 def test_agreement_is_at_most_1_symmetric_and_1_of_equals(n, k, seed, sharpness):
     rng = np.random.default_rng(seed)

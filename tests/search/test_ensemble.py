@@ -40,7 +40,7 @@ def candidates(n):
     return [Candidate(features=FeatureSpec((k,), ("max",)), classifier="ridge", params=()) for k in range(n)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @drawn_by(st.lists(st.floats(-3, 1), min_size=1, max_size=60), st.integers(1, 200), st.floats(-50, 50))
 def test_each_is_drawn_as_often_as_its_weight_says_within_one(merits, n, offset):
     named = list(zip(candidates(len(merits)), merits, strict=True))

@@ -176,7 +176,7 @@ def test_the_seed_draws_it_and_the_same_seed_the_same():
     assert {c.id for c in other[:60]} != {c.id for c in ORDER[:60]}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.sets(st.integers(0, 12), min_size=1, max_size=5),
     st.sets(st.sampled_from(["max", "mean", "cls"]), min_size=1),

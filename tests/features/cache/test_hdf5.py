@@ -35,7 +35,7 @@ def test_the_same_shape_gives_the_same_bytes_on_another_day():
     dtype=st.sampled_from(["float16", "float32"]),
     block=st.sampled_from([512, 2048]),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_any_hdf5_reader_finds_the_states_behind_the_metadata(
     n_layers, n_poolings, n_texts, hidden_size, dtype, block
 ):

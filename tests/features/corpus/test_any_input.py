@@ -23,7 +23,7 @@ from mcbert.features.corpus.settings import COLUMNS, CorpusSettings
 AWKWARD = "'\"=+-@,;\t\r\n\0 \\{}[]:NAnul01\u200b\u202e\u2028\x85\ufeff\u00e9\u4e2d\U0001f600"
 TEXT = st.text(st.sampled_from(AWKWARD) | st.characters(exclude_categories=["Cs"]), max_size=12)
 ROWS = st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=5)
-LOTS = {"deadline": None, "database": None}
+LOTS = {"database": None}
 
 
 @pytest.fixture(scope="module")

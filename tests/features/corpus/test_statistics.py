@@ -4,7 +4,7 @@ import unicodedata
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import CanineTokenizer, PreTrainedTokenizerFast
@@ -148,7 +148,6 @@ def test_a_tokenizer_without_a_normaliser_is_judged_by_what_its_tokens_spell(kin
 
 
 @given(st.text(max_size=30))
-@settings(deadline=None)
 def test_marks_are_those_of_the_decomposed_text(text):
     decomposed = unicodedata.normalize("NFD", text)
     assert n_marks(text) == sum(unicodedata.category(c) == "Mn" for c in decomposed)
@@ -156,7 +155,6 @@ def test_marks_are_those_of_the_decomposed_text(text):
 
 
 @given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=6))
-@settings(deadline=None)
 def test_an_uncased_tokenizer_loses_every_mark_of_any_text(words):
     marks, lost = count_marks(tokenizer(UNCASED), (" ".join(words), ""), [1])
     assert marks == lost == n_marks(" ".join(words))

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mcbert.features.corpus.stratified import LEAST, drawn_train, stratified_sample
@@ -20,7 +20,6 @@ def drawn(names, labels, n, **options):
     return {name for name, one in zip(names, taken, strict=True) if one}
 
 
-@settings(deadline=None)
 @given(LABELS, st.integers(0, 70), st.integers(0, 70), st.integers(0, 3), st.integers(0, 3))
 def test_a_larger_sample_holds_the_smaller_one(labels, n, m, seed, least):
     names = names_of(labels)
@@ -29,7 +28,6 @@ def test_a_larger_sample_holds_the_smaller_one(labels, n, m, seed, least):
     assert len(large) == min(max(n, m), len(labels))
 
 
-@settings(deadline=None)
 @given(LABELS, st.integers(0, 70), st.randoms(use_true_random=False))
 def test_the_order_of_the_rows_says_nothing(labels, n, random):
     names, order = names_of(labels), list(range(len(labels)))
@@ -38,7 +36,6 @@ def test_the_order_of_the_rows_says_nothing(labels, n, random):
     assert again == drawn(names, labels, n, least=1)
 
 
-@settings(deadline=None)
 @given(st.integers(5, 200), st.integers(5, 200), st.floats(0, 1))
 def test_two_labels_have_their_shares_to_a_text(a, b, share):
     """Sainte-Lague keeps the quota of two parties: each has its share rounded down or up."""

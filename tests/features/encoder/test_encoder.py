@@ -65,7 +65,7 @@ def every_layer(request, any_encoder_folder):
 
 
 @given(st.lists(st.sampled_from(TEXTS), min_size=1, max_size=9), st.sampled_from(["left", "right"]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_text_alone_equals_the_text_in_any_batch(every_layer, texts, side):
     """For every layer and pooling, at any position, whatever side the tokenizer would pad on."""
     encoder, alone = every_layer

@@ -30,7 +30,7 @@ def batches(draw):
 
 
 @given(batches(), st.sampled_from(sorted(POOLINGS)))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_equals_the_plain_way(batch, pooling):
     states, mask = batch
     before = states.clone()
@@ -45,7 +45,7 @@ def test_equals_the_plain_way(batch, pooling):
     st.permutations(sorted(POOLINGS)),
     st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_sorted_rows_are_pooled_alike_in_one_pass(lengths, poolings, dtype):
     generator = torch.Generator().manual_seed(sum(lengths))
     states = (torch.randn(len(lengths), lengths[-1] + 2, 5, generator=generator) * 50).to(dtype)

@@ -27,7 +27,7 @@ def in_order(pairs):
 
 
 @given(st.lists(PAIRS, min_size=1, max_size=30))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_distinct_texts_are_numbered_from_short_to_long_then_by_first_appearance(pairs):
     found = survey(rows_of(pairs))
     distinct = in_order(pairs)
@@ -37,7 +37,7 @@ def test_distinct_texts_are_numbered_from_short_to_long_then_by_first_appearance
 
 
 @given(pairs=st.lists(PAIRS, min_size=1, max_size=30), cut=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_range_reads_back(tmp_path_factory, pairs, cut):
     rows = rows_of(pairs)
     packed = PackedTexts.write(tmp_path_factory.mktemp("packed") / "texts.packed", rows, survey(rows))
@@ -82,7 +82,7 @@ def test_an_empty_corpus_has_no_texts():
     st.integers(1, 500),
     st.integers(3, 130),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_units_cover_every_text_once_within_their_limits(sizes, rows, tokens, max_length):
     sizes = np.array(sizes)
     bounds = plan_units(sizes, max_length=max_length, rows=rows, tokens=tokens)

@@ -40,7 +40,7 @@ def test_exact_search_finds_the_largest_cosines(k, places):
     np.testing.assert_array_equal(cosines, expected[1])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data())
 def test_however_it_is_cut_the_answer_is_that_of_all_pairs(data):
     """Few different vectors, so that many tie, and some that differ by less than float32 sums tell."""

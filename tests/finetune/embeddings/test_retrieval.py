@@ -34,7 +34,7 @@ def same(a, b):
         np.testing.assert_array_equal(a[key], b[key])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(sides(), st.integers(1, 6))
 def test_finds_what_the_whole_matrix_holds(both, k):
     found = search(*both, k=k)
@@ -49,20 +49,20 @@ def test_finds_what_the_whole_matrix_holds(both, k):
                 np.testing.assert_allclose(reached, values.max(axis=1), rtol=1e-9)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(sides(), st.integers(1, 6), st.integers(1, 25))
 def test_blocks_of_any_size_give_the_same(both, k, block):
     same(search(*both, k=k, block=block), search(*both, k=k, block=1000))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(sides(), st.integers(1, 6))
 def test_the_directions_mirror_each_other(both, k):
     there, back = search(*both, k=k), search(*both[::-1], k=k)
     same(there, {({"forward": "backward"}.get(d, "forward"), s): rows for (d, s), rows in back.items()})
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(sides(), st.integers(1, 7))
 def test_equal_rows_are_found_at_the_lowest(both, block):
     x, y = both

@@ -47,7 +47,7 @@ def test_the_more_alike_measure_more(name):
     assert (near[name] > far[name]).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 50))
 def test_correlations_are_those_of_scipy(seed, n):
     rng = np.random.default_rng(seed)

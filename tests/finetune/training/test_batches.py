@@ -13,7 +13,7 @@ from mcbert.finetune.training.batches import EpochBatches
 LENGTHS = np.random.default_rng(0).integers(4, 60, 500)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     lengths=st.lists(st.integers(1, 50), min_size=1, max_size=120),
     size=st.integers(1, 4),

@@ -94,9 +94,7 @@ texts = st.lists(
 
 
 @given(texts, st.integers(0, 5), st.booleans())
-@hypothesis_settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@hypothesis_settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_splits_share_no_text_and_balance_copies_train_texts_alone(tmp_path, rows, seed, is_balanced):
     frame = pd.DataFrame(
         [(f"i{k}", f"t{n}", pair, label) for k, (n, pair, label) in enumerate(rows)],

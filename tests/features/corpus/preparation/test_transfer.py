@@ -3,7 +3,6 @@ import logging
 import pandas as pd
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from mcbert.features.corpus.corpus import Corpus
@@ -209,7 +208,6 @@ rows = st.lists(st.tuples(held_out | source_train, st.sampled_from("xy"), st.boo
 
 
 @given(rows, st.sets(st.sampled_from(["de", "fr"])), st.sampled_from(sorted(TRANSFERS)), st.booleans())
-@hypothesis_settings(deadline=None)
 def test_laws_of_every_protocol(drawn, with_train, transfer, is_german_alone):
     drawn = drawn + [((language, "train"), label, True) for language in with_train for label in "xxyy"]
     extra = [
