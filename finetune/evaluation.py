@@ -187,12 +187,12 @@ class Transfer:
 
     @classmethod
     def of(cls, logits: np.ndarray, y: np.ndarray, source: np.ndarray, pairs: Pairs) -> Self | None:
-        """Score logits of dev texts; None without texts of the source language.
+        """Score logits of dev texts, and of parallel sentences; None without texts of the source language.
 
         Parameters
         ----------
         logits : ndarray
-            (n_texts, n_labels), float.
+            (n_texts + n_sentences, n_labels), float.
         y : ndarray of int
             (n_texts,), label codes; those of the source language are read.
         source : ndarray of bool
@@ -202,10 +202,11 @@ class Transfer:
         """
         if not source.any():
             return None
-        shares = softmax(logits / temperature(logits[source], y[source]))
+        rows = np.flatnonzero(source)
+        shares = softmax(logits / temperature(logits[rows], y[rows]))
         agreed = [agreement(shares[texts], shares[translations]) for texts, translations in pairs.values()]
         return cls(
-            log_loss=log_loss(shares[source], y[source]), agreement=float(np.mean(agreed)) if agreed else None
+            log_loss=log_loss(shares[rows], y[rows]), agreement=float(np.mean(agreed)) if agreed else None
         )
 
 

@@ -24,6 +24,7 @@ import transformers
 
 from mcbert import files
 from mcbert.execution import Execute, Track
+from mcbert.features.corpus.parallel import ParallelFolder
 from mcbert.features.encoder.identity import encoder_identity
 from mcbert.features.encoder.opening import verdict
 from mcbert.features.spec import FeatureSpec
@@ -64,6 +65,9 @@ class Inputs:
 
     out: Path
     """The run's folder; ``predictions_gridsearch.csv`` there takes part in Table 1."""
+
+    parallel: ParallelFolder | None = None
+    """Sentences for agreement in the languages whose dev texts are not translated."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -166,6 +170,16 @@ class FinetuneJob(Job):
     """A training of a classifier."""
 
     settings: FinetuneSettings
+
+    parallel: ParallelFolder | None = None
+    """Sentences for agreement in the languages whose dev texts are not translated."""
+
+    def output(self, texts: str = "") -> Output:
+        """Return where the training writes, with the sentences that it chooses by."""
+        out = super().output(texts)
+        if self.parallel is None:
+            return out
+        return dataclasses.replace(out, arguments={**out.arguments, "parallel": self.parallel.checksums()})
 
 
 def described(architecture: Architecture) -> dict[str, Any]:

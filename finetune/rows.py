@@ -38,7 +38,7 @@ def score_rows(job: Job, training: Training, test: Mapping[str, Score]) -> list[
     """Return the rows of finetune.csv: dev of every evaluation, test of the chosen one."""
     chosen = training.history[training.chosen]
     scored = [("dev", evaluation) for evaluation in training.history]
-    scored.append(("test", dataclasses.replace(chosen, scores=test)))
+    scored.append(("test", dataclasses.replace(chosen, scores=test, log_loss=None, agreement=None)))
     fixed = {"precision": training.precision}
     return [_score_row(job, e, split, language) | fixed | {"chosen": e.step == chosen.step}
             for split, e in scored for language in e.scores]  # fmt: skip
@@ -54,14 +54,20 @@ def _score_row(job: Job, evaluation: Evaluation, split: str, language: str) -> d
         "language": language,
         "split": split,
         **measured(evaluation.scores[language]),
+        "log_loss": _rounded(evaluation.log_loss),
+        "agreement": _rounded(evaluation.agreement),
         "layers": "" if is_baseline else layers_text(job.architecture.layers),
         "pooling": "" if is_baseline else job.architecture.pooling,
         "start": "" if is_baseline else job.architecture.start,
         "frozen_layers": layers_text(sorted(evaluation.frozen)),
         "protocol": protocol_of(job),
         "seconds": round(evaluation.seconds, 3),
-        "train_loss": None if evaluation.train_loss is None else round(evaluation.train_loss, DECIMALS),
+        "train_loss": _rounded(evaluation.train_loss),
     }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, DECIMALS)
 
 
 def measured(score: Score) -> dict[str, Any]:

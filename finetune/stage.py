@@ -74,7 +74,8 @@ def finetune(
         encoder=str(stamp["encoder"]),
         n_layers=n_layers(inputs.encoder),
     )
-    require_protocol(settings, DevTexts.of_corpus(texts), freezes="mcbert_wf" in settings.systems)
+    dev = DevTexts.of_corpus(texts).beside(inputs.parallel)
+    require_protocol(settings, dev, freezes="mcbert_wf" in settings.systems)
     require_readable(settings, inputs.encoder, architecture.features)
     jobs = plan(settings, architecture, inputs, stamp=stamp)
     n_trained = run_jobs(jobs, train_system, execute=execute, track=track)
@@ -116,6 +117,7 @@ def plan(
             source_language=inputs.source_language,
             stamp=dict(stamp),
             save_model=seed == settings.seeds[0],
+            parallel=inputs.parallel,
         )
         for seed in settings.seeds
         for system in settings.systems

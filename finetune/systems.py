@@ -18,6 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from mcbert import files
 from mcbert.features.corpus.corpus import Corpus
+from mcbert.features.corpus.parallel import MOST, ParallelFolder
 from mcbert.features.encoder.loading import quiet
 from mcbert.features.encoder.tokens import load_tokenizer, tokenise
 from mcbert.finetune.baseline import build_baseline
@@ -28,10 +29,11 @@ from mcbert.finetune.jobs import FinetuneJob, finish, torch_threads
 from mcbert.finetune.model import MCBertForSequenceClassification
 from mcbert.finetune.probe_head import start_from_probe
 from mcbert.finetune.rows import freeze_rows, predictions, score_rows
+from mcbert.finetune.settings import FinetuneSettings
 from mcbert.finetune.texts import read_texts, watched_dev
 from mcbert.finetune.training import ranks
 from mcbert.finetune.training.callback import Training
-from mcbert.finetune.training.data import Texts, TrainingData, classification
+from mcbert.finetune.training.data import Parallel, Texts, TrainingData, classification
 from mcbert.finetune.training.dropout import suited_to
 from mcbert.finetune.training.fit import fit, within_memory
 
@@ -132,6 +134,9 @@ def set_up(job: FinetuneJob, splits: Sequence[str]) -> Setup:
     )
     transformers.set_seed(job.seed)
     model, head_parameters = build(job, corpus.labels)
+    sentences = None
+    if job.parallel is not None:
+        sentences = tokenised_parallel(job.parallel, tokenizer, job.settings)
     watched = texts["dev"].taken(watched_dev(corpus, job.settings.eval_texts))
     balanced = job.settings.class_weight == "balanced"
     return Setup(
@@ -147,7 +152,20 @@ def set_up(job: FinetuneJob, splits: Sequence[str]) -> Setup:
             watched,
             source_language=job.source_language,
             balanced=balanced,
+            parallel=sentences,
         ),
+    )
+
+
+def tokenised_parallel(
+    parallel: ParallelFolder, tokenizer: PreTrainedTokenizerBase, settings: FinetuneSettings
+) -> Parallel:
+    """Tokenise the sentences that trainings choose by: of each language `eval_texts` pairs, or `MOST`."""
+    pairs = parallel.pairs(min(settings.eval_texts or MOST, MOST))
+    texts = [(text, "") for column in ("text", "text_pair") for text in pairs[column]]
+    return Parallel(
+        tokens=tokenise(tokenizer, texts, settings.max_length),
+        pairs=parallel.numbered(pairs, np.ones(len(pairs), dtype=bool)),
     )
 
 

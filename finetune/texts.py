@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mcbert.features.corpus.corpus import Corpus
+from mcbert.features.corpus.parallel import ParallelFolder
 from mcbert.features.corpus.repeats import FEWEST_PAIRS, item_names, translations_of
 from mcbert.features.corpus.stratified import stratified_sample
 from mcbert.finetune.settings import WATCHING, TrainingSettings
@@ -65,7 +66,7 @@ class DevTexts:
     languages : frozenset of str
         Those with dev texts.
     translated : frozenset of str
-        Target languages whose dev texts translate those of the source.
+        Target languages whose dev texts translate those of the source, or that have parallel sentences.
     """
 
     source_language: str
@@ -87,6 +88,11 @@ class DevTexts:
     def of_corpus(cls, corpus: Corpus) -> DevTexts:
         """Read them off a corpus."""
         return cls.of(corpus.table, corpus.source_language)
+
+    def beside(self, parallel: ParallelFolder | None) -> DevTexts:
+        """Return the same where there are parallel sentences, too."""
+        more = parallel.names if parallel else ()
+        return dataclasses.replace(self, translated=self.translated | frozenset(more))
 
     def require(self, key: str, accepted: str) -> None:
         """Raise where a target language has no dev texts, or there is none.
@@ -114,8 +120,15 @@ class DevTexts:
         if not self.translated:
             raise ValueError(
                 f"{key}: got agreement, but no target language has {FEWEST_PAIRS} dev texts that translate "
-                f"some of {self.source_language!r}; accepted: {accepted}"
+                f"some of {self.source_language!r}, and gridsearch.parallel names no sentences; accepted: "
+                f"{accepted}"
             )
+
+
+def chooses_by_agreement(settings: TrainingSettings, *, freezes: bool) -> bool:
+    """Tell whether the weights kept, or the layers frozen, depend on agreement."""
+    watches = freezes and settings.freeze_rule in WATCHING
+    return "agreement" in (settings.protocol, settings.freeze_watch if watches else "")
 
 
 def require_protocol(settings: TrainingSettings, dev: DevTexts, *, freezes: bool) -> None:

@@ -91,6 +91,17 @@ class Texts:
         }
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Parallel:
+    """Tokenised sentences and their translations, of target languages whose dev texts are not translated."""
+
+    tokens: Tokens = ()
+    """Of both."""
+
+    pairs: Pairs = dataclasses.field(default_factory=dict)
+    """Rows of `tokens`."""
+
+
 def classification(
     tokenizer: PreTrainedTokenizerBase,
     train: Texts,
@@ -98,24 +109,28 @@ def classification(
     *,
     source_language: str,
     balanced: bool = False,
+    parallel: Parallel | None = None,
 ) -> TrainingData:
     """Return the data of a sequence classifier; `balanced`: labels weigh the same in its loss."""
-    pairs, source = translated(dev, source_language), dev.language == source_language
+    more, n = parallel or Parallel(), len(dev.y)
+    pairs = {**translated(dev, source_language), **{name: n + rows for name, rows in more.pairs.items()}}
+    source, scored = dev.language == source_language, [*dev.tokens, *more.tokens]
 
     def evaluate(model: PreTrainedModel) -> DevScores:
-        logits = compute_logits(model, tokenizer, dev.tokens, together=True)
-        require_finite(logits)
+        outputs = compute_logits(model, tokenizer, scored, together=True)
+        require_finite(outputs)
+        logits = outputs[:n]
         return DevScores(
             scores=dev.scores(logits),
             predicted=logits.argmax(axis=1).astype(np.int64),
-            transfer=Transfer.of(logits, dev.y, source, pairs),
+            transfer=Transfer.of(outputs, dev.y, source, pairs),
         )
 
     return TrainingData(
         rows=[{**tokens, "label": int(code)} for tokens, code in zip(train.tokens, train.y, strict=True)],
         lengths=np.array([len(tokens["input_ids"]) for tokens in train.tokens], dtype=np.int64),
         ids=train.ids,
-        token_ids=ids_in_use(tokenizer, [*train.tokens, *dev.tokens]),
+        token_ids=ids_in_use(tokenizer, [*train.tokens, *scored]),
         collate=DataCollatorWithPadding(tokenizer),
         evaluate=evaluate,
         weights=balancing(train.y) if balanced else None,

@@ -15,7 +15,7 @@ from mcbert.finetune.settings import FinetuneSettings
 from mcbert.settings import HERE, Filled, Whole, require, require_default, section
 
 Method = Literal["grid", "each", "random"]
-Chosen = Literal["source-dev", "target-dev"]
+Chosen = Literal["source-dev", "agreement", "target-dev"]
 Searched = Literal["mcbert", "baseline"]
 
 UNSEARCHED = ("systems", "seeds", "threads", "checkpoint_steps")
@@ -51,8 +51,9 @@ class TuneSettings:
     """Trainings of each combination: the seed draws the head, the order of the texts and the dropout."""
 
     protocol: Chosen = "source-dev"
-    """Dev accuracy that combinations are ranked by: the source language's, or target-dev, the mean over
-    the target languages, an oracle and stamped as one."""
+    """What combinations are ranked by. source-dev: the accuracy on the source language's dev texts;
+    agreement: that of dev texts and their translations less the source's log-loss, no target label read;
+    target-dev: the mean accuracy over the target languages, an oracle and stamped as one."""
 
     system: Searched = "mcbert"
     """What is trained: mcbert, with freezing where the settings freeze anything; or the [CLS] baseline."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,10 @@ class Outcome:
         return "error" if self.message else "ok"
 
     def score(self, protocol: str, source_language: str) -> float:
-        """Return the mean over the seeds of the dev accuracy that a protocol looks at."""
+        """Return the mean over the seeds of the dev score that a protocol looks at; -inf without one."""
+        if protocol == "agreement":
+            known = [row["agreement"] for row in self.rows]
+            return float("-inf") if None in known else float(np.mean(known))
         source = protocol == "source-dev"
         watched = [
             [value for name, value in row["accuracy"].items() if (name == source_language) == source]
@@ -117,8 +121,16 @@ def _fixed(outcome: Outcome, tune: TuneSettings) -> dict[str, Any]:
         "precision": "+".join(sorted({row["precision"] for row in outcome.rows if "precision" in row})),
         "status": outcome.status,
         "message": outcome.message,
+        "agreement": _agreement(outcome),
         "seconds": float(np.mean([row["seconds"] for row in outcome.rows])) if outcome.rows else 0.0,
     }
+
+
+def _agreement(outcome: Outcome) -> float | None:
+    if outcome.status == "error":
+        return None
+    score = outcome.score("agreement", "")
+    return score if math.isfinite(score) else None
 
 
 def _measured(outcome: Outcome, corpus: Corpus, first: pd.DataFrame | None) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import functools
 import hashlib
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from mcbert.features.encoder import hardware
 from mcbert.features.encoder.identity import encoder_identity
 from mcbert.features.encoder.loading import hidden_size, n_layers, quiet
 from mcbert.files.ledger import Ledger
+from mcbert.finetune.evaluation import watched_score
 from mcbert.finetune.freezing.rules import plan_freezing
 from mcbert.finetune.jobs import (
     FinetuneJob,
@@ -47,7 +49,7 @@ from mcbert.finetune.winner import Architecture, read_architecture
 
 log = logging.getLogger(__name__)
 
-VERSION = 2  # of a training's record: raise it when a change alters them
+VERSION = 3  # of a training's record: raise it when a change alters them
 LEDGER = "tune.jsonl"
 KEY = "training"
 """The field that names a training in the ledger."""
@@ -95,8 +97,11 @@ def search_settings(
     began = time.monotonic()
     trials = plan_trials(tune, base)
     corpus = read_texts(inputs.corpus, inputs.source_language)
+    dev = DevTexts.of_corpus(corpus).beside(inputs.parallel)
     if tune.protocol == "target-dev":
-        DevTexts.of_corpus(corpus).require("tune.protocol", "source-dev")
+        dev.require("tune.protocol", "source-dev")
+    if tune.protocol == "agreement":
+        dev.require_translations("tune.protocol", "source-dev")
     build = _Builder(tune, corpus, inputs, winner_of, stamp)
     planned = [build.searched(trial) for trial in trials]
     jobs = {key_of(job): job for searched in planned for job in searched.jobs}
@@ -137,7 +142,8 @@ class _Builder:
             return Searched(trial=trial, message=str(error))
 
     def _jobs(self, settings: FinetuneSettings) -> tuple[FinetuneJob, ...]:
-        require_protocol(settings, DevTexts.of_corpus(self.corpus), freezes="mcbert_wf" in settings.systems)
+        dev = DevTexts.of_corpus(self.corpus).beside(self.inputs.parallel)
+        require_protocol(settings, dev, freezes="mcbert_wf" in settings.systems)
         architecture: Architecture = read_architecture(
             self.winner_of(settings),
             settings,
@@ -163,6 +169,7 @@ class _Builder:
                 out=self.inputs.out,
                 source_language=self.inputs.source_language,
                 stamp=dict(self.stamp),
+                parallel=self.inputs.parallel,
             )
             for seed in self.tune.seeds
         )
@@ -195,6 +202,7 @@ def _identity(inputs: Inputs) -> dict[str, Any]:
         "source_language": inputs.source_language,
         "encoder": encoder_identity(inputs.encoder),
         "prompt": inputs.prompt,
+        "parallel": inputs.parallel.checksums() if inputs.parallel else {},
     }
 
 
@@ -210,10 +218,9 @@ def _report(outcomes: Sequence[Outcome], tune: TuneSettings, source_language: st
         log.warning("tune: %d of %d trials failed, first %s", len(failed), len(outcomes), failed[0].message)
     if len(failed) == len(outcomes):
         raise JobError(f"tune: all {len(failed)} trials failed, first {failed[0].message}")
-    for protocol in ("source-dev", "target-dev"):
-        if protocol == tune.protocol or protocol == "source-dev":
-            best = best_by(protocol, outcomes, source_language)
-            log.info("tune: %s takes trial %d: %s", protocol, best.number, json.dumps(dict(best.changes)))
+    for protocol in dict.fromkeys(("source-dev", tune.protocol)):
+        best = best_by(protocol, outcomes, source_language)
+        log.info("tune: %s takes trial %d: %s", protocol, best.number, json.dumps(dict(best.changes)))
 
 
 def require_row(row: Mapping[str, Any], corpus: Corpus) -> None:
@@ -232,6 +239,11 @@ def require_row(row: Mapping[str, Any], corpus: Corpus) -> None:
         if set(row["accuracy"]) - set(corpus.languages):
             raise ValueError("accuracy: accepted: a number for each language of the corpus")
         numbers += row["accuracy"].values()
+        if not (
+            row["agreement"] is None
+            or (isinstance(row["agreement"], float) and math.isfinite(row["agreement"]))
+        ):
+            raise ValueError("agreement: accepted: a number, or null")
     elif row["status"] != "error" or not isinstance(row["message"], str):
         raise ValueError("status, message: accepted: ok, or error and what failed")
     if any(type(one) not in (int, float) or not 0 <= one < 1e10 for one in numbers):
@@ -245,7 +257,8 @@ def run_training(job: FinetuneJob) -> dict[str, Any]:
     -------
     dict
         status, message, accuracy (of each language, unrounded), right (of each dev text in the corpus's
-        order, 1 or 0), epoch and step of the chosen evaluation, precision, seconds.
+        order, 1 or 0), agreement (less the source's log-loss; None without translations), epoch and step of
+        the chosen evaluation, precision, seconds.
     """
     began = time.monotonic()
     with quiet(), torch_threads(job.settings.threads):
@@ -262,6 +275,7 @@ def run_training(job: FinetuneJob) -> dict[str, Any]:
         dev = setup.texts["dev"]
         right = dev_predicted(setup, training) == dev.y
     chosen = training.history[training.chosen]
+    agreed = None if chosen.agreement is None else watched_score(chosen, "agreement", job.source_language)
     return {
         "status": "ok",
         "message": "",
@@ -269,6 +283,7 @@ def run_training(job: FinetuneJob) -> dict[str, Any]:
             str(name): float(right[dev.language == name].mean()) for name in dict.fromkeys(dev.language)
         },
         "right": "".join("01"[int(one)] for one in right),
+        "agreement": agreed,
         "epoch": chosen.epoch,
         "step": chosen.step,
         "precision": training.precision,

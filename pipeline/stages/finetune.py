@@ -31,6 +31,7 @@ from mcbert.pipeline.workspace import Workspace, file_names
 from mcbert.results.schema.training import FINETUNE, FREEZING, TABLE1
 
 if TYPE_CHECKING:
+    from mcbert.features.corpus.parallel import ParallelFolder
     from mcbert.finetune.texts import DevTexts
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,8 @@ def finetune(workspace: Workspace) -> None:
         "texts": sha256(workspace.texts),
         "winner": sha256(workspace.winner) if settings.searches else None,
     }
+    if parallel := _parallel(workspace, settings):
+        inputs["parallel"] = parallel.checksums()
     if settings.start == "probe":
         inputs["gridsearch"] = sha256(workspace.run.folder / "gridsearch.csv")
     workspace.run.stage("finetune", inputs, lambda: _finetune(workspace))
@@ -80,6 +83,7 @@ def _finetune(workspace: Workspace) -> list[str]:
             encoder=workspace.encoder,
             prompt=workspace.prompt,
             out=folder,
+            parallel=_parallel(workspace, settings),
         ),
         execute=training_executor(config.cluster),
         stamp=workspace.stamp,
@@ -87,6 +91,20 @@ def _finetune(workspace: Workspace) -> list[str]:
     )
     names = [*file_names(FINETUNE, FREEZING, TABLE1), "predictions_finetune.csv", *FILES]
     return [name for name in names if (folder / name).is_file()]  # no table1 without test texts
+
+
+def parallel_of(workspace: Workspace, *, needed: bool) -> ParallelFolder | None:
+    """Return the sentences that trainings choose by, of languages whose dev texts are not translated."""
+    from mcbert.pipeline.stages.parallel import serving
+
+    return serving(workspace, _dev_texts(workspace).targets) if needed else None
+
+
+def _parallel(workspace: Workspace, settings: FinetuneSettings) -> ParallelFolder | None:
+    from mcbert.finetune.texts import chooses_by_agreement
+
+    needed = chooses_by_agreement(settings, freezes="mcbert_wf" in settings.systems)
+    return parallel_of(workspace, needed=needed)
 
 
 def beginning(workspace: Workspace, settings: FinetuneSettings, into: Path) -> Path | None:
@@ -204,8 +222,11 @@ def require_finetune(workspace: Workspace, settings: FinetuneSettings) -> None:
 
 def require_tune(workspace: Workspace) -> None:
     """Raise where `tune` could not rank its trials, or not train the settings as they are."""
-    if workspace.config.tune.protocol == "target-dev":
-        _dev_texts(workspace).require("tune.protocol", "source-dev")
+    protocol, dev = workspace.config.tune.protocol, _dev_texts(workspace)
+    if protocol == "target-dev":
+        dev.require("tune.protocol", "source-dev")
+    if protocol == "agreement":
+        dev.beside(parallel_of(workspace, needed=True)).require_translations("tune.protocol", "source-dev")
     _require_trainable(workspace, workspace.config.finetune)
 
 
@@ -217,7 +238,8 @@ def _require_trainable(workspace: Workspace, settings: FinetuneSettings) -> None
     known.require_length(settings.max_length, "finetune.max_length")
     known.require_poolings([settings.pooling] if settings.pooling else [], "finetune.pooling")
     freezes = "mcbert_wf" in settings.systems
-    require_protocol(settings, _dev_texts(workspace), freezes=freezes)
+    dev = _dev_texts(workspace).beside(_parallel(workspace, settings))
+    require_protocol(settings, dev, freezes=freezes)
     if settings.start == "probe":
         _require_start(workspace, settings)
     if settings.start == "ensemble":

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mcbert.execution import Execute
     from mcbert.features.cache import FeatureStore
     from mcbert.features.corpus.corpus import Corpus
-    from mcbert.pipeline.stages.parallel import ParallelFolder
+    from mcbert.features.corpus.parallel import ParallelFolder
     from mcbert.search.data import Pairs
     from mcbert.search.settings import GridsearchSettings
 
@@ -82,7 +82,7 @@ def searched(workspace: Workspace, require: Callable[[], None] = lambda: None) -
 
 def _settled(workspace: Workspace) -> tuple[GridsearchSettings, ParallelFolder | None]:
     """Return what to search, the protocol settled by the texts, so that nothing is encoded in vain."""
-    from mcbert.pipeline.stages.parallel import ParallelFolder, translated_dev
+    from mcbert.pipeline.stages.parallel import serving, translated_dev
     from mcbert.search.selection import scored_languages, settle_protocol
 
     source, settings = workspace.config.corpus.source_language, workspace.config.gridsearch
@@ -90,13 +90,10 @@ def _settled(workspace: Workspace) -> tuple[GridsearchSettings, ParallelFolder |
     targets = sorted(set(table["language"]) - {source})
     languages = scored_languages(settings, (source, *targets))
     dev = set(table["language"][table["split"] == "dev"])
-    translated, parallel = set(translated_dev(table, source)), None
-    lacking = [language for language in languages[1:] if language not in translated]
-    if settings.parallel and lacking:
-        parallel = ParallelFolder.of(Path(settings.parallel), source, lacking)
-        translated |= set(parallel.names)
+    parallel = serving(workspace, languages[1:])
+    translated = {*translated_dev(table, source), *(parallel.names if parallel else ())}
     settings = settle_protocol(settings, languages, dev, translated, str(workspace.texts))
-    if settings.protocol == "agreement" and parallel is not None and parallel.names:
+    if settings.protocol == "agreement" and parallel:
         return settings, parallel
     if settings.parallel:
         log.info("gridsearch: gridsearch.parallel is not read: %s",
@@ -110,6 +107,7 @@ def _gridsearch(
 ) -> list[str]:
     from mcbert.files.ledger import retry_errors
     from mcbert.pipeline.commands.caches import open_cache
+    from mcbert.pipeline.stages.parallel import encoded
 
     folder = workspace.run.folder
     if workspace.config.cluster.retry_errors:
@@ -124,7 +122,7 @@ def _gridsearch(
             out=folder,
             execute=execute,
             stamp=workspace.stamp,
-            parallel=parallel.encoded(workspace, states.n_rows) if parallel else None,
+            parallel=encoded(parallel, workspace, states.n_rows) if parallel else None,
         )
     # no probe of a user's classifier, no evidence without a comparison
     there = [name for name in ("probe.npz", *EVIDENCE) if (folder / name).is_file()]

@@ -15,24 +15,28 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcbert.files import sha256
 from mcbert.finetune.settings import FinetuneSettings
 from mcbert.finetune.tune.trials import overrides, plan_trials
 from mcbert.pipeline.cluster import executor
 from mcbert.pipeline.progress import track
-from mcbert.pipeline.stages.finetune import beginning, require_tune
+from mcbert.pipeline.stages.finetune import beginning, parallel_of, require_tune
 from mcbert.pipeline.stages.gridsearch import searched
 from mcbert.pipeline.stages.prepare import prepare
 from mcbert.pipeline.workspace import Workspace
 from mcbert.results.schema.tune import TUNE
+
+if TYPE_CHECKING:
+    from mcbert.features.corpus.parallel import ParallelFolder
 
 log = logging.getLogger(__name__)
 
 
 def tune(workspace: Workspace) -> None:
     """Write ``tune.csv``, running the stages before where a trial takes something from them."""
+    from mcbert.finetune.texts import chooses_by_agreement
     from mcbert.results import csv_files
 
     settings, base = workspace.config.tune, _base(workspace)
@@ -50,8 +54,12 @@ def tune(workspace: Workspace) -> None:
         "texts": sha256(workspace.texts),
         "phase one": [sha256(path) for path in phase_one],
     }
+    agreeing = any(chooses_by_agreement(one, freezes=True) for one in tried)
+    parallel = parallel_of(workspace, needed=agreeing or settings.protocol == "agreement")
+    if parallel:
+        inputs["parallel"] = parallel.checksums()
     again = workspace.config.cluster.retry_errors
-    workspace.run.stage("tune", inputs, lambda: _search(workspace, base), replace=True, again=again)
+    workspace.run.stage("tune", inputs, lambda: _search(workspace, base, parallel), replace=True, again=again)
     table = csv_files.read_with_sums(TUNE, workspace.run.folder / TUNE.file_name)
     best = json.loads(table.loc[table["rank"] == 1, "changes"].iloc[0])
     sys.stdout.write(" ".join(map(shlex.quote, overrides(best, base))) + "\n")
@@ -64,7 +72,7 @@ def _base(workspace: Workspace) -> FinetuneSettings:
     return dataclasses.replace(settings, max_length=length)
 
 
-def _search(workspace: Workspace, base: FinetuneSettings) -> list[str]:
+def _search(workspace: Workspace, base: FinetuneSettings, parallel: ParallelFolder | None) -> list[str]:
     from mcbert.files.ledger import retry_errors
     from mcbert.finetune.jobs import Inputs
     from mcbert.finetune.tune.tune import KEY, LEDGER, search_settings
@@ -82,6 +90,7 @@ def _search(workspace: Workspace, base: FinetuneSettings) -> list[str]:
             encoder=workspace.encoder,
             prompt=workspace.prompt,
             out=workspace.run.folder,
+            parallel=parallel,
         ),
         winner_of=winner_of(workspace),
         execute=executor(workspace.config.cluster),

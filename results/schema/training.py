@@ -5,13 +5,13 @@ python -m mcbert.results.dictionary > results/README.md
 
 from __future__ import annotations
 
-import dataclasses
-
 from mcbert.results.column import (
     Column,
     Table,
+    correlation,
     count,
     difference,
+    later,
     layers,
     number,
     poolings,
@@ -63,15 +63,29 @@ FINETUNE = Table(
         share("accuracy", "share of the texts classified correctly"),
         number("loss", "mean cross-entropy", "nats", least=0),
         count("n_texts", "texts scored", "texts"),
-        dataclasses.replace(
+        later(
             count(
                 "sample_of",
                 "texts of the split and language that the scored ones were drawn from (finetune.eval_texts); "
                 "empty: all were scored",
                 "texts",
-                nullable=True,
-            ),
-            later=True,
+            )
+        ),
+        later(
+            number(
+                "log_loss",
+                "of the source's dev texts at this moment, scaled by the temperature that suits them; the "
+                "same in each language's row; empty for test",
+                "nats",
+                least=0,
+            )
+        ),
+        later(
+            correlation(
+                "agreement",
+                "of the predictions for source texts and for their translations at this moment, beyond "
+                "chance; the same in each language's row; empty for test, and without translations",
+            )
         ),
         layers("layers", "layers whose pooled states feed the head; empty for the baseline", nullable=True),
         poolings("pooling", "pooling over the tokens; empty for the baseline", nullable=True),

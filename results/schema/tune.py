@@ -5,7 +5,18 @@ python -m mcbert.results.dictionary > results/README.md
 
 from __future__ import annotations
 
-from mcbert.results.column import Table, count, difference, layers, number, poolings, share, stamp, text
+from mcbert.results.column import (
+    Table,
+    count,
+    difference,
+    later,
+    layers,
+    number,
+    poolings,
+    share,
+    stamp,
+    text,
+)
 from mcbert.results.schema.words import LANGUAGE, PROTOCOL, SYSTEM, over_targets
 
 TUNE = Table(
@@ -16,7 +27,7 @@ TUNE = Table(
     key=("trial", "language"),
     sums=over_targets("a trial; of a failed one without accuracy"),
     columns=(
-        count("rank", "place by the accuracy that `ranked_by` names, ties to the lower trial; empty for a "
+        count("rank", "place by the score that `ranked_by` names, ties to the lower trial; empty for a "
               "failed trial", least=1, nullable=True),
         count("trial", "number of the combination; 0: the settings as they are"),
         LANGUAGE,
@@ -25,6 +36,14 @@ TUNE = Table(
             "sd", "standard deviation over the seeds; empty for single ones", "share 0-1", 0, nullable=True
         ),
         count("n_seeds", "trainings averaged", nullable=True),
+        later(
+            number(
+                "agreement",
+                "agreement of the predictions for dev texts and for their translations, beyond chance, less "
+                "the source's log-loss, of the weights kept, mean over the seeds; empty without translations",
+                "-1 to 1, less nats",
+            )
+        ),
         difference("versus_default", "accuracy minus that of trial 0; empty for trial 0"),
         difference("low", "lower end of the paired 95% bootstrap interval of that difference"),
         difference("high", "upper end of it"),
@@ -34,8 +53,9 @@ TUNE = Table(
         poolings("pooling", "pooling over the tokens; empty for the baseline", nullable=True),
         text(
             "ranked_by",
-            "dev accuracy that ranks: the source language's, or the mean over the target languages",
-            ("source-dev", "target-dev"),
+            "dev score that ranks: the accuracy of the source language, `agreement`, or the mean accuracy "
+            "over the target languages",
+            ("source-dev", "agreement", "target-dev"),
         ),
         PROTOCOL,
         text(

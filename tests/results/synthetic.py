@@ -203,6 +203,8 @@ def finetune(epochs=5, seeds=(0, 1, 2)) -> tuple[pd.DataFrame, pd.DataFrame]:
                     "loss": float(1.4 * np.exp(-0.4 * epoch)),
                     "n_texts": 100,
                     "sample_of": None,
+                    "log_loss": None,
+                    "agreement": None,
                     "layers": "" if system == "baseline" else "6+8+11",
                     "pooling": "" if system == "baseline" else "max",
                     "start": "",
@@ -262,7 +264,7 @@ def tune() -> pd.DataFrame:
                 "n_seeds": 3 if status == "ok" else None,
             }
             interval = (gain, gain - 0.03, gain + 0.03) if gain else (None, None, None)
-            row |= dict(zip(("versus_default", "low", "high"), interval, strict=True))
+            row |= dict(zip(("versus_default", "low", "high"), interval, strict=True)) | {"agreement": None}
             row |= {"sd": None, "system": "mcbert", "layers": "6+8+11", "pooling": "max", "seconds": 1.5}
             row["precision"] = "float32" if status == "ok" else ""
             row |= {"ranked_by": "target-dev", "protocol": "target-dev"}

@@ -50,6 +50,8 @@ def curves_of(system="mcbert_wf", seeds=(3, 4), layers="6+8", test=True):
                         "language": language, "accuracy": accuracy, "n_texts": 400, "chosen": epoch == 1,
                         "layers": layers, "pooling": "max" if layers else "", "protocol": "target-dev",
                         "sample_of": None,
+                        "log_loss": None,
+                        "agreement": None,
                     })  # fmt: skip
     return pd.DataFrame(rows)
 

@@ -13,7 +13,7 @@ def test_lists_become_tuples_and_combinations_are_counted():
     ("given", "message"),
     [
         ({"method": "bayes"}, "tune.method: got 'bayes', accepted: grid, each, random"),
-        ({"protocol": "last"}, "tune.protocol: got 'last', accepted: source-dev, target-dev"),
+        ({"protocol": "last"}, "tune.protocol: got 'last', accepted: source-dev, agreement, target-dev"),
         ({"system": "mcbert_wf"}, "tune.system: got 'mcbert_wf', accepted: mcbert, baseline"),
         ({"seeds": (0, 0)}, "tune.seeds: got 0 twice, accepted: each entry once"),
         ({"seeds": ()}, "tune.seeds: got"),

@@ -54,7 +54,7 @@ class Made(Serial):
         accuracy = pd.Series(right).groupby(dev["language"].to_numpy()).mean()
         return {
             "status": "ok", "message": "", "accuracy": accuracy.to_dict(), "right": "".join(map(str, right)),
-            "epoch": 1, "step": 3, "seconds": 1.5,
+            "agreement": float(right.mean()) - 2, "epoch": 1, "step": 3, "seconds": 1.5,
         }  # fmt: skip
 
 
@@ -228,6 +228,13 @@ def test_target_dev_needs_dev_texts_of_each_target_language(run, corpus, tmp_pat
     assert set(run(texts=tmp_path / "en.csv", protocol="source-dev", out="en")["language"]) == {"en"}
 
 
+def test_agreement_needs_translated_dev_texts(run, corpus, tmp_path):
+    texts = pd.read_csv(corpus, dtype=str, keep_default_na=False)
+    texts.assign(id=[f"t{k}" for k in range(len(texts))]).to_csv(tmp_path / "own.csv", index=False)
+    with pytest.raises(ValueError, match=r"tune\.protocol: got agreement, .*gridsearch\.parallel names no"):
+        run(texts=tmp_path / "own.csv", protocol="agreement")
+
+
 def test_what_saw_most_is_stamped(run):
     table = run(values={"epochs": (2,)}, seeds=(0,), protocol="source-dev")
     assert set(table["ranked_by"]) == {"source-dev"}
@@ -247,7 +254,7 @@ def test_a_cluster_s_workers_train_what_this_process_would(run):
 
 
 ROW = {"training": "a", "status": "ok", "message": "", "accuracy": {"en": 0.5, "de": 1}, "right": "01",
-       "epoch": 1.0, "step": 3, "seconds": 2.5}  # fmt: skip
+       "agreement": -0.25, "epoch": 1.0, "step": 3, "seconds": 2.5}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +276,7 @@ def test_rows_of_trainings_are_taken(labelled):
         ("status", "done"), ("right", "0"), ("right", "012"), ("right", "0x"), ("right", 3), ("right", None),
         ("accuracy", {"fr": 1.0}), ("accuracy", {"en": "1"}), ("accuracy", {"en": float("nan")}),
         ("accuracy", {"en": True}), ("accuracy", {"en": -1}), ("accuracy", {"en": 10**400}),
-        ("seconds", None), ("seconds", -1), ("seconds", [1]),
+        ("agreement", "1"), ("agreement", float("nan")), ("seconds", None), ("seconds", -1), ("seconds", [1]),
     ],
 )  # fmt: skip
 def test_other_rows_are_refused_by_the_field(labelled, field, value):

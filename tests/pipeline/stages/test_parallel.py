@@ -10,11 +10,14 @@ import pytest
 import mcbert
 from mcbert import SAMPLES
 from mcbert.features.cache import FeatureStore
+from mcbert.features.corpus.parallel import MOST, ParallelFolder
 from mcbert.features.corpus.repeats import FEWEST_PAIRS
 from mcbert.pipeline.cli import main
-from mcbert.pipeline.stages.parallel import MOST, ParallelFolder, translated_dev
+from mcbert.pipeline.stages.parallel import translated_dev
 from mcbert.results import csv_files
 from mcbert.results.schema.search import GRIDSEARCH, PROTOCOL_CHOICES
+from mcbert.results.schema.training import FINETUNE
+from mcbert.results.schema.tune import TUNE
 from mcbert.search.data import Examples
 
 SETTINGS = """
@@ -75,12 +78,12 @@ def test_a_folder_without_sentences_or_a_source_that_is_not_english_is_refused(t
 
 
 def test_at_most_so_many_pairs_spread_over_the_file(tmp_path):
-    pairs = ParallelFolder.of(laser(tmp_path / "t", "deu", 2 * MOST + 7), "en", ["de"])._pairs()
+    pairs = ParallelFolder.of(laser(tmp_path / "t", "deu", 2 * MOST + 7), "en", ["de"]).pairs()
     numbers = pairs["text"].str.split().str[1].astype(int).to_numpy()
     assert len(numbers) == MOST
     assert (numbers[0], numbers[-1]) == (0, 2 * MOST + 6)
     assert set(np.diff(numbers)) == {2, 3}
-    few = ParallelFolder.of(tabled(tmp_path / "table", 30), "en", ["de"])._pairs()
+    few = ParallelFolder.of(tabled(tmp_path / "table", 30), "en", ["de"]).pairs()
     assert len(few) == 20  # those of dev
     assert (few["split"] == "dev").all()
 
@@ -221,6 +224,57 @@ def test_serial_and_loky_choose_alike_with_parallel_sentences(search):
         winner = json.loads((folder / "winner.json").read_text())
         found.append((winner["members"], winner["scores"], (folder / "probe.npz").read_bytes()))
     assert found[0] == found[1]
+
+
+@pytest.fixture
+def stage(corpora, monkeypatch, capsys):
+    """Run a stage on texts without translations: (stage, run, overrides) -> status, folder, what was said."""
+    monkeypatch.chdir(corpora)
+
+    def call(name, run, *overrides):
+        capsys.readouterr()
+        own = ("corpus.path=own.csv", "corpus.leaks=keep", "corpus.conflicts=keep", "finetune.epochs=2",
+               "finetune.layers=[3]", "finetune.pooling=mean", "finetune.start=random",
+               "finetune.learning_rate=3e-3")  # fmt: skip
+        status = main([name, "--config", "mine.toml", "--run", run, *own, *overrides])
+        return status, corpora / "results/runs" / run, capsys.readouterr().err
+
+    return call
+
+
+def test_trainings_choose_their_epoch_and_freeze_by_parallel_sentences(stage):
+    freezing = ("finetune.systems=['mcbert_wf']", "finetune.seeds=[0]", "finetune.freeze_rule=plateau",
+                "finetune.freeze_groups=[[1]]", "finetune.freeze_watch=agreement",
+                "finetune.protocol=agreement")  # fmt: skip
+    status, _, err = stage("finetune", "without", *freezing)
+    assert status == 2
+    assert "finetune.protocol: got agreement, but no target language has 20 dev texts" in err
+    assert "gridsearch.parallel names no sentences" in err
+    status, folder, err = stage("finetune", "with", *freezing, "gridsearch.parallel=tatoeba")
+    assert status == 0, err
+    table = csv_files.read(FINETUNE, folder / "finetune.csv")
+    epochs = table[(table["split"] == "dev")].drop_duplicates("epoch")
+    assert epochs["agreement"].notna().all()
+    assert set(table["protocol"]) == {"agreement"}
+    kept = epochs.loc[epochs["chosen"], "epoch"].item()
+    trained = epochs[epochs["epoch"] > 0]
+    assert kept == trained.loc[(trained["agreement"] - trained["log_loss"]).idxmax(), "epoch"]
+    status, _, err = stage("finetune", "with", *freezing, "gridsearch.parallel=tatoeba")
+    assert (status, "finetune: up to date" in err) == (0, True)
+    changed = (*freezing, "gridsearch.parallel=sentences")
+    assert stage("finetune", "with", *changed)[0] == 2  # other sentences would have chosen
+
+
+def test_trials_are_ranked_by_parallel_sentences(stage):
+    tuned = ("tune.protocol=agreement", "tune.seeds=[0]", "finetune.systems=['mcbert']",
+             "tune.values={learning_rate=[1e-3, 1e-2]}")  # fmt: skip
+    status, _, err = stage("tune", "untuned", *tuned)
+    assert (status, "tune.protocol: got agreement, but no target" in err) == (2, True)
+    status, folder, err = stage("tune", "tuned", *tuned, "gridsearch.parallel=tatoeba")
+    assert status == 0, err
+    means = csv_files.read_with_sums(TUNE, folder / "tune.csv").query("language == 'mean'")
+    assert means.sort_values("rank")["agreement"].is_monotonic_decreasing
+    assert means["agreement"].notna().all()
 
 
 def test_the_samples_sentences_choose_for_a_corpus_without_translations(tmp_path, monkeypatch, capsys):
