@@ -33,9 +33,8 @@ import real_tables
 
 from mcbert.files import write_text
 from mcbert.files.objects import read_object
-from mcbert.finetune.settings import FinetuneSettings
+from mcbert.home import HOME
 from mcbert.pipeline.run import machine
-from mcbert.search.settings import GridsearchSettings
 
 SETTINGS = Path(__file__).with_name("real.toml")
 BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -190,9 +189,10 @@ class Benchmark:
             search |= self.settings["cut"]["gridsearch"]
         n_searched, parallel = self.own.get("search_train", 0), self.own.get("parallel")
         if n_searched < plan["texts"]["train"]:
-            search |= offered(GridsearchSettings, train_texts=n_searched)
-        if parallel and (self.data.parent / parallel).is_dir():
-            search |= offered(GridsearchSettings, parallel=str((self.data.parent / parallel).resolve()))
+            search["train_texts"] = n_searched
+        if parallel:
+            given = self.data.parent / parallel
+            search["parallel"] = str(given.resolve() if given.is_dir() else HOME / "samples/intents")
         freeze = {min(int(e), plan["epochs"] - 1): at for e, at in finetune.get("freeze", {}).items()}
         training = {
             "systems": list(run["systems"]),
@@ -201,7 +201,7 @@ class Benchmark:
             **common["finetune"],
             **finetune,
             **({"freeze": freeze} if freeze else {}),
-            **offered(FinetuneSettings, eval_texts=plan["eval"]),
+            "eval_texts": plan["eval"],
         }
         sections: dict[str, Any] = {
             "corpus": {"path": f"{self.label}/texts.csv", **self.own.get("corpus", {})},
@@ -231,7 +231,9 @@ class Benchmark:
     def _freezes(self, run: Mapping[str, Any], plan: Mapping[str, Any]) -> bool:
         """Take MC-BERT-WF out of a run whose layers to freeze feed nothing; return if a system is left."""
         layers = run["finetune"].get("layers") or self._searched_layers()
-        named = [layer for several in run["finetune"].get("freeze", {}).values() for layer in several]
+        settings = run["finetune"]
+        groups = [*settings.get("freeze", {}).values(), *settings.get("freeze_groups", [])]
+        named = [layer for several in groups for layer in several]
         if not named or min(named) <= max(layers):
             return True
         systems = {name: title for name, title in run["systems"].items() if name != "mcbert_wf"}
@@ -279,12 +281,6 @@ class Benchmark:
         sys.stderr.write(f"$ {shlex.join(command)}\n")
         if status := subprocess.run(command, stdout=sys.stderr, check=False).returncode:
             raise SystemExit(status)
-
-
-def offered(kind: type, **settings: Any) -> dict[str, Any]:
-    """Return the settings that a section of the product has, but those that are 0."""
-    known = {field.name for field in dataclasses.fields(kind)}
-    return {name: value for name, value in settings.items() if name in known and value}
 
 
 def described(plan: Mapping[str, Any]) -> str:

@@ -243,7 +243,7 @@ def test_runs_begin_with_one_search_and_freeze_only_what_feeds_the_head(layers, 
     monkeypatch.setattr(real.real_tables, "figures", lambda *_, **__: {})
     monkeypatch.setattr(real.real_tables, "as_text", lambda *_, **__: "")
     benchmark("samples", tmp_path, "--cut").run()
-    names = ["samples-cut", "samples-cut-paper", "samples-cut-gradient"]
+    names = ["samples-cut", "samples-cut-paper"]
     assert [(stage, run["name"]) for stage, run in given] == [
         ("gridsearch", names[0]), *(("finetune", name) for name in names), ("report", names[0])
     ]  # fmt: skip
