@@ -95,8 +95,8 @@ def read_results(name: str, run: str | Path, *, runs: Path | str = RUNS) -> pd.D
     >>> folder = tempfile.mkdtemp()
     >>> states = mcbert.extract(corpus[::4], mcbert.SAMPLES / "encoder", layers=[6], cache=folder)
     >>> search = mcbert.LayerSearch(layers=[6], classifiers=["ridge"]).fit(states, corpus[::4])
-    >>> mcbert.read_results("gridsearch", search.folder_)["rank"].tolist()  # one layer, three poolings
-    [1, 2, 3]
+    >>> mcbert.read_results("gridsearch", search.folder_)["rank"].tolist()  # three poolings, and their mean
+    [1, 2, 3, 4]
     """
     folder = find_run(run, runs)
     names = {Path(table.file_name).stem: table for table in TABLES if "/" not in table.file_name}
@@ -151,8 +151,8 @@ def compare_results(
     >>> states = mcbert.extract(
     ...     corpus, mcbert.SAMPLES / "encoder", layers=[6], cache=tempfile.mkdtemp()
     ... )
-    >>> ridge = mcbert.LayerSearch(layers=[6], classifiers=["ridge"]).fit(states, corpus)
-    >>> lda = mcbert.LayerSearch(layers=[6], classifiers=["lda"]).fit(states, corpus)
+    >>> ridge = mcbert.LayerSearch(layers=[6], classifiers=["ridge"], ensemble=0).fit(states, corpus)
+    >>> lda = mcbert.LayerSearch(layers=[6], classifiers=["lda"], ensemble=0).fit(states, corpus)
     >>> both = mcbert.compare_results([ridge.folder_, lda.folder_], "gridsearch", allow=["texts"])
     >>> both["classifier"].value_counts().to_dict()
     {'ridge': 3, 'lda': 3}

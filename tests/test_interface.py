@@ -4,6 +4,7 @@ import doctest
 import importlib
 import json
 import logging
+import pickle
 import signal
 import subprocess
 import sys
@@ -247,7 +248,9 @@ def test_texts_come_in_any_form(pooled, corpus):
 @pytest.fixture(scope="module")
 def searched(states, corpus):
     classifiers = ["ridge", "linear_svm", "lda"]
-    return mcbert.LayerSearch(layers=np.array([1, 3]), classifiers=classifiers).fit(states, corpus)
+    return mcbert.LayerSearch(layers=np.array([1, 3]), classifiers=classifiers, ensemble=0).fit(
+        states, corpus
+    )
 
 
 def test_the_search_is_the_stage(project, searched, monkeypatch, states):
@@ -285,11 +288,34 @@ def test_the_best_estimator_takes_the_encoder_that_the_states_are_of(corpus, enc
 
 
 def test_a_search_has_probabilities_where_its_winner_has(states, corpus, searched):
-    search = mcbert.LayerSearch(layers=[1], poolings=["max"], classifiers=["lda"]).fit(states, corpus)
+    alone = {"layers": [1], "poolings": ["max"], "ensemble": 0}
+    search = mcbert.LayerSearch(**alone, classifiers=["lda"]).fit(states, corpus)
     assert search.predict_proba(TEXTS).shape == (4, 2)
-    svm = mcbert.LayerSearch(layers=[1], poolings=["max"], classifiers=["ridge"]).fit(states, corpus)
+    svm = mcbert.LayerSearch(**alone, classifiers=["ridge"]).fit(states, corpus)
     assert not hasattr(svm, "predict_proba")
     assert not hasattr(mcbert.LayerSearch(), "predict")
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+def test_the_mean_of_many_is_one_estimator_that_labels_as_the_search_did(states, corpus, labels):
+    """A third label is given to every fourth text, so that scores of three labels are added up, too."""
+    if labels == 3:
+        numbers = corpus.groupby(["split", "language"]).cumcount()
+        corpus = corpus.assign(label=corpus["label"].where(numbers % 4 != 0, "other"))
+    classifiers = ["logistic_regression", "ridge", "lda", "knn"]
+    search = mcbert.LayerSearch(layers=[1, 3], classifiers=classifiers, ensemble=20).fit(states, corpus)
+    assert search.best_params_["classifier"] == "ensemble"
+    assert search.best_params_["params"] == {"members": 20}
+    assert search.best_score_ == search.results_["score"][0]
+    held_out = corpus[corpus["split"].ne("train")].set_index("id")
+    measured = mcbert.read_results("predictions", search.folder_).set_index("id")["predicted"]
+    np.testing.assert_array_equal(search.predict(held_out), measured[held_out.index])
+    shares = search.predict_proba(held_out)
+    assert shares.shape == (len(held_out), labels)
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    np.testing.assert_array_equal(search.classes_[shares.argmax(axis=1)], search.predict(held_out))
+    again = pickle.loads(pickle.dumps(search))
+    np.testing.assert_array_equal(again.predict(held_out), search.predict(held_out))
 
 
 def test_a_search_in_processes_is_the_same(states, corpus, searched, tmp_path):

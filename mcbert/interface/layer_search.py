@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -90,8 +89,10 @@ class LayerSearch(TakesTexts, ClassifierMixin, BaseEstimator):
     protocol : {"auto", "agreement", "source-dev", "target-dev", "last"}
         How the winner is chosen: by dev labels of the source language and how far its texts and their
         translations are labelled alike, by its dev labels alone, or by those of the target languages (an
-        oracle). auto: agreement where dev texts are translated, else source-dev. The winner is one candidate,
-        never an ensemble.
+        oracle). auto: agreement where dev texts are translated, else source-dev.
+    ensemble : int
+        The winner is the mean of so many linear candidates, drawn by how they do, as one linear classifier;
+        0, or under the protocol last: the best candidate alone.
     metric : {"micro_f1", "macro_f1", "accuracy"}
         Dev score that chooses.
     top : int
@@ -122,8 +123,9 @@ class LayerSearch(TakesTexts, ClassifierMixin, BaseEstimator):
     best_index_ : int
         Its row in `results_`.
     best_estimator_ : Pipeline
-        `PooledStates`, standardisation and classifier, fitted on the train texts: it labels texts. What is
-        pickled of it is all but the encoder, which is found by its name again.
+        `PooledStates`, standardisation and classifier, fitted on the train texts: it labels texts. Of an
+        ensemble the classifier is a logistic regression with the weights of the mean. What is pickled of it
+        is all but the encoder, which is found by its name again.
     classes_ : ndarray, (n_classes,)
         The labels, sorted.
     folder_ : Path
@@ -140,8 +142,8 @@ class LayerSearch(TakesTexts, ClassifierMixin, BaseEstimator):
     ...     corpus, mcbert.SAMPLES / "encoder", layers=[6, 8], cache=tempfile.mkdtemp()
     ... )
     >>> search = mcbert.LayerSearch(layers=[6, 8], classifiers=["ridge"]).fit(states, corpus)
-    >>> len(search.results_)  # 3 subsets of layers x 3 poolings
-    9
+    >>> len(search.results_)  # 3 subsets of layers x 3 poolings, and the mean of all
+    10
     >>> sorted(search.best_params_)
     ['classifier', 'layers', 'params', 'pooling']
     """
@@ -160,6 +162,7 @@ class LayerSearch(TakesTexts, ClassifierMixin, BaseEstimator):
     budget: int = 0
     budget_seconds: float = 0.0
     protocol: Chosen = "auto"
+    ensemble: int = 100
     metric: Literal["micro_f1", "macro_f1", "accuracy"] = "micro_f1"
     top: int = 20
     class_weight: Literal["none", "balanced"] = "none"
@@ -254,7 +257,6 @@ class LayerSearch(TakesTexts, ClassifierMixin, BaseEstimator):
         own |= {name: whole_numbers(name, own[name]) for name in ("layers", "seeds")}
         own |= {name: tuple(own[name]) for name in ("poolings", "classifiers", "target_languages")}
         own |= {"params": dict(self.params or {}), "factories": dict(self.factories or {})}
-        own |= {"ensemble": 0}  # `best_estimator_` has the columns of one candidate
         settings: GridsearchSettings = made(GridsearchSettings, **own)
         return settings
 
@@ -328,8 +330,10 @@ class LayerSearch(TakesTexts, ClassifierMixin, BaseEstimator):
     def _read(self, states: FeatureStore, corpus: Corpus, out: Path) -> None:
         """Read what the search wrote; fit the winner on the train texts as scikit-learn does."""
         from mcbert.files.objects import read_object
+        from mcbert.interface.winners import fitted, folded, pooled_states
         from mcbert.results.csv_files import read
         from mcbert.results.schema.search import GRIDSEARCH
+        from mcbert.results.schema.words import ENSEMBLE
 
         winner = read_object(out / "winner.json")
         self.results_, self.folder_ = read(GRIDSEARCH, out / "gridsearch.csv"), out
@@ -341,37 +345,18 @@ class LayerSearch(TakesTexts, ClassifierMixin, BaseEstimator):
             "params": winner["params"],
         }
         self.classes_ = np.array(corpus.labels)
-        self.best_estimator_ = self._fitted(states, corpus, seed=winner["seed"])
-
-    def _fitted(self, states: FeatureStore, corpus: Corpus, *, seed: int) -> Pipeline:
-        from mcbert.interface.pooled_states import PooledStates
-        from mcbert.search.task import estimator_of
-
-        best = self.best_params_
-        blocks = {"layers": best["layers"], "pooling": best["pooling"]}
-        kept = ("prompt", "max_length", "special_tokens", "dtype", "storage_dtype", "tokens_per_batch")
-        pooled = PooledStates(
-            str(states.about.get("encoder", "")),
-            **blocks,
-            **{name: states.fingerprint[name] for name in kept},
-            revision=states.about.get("revision", ""),
-            cache=states.folder.parent,
+        pooled = pooled_states(states, self.best_params_)
+        if winner["classifier"] == ENSEMBLE:
+            self.best_estimator_ = Pipeline([("states", pooled), *folded(out / "probe.npz")])
+            return
+        candidate = Candidate(
+            features=FeatureSpec.of(winner["layers"], winner["pooling"]),
+            classifier=winner["classifier"],
+            params=tuple(winner["params"].items()),
+            seed=winner["seed"],
+            factory=(self.factories or {}).get(winner["classifier"], ""),
         )
-        estimator = estimator_of(
-            Candidate(
-                features=FeatureSpec.of(best["layers"], best["pooling"]),
-                classifier=best["classifier"],
-                params=tuple(best["params"].items()),
-                seed=seed,
-                factory=(self.factories or {}).get(best["classifier"], ""),
-            )
-        )
-        rows = corpus.rows(split="train")
-        rows = rows[states.index[rows] >= 0]
-        X = states.states(**blocks, rows=rows).astype(np.float64)
-        scaler = StandardScaler().fit(X)
-        estimator.fit(scaler.transform(X), corpus.table["label"].to_numpy(dtype=object)[rows].astype(str))
-        return Pipeline([("states", pooled), ("standardise", scaler), ("classify", estimator)])
+        self.best_estimator_ = Pipeline([("states", pooled), *fitted(candidate, states, corpus)])
 
 
 def _settled(settings: GridsearchSettings, corpus: Corpus) -> GridsearchSettings:
