@@ -292,10 +292,14 @@ def _refitted(winner: Candidate, source: Source, labels: Sequence[str]) -> Head:
 def _ensembled(outcome: Outcome, source: Source) -> tuple[Outcome, Head] | None:
     """Return the outcome with an ensemble, and its head; None where none is wanted or one is drawn alone."""
     n, labels = outcome.settings.ensemble, outcome.examples.labels
-    members = ensemble.draw(outcome.merits(score_per_label(len(labels))), n) if n else {}
-    if len(members) < 2:
+    if not n:
         return None
     start = time.perf_counter()
+    merits = outcome.merits(score_per_label(len(labels)))
+    agreeing = outcome.protocol == "agreement"
+    members = ensemble.select(source, merits, n) if agreeing else ensemble.draw(merits, n)
+    if len(members) < 2:
+        return None
     probe, scores = ensemble.fold(source, members, labels)
     candidate = ensemble.candidate_of(members)
     now = time.perf_counter()  # the scores were added up with the head

@@ -78,7 +78,7 @@ class GridsearchSettings:
     """Folder of sentences and their translations, as ``retrieval.tatoeba``, for the agreement in target
     languages where the corpus has no translations of its dev texts; empty: none."""
     ensemble: Whole = 100
-    """Linear candidates whose mean is the winner, drawn by the protocol's scores (`search.ensemble`); 0: the
+    """Linear candidates whose mean is the winner, chosen by the protocol's scores (`search.ensemble`); 0: the
     best candidate alone. With protocol last there is none."""
     metric: Metric = "micro_f1"
     """Dev score that chooses the winner, the steps of a mixed search and which of the best are tied:

@@ -91,7 +91,7 @@ class LayerSearch(TakesTexts, ClassifierMixin, BaseEstimator):
         translations are labelled alike, by its dev labels alone, or by those of the target languages (an
         oracle). auto: agreement where dev texts are translated, else source-dev.
     ensemble : int
-        The winner is the mean of so many linear candidates, drawn by how they do, as one linear classifier;
+        The winner is the mean of so many linear candidates, chosen by how they do, as one linear classifier;
         0, or under the protocol last: the best candidate alone.
     metric : {"micro_f1", "macro_f1", "accuracy"}
         Dev score that chooses.

@@ -17,13 +17,15 @@ from mcbert.results.probabilities import temperature
 from mcbert.results.schema.search import CONFUSION, GRIDSEARCH, PREDICTIONS, PROTOCOL_CHOICES, TOP
 from mcbert.search import data
 from mcbert.search.data import Examples
-from mcbert.search.ensemble import SHARPNESS, candidate_of, draw, fold
+from mcbert.search.ensemble import SHARPNESS, Judge, candidate_of, draw, fold, grown, select
 from mcbert.search.fitting.probe import Probe, decide_linear
+from mcbert.search.gridsearch import tasks_left
 from mcbert.search.refit import find, refit
+from mcbert.search.selection import merit
 from mcbert.search.settings import GridsearchSettings
 from mcbert.search.source import open_source
 from mcbert.search.space import Candidate, Space, reference
-from mcbert.search.task import estimator_of
+from mcbert.search.task import estimator_of, run
 
 SETTINGS = GridsearchSettings(
     layers=(1, 2, 3),
@@ -61,6 +63,46 @@ def test_of_equals_each_comes_once_and_of_none_nothing():
     assert draw([], 10) == {}
     far = [(candidate, merit) for candidate, merit in zip(candidates(2), (0.0, -200.0), strict=True)]
     assert draw(far, 5) == {far[0][0]: 5}
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_each_member_is_the_best_beside_those_before_it(make_search, source_of, n_classes):
+    """Against plain sums and the product's own scores of a row; a single bag holds the whole library."""
+    made = make_search(n_classes=n_classes, **SIZES)
+    source = source_of(made)
+    rows = open_source(source)[2]
+    space = list(Space(replace(SETTINGS, classifiers=LINEAR, params={})))
+    done = [row for task in tasks_left(space, source, set()) for row in run(task)]
+    merits = {row["candidate_id"]: merit(row, "agreement", "en", ["de", "zh"]) for row in done}
+    told = {row["candidate_id"] for row in done if row["log_loss"]["en"] < np.log(n_classes) - 0.02}
+    space = [candidate for candidate in space if candidate.id in told][:6]  # the rest know nothing of labels
+    assert len(space) == 6
+    judge, scores = Judge.of(rows), {}
+    for member in space:
+        _, scores[member] = fold(source, {member: 1}, data.Examples.read(made.examples).labels)
+        assert judge.merit(scores[member][judge.texts]) == pytest.approx(merits[member.id], abs=1e-5)
+    stacked = np.stack([scores[member][judge.texts] for member in space])
+    found, kept = grown(stacked, 4, judge.merit), []
+    for place in found:
+        tried = [judge.merit(np.mean([*(stacked[k] for k in kept), one], axis=0)) for one in stacked]
+        assert tried[place] == pytest.approx(max(tried), abs=1e-9)
+        kept.append(place)
+    members = select(source, [(member, merits[member.id]) for member in space], 6)
+    assert sum(members.values()) == 6
+    assert members == select(source, [(member, merits[member.id]) for member in space], 6)
+
+
+def test_pairs_are_cut_to_so_many_of_all_languages(make_search, source_of, monkeypatch):
+    rows = open_source(source_of(make_search(**SIZES)))[2]
+    whole = Judge.of(rows)
+    assert sum(both.shape[1] for both in whole.pairs) == sum(b.shape[1] for b in rows.translated.values())
+    monkeypatch.setattr("mcbert.search.ensemble.SELECTING", 5)
+    monkeypatch.setattr("mcbert.search.ensemble.FEWEST_PAIRS", 3)
+    few = Judge.of(rows)
+    assert [both.shape[1] for both in few.pairs] == [3] * len(whole.pairs)
+    a = rows.translated["de"][0]
+    np.testing.assert_array_equal(few.texts[few.pairs[0][0]], rows.watched[a][:: -(-len(a) // 3)])
+    np.testing.assert_array_equal(few.texts[few.source[0]], rows.watched[rows.dev["en"][0]])
 
 
 def plain(source, members, features):
