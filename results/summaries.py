@@ -5,7 +5,7 @@ python -m pytest tests/results/test_summaries.py
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -21,6 +21,14 @@ NEAR = 0.03
 
 FINE = 0.10
 """The source language is fine where it is at least this far above its own chance."""
+
+MOST_LABELS = 20
+"""Labels of a confusion matrix that can be read."""
+
+MOST_PANELS = 12
+"""Languages that have a panel each; of more, the source and the lowest."""
+
+LOWEST = 5
 
 _ROUNDING = 1e-12
 
@@ -158,6 +166,45 @@ def accuracies(cells: pd.DataFrame) -> pd.DataFrame:
             "n_texts": n_texts,
         }
     )
+
+
+def drawn_apart(languages: Sequence[str], scores: Mapping[str, float], source_language: str) -> list[str]:
+    """Return the languages that have a panel of their own: all, or of many the source and the lowest."""
+    if len(languages) <= MOST_PANELS:
+        return list(languages)
+    lowest = sorted((name for name in languages if name != source_language), key=lambda name: scores[name])
+    kept = {source_language, *lowest[:LOWEST]}
+    return [name for name in languages if name in kept]
+
+
+def confused_pairs(cells: pd.DataFrame, n: int) -> pd.DataFrame:
+    """Return the n most frequent confusions of one language's matrix (`confusion_of`), in this order."""
+    wrong = cells[(cells["label"] != cells["predicted"]) & (cells["n"] > 0)]
+    by = {"n": False, "share": False, "label": True, "predicted": True}
+    return wrong.sort_values(list(by), ascending=list(by.values())).head(n)
+
+
+def label_scores(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return precision, recall and F1 of each label of one language's matrix, the lowest F1 first.
+
+    Returns
+    -------
+    DataFrame
+        label, precision, recall, f1 (shares; 0 where they are undefined), n_texts.
+    """
+    right = cells[cells["label"] == cells["predicted"]].groupby("label")["n"].sum()
+    true, given = cells.groupby("label")["n"].sum(), cells.groupby("predicted")["n"].sum()
+    frame = pd.DataFrame({"right": right, "true": true, "given": given}).fillna(0)
+    frame = frame[frame["true"] > 0]
+    scores = pd.DataFrame(
+        {
+            "precision": frame["right"] / frame["given"].where(frame["given"] > 0),
+            "recall": frame["right"] / frame["true"],
+            "f1": 2 * frame["right"] / (frame["true"] + frame["given"]),
+            "n_texts": frame["true"].astype("int64"),
+        }
+    ).fillna(0.0)
+    return scores.rename_axis("label").reset_index().sort_values(["f1", "label"], ignore_index=True)
 
 
 def epoch_ends(finetune: pd.DataFrame, source_language: str) -> pd.DataFrame:

@@ -33,6 +33,9 @@ _PLAIN = {
     "titleFontSize": 11,
 }
 
+MOST_NAMED = 60
+"""Names along an axis that can be read."""
+
 SYSTEM_NAMES = {
     "probe": "Probe (frozen)",
     "baseline": "[CLS] baseline",
@@ -159,6 +162,44 @@ def curves(rows: pd.DataFrame, events: pd.DataFrame, *, legend: bool) -> alt.Lay
     middle = (rows["epoch"].min() + rows["epoch"].max()) / 2
     layers = [band, *_event_layers(events, middle, named=legend), line, points]
     return finish(layers, height=260 if legend else 150)
+
+
+def strip(rows: pd.DataFrame, title: str, *, percent: bool = True) -> alt.LayerChart:
+    """Draw a point for each of many names, in the order of the first series' values, the lowest first.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Columns name, series (few; told by colour and shape), value: a share, or without `percent` a number.
+    title : str
+        Of the values.
+    percent : bool
+        Whether values are shares, shown in percent from 0 to 100.
+    """
+    series = rows["series"].drop_duplicates().tolist()
+    first = rows[rows["series"] == series[0]].sort_values(["value", "name"])
+    frame = rows.assign(shown=rows["value"] * (100 if percent else 1))
+    named = len(first) <= MOST_NAMED
+    legend = symbol_legend(series) if len(series) > 1 else None
+    scale = alt.Scale(domain=series, range=[_COLOURS[(k + 1) % 3] for k in range(len(series))])
+    forms = alt.Scale(domain=series, range=[_SHAPES[k % 3] for k in range(len(series))])
+    base = alt.Chart(frame).encode(
+        x=alt.X(
+            "name:N",
+            title=None,
+            sort=first["name"].tolist(),
+            axis=alt.Axis(labels=named, labelAngle=-90, labelLimit=110),
+        ),
+        y=alt.Y("shown:Q", title=title, scale=alt.Scale(domain=[0, 100]) if percent else alt.Undefined),
+        color=alt.Color("series:N", scale=scale, legend=legend),
+        shape=alt.Shape("series:N", scale=forms, legend=legend),
+        tooltip=[
+            alt.Tooltip("name:N"),
+            alt.Tooltip("series:N"),
+            alt.Tooltip("shown:Q", title=title, format=".1f" if percent else ",d"),
+        ],
+    )
+    return finish([base.mark_point(filled=True, size=40, opacity=0.9)])
 
 
 def forest(rows: pd.DataFrame) -> alt.LayerChart:
@@ -293,7 +334,8 @@ def specification(chart: alt.LayerChart, description: str) -> dict[str, Any]:
     Characters of labels and languages that cannot be drawn are written as a backslash, u and their code: one
     of them would cost the figure, and U+FFFE ends the whole process that draws it.
     """
-    drawable: dict[str, Any] = _drawable(chart.to_dict() | {"description": description})
+    with alt.data_transformers.disable_max_rows():  # what is drawn is bounded where it is chosen
+        drawable: dict[str, Any] = _drawable(chart.to_dict() | {"description": description})
     return drawable
 
 

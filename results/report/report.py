@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from markupsafe import Markup
 
 from mcbert import files
 from mcbert.results import runs
-from mcbert.results.report import numbers, search_sections, sections
+from mcbert.results.report import errors, numbers, search_sections, sections
 from mcbert.results.report.charts import SYSTEM_NAMES, specification
 from mcbert.results.report.figures import FOLDER, vega_version, write_figures
 from mcbert.results.runs import RunTables
@@ -35,6 +36,7 @@ Specs = dict[str, dict[str, Any]]
 
 _OF_SYSTEMS = ("sts", "tatoeba", "reductions")
 """Tables whose rows name the encoder of a system, not the run's."""
+MESSAGE_LENGTH = 200
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -101,20 +103,26 @@ def render(run: RunTables, origin: dict[str, Any]) -> tuple[str, Specs]:
         specs[name] = specification(chart, description)
         return name
 
-    listed = search_sections.candidates(run)
+    made: dict[str, Callable[[], Any]] = {
+        "conclusions": lambda: sections.conclusions(run, add),
+        "tune": lambda: sections.tune(run),
+        "search": lambda: search_sections.search(run, add),
+        "candidates": lambda: search_sections.candidates(run),
+        "protocols": lambda: search_sections.protocols(run),
+        "confusion": lambda: errors.confusion(run, add),
+        "training": lambda: sections.training(run, add),
+        "table1": lambda: sections.table1(run),
+        "embeddings": lambda: sections.embeddings(run),
+        "corpus": lambda: sections.corpus(run, add),
+    }
+    failed = dict.fromkeys(made, "")
+    content = {name: _attempt(name, make, failed) for name, make in made.items()}
+    listed = content["candidates"]
     shown = {
         "run": run,
         "headline": sections.headline(run),
-        "conclusions": sections.conclusions(run, add),
-        "tune": sections.tune(run),
-        "search": search_sections.search(run, add),
-        "candidates": listed,
-        "protocols": search_sections.protocols(run),
-        "confusion": sections.confusion(run, add),
-        "training": sections.training(run, add),
-        "table1": sections.table1(run),
-        "embeddings": sections.embeddings(run),
-        "corpus": sections.corpus(run, add),
+        **content,
+        "failed": failed,
         "provenance": origin,
         "system_names": SYSTEM_NAMES,
     }
@@ -129,6 +137,16 @@ def render(run: RunTables, origin: dict[str, Any]) -> tuple[str, Specs]:
         )
     )
     return html, specs
+
+
+def _attempt(name: str, make: Callable[[], Any], failed: dict[str, str]) -> Any:
+    """Return a section's content; None where it fails, of which `failed` then says why."""
+    try:
+        return make()
+    except Exception as error:
+        log.warning("report: the section %s could not be made", name, exc_info=True)
+        failed[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:MESSAGE_LENGTH]}"
+        return None
 
 
 def as_json(value: Any) -> Markup:

@@ -6,7 +6,7 @@ python -m pytest tests/results/report/test_search_sections.py
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -38,9 +38,16 @@ def search(run: RunTables, add: Add) -> dict[str, Any] | None:
     languages = [*summaries.languages(gridsearch, run.source_language)]
     cells = {language: summaries.layer_by_pooling(gridsearch, language) for language in [MEAN, *languages]}
     cells = {language: frame for language, frame in cells.items() if not frame.empty}
+    strip = _best_strip(cells, languages, add) if len(cells) - 1 > summaries.MOST_PANELS else None
+    if strip:
+        best = {language: float(frame["f1"].max()) for language, frame in cells.items()}
+        apart = summaries.drawn_apart([name for name in cells if name != MEAN], best, run.source_language)
+        cells = {language: frame for language, frame in cells.items() if language in (MEAN, *apart)}
     failed = gridsearch[gridsearch["status"] == "error"]
     return {
         "heat": _heat_maps(cells, add),
+        "strip": strip,
+        "n_languages": len(languages),
         "heat_numbers": numbers.heat_maps(cells),
         "effects": effects(run, add),
         "sizes": _sizes(gridsearch, add),
@@ -50,6 +57,13 @@ def search(run: RunTables, add: Add) -> dict[str, Any] | None:
         "protocol": gridsearch["protocol"].iloc[0],
         "metric": metric_words(str(gridsearch["metric"].iloc[0])),
     }
+
+
+def _best_strip(cells: Mapping[str, pd.DataFrame], languages: Sequence[str], add: Add) -> str:
+    best = {language: cells[language]["f1"].max() for language in languages if language in cells}
+    rows = pd.DataFrame({"name": list(best), "series": "best of one layer", "value": list(best.values())})
+    words = "Best dev micro-F1 of a single layer by language"
+    return add("heat-best", charts.strip(rows, "dev micro-F1, %"), words)
 
 
 def effects(run: RunTables, add: Add) -> dict[str, Any] | None:
@@ -192,7 +206,7 @@ def candidates(run: RunTables) -> dict[str, Any] | None:
     if fine.empty:
         return None
     languages = [MEAN, *summaries.languages(fine, run.source_language)]
-    shown = [name for name in languages if fine[f"dev_f1_{name}"].notna().any()]
+    shown = [name for name in languages if fine[f"dev_f1_{name}"].notna().any()][: summaries.MOST_PANELS + 1]
     splits = [split for split in _SPLITS if any(_known(fine, split, name) for name in shown)]
     beside = _against_winner(run.table("top"))
     parameters = [_words(text) for text in fine["params"]]

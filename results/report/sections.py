@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Hashable, Mapping
+import statistics
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from string import ascii_lowercase
 from typing import Any
 
@@ -127,29 +128,6 @@ def _deploy(run: RunTables) -> dict[str, Any] | None:
     return {**run.deploy, "metric": metric, "compared": compared, "below": worse, "probe": scores.get(PROBE)}
 
 
-def confusion(run: RunTables, add: Add) -> dict[str, Any] | None:
-    """Return the winner's test confusion matrices by language, with accuracy, and whether near chance."""
-    table = run.table("confusion")
-    cells = None if table is None else summaries.confusion_of(table)
-    if cells is None or cells.empty:
-        return None
-    scores = {row["language"]: row for row in records(summaries.accuracies(cells).reset_index())}
-    languages = ordered_languages(set(cells["language"]), run.source_language)
-    panels = [
-        scores[language]
-        | {
-            "chart": add(
-                f"confusion-{language}",
-                heatmaps.confusion(cells[cells["language"] == language]),
-                f"Confusion matrix of the winner on test, {language}",
-            ),
-            "near_chance": scores[language]["accuracy"] < scores[language]["majority"] + summaries.NEAR,
-        }
-        for language in languages
-    ]
-    return {"panels": panels, "numbers": numbers.confusion(cells, languages)}
-
-
 def training(run: RunTables, add: Add) -> dict[str, Any] | None:
     """Return training curves, the mean over target languages first, and the freeze events."""
     finetune, freezing = run.table("finetune"), run.table("freezing")
@@ -161,7 +139,12 @@ def training(run: RunTables, add: Add) -> dict[str, Any] | None:
     columns = ["system", "epoch", "layers", "reason", "n_seeds"]
     events = pd.DataFrame(columns=columns) if freezing is None else summaries.freeze_events(freezing)
     languages = ordered_languages(set(rows["language"]) - {MEAN}, run.source_language)
-    shown = [MEAN, *languages] if MEAN in set(rows["language"]) else languages
+    last = rows[rows["epoch"] == rows["epoch"].max()]
+    ends = last.groupby("language")["accuracy"].max().to_dict()
+    panels_of = summaries.drawn_apart(
+        languages, {name: ends.get(name, 0.0) for name in languages}, run.source_language
+    )
+    shown = [MEAN, *panels_of] if MEAN in set(rows["language"]) else panels_of
     plotted = rows[rows["epoch"] > 0] if rows["epoch"].max() > 1 else rows
     panels = [
         (
@@ -179,11 +162,20 @@ def training(run: RunTables, add: Add) -> dict[str, Any] | None:
         "first": panels[0],
         "panels": panels[1:],
         "events": [event | {"name": SYSTEM_NAMES[event["system"]]} for event in records(events)],
+        "n_languages": len(languages),
+        "strip": _ends_strip(last, languages, add) if len(panels_of) < len(languages) else None,
         "n_seeds": int(rows["n_seeds"].max()),
         "starts_at": int(plotted["epoch"].min()),
         "sample": summaries.dev_sample(finetune),
         "numbers": numbers.curves(rows, shown),
     }
+
+
+def _ends_strip(last: pd.DataFrame, languages: Sequence[str], add: Add) -> str:
+    rows = last[last["language"].isin(languages)]
+    rows = rows.assign(name=rows["language"], series=rows["system"].map(SYSTEM_NAMES), value=rows["accuracy"])
+    words = "Dev accuracy after the last epoch by language"
+    return add("curve-ends", charts.strip(rows, "dev accuracy, %"), words)
 
 
 def table1(run: RunTables) -> dict[str, Any] | None:
@@ -229,11 +221,31 @@ def corpus(run: RunTables, add: Add) -> dict[str, Any] | None:
     counts = summaries.corpus_counts(table, run.source_language)
     labels = sorted(table["label"].unique())
     shares = summaries.label_shares(table, run.source_language)
+    many = len(labels) > summaries.MOST_LABELS or shares["language"].nunique() > summaries.MOST_PANELS
+    draw, words = (
+        (_label_counts, "Texts of each label") if many else (heatmaps.classes, "Share of each label")
+    )
     classes = [
-        (split, add(f"classes-{split}", heatmaps.classes(part), f"Share of each label by language, {split}"))
+        (split, add(f"classes-{split}", draw(part), f"{words} by language, {split}"))
         for split, part in shares.groupby("split", sort=False)
     ]
-    return {"rows": records(counts), "labels": labels, "classes": classes}
+    rows = records(counts)
+    if len(labels) > summaries.MOST_LABELS:
+        rows = [row | {"spread": _spread([row[f"label: {label}"] for label in labels])} for row in rows]
+        labels = []
+    return {"rows": rows, "labels": labels, "classes": classes, "many": many}
+
+
+def _spread(counts: Sequence[float]) -> str:
+    """Return the least, the median and the most of counts in words."""
+    return f"{min(counts):,.0f} / {statistics.median(counts):,.0f} / {max(counts):,.0f}"
+
+
+def _label_counts(shares: pd.DataFrame) -> Any:
+    """Draw the texts of each label in a split, over all languages."""
+    counts = shares.groupby("label", as_index=False)["n_texts"].sum()
+    rows = counts.assign(name=counts["label"], series="texts", value=counts["n_texts"])
+    return charts.strip(rows, "texts", percent=False)
 
 
 def _alarms(run: RunTables) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ import math
 import pytest
 
 from mcbert.results.conclusions.claims import CLAIMS
-from mcbert.results.report import search_sections, sections
+from mcbert.results.report import errors, search_sections, sections
 from mcbert.results.runs import RunTables
 from tests.results import synthetic
 
@@ -92,7 +92,7 @@ def test_languages_near_chance_are_named(run):
     table = table.assign(
         n=table["n"].where(table["language"] != "ur", (table["predicted"] == "cancel order") * 15)
     )
-    panels = sections.confusion(RunTables("x", {"confusion": table}, {}, "en"), add)["panels"]
+    panels = errors.confusion(RunTables("x", {"confusion": table}, {}, "en"), add)["panels"]
     assert [panel["language"] for panel in panels if panel["near_chance"]] == ["ur"]
     assert panels[0]["language"] == "en"
 
@@ -112,7 +112,7 @@ def test_an_alarm_is_of_the_test_rows_where_there_are_any(run):
 
 def test_absent_tables_are_none():
     empty = RunTables("x", {}, {}, "en")
-    parts = [sections.confusion(empty, add), sections.training(empty, add)]
+    parts = [errors.confusion(empty, add), sections.training(empty, add)]
     parts += [sections.table1(empty), sections.corpus(empty, add)]
     assert parts == [None] * 4
 

@@ -1,0 +1,83 @@
+"""The errors of the winner on test, by language: matrices, or of many labels confusions and F1.
+
+python -m pytest tests/results/report/test_errors.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from mcbert.results import summaries
+from mcbert.results.report import charts, heatmaps, numbers
+from mcbert.results.report.sections import Add, records
+from mcbert.results.runs import RunTables
+from mcbert.results.summaries import MOST_LABELS
+from mcbert.results.table1 import ordered_languages
+
+MOST_LISTED = 12
+"""Rows of the short lists: the most frequent confusions, the labels of the lowest F1."""
+
+
+def confusion(run: RunTables, add: Add) -> dict[str, Any] | None:
+    """Return the winner's test errors by language: accuracy, whether near chance, and matrices.
+
+    Of more than `MOST_LABELS` labels the most frequent confusions and the F1 of each label take the place of
+    a matrix; of more than `MOST_PANELS` languages the lowest have panels, and all of them a point each.
+    """
+    table = run.table("confusion")
+    cells = None if table is None else summaries.confusion_of(table)
+    if cells is None or cells.empty:
+        return None
+    scores = {row["language"]: row for row in records(summaries.accuracies(cells).reset_index())}
+    languages = ordered_languages(set(cells["language"]), run.source_language)
+    accuracy = {language: row["accuracy"] for language, row in scores.items()}
+    shown = summaries.drawn_apart(languages, accuracy, run.source_language)
+    many = cells["label"].nunique() > MOST_LABELS
+    draw = _label_strip if many else _matrix
+    panels = [
+        scores[language]
+        | {
+            **draw(language, cells[cells["language"] == language], add),
+            "near_chance": accuracy[language] < scores[language]["majority"] + summaries.NEAR,
+        }
+        for language in shown
+    ]
+    return {
+        "panels": panels,
+        "many_labels": many,
+        "n_languages": len(languages),
+        "strip": _accuracy_strip(scores, languages, add) if len(shown) < len(languages) else None,
+        "numbers": None if many else numbers.confusion(cells, shown),
+    }
+
+
+def _matrix(language: str, cells: pd.DataFrame, add: Add) -> dict[str, Any]:
+    words = f"Confusion matrix of the winner on test, {language}"
+    return {"chart": add(f"confusion-{language}", heatmaps.confusion(cells), words)}
+
+
+def _label_strip(language: str, cells: pd.DataFrame, add: Add) -> dict[str, Any]:
+    """Return the F1 of each label as a chart, the labels of the lowest, and the most frequent confusions."""
+    scores = summaries.label_scores(cells)
+    rows = scores.assign(name=scores["label"], series="F1", value=scores["f1"])
+    words = f"F1 of each label on test, {language}"
+    return {
+        "chart": add(f"labels-{language}", charts.strip(rows, "F1, %"), words),
+        "pairs": records(summaries.confused_pairs(cells, MOST_LISTED)),
+        "hardest": records(scores.head(MOST_LISTED)),
+    }
+
+
+def _accuracy_strip(scores: Mapping[str, Mapping[str, float]], languages: Sequence[str], add: Add) -> str:
+    series = (("accuracy", "accuracy"), ("most frequent label", "majority"))
+    rows = pd.DataFrame(
+        [
+            {"name": language, "series": words, "value": scores[language][column]}
+            for words, column in series
+            for language in languages
+        ]
+    )
+    return add("accuracies", charts.strip(rows, "accuracy, %"), "Test accuracy of the winner by language")
