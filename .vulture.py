@@ -33,6 +33,8 @@ _.sub_configs
 _.supports_gradient_checkpointing
 _.accepts_loss_kwargs
 _.pooler_output  # read by its name: finetune.evaluation
+_.var_  # StandardScaler
+_.n_features_in_  # scikit-learn
 _.filters  # jinja
 _.attributes  # templates of the report
 _.truncate  # h5py
