@@ -93,6 +93,26 @@ def test_columns_that_the_page_on_results_names_are_declared(file, names):
     assert set(names) <= known
 
 
+def messages():
+    """The messages that the page on them quotes: the first cells of its tables that are in backquotes."""
+    text = (HOME / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    for row in re.findall(r"^\| (`[^|]+`) \|", text, flags=re.MULTILINE):
+        yield from re.findall("`([^`]+)`", row)
+
+
+def test_every_message_that_is_explained_is_one_that_the_program_says():
+    """Quotes may join two parts of a message that the source builds; each part stands there."""
+    found = list(messages())
+    assert len(found) >= 20
+    parts = ("features", "search", "finetune", "pipeline", "results", "mcbert")
+    source = "".join(
+        path.read_text(encoding="utf-8") for part in parts for path in HOME.glob(f"{part}/**/*.py")
+    )
+    plain = re.sub(r'"\s*f?"', "", source)  # strings that follow one another are one
+    unknown = [one for one in found if one not in plain]
+    assert unknown == []
+
+
 def test_the_index_names_every_decision():
     index = (HOME / "docs" / "design" / "README.md").read_text(encoding="utf-8")
     assert [page.stem for page in DESIGN if f"({page.name})" not in index] == []
