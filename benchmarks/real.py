@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import re
 import shlex
 import shutil
 import subprocess
@@ -33,11 +32,11 @@ import real_tables
 
 from mcbert.files import write_text
 from mcbert.files.objects import read_object
+from mcbert.files.toml import document
 from mcbert.home import HOME
 from mcbert.pipeline.run import machine
 
 SETTINGS = Path(__file__).with_name("real.toml")
-BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -269,7 +268,7 @@ class Benchmark:
         return real_tables.accuracy_by_language(others, labels)
 
     def _write(self, run: Mapping[str, Any], sections: Mapping[str, Any]) -> None:
-        write_text(self.out / f"{self.run_name(run)}.toml", as_toml(sections))
+        write_text(self.out / f"{self.run_name(run)}.toml", document(sections))
 
     def _stage(self, stage: str, run: str) -> None:
         folders = ("--runs", self.out / "runs", "--cache", self.out / "cache")
@@ -296,26 +295,6 @@ def described(plan: Mapping[str, Any]) -> str:
         f"the search, at {speeds['encoded']:,.0f} tokens/s encoded, {speeds['trained']:,.0f} tokens/s "
         f"trained on each of {speeds['cores']} cores, {speeds['fixed']:.1f} s a training beside its steps"
     )
-
-
-def as_toml(sections: Mapping[str, Any]) -> str:
-    """Return sections of settings as TOML."""
-    lines = []
-    for name, section in sections.items():
-        lines += [f"[{name}]", *(f"{_key(key)} = {_value(value)}" for key, value in section.items()), ""]
-    return "\n".join(lines)
-
-
-def _key(name: object) -> str:
-    return str(name) if BARE.fullmatch(str(name)) else json.dumps(name)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_key(key)} = {_value(entry)}" for key, entry in value.items()) + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_value, value)) + "]"
-    return json.dumps(value)
 
 
 if __name__ == "__main__":

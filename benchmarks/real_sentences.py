@@ -30,6 +30,7 @@ import real
 import real_data
 from real_tables import markdown, rounded
 
+from mcbert.files.toml import document
 from mcbert.home import HOME
 from mcbert.pipeline.config import load
 from mcbert.pipeline.interruption import Interruption
@@ -102,7 +103,7 @@ class Benchmark:
         }
         path: Path = self.out / f"{run}.toml"
         self.out.mkdir(parents=True, exist_ok=True)
-        path.write_text(real.as_toml(sections), encoding="utf-8")
+        path.write_text(document(sections), encoding="utf-8")
         return path
 
     def evaluate_frozen(self) -> Path:

@@ -6,7 +6,6 @@ mcbert finetune --config demo finetune.epochs=3
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcbert import __version__
+from mcbert.files.toml import document
 from mcbert.home import CACHE, RUNS, presets
 from mcbert.pipeline import RENAMED
 from mcbert.pipeline.cluster import ranks
@@ -152,7 +152,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_folders(demo)
     demo.add_argument("--debug", action="store_true", help="log more and show tracebacks")
     demo.set_defaults(command=_demo, config="demo", run=None, overrides=[])
-    show = commands.add_parser("show", help="print the configuration that a command would use, as JSON")
+    show = commands.add_parser("show", help="print the configuration that a command would use, as TOML")
     _add_config(show)
     show.set_defaults(command=_show)
     validate = commands.add_parser("validate", help="check results CSVs against the schema")
@@ -253,7 +253,7 @@ def _demo(args: argparse.Namespace, interruption: Interruption) -> int:
 
 def _show(args: argparse.Namespace, _: Interruption) -> int:
     config = config_of(args)
-    sys.stdout.write(json.dumps(config.settings, indent=1, ensure_ascii=False) + "\n")
+    sys.stdout.write(document(config.settings))
     return 0
 
 

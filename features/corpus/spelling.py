@@ -6,11 +6,10 @@ python -m pytest tests/features/corpus/test_spelling.py
 from __future__ import annotations
 
 import collections
-import json
 import logging
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import pandas as pd
@@ -28,6 +27,7 @@ from mcbert.features.corpus.errors import (
 from mcbert.features.corpus.formats.rows import places_of
 from mcbert.features.corpus.normal_forms import language_twins, normal_form, twins
 from mcbert.features.corpus.settings import CorpusSettings
+from mcbert.files.toml import spelled
 
 log = logging.getLogger(__name__)
 
@@ -106,17 +106,12 @@ def warn_of_codes(counts: pd.Series, configured: Collection[str], name: str) -> 
         rows = ", ".join(f"{shown(code)} ({counts.get(code, 0)} rows)" for code in alike)
         log.warning(
             "corpus: %s: column language: codes that mean the same are treated as different languages: %s; "
-            "%s = { %s } makes them one",
+            "%s = %s makes them one",
             printable(name),
             printable(rows),
             key("language_codes"),
-            _toml(codes),
+            printable(spelled(codes)),
         )
-
-
-def _toml(mapping: Mapping[str, str]) -> str:
-    pairs = (f"{json.dumps(key)} = {json.dumps(value)}" for key, value in mapping.items())
-    return printable(", ".join(pairs))
 
 
 def merged_labels(table: pd.DataFrame, name: str, *, merge: bool) -> pd.DataFrame:

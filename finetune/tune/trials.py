@@ -11,6 +11,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from mcbert.files.toml import spelled
 from mcbert.finetune.settings import FinetuneSettings
 from mcbert.finetune.tune.settings import TuneSettings
 
@@ -128,18 +129,4 @@ def overrides(changes: Mapping[str, Any], base: FinetuneSettings) -> list[str]:
     if freezing and "mcbert_wf" not in systems:
         systems = (*systems, "mcbert_wf")
     everything = dict(changes) if systems == base.systems else {**changes, "systems": list(systems)}
-    return [f"finetune.{name}={toml(value)}" for name, value in everything.items()]
-
-
-def toml(value: Any) -> str:
-    """Spell a value of JSON as TOML does.
-
-    >>> toml({"0": [1, 2]}), toml(True), toml("probe")
-    ('{ 0 = [1, 2] }', 'true', '"probe"')
-    """
-    if isinstance(value, Mapping):
-        inner = ", ".join(f"{key} = {toml(entry)}" for key, entry in value.items())
-        return f"{{ {inner} }}" if inner else "{}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(toml, value))}]"
-    return json.dumps(value)
+    return [f"finetune.{name}={spelled(value)}" for name, value in everything.items()]

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcbert.files.toml import document
 from mcbert.home import HOME
 from mcbert.pipeline.config import load
 from mcbert.search.outcome.predictions import Predictions
@@ -206,7 +207,7 @@ def test_every_configuration_is_one_that_the_product_takes(name, options, tmp_pa
     plan = {"blocks": 12, "eval": 50, "epochs": 1 if options else 3, "seeds": 3, "texts": {"train": 5000}}
     for run in SETTINGS["runs"]:
         path = tmp_path / "one.toml"
-        path.write_text(real.as_toml(made.configuration(run, plan)), encoding="utf-8")
+        path.write_text(document(made.configuration(run, plan)), encoding="utf-8")
         config = load(str(path))
         assert config.encoder.prompt == 'say "query": '
         assert config.gridsearch.layers == (5, 6, 7, 8, 9, 10, 11, 12)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 
 import pandas as pd
 import pytest
@@ -384,7 +385,11 @@ def test_bad_run_names(project, capsys):
 
 def test_show_prints_the_resolved_configuration(project, capsys):
     assert run("show", "--config", "mine.toml", "finetune.epochs=9") == 0
-    assert json.loads(capsys.readouterr().out)["finetune"]["epochs"] == 9
+    printed = capsys.readouterr().out
+    assert tomllib.loads(printed)["finetune"]["epochs"] == 9
+    (project / "shown.toml").write_text(printed, encoding="utf-8")
+    assert run("show", "--config", "shown.toml") == 0
+    assert capsys.readouterr().out == printed  # it is a configuration itself, and the same one
 
 
 def test_validate_names_file_row_and_column(project, capsys):

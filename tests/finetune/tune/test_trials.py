@@ -1,11 +1,10 @@
 import dataclasses
-import tomllib
 
 import pytest
 
 from mcbert.finetune.settings import FinetuneSettings
 from mcbert.finetune.tune.settings import TuneSettings
-from mcbert.finetune.tune.trials import overrides, plan_trials, toml
+from mcbert.finetune.tune.trials import overrides, plan_trials
 
 BASE = FinetuneSettings(epochs=2, learning_rate=1e-4, systems=("baseline", "mcbert"))
 
@@ -82,11 +81,3 @@ def test_overrides_name_the_systems_that_go_with_the_freezing():
     freezing = dataclasses.replace(BASE, freeze={1: (2,)}, systems=("mcbert", "mcbert_wf"))
     assert overrides({}, freezing) == []
     assert overrides({"freeze": {}}, freezing) == ["finetune.freeze={}", 'finetune.systems=["mcbert"]']
-
-
-@pytest.mark.parametrize(
-    "value",
-    [1, 0.5, 1e-05, True, "max", 'a "b" \\', [1, 2], {"0": [1], "2": [3]}, {}, [[1], [2, 3]]],
-)
-def test_toml_reads_back(value):
-    assert tomllib.loads(f"v = {toml(value)}")["v"] == value
