@@ -24,7 +24,6 @@ from typing import Self
 
 import numpy as np
 
-from mcbert.features.corpus.repeats import FEWEST_PAIRS
 from mcbert.features.spec import FeatureSpec
 from mcbert.results.probabilities import agreement, log_loss, softmax, temperature
 from mcbert.results.schema.words import ENSEMBLE
@@ -39,6 +38,7 @@ from mcbert.search.task import fit, one_thread
 ROUNDS = 5  # members that one bag adds
 SHARE = 5  # a bag has one candidate in so many
 SELECTING = 5_000  # pairs of all languages that the mean's agreement is computed of, at most
+LEAST = 20  # pairs of a language: kappa of fewer says little
 SHARPNESS = 10.0  # per nat: a tenth of a nat is what the log-loss of a hundred dev texts may be wrong by
 
 Members = Mapping[Candidate, int]
@@ -128,7 +128,7 @@ class Judge:
     def of(cls, rows: RowSelection) -> Self:
         """Spread the pairs of each language over those that there are."""
         dev, y = rows.dev[rows.source_language]
-        most = max(FEWEST_PAIRS, SELECTING // len(rows.translated))
+        most = max(LEAST, SELECTING // len(rows.translated))
         pairs = [both[:, :: -(-both.shape[1] // most)] for both in rows.translated.values()]
         used = np.unique(np.concatenate([dev, *(both.ravel() for both in pairs)]))  # of those watched
         places = [np.searchsorted(used, both) for both in (dev, *pairs)]

@@ -1,6 +1,6 @@
 """The errors of the winner on test, by language: matrices, or of many labels confusions and F1.
 
-python -m pytest tests/results/report/test_errors.py
+python -m pytest tests/results/report/test_size.py
 """
 
 from __future__ import annotations

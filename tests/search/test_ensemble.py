@@ -97,7 +97,7 @@ def test_pairs_are_cut_to_so_many_of_all_languages(make_search, source_of, monke
     whole = Judge.of(rows)
     assert sum(both.shape[1] for both in whole.pairs) == sum(b.shape[1] for b in rows.translated.values())
     monkeypatch.setattr("mcbert.search.ensemble.SELECTING", 5)
-    monkeypatch.setattr("mcbert.search.ensemble.FEWEST_PAIRS", 3)
+    monkeypatch.setattr("mcbert.search.ensemble.LEAST", 3)
     few = Judge.of(rows)
     assert [both.shape[1] for both in few.pairs] == [3] * len(whole.pairs)
     a = rows.translated["de"][0]
