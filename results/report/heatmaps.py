@@ -56,6 +56,9 @@ def confusion(cells: pd.DataFrame) -> alt.LayerChart:
         Rows of one language from `results.summaries.confusion_of`.
     """
     labels = sorted({*cells["label"], *cells["predicted"]})
+    every = pd.MultiIndex.from_product([labels, labels], names=["label", "predicted"])
+    counts = cells.set_index(["label", "predicted"])[["n", "share"]]
+    cells = counts.reindex(every, fill_value=0).reset_index()
     frame = cells.assign(shade=_shade(cells["share"]), percent=cells["share"] * 100)
     base = alt.Chart(frame).encode(
         x=alt.X("predicted:N", title="predicted", sort=labels, axis=_names_across(labels)),

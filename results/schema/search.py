@@ -89,7 +89,7 @@ GRIDSEARCH = Table(
 
 CONFUSION = Table(
     file_name="confusion.csv",
-    meaning="Confusion matrices of the best candidates, tidy.",
+    meaning="Confusion matrices of the best candidates, tidy; cells without a text are left out.",
     row="a cell (true label, predicted label) of a candidate's matrix for a language and split",
     key=("run", "candidate_id", "language", "split", "label", "predicted"),
     columns=(

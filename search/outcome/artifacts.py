@@ -181,7 +181,7 @@ def write_gridsearch(outcome: Outcome, ranking: Ranking, path: Path) -> None:
 
 
 def write_confusion(outcome: Outcome, ranking: Ranking, path: Path) -> None:
-    """Write confusion.csv: the matrices of the best candidates, a row per cell."""
+    """Write confusion.csv: the matrices of the best candidates, a row per cell that is not 0."""
     labels = outcome.examples.labels
     rows = [
         {
@@ -192,14 +192,14 @@ def write_confusion(outcome: Outcome, ranking: Ranking, path: Path) -> None:
             "split": split,
             "label": labels[true],
             "predicted": labels[predicted],
-            "n": int(n),
+            "n": int(matrix[true, predicted]),
             "seed": candidate.seed,
             **outcome.stamp,
         }
         for place, (candidate, _) in enumerate(ranking[: outcome.settings.top], start=1)
         for split in ("dev", "test")
         for language, matrix in outcome.matrices(candidate, split).items()
-        for (true, predicted), n in np.ndenumerate(matrix)
+        for true, predicted in np.argwhere(matrix)
     ]
     write(CONFUSION, pd.DataFrame(rows), path)
 
