@@ -37,8 +37,8 @@ from mcbert.search.task import fit, one_thread
 
 ROUNDS = 5  # members that one bag adds
 SHARE = 5  # a bag has one candidate in so many
-SELECTING = 5_000  # pairs of all languages that the mean's agreement is computed of, at most
-LEAST = 20  # pairs of a language: kappa of fewer says little
+CELLS = 500_000  # scores of a candidate that members are selected by, at most: texts x labels
+LEAST = 5  # pairs of a language, however many languages there are
 SHARPNESS = 10.0  # per nat: a tenth of a nat is what the log-loss of a hundred dev texts may be wrong by
 
 Members = Mapping[Candidate, int]
@@ -108,7 +108,7 @@ def grown(scores: Reals, n: int, merit: Callable[[Floats], float]) -> list[int]:
 
 @dataclass(frozen=True)
 class Judge:
-    """Texts that a mean is judged by: the source's dev texts, and of all languages at most `SELECTING` pairs.
+    """Texts that a mean is judged by: the source's dev texts, pairs; at most `CELLS` scores of a candidate.
 
     Attributes
     ----------
@@ -126,9 +126,10 @@ class Judge:
 
     @classmethod
     def of(cls, rows: RowSelection) -> Self:
-        """Spread the pairs of each language over those that there are."""
-        dev, y = rows.dev[rows.source_language]
-        most = max(LEAST, SELECTING // len(rows.translated))
+        """Spread the dev texts and the pairs of each language over those that there are, half of each."""
+        half = CELLS // rows.n_classes // 2
+        dev, y = (part[:: -(-len(part) // half)] for part in rows.dev[rows.source_language])
+        most = max(LEAST, half // 2 // len(rows.translated))
         pairs = [both[:, :: -(-both.shape[1] // most)] for both in rows.translated.values()]
         used = np.unique(np.concatenate([dev, *(both.ravel() for both in pairs)]))  # of those watched
         places = [np.searchsorted(used, both) for both in (dev, *pairs)]

@@ -92,17 +92,23 @@ def test_each_member_is_the_best_beside_those_before_it(make_search, source_of, 
     assert members == select(source, [(member, merits[member.id]) for member in space], 6)
 
 
-def test_pairs_are_cut_to_so_many_of_all_languages(make_search, source_of, monkeypatch):
+def test_texts_are_cut_to_so_many_scores_of_a_candidate(make_search, source_of, monkeypatch):
     rows = open_source(source_of(make_search(**SIZES)))[2]
     whole = Judge.of(rows)
     assert sum(both.shape[1] for both in whole.pairs) == sum(b.shape[1] for b in rows.translated.values())
-    monkeypatch.setattr("mcbert.search.ensemble.SELECTING", 5)
-    monkeypatch.setattr("mcbert.search.ensemble.LEAST", 3)
+    n = len(whole.pairs)
+    monkeypatch.setattr("mcbert.search.ensemble.CELLS", rows.n_classes * 4 * 3 * n)
+    monkeypatch.setattr("mcbert.search.ensemble.LEAST", 1)
     few = Judge.of(rows)
-    assert [both.shape[1] for both in few.pairs] == [3] * len(whole.pairs)
+    assert [both.shape[1] for both in few.pairs] == [3] * n
+    assert len(few.source[0]) <= 2 * 3 * n < len(whole.source[0])
+    assert len(few.texts) * rows.n_classes <= rows.n_classes * 4 * 3 * n
     a = rows.translated["de"][0]
     np.testing.assert_array_equal(few.texts[few.pairs[0][0]], rows.watched[a][:: -(-len(a) // 3)])
-    np.testing.assert_array_equal(few.texts[few.source[0]], rows.watched[rows.dev["en"][0]])
+    dev, y = rows.dev["en"]
+    step = -(-len(dev) // (2 * 3 * n))
+    np.testing.assert_array_equal(few.texts[few.source[0]], rows.watched[dev[::step]])
+    np.testing.assert_array_equal(few.source[1], y[::step])
 
 
 def plain(source, members, features):
