@@ -46,7 +46,7 @@ def test_every_system_is_one_that_the_product_trains(tmp_path, monkeypatch):
 
     monkeypatch.setattr(sentences.subprocess, "run", call)
     args = sentences.argparse.Namespace(
-        encoder=HOME / "samples/encoder", prompt='say "query": ', data=None, seeds=2, out=tmp_path
+        encoder=HOME / "samples/encoder", prompt='say "query": ', data=None, seeds=2, cut=False, out=tmp_path
     )
     settings = sentences.tomllib.loads(sentences.real.SETTINGS.read_text(encoding="utf-8"))["sentences"]
     made = sentences.Benchmark(args, settings)
@@ -71,7 +71,7 @@ def test_layers_and_other_encoders_are_measured_alike_and_found_up_to_date(
     monkeypatch.setattr(sentences.importlib.util, "find_spec", lambda name: name)
     monkeypatch.setattr(sentences, "UniversalSentenceEncoder", Vectors)
     for _ in range(2):
-        sentences.main(["--encoder", str(encoder_folder), "--systems", "0", "--out", str(out)])
+        sentences.main(["--encoder", str(encoder_folder), "--systems", "0", "--cut", "--out", str(out)])
         printed = capsys.readouterr().out
     figures = json.loads(printed.splitlines()[-1])
     assert list(figures["frozen"]) == ["0", "1", "2", "3", "4"]

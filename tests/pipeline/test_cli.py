@@ -449,7 +449,7 @@ def test_a_signal_ends_extraction_between_two_batches(project, number, status):
 
 def test_settings_may_stand_before_and_after_an_option(capsys):
     assert main(["show", "finetune.epochs=7", "--config", "demo", "finetune.batch_size=9"]) == 0
-    shown = json.loads(capsys.readouterr().out)["finetune"]
+    shown = tomllib.loads(capsys.readouterr().out)["finetune"]
     assert (shown["epochs"], shown["batch_size"]) == (7, 9)
     for wrong in (["show", "a.b=1", "--config", "demo", "bare"], ["runs", "--nope", "a=1"]):
         with pytest.raises(SystemExit):

@@ -102,7 +102,7 @@ def test_train_rows_of_languages_that_are_not_asked_for_are_a_warning(tmp_path, 
     read_corpus(settings)
     said = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert "'en' (4 rows), 'EN' (1 rows)" in said[0]
-    assert 'corpus.language_codes = { "EN" = "en" } makes them one' in said[0]
+    assert 'corpus.language_codes = { EN = "en" } makes them one' in said[0]
     assert "2 of 7 rows, 1 of them train rows, are left out" in said[1]
     caplog.clear()
     merged = read_corpus(dataclasses.replace(settings, language_codes={"EN": "en"}))

@@ -82,11 +82,11 @@ def test_any_character_of_a_label_can_be_drawn():
     n = len(ODD_LABELS)
     cells = pd.DataFrame({"label": ODD_LABELS, "predicted": ODD_LABELS, "n": range(n), "share": 0.5})
     shares = pd.DataFrame({"label": ODD_LABELS, "language": ODD_LABELS, "n_texts": range(n), "share": 0.5})
-    for chart in (heatmaps.confusion(cells), heatmaps.classes(shares)):
+    for chart, tiles in ((heatmaps.confusion(cells), n * n), (heatmaps.classes(shares), n)):
         svg = figures.draw(specification(chart, f"Test, {ODD_LABELS}"))
         assert r"a\u2028b" in "".join(ET.fromstring(svg).itertext())
         drawn = {node.get("d") for node in ET.fromstring(svg).iter() if node.get("fill") == BLUE}
-        assert len(drawn) == n
+        assert len(drawn) == tiles
         assert bytes(vl_convert.svg_to_png(svg)).startswith(b"\x89PNG")
 
 
