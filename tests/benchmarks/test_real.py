@@ -331,10 +331,10 @@ def test_speeds_are_measured_for_pairs_of_texts_too(tmp_path):
 
 
 @pytest.mark.slow
-def test_phase_one_runs_from_a_folder_of_data_to_a_line_of_json(encoder_folder, tmp_path, capfd):
+def test_phase_one_runs_from_a_folder_of_data_to_a_line_of_json(tmp_path, capfd):
     sib200(tmp_path / "data" / "sib200")
     options = ["--data", str(tmp_path / "data"), "--benchmark", "sib200", "--search-only", "--cut"]
-    options += ["--encoder", str(encoder_folder), "--out", str(tmp_path / "out")]
+    options += ["--encoder", str(ENCODER), "--out", str(tmp_path / "out")]
     real.main(options)
     first = json.loads(capfd.readouterr().out.splitlines()[-1])["sib200"]
     assert len(first["systems"]["probe, source-dev"]["accuracy"]) == first["plan"]["languages"] + 1
