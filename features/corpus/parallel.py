@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mcbert.features.corpus.errors import printable, shown
+from mcbert.features.corpus.errors import printable
 from mcbert.features.corpus.formats.parallel import is_table, languages_in, pair_files, read_pairs
 from mcbert.features.corpus.normal_forms import bcp47
 from mcbert.features.corpus.repeats import FEWEST_PAIRS
@@ -48,7 +48,7 @@ class ParallelFolder:
         """
         if not languages_in(path):
             raise ValueError(
-                f"gridsearch.parallel: no translated sentences in {shown(str(path))}; accepted: a folder "
+                f"gridsearch.parallel: no translated sentences in {printable(str(path))}; accepted: a folder "
                 "in LASER's layout, or one with raw.csv and translations/<language>.csv"
             )
         if _subtag(source_language) != "en":
@@ -83,7 +83,7 @@ class ParallelFolder:
             rows[np.unique(np.linspace(0, len(rows) - 1, most).astype(np.int64))]
             for rows in found.reset_index(drop=True).groupby("language", sort=False).indices.values()
         ]
-        return found.iloc[np.concatenate(kept)].reset_index(drop=True)
+        return found.iloc[np.concatenate([np.empty(0, np.int64), *kept])].reset_index(drop=True)
 
     def numbered(self, pairs: pd.DataFrame, usable: np.ndarray) -> dict[str, np.ndarray]:
         """Return where the English sentences and their translations are, where the translations come first.

@@ -206,7 +206,8 @@ def candidates(run: RunTables) -> dict[str, Any] | None:
     if fine.empty:
         return None
     languages = [MEAN, *summaries.languages(fine, run.source_language)]
-    shown = [name for name in languages if fine[f"dev_f1_{name}"].notna().any()][: summaries.MOST_PANELS + 1]
+    known = [name for name in languages if fine[f"dev_f1_{name}"].notna().any()]
+    shown = known[: summaries.MOST_PANELS + 1]
     splits = [split for split in _SPLITS if any(_known(fine, split, name) for name in shown)]
     beside = _against_winner(run.table("top"))
     parameters = [_words(text) for text in fine["params"]]
@@ -216,6 +217,7 @@ def candidates(run: RunTables) -> dict[str, Any] | None:
     ]
     return {
         "languages": [(name, spoken(name)) for name in shown],
+        "n_hidden": len(known) - len(shown),
         "splits": splits,
         "rows": first,
         "poolings": list(dict.fromkeys(fine["pooling"])),

@@ -88,6 +88,17 @@ def test_at_most_so_many_pairs_spread_over_the_file(tmp_path):
     assert (few["split"] == "dev").all()
 
 
+def test_a_table_without_dev_sentences_is_refused_by_its_language(tmp_path):
+    folder = tabled(tmp_path / "table", 30)
+    rows = pd.read_csv(folder / "raw.csv").assign(split="test")
+    rows.to_csv(folder / "raw.csv", index=False)
+    parallel = ParallelFolder.of(folder, "en", ["de"])
+    pairs = parallel.pairs()
+    assert len(pairs) == 0
+    with pytest.raises(ValueError, match=r"table: de: got 0 pairs to choose by, accepted: at least 20"):
+        parallel.numbered(pairs, np.ones(0, dtype=bool))
+
+
 def test_too_few_translated_dev_texts_choose_nothing():
     rows = [(f"{k}", "x", "en", "dev") for k in range(FEWEST_PAIRS)]
     rows += [(f"{k}", "x", "de", "dev") for k in range(FEWEST_PAIRS)]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from mcbert.results import csv_files, summaries
-from mcbert.results.report import errors, report, sections
+from mcbert.results.report import errors, report, search_sections, sections
 from mcbert.results.report.figures import draw
 from mcbert.results.runs import RunTables
 from mcbert.results.schema.search import CONFUSION, GRIDSEARCH
@@ -78,6 +78,7 @@ def test_a_page_is_made_whatever_the_size(tmp_path, n_labels, n_languages, n_lay
     html, specs = report.render(run, report.provenance(folder, run))
     assert "could not be made" not in html
     assert len(html.encode()) < MOST_BYTES
+    assert ("more are in gridsearch.csv" in html) == (n_languages > summaries.MOST_PANELS)
     for name in ("accuracies", "heat-best", "curve-ends"):
         assert (name in specs) == (n_languages > summaries.MOST_PANELS)
     shown = [name for name in specs if name.startswith("confusion-" if n_labels <= 20 else "labels-")]
@@ -120,9 +121,10 @@ def test_a_section_that_fails_says_so_in_its_place(run_dir, monkeypatch, caplog)
         raise RuntimeError("no matrix\ntoday <b>")
 
     monkeypatch.setattr(errors, "confusion", fails)
-    monkeypatch.setattr(sections, "training", fails)
+    for module, name in ((sections, "training"), (sections, "tune"), (search_sections, "candidates")):
+        monkeypatch.setattr(module, name, fails)
     run = RunTables.read(run_dir)
     html, specs = report.render(run, report.provenance(run_dir, run))
-    assert html.count("This section could not be made (RuntimeError: no matrix today &lt;b&gt;)") == 2
+    assert html.count("This section could not be made (RuntimeError: no matrix today &lt;b&gt;)") == 4
     assert "the section confusion could not be made" in caplog.text
     assert any(name.startswith("heat-") for name in specs)  # the others are there
