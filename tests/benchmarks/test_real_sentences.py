@@ -80,4 +80,5 @@ def test_layers_and_other_encoders_are_measured_alike_and_found_up_to_date(
     (row,) = sentences.rows_of(errors, system="other", **sentences.HEADLINE).to_dict("records")
     assert figures["others"]["mUSE"]["tatoeba"][0] == pytest.approx(row["error_rate"], abs=1e-4)
     assert "| mUSE |" in printed
+    assert printed.index("Published elsewhere under other conditions") < printed.index("| LaBSE |")
     assert figures["trained"] == {}
