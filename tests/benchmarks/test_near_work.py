@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mcbert.pipeline.cluster import executor
+from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.results.csv_files import read_with_sums
 from mcbert.results.schema.search import PROTOCOL_CHOICES
 from mcbert.search.gridsearch import gridsearch
@@ -79,23 +81,16 @@ def test_a_ranking_learnt_from_pivots_holds_in_another_language(near):
 
 
 @pytest.fixture
-def run(tmp_path, serial):
+def run(tmp_path):
     made = make(tmp_path, Shape(poolings=("mean", "cls"), n_eval=30))
     settings = GridsearchSettings(
         layers=(2, 3), poolings=("mean", "cls"), classifiers=("ridge", "knn"), protocol="target-dev"
     )
     inputs = Inputs(store=made.store, examples=made.examples)
-    gridsearch(settings, inputs, out=tmp_path, execute=serial, stamp=STAMP)
+    gridsearch(
+        settings, inputs, out=tmp_path, execute=executor(ClusterSettings(backend="serial")), stamp=STAMP
+    )
     return tmp_path
-
-
-@pytest.fixture
-def serial():
-    def execute(function, tasks):
-        for task in tasks:
-            yield task, function(task), None
-
-    return execute
 
 
 def test_the_command_sets_all_choices_beside_each_other(near, run, monkeypatch, capsys):
