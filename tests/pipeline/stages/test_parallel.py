@@ -310,9 +310,10 @@ def test_the_samples_sentences_choose_for_a_corpus_without_translations(tmp_path
     assert (winner["protocol"], winner["candidate_id"]) == ("agreement", "ensemble-members=100")
     pairs = Examples.read(folder / "examples.npz").pairs["de"]
     assert FEWEST_PAIRS <= pairs.shape[1] <= MOST
-    assert "no label of a target language was read" in " ".join(
-        (folder / "models/probe/README.md").read_text().split()
-    )
+    card = " ".join((folder / "models/probe/README.md").read_text().split())
+    assert "no label of a target language was read" in card
+    assert "of them differ: they were selected among the best linear candidates, each with which" in card
+    assert "drawn among" not in card
     choices = csv_files.read_with_sums(PROTOCOL_CHOICES, folder / "protocols.csv")
     assert {"agreement", "source-dev", "ensemble", "reference"} <= set(choices["protocol"])
     assert "target-dev" not in set(choices["protocol"])  # there is no German dev text
