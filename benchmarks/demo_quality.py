@@ -50,7 +50,7 @@ def main() -> None:
         raise SystemExit(2)
     folder = Path("results/runs") / args.run
     table = csv_files.read_with_sums(TABLE1, folder / "table1.csv")
-    table = table[table["source"] == "measured"].set_index(["system", "language"])
+    table = table.set_index(["system", "language"])
     systems = [s for s in SYSTEMS if s in table.index.get_level_values("system")]
     languages = list(table.loc["baseline"].index)
     chance = majority(read(PREDICTIONS, folder / "predictions_finetune.csv"))
@@ -61,7 +61,7 @@ def main() -> None:
     for system in systems:
         cells = [f"{table.loc[(system, name), 'accuracy']:.3f}" for name in languages]
         mean = table.loc[(system, "mean")]
-        gain = "" if np.isnan(mean["low"]) else _gain(mean)
+        gain = "" if np.isnan(mean["versus_baseline_low"]) else _gain(mean)
         print(f"| {system} | {mean['protocol']} | " + " | ".join(cells) + f" | {gain} |")
     figures = {system: float(table.loc[(system, "mean"), "accuracy"]) for system in systems}
     per_language = {
@@ -69,7 +69,10 @@ def main() -> None:
         for system in systems
     }
     intervals = {
-        system: [float(table.loc[(system, "mean"), key]) for key in ("versus_baseline", "low", "high")]
+        system: [
+            float(table.loc[(system, "mean"), key])
+            for key in ("versus_baseline", "versus_baseline_low", "versus_baseline_high")
+        ]
         for system in systems
         if system != "baseline"
     }
@@ -79,7 +82,8 @@ def main() -> None:
 
 
 def _gain(row: pd.Series) -> str:
-    return f"{row['versus_baseline']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+    value, low, high = (f"{row[f'versus_baseline{end}']:+.3f}" for end in ("", "_low", "_high"))
+    return f"{value} [{low}, {high}]"
 
 
 if __name__ == "__main__":

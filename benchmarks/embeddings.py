@@ -116,10 +116,13 @@ def figures_of(run: Path) -> dict[str, Any]:
     return {
         "layers": found["layers"],
         "pooling": found["pooling"],
-        "tatoeba_error": interval(found, ("error_rate", "low", "high")),
+        "tatoeba_error": interval(found, ("error_rate", "error_rate_low", "error_rate_high")),
         "baselines": {name: row["baseline_error_rate"] for name, row in named.items()},
-        "reductions": {name: interval(row, ("reduction", "low", "high")) for name, row in named.items()},
-        "sts_spearman": interval(judged, ("spearman", "low", "high")),
+        "reductions": {
+            name: interval(row, ("reduction", "reduction_low", "reduction_high"))
+            for name, row in named.items()
+        },
+        "sts_spearman": interval(judged, ("spearman", "spearman_low", "spearman_high")),
         "sts_best_frozen": float(best["spearman"]),
         "sts_above_best_frozen": interval(
             judged, ("versus_frozen", "versus_frozen_low", "versus_frozen_high")

@@ -290,7 +290,7 @@ def winner_f1_change(scratch: Path) -> float:
     exact, low = tables
     winner = exact.index[0]
     print("winner over float32 features:", winner, "| over bfloat16 features:", low.index[0])
-    return round(float(low.loc[winner, "dev_f1_mean"] - exact.loc[winner, "dev_f1_mean"]), 5)
+    return round(float(low.loc[winner, "dev_f1_micro_mean"] - exact.loc[winner, "dev_f1_micro_mean"]), 5)
 
 
 if __name__ == "__main__":

@@ -299,8 +299,8 @@ def candidate_choices(
         return {}, {}, {}
     frame, candidates = drawn_candidates(search.frame, n)
     labelled, features = describe_candidates(search, candidates)
-    right = frame[[f"dev_f1_{language}" for language in targets]].to_numpy(dtype=np.float64).T
-    source_dev = frame[f"dev_f1_{source_language}"] - 1e-6 * frame["log_loss"]
+    right = frame[[f"dev_f1_micro_{language}" for language in targets]].to_numpy(dtype=np.float64).T
+    source_dev = frame[f"dev_f1_micro_{source_language}"] - 1e-6 * frame["log_loss"]
     ways = {
         "source-dev": np.tile(source_dev, (len(targets), 1)),
         "agreement": np.tile(frame["agreement"] - frame["log_loss"], (len(targets), 1)),
@@ -317,7 +317,7 @@ def candidate_choices(
         ranked["LMS"].append(np.stack(rankings))
     columns = {language: column for column, language in enumerate(targets)}
     at = np.asarray([columns.get(name, 0) for name in search.predictions.language])  # the source: by any
-    test = [frame[f"test_f1_{language}"] for language in targets]
+    test = [frame[f"test_f1_micro_{language}"] for language in targets]
     choices, taus, chosen = {}, {}, {}
     for name, several in ranked.items():
         label = f"{name}, of {len(frame)} drawn"

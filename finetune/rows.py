@@ -39,13 +39,28 @@ def score_rows(job: Job, training: Training, test: Mapping[str, Score]) -> list[
     chosen = training.history[training.chosen]
     scored = [("dev", evaluation) for evaluation in training.history]
     scored.append(("test", dataclasses.replace(chosen, scores=test, log_loss=None, agreement=None)))
-    fixed = {"precision": training.precision}
-    return [_score_row(job, e, split, language) | fixed | {"chosen": e.step == chosen.step}
+    return [_score_row(job, e, split, language) | {"chosen": e.step == chosen.step}
             for split, e in scored for language in e.scores]  # fmt: skip
 
 
+def training_row(job: Job, training: Training) -> dict[str, Any]:
+    """Return the row of trainings.csv."""
+    is_baseline, chosen = job.system == "baseline", training.history[training.chosen]
+    return {
+        "system": job.system,
+        "seed": job.seed,
+        "layers": "" if is_baseline else layers_text(job.architecture.layers),
+        "pooling": "" if is_baseline else job.architecture.pooling,
+        "start": "" if is_baseline else job.architecture.start,
+        "protocol": protocol_of(job),
+        "precision": training.precision,
+        "epoch": chosen.epoch,
+        "step": chosen.step,
+        "seconds": round(training.history[-1].seconds, 3),
+    }
+
+
 def _score_row(job: Job, evaluation: Evaluation, split: str, language: str) -> dict[str, Any]:
-    is_baseline = job.system == "baseline"
     return {
         "system": job.system,
         "seed": job.seed,
@@ -56,12 +71,8 @@ def _score_row(job: Job, evaluation: Evaluation, split: str, language: str) -> d
         **measured(evaluation.scores[language]),
         "log_loss": _rounded(evaluation.log_loss),
         "agreement": _rounded(evaluation.agreement),
-        "layers": "" if is_baseline else layers_text(job.architecture.layers),
-        "pooling": "" if is_baseline else job.architecture.pooling,
-        "start": "" if is_baseline else job.architecture.start,
         "frozen_layers": layers_text(sorted(evaluation.frozen)),
         "protocol": protocol_of(job),
-        "seconds": round(evaluation.seconds, 3),
         "train_loss": _rounded(evaluation.train_loss),
     }
 

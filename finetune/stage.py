@@ -2,7 +2,7 @@
 
     python -m mcbert finetune --config demo
 
-Reads the corpus and the winner of phase one; writes ``finetune.csv``, ``freezing.csv``,
+Reads the corpus and the winner of phase one; writes ``finetune.csv``, ``trainings.csv``, ``freezing.csv``,
 ``predictions_finetune.csv``, ``table1.csv``, ``models/<system>`` (of the first seed) and TensorBoard logs.
 """
 
@@ -29,7 +29,7 @@ from mcbert.finetune.winner import Architecture, read_architecture
 from mcbert.results import csv_files, deploy, table1
 from mcbert.results.deploy import PROBE
 from mcbert.results.schema.search import PREDICTIONS
-from mcbert.results.schema.training import FINETUNE, FREEZING, TABLE1
+from mcbert.results.schema.training import FINETUNE, FREEZING, TABLE1, TRAININGS
 from mcbert.results.schema.words import metric_words
 
 log = logging.getLogger(__name__)
@@ -135,6 +135,7 @@ def gather(jobs: Sequence[FinetuneJob], architecture: Architecture, *, casing: s
     out, stamp = jobs[0].out, jobs[0].stamp
     for table, key, name in (
         (FINETUNE, "finetune", FINETUNE.file_name),
+        (TRAININGS, "trainings", TRAININGS.file_name),
         (FREEZING, "freezing", FREEZING.file_name),
         (PREDICTIONS, "predictions", "predictions_finetune.csv"),
     ):
@@ -157,10 +158,8 @@ def gather(jobs: Sequence[FinetuneJob], architecture: Architecture, *, casing: s
         source_language=jobs[0].source_language,
     )
     below = deploy.below_probe(on_dev(jobs))
-    is_measured = frame["source"].eq("measured")
-    frame.loc[is_measured, "below_probe"] = [
-        ("yes" if below[system] else "no") if system in below else ""
-        for system in frame["system"][is_measured]
+    frame["below_probe"] = [
+        ("yes" if below[system] else "no") if system in below else "" for system in frame["system"]
     ]
     csv_files.write_with_sums(TABLE1, frame, out / TABLE1.file_name)
 

@@ -28,7 +28,7 @@ from mcbert.finetune.export.saved import save_model
 from mcbert.finetune.jobs import FinetuneJob, finish, torch_threads
 from mcbert.finetune.model import MCBertForSequenceClassification
 from mcbert.finetune.probe_head import start_from_probe
-from mcbert.finetune.rows import freeze_rows, predictions, score_rows
+from mcbert.finetune.rows import freeze_rows, predictions, score_rows, training_row
 from mcbert.finetune.settings import FinetuneSettings
 from mcbert.finetune.texts import read_texts, watched_dev
 from mcbert.finetune.training import ranks
@@ -101,6 +101,7 @@ def train_system(job: FinetuneJob) -> str:
     content = {
         "stamp": dict(job.stamp),
         "finetune": score_rows(job, training, texts["test"].scores(test)),
+        "trainings": [training_row(job, training)],
         "freezing": freeze_rows(job, training),
         "predictions": predictions(job, setup.corpus, setup.rows, predicted),
         "calibration": dataclasses.asdict(calibration) if calibration else None,

@@ -84,6 +84,9 @@ class Column:
     later: bool = False
     """True if files of earlier versions lack the column; it is read as empty there."""
 
+    stamped: bool = False
+    """True if all rows of a file share its value, which stands in `run.json` beside the file instead."""
+
     @property
     def is_pattern(self) -> bool:
         """Return True if the declaration stands for one column per language or label."""
@@ -225,6 +228,11 @@ class Table:
         )
 
     @property
+    def stamp(self) -> tuple[Column, ...]:
+        """The columns whose values stand in `run.json` beside the file."""
+        return tuple(column for column in self.columns if column.stamped)
+
+    @property
     def file_names(self) -> tuple[str, ...]:
         """The names of this table's file and, if there is one, of that of the sums."""
         return (self.file_name, *((self.overall.file_name,) if self.overall else ()))
@@ -338,10 +346,15 @@ def later(column: Column) -> Column:
 
 
 def stamp(nullable: bool = False) -> tuple[Column, ...]:
-    """Declare the columns that say which run made a row, with what."""
+    """Declare the columns that say which run made a file, with what; once in `run.json`."""
+    return tuple(dataclasses.replace(column, stamped=True) for column in made_by(nullable))
+
+
+def made_by(nullable: bool = False) -> tuple[Column, ...]:
+    """Declare the same columns for rows of several runs, in each row."""
     return (
         text("run", "name of the run", nullable=nullable),
-        text("config_digest", "digest of the configuration that made the row", nullable=nullable),
+        text("config_digest", "digest of the configuration that made the file", nullable=nullable),
         text("encoder", "encoder, by name or folder", nullable=nullable),
         text("versions", "versions of mcbert and of the libraries that figures depend on", nullable=nullable),
         Column(

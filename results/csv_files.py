@@ -1,13 +1,16 @@
 """Read, write and validate the declared CSV files: RFC 4180, UTF-8, LF, floats unrounded, no live formulas.
 
 Rows that sum up others lie in a file of their own, table1_overall.csv beside table1.csv, and below the others
-in memory. A file larger than memory is read by `results.csv_rows.CsvStream`.
+in memory. What all rows of a file share (run, configuration, encoder, versions, transfer) stands once in
+`run.json` beside the files, under their names, and in columns in memory. A file larger than memory is read by
+`results.csv_rows.CsvStream`.
 
 python -c "from mcbert.results import csv_files; print(csv_files.validate('gridsearch.csv'))"
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -18,10 +21,13 @@ import numpy as np
 import pandas as pd
 
 from mcbert import files
+from mcbert.files.objects import read_object
 from mcbert.results.column import Column, Table, Value
 from mcbert.results.csv_rows import Cells, TableError, header, header_problems, parse, printable
 from mcbert.results.schema import TABLES
 
+RUN_FILE = "run.json"
+"""What all rows of a file share, by the file's name: a JSON object in the same folder."""
 MOST_CASES = 5
 """Cells reported per column before the rest is only counted."""
 
@@ -48,18 +54,23 @@ def write(table: Table, frame: pd.DataFrame, path: Path | str) -> None:
         key.
     """
     path = Path(path)
-    lines = as_lines(table, frame, path)
-    try:
-        files.write_text(path, "\n".join(lines) + "\n")
-    except UnicodeEncodeError as error:
-        row = next(number for number, line in enumerate(lines) if not _is_encodable(line))
-        raise TableError(
-            f"{path}: row {row}: a lone surrogate; accepted: text that UTF-8 can hold"
-        ) from error
+    lines, shared = as_lines(table, frame, path), _shared(table, frame, path)
+    unfit = next((number for number, line in enumerate(lines) if not _is_encodable(line)), None)
+    if unfit is not None:
+        raise TableError(f"{path}: row {unfit}: a lone surrogate; accepted: text that UTF-8 can hold")
+    if table.stamp:
+        beside = path.with_name(RUN_FILE)
+        known = read_object(beside) if beside.is_file() else {}
+        content = json.dumps(known | {path.name: shared}, indent=1, ensure_ascii=False, sort_keys=True)
+        files.write_text(beside, content + "\n")
+    files.write_text(path, "\n".join(lines) + "\n")
 
 
 def as_lines(table: Table, frame: pd.DataFrame, path: Path) -> list[str]:
-    """Return the header and the rows of a table as `write` would write them to `path`, after checking it."""
+    """Return the header and the rows of a table as `write` would write them to `path`, after checking it.
+
+    Columns of the stamp are checked and left out.
+    """
     names = [str(name) for name in frame.columns]
     _require(header_problems(table, names), path)
     columns: dict[str, list[str]] = {}
@@ -70,6 +81,7 @@ def as_lines(table: Table, frame: pd.DataFrame, path: Path) -> list[str]:
         refused[name] = {column.encode(value) for value in set(values) if not column.accepts(value)}
         columns[name] = [column.encode(value) for value in values]
     _require(_cell_problems(table, Cells(columns, []), refused), path)
+    columns = {name: cells for name, cells in columns.items() if not _declared(table, name).stamped}
     return [",".join(map(_quote, row)) for row in (columns, *zip(*columns.values(), strict=True))]
 
 
@@ -157,13 +169,14 @@ def read(table: Table, path: Path | str) -> pd.DataFrame:
     path = Path(path)
     cells, values, problems = _checked(table, path)
     _require(problems, path)
+    shared, wrong = _stamp_of(table, path)
+    _require(wrong, path.with_name(RUN_FILE))
+    found = {name: [values[name][cell] for cell in column] for name, column in cells.columns.items()}
+    found |= {name: [value] * len(cells.places) for name, value in shared.items() if name not in found}
     return pd.DataFrame(
         {
-            name: pd.Series(
-                [values[name][cell] for cell in cells.columns[name]],
-                dtype=_declared(table, name).pandas_dtype,
-            )
-            for name in table.order(cells.columns)
+            name: pd.Series(found[name], dtype=_declared(table, name).pandas_dtype)
+            for name in table.order(found)
         }
     )
 
@@ -192,11 +205,16 @@ def validate(path: Path | str) -> list[str]:
     table = find_table(path)
     if table is None:
         known = ", ".join(table.file_name for table in TABLES)
-        fits = [table.file_name for table in TABLES if not header_problems(table, header(path))]
+        fits = [table.file_name for table in TABLES if not header_problems(table, header(path), in_file=True)]
         hint = f" (by its columns it is {' or '.join(fits)})" if fits else ""
         return [f"{printable(str(path))}: unknown file name {path.name!r}{hint}; accepted: {known}"]
     _, _, problems = _checked(table, path)
-    return [f"{printable(str(path))}: {problem}" for problem in problems]
+    found = [f"{path}: {problem}" for problem in problems]
+    try:
+        found += [f"{path.with_name(RUN_FILE)}: {problem}" for problem in _stamp_of(table, path)[1]]
+    except ValueError as error:
+        found.append(str(error))
+    return [printable(line) for line in found]
 
 
 def find_table(path: Path) -> Table | None:
@@ -208,6 +226,31 @@ def find_table(path: Path) -> Table | None:
 
 def _beside(path: Path) -> Path:
     return path.with_name(f"{path.stem}_overall.csv")
+
+
+def _shared(table: Table, frame: pd.DataFrame, path: Path) -> dict[str, Value]:
+    """Return the one value of each column of the stamp; nothing for a table without rows."""
+    shared: dict[str, Value] = {}
+    for column in table.stamp if len(frame) else ():
+        given = frame[column.name].unique().tolist()
+        if len(given) > 1:
+            shown = ", ".join(_shown(str(value)) for value in given[:MOST_CASES])
+            raise TableError(f"{path}: column {column.name}: given {shown}; accepted: one for the whole file")
+        shared[column.name] = given[0]
+    return shared
+
+
+def _stamp_of(table: Table, path: Path) -> tuple[dict[str, Value], list[str]]:
+    """Return the stamp of a file by `run.json` beside it, empty where that is silent, and what is wrong."""
+    beside = path.with_name(RUN_FILE)
+    known = read_object(beside, optional={path.name: dict}) if table.stamp and beside.is_file() else {}
+    given, shared, wrong = known.get(path.name, {}), {}, []
+    for column in table.stamp:
+        value = given.get(column.name, "")
+        shared[column.name] = value
+        if column.name in given and not (isinstance(value, str) and column.accepts(value)):
+            wrong.append(f"{path.name}: {column.name}: given {value!r}; accepted: {column.accepted()}")
+    return shared, wrong
 
 
 def _declared(table: Table, name: str) -> Column:
@@ -314,4 +357,4 @@ def _quote(cell: str) -> str:
 
 
 def _is_encodable(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+    return re.search("[\ud800-\udfff]", text) is None

@@ -75,10 +75,11 @@ def parse(table: Table, path: Path) -> tuple[Cells, list[str]]:
         if first is None:
             return nothing, ["the file is empty; accepted: a header and rows"]
         names = first[1]
-        if problems := header_problems(table, names, earlier=True):
+        if problems := header_problems(table, names, in_file=True):
             return nothing, problems
         cells, problems = _by_column(names, list(records))
-        cells.columns.update((column.name, [""] * len(cells.places)) for column in table.missing(names))
+        later = (column.name for column in table.missing(names) if column.later)
+        cells.columns.update((name, [""] * len(cells.places)) for name in later)
         return cells, problems
     except _QuotingError as error:
         return nothing, [f"{error}; accepted: RFC 4180 quoting"]
@@ -93,17 +94,20 @@ def header(path: Path) -> list[str]:
         return []
 
 
-def header_problems(table: Table, names: Sequence[str], *, earlier: bool = False) -> list[str]:
+def header_problems(table: Table, names: Sequence[str], *, in_file: bool = False) -> list[str]:
     """List what is wrong with a header: columns doubled, missing or not declared; one line where all are.
 
-    `earlier`: the file may be one of an earlier version, which lacks columns that are declared `later`.
+    `in_file`: columns of the stamp may be missing, and, in a file of an earlier version, those declared
+    `later`.
     """
-    accepted = ", ".join(column.name for column in table.columns)
+    accepted = ", ".join(column.name for column in table.columns if not (in_file and column.stamped))
     if not any(table.column(name) for name in names):
         return [f"header: given {_listed(names)}{_separated(names)}; accepted: {accepted}"]
     doubled = [name for name, count in collections.Counter(names).items() if count > 1]
     problems = [f"header, column {printable(name)}: given twice; accepted: once" for name in doubled]
-    missing = [column.name for column in table.missing(names) if not (earlier and column.later)]
+    missing = [
+        column.name for column in table.missing(names) if not (in_file and (column.later or column.stamped))
+    ]
     problems += [f"header, column {name}: missing; given: {_listed(names)}" for name in missing]
     unknown = [name for name in names if table.column(name) is None]
     return problems + [f"header, column {printable(n)}: unknown; accepted: {accepted}" for n in unknown]

@@ -1,6 +1,6 @@
 """The model of a run to deploy: the search's classifier or a trained one, whichever scores best on dev.
 
-    deploy.json: {"model": "models/probe", "system": "probe", "there": true, "metric": "micro_f1", ...}
+    deploy.json: {"model": "models/probe", "system": "probe", "there": true, "metric": "f1_micro", ...}
 
 Dev texts of the run's protocol alone choose, by the metric that the search chose by, never test; of equals
 the simpler one is taken, the search's classifier first.
@@ -130,7 +130,7 @@ def _score(pairs: Confusions, metric: str, labels: Sequence[str]) -> float:
 
     A label of the search that is neither given nor predicted counts 0, as there.
     """
-    if metric != "macro_f1":
+    if metric != "f1_macro":
         return sum(n for (label, predicted), n in pairs.items() if label == predicted) / pairs.total()
     either = Counter[str]()
     for (label, predicted), n in pairs.items():

@@ -33,8 +33,9 @@ needed.
   more apostrophe in front. `results.csv_files.read` takes it off again; a text that lacks it is refused.
 - **Plain pandas** takes texts that look like numbers for numbers: where `layers` are single ones, or labels
   and ids digits, give `dtype={"layers": "str"}`. `mcbert.read_results` types by the declarations.
-- **Stamp.** Every row that a run made carries `run`, `config_digest`, `encoder`, `versions` and `transfer`,
-  so rows of several runs can be put into one table. For figures published elsewhere they are empty.
+- **Stamp.** What all rows of a file share stands once in `run.json` beside it, under the file's name: `run`,
+  `config_digest`, `encoder`, `versions` and `transfer`. `mcbert.read_results` puts them into every row, so
+  that rows of several runs can be put into one table; without a `run.json` beside the file they are empty.
 - **Protocol and seed** are columns where a choice or random numbers had part: `corpus.csv` and `effects.csv`
   choose nothing, `table1.csv`, `tune.csv` and `conclusions.csv` are over `n_seeds` seeds or over candidates.
 - **Layers** are numbered as in the encoder: 0 the embedding output, 1 to N the transformer blocks; `6+8+11`

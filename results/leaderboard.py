@@ -22,7 +22,7 @@ from mcbert.results.schema.words import MEAN, STAMP
 from mcbert.results.table1 import BASELINE, UNFROZEN, ordered_languages
 
 _READ = {"gridsearch": GRIDSEARCH, "top": TOP, "table1": TABLE1, "corpus": CORPUS}
-_GAIN = ["versus_baseline", "low", "high"]
+_GAIN = ["versus_baseline", "versus_baseline_low", "versus_baseline_high"]
 SYSTEMS = (BASELINE, UNFROZEN, "mcbert_wf")
 
 
@@ -85,18 +85,20 @@ def _searched(found: dict[str, pd.DataFrame], source: str) -> dict[str, Any]:
     if fine.empty:
         return {}
     best = fine.iloc[0]
-    shown = {split: MEAN if pd.notna(best[f"{split}_f1_mean"]) else source for split in ("dev", "test")}
+    shown = {split: MEAN if pd.notna(best[f"{split}_f1_micro_mean"]) else source for split in ("dev", "test")}
     row = {
         "protocol": best["protocol"],
         "winner": best["candidate_id"],
         "n_candidates": len(summaries.searched(fine)),
-        "winner_dev": best[f"dev_f1_{shown['dev']}"],
-        "winner_test": best[f"test_f1_{shown['test']}"],
+        "winner_dev": best[f"dev_f1_micro_{shown['dev']}"],
+        "winner_test": best[f"test_f1_micro_{shown['test']}"],
     }
     if "top" in found:
         top = found["top"]
         own = top[(top["rank"] == 1) & (top["split"] == "test") & (top["language"] == shown["test"])]
-        row |= {name: float(own.iloc[0][name]) for name in ("low", "high") if len(own)}
+        row |= {
+            f"winner_test_{end}": float(own.iloc[0][f"score_{end}"]) for end in ("low", "high") if len(own)
+        }
     return row
 
 
@@ -104,8 +106,8 @@ def _tuned(found: dict[str, pd.DataFrame]) -> dict[str, Any]:
     """Return the systems' test accuracy and what mcbert adds to the baseline."""
     if "table1" not in found:
         return {}
-    measured = found["table1"][found["table1"]["source"] == "measured"]
-    means = measured[measured["language"] == MEAN].set_index("system")
+    means = found["table1"]
+    means = means[means["language"] == MEAN].set_index("system")
     accuracy = means["accuracy"].to_dict()
     row = {system: accuracy[system] for system in SYSTEMS if system in accuracy}
     if UNFROZEN in accuracy:

@@ -135,8 +135,7 @@ def compare_results(
     Returns
     -------
     DataFrame
-        The rows of all runs, in their order; the column `run` distinguishes them. Figures published elsewhere
-        are left out.
+        The rows of all runs, in their order; the column `run` distinguishes them.
 
     Raises
     ------
@@ -164,11 +163,7 @@ def compare_results(
     names = [path.name for path in folders]
     if len(set(names)) < 2 or len(set(names)) < len(names):
         raise ValueError(f"runs: got {', '.join(names) or 'none'}; accepted: two or more, each once")
-    frames = []
-    for path in folders:
-        frame = read_results(name, path)
-        measured = frame if "source" not in frame else frame[frame["source"] == "measured"]
-        frames.append(measured.assign(run=path.name))
+    frames = [read_results(name, path).assign(run=path.name) for path in folders]
     all_kinds = unlike(folders, frames)
     if not any(map(digest_of_test, folders)):  # unknown texts are not known to be the same
         all_kinds["texts"] = [""] * len(folders)

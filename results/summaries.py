@@ -32,7 +32,7 @@ LOWEST = 5
 
 _ROUNDING = 1e-12
 
-_DEV_F1 = "dev_f1_"
+_DEV_F1 = "dev_f1_micro_"
 
 
 def finished(gridsearch: pd.DataFrame) -> pd.DataFrame:
@@ -48,7 +48,7 @@ def searched(gridsearch: pd.DataFrame) -> pd.DataFrame:
 
 def languages(gridsearch: pd.DataFrame, source_language: str) -> list[str]:
     """List the languages of a gridsearch table, source first."""
-    column = next(column for column in GRIDSEARCH.columns if column.name == "dev_f1_{language}")
+    column = next(column for column in GRIDSEARCH.columns if column.name == "dev_f1_micro_{language}")
     fixed = {_DEV_F1 + MEAN}
     found = {column.language(name) for name in gridsearch.columns if name not in fixed}
     return ordered_languages({language for language in found if language}, source_language)
@@ -106,7 +106,7 @@ def effects(table: pd.DataFrame, source_language: str) -> pd.DataFrame:
         The rows of that language with a column sign: 1 or -1 where the interval excludes 0, else 0.
     """
     rows = table[table["language"] == shown_language(table, source_language)]
-    sign = (rows["low"] > 0).astype("int64") - (rows["high"] < 0).astype("int64")
+    sign = (rows["effect_low"] > 0).astype("int64") - (rows["effect_high"] < 0).astype("int64")
     return rows.assign(sign=sign).reset_index(drop=True)
 
 
@@ -127,7 +127,9 @@ def differing(top: pd.DataFrame, split: str) -> set[tuple[str, str]]:
 
 def by_n_layers(gridsearch: pd.DataFrame) -> pd.DataFrame:
     """Return best and median dev micro-F1 (mean over targets): n_layers, which (best, median), f1, n."""
-    groups = searched(gridsearch).dropna(subset=["dev_f1_mean"]).groupby("n_layers")["dev_f1_mean"]
+    groups = (
+        searched(gridsearch).dropna(subset=["dev_f1_micro_mean"]).groupby("n_layers")["dev_f1_micro_mean"]
+    )
     return pd.DataFrame(
         [
             {"n_layers": n_layers, "which": which, "f1": value, "n": len(scores)}

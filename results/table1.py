@@ -1,4 +1,4 @@
-"""Table 1: test accuracy of the measured systems beside the published ones, from predictions.
+"""Table 1: test accuracy of the measured systems, from predictions; published ones, set apart.
 
 python -m pytest tests/results/test_table1.py
 """
@@ -15,7 +15,7 @@ import pandas as pd
 from mcbert.results import csv_files, statistics
 from mcbert.results.deploy import PROBE
 from mcbert.results.schema.training import PUBLISHED, TABLE1
-from mcbert.results.schema.words import MEAN, NOT_STATED, STAMP, SYSTEMS
+from mcbert.results.schema.words import MEAN, NOT_STATED, SYSTEMS
 
 BASELINE, UNFROZEN = "baseline", "mcbert"
 
@@ -32,8 +32,6 @@ def build(
     stamp: Mapping[str, object],
     *,
     protocols: Mapping[str, str],
-    published: pd.DataFrame | None = None,
-    corpus: str = "this run's test texts",
     casing: str = NOT_STATED,
     source_language: str = "en",
 ) -> pd.DataFrame:
@@ -47,10 +45,6 @@ def build(
         The run's stamp, a value for each column of `results.schema.STAMP`.
     protocols : mapping of str to str
         The protocol by which each measured system was chosen.
-    published : DataFrame, optional
-        Rows of table PUBLISHED; by default the ones shipped (`results/published/xnli.csv`).
-    corpus : str
-        Name of the measured corpus.
     casing : str
         Casing of the measured encoder: cased, uncased or not stated.
     source_language : str
@@ -59,7 +53,7 @@ def build(
     Returns
     -------
     DataFrame
-        Rows of table TABLE1: measured systems first, baseline before its challengers; per system its
+        Rows of table TABLE1: baseline before its challengers; per system its
         languages, source first, then `mean`, the mean over its target languages; `below_probe` is left empty.
 
     Raises
@@ -79,9 +73,9 @@ def build(
         )
     correct = {system: correctness(test[test["system"] == system]) for system in systems}
     _require_same_texts(correct)
-    fixed = {"source": "measured", "citation": "", "corpus": corpus, "casing": casing, **stamp}
+    fixed = {"casing": casing, **stamp}
     gains = _dev_gains(predictions, source_language)
-    ours = [
+    rows = [
         row
         | fixed
         | {"system": system, "protocol": protocols[system], "below_probe": ""}
@@ -89,9 +83,7 @@ def build(
         for system in systems
         for row in _compared(system, correct, source_language)
     ]
-    quoted = _published(read_published() if published is None else published, source_language)
-    rows = pd.DataFrame([*ours, *quoted], columns=TABLE1.order(c.name for c in TABLE1.columns))
-    return rows.astype({"n_seeds": "Int64"})
+    return pd.DataFrame(rows, columns=TABLE1.order(c.name for c in TABLE1.columns))
 
 
 def _dev_gains(predictions: pd.DataFrame, source_language: str) -> dict[tuple[str, str], float]:
@@ -195,6 +187,8 @@ def _compared(system: str, correct: Mapping[str, pd.DataFrame], source_language:
         {
             **row,
             "versus_baseline": row["difference"],
+            "versus_baseline_low": row["low"],
+            "versus_baseline_high": row["high"],
             "versus_mcbert": beside.get("difference", np.nan),
             "versus_mcbert_low": beside.get("low", np.nan),
             "versus_mcbert_high": beside.get("high", np.nan),
@@ -248,11 +242,17 @@ def _require_same_texts(correct: Mapping[str, pd.DataFrame]) -> None:
             )
 
 
-def _published(published: pd.DataFrame, source_language: str) -> list[dict[str, object]]:
-    """Make the rows of the published systems, in their order, each with its mean over target languages."""
+def published(source_language: str) -> pd.DataFrame:
+    """Return the published systems in their order, with their mean over the target languages as in Table 1.
+
+    Returns
+    -------
+    DataFrame
+        system, corpus, casing, protocol, citation (the source, with its note, in one line), language (`mean`:
+        over the target languages), accuracy.
+    """
     rows: list[dict[str, object]] = []
-    empty = dict.fromkeys((*STAMP, "below_probe"), "")
-    for system, figures in published.groupby("system", sort=False):
+    for system, figures in read_published().groupby("system", sort=False):
         accuracy = dict(zip(figures["language"], figures["accuracy"], strict=True))
         targets = [value for language, value in accuracy.items() if language != source_language]
         fixed = figures.iloc[0][["corpus", "casing", "protocol"]].to_dict() | {"citation": _cited(figures)}
@@ -261,10 +261,10 @@ def _published(published: pd.DataFrame, source_language: str) -> list[dict[str, 
         }
         cells |= {MEAN: float(np.mean(targets))} if targets else {}
         rows += [
-            fixed | empty | {"system": system, "source": "published", "language": language, "accuracy": value}
+            fixed | {"system": system, "language": language, "accuracy": value}
             for language, value in cells.items()
         ]
-    return rows
+    return pd.DataFrame(rows)
 
 
 def _cited(figures: pd.DataFrame) -> str:

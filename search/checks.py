@@ -110,8 +110,8 @@ def _warn_of_gaps(examples: Examples, languages: Sequence[str], path: Path) -> N
         found = {name: examples.y[examples.rows(split, name)] for name in languages}
         empty = [name for name, y in found.items() if not len(y)]
         if empty:
-            mean = "" if empty == [languages[0]] else f", and {split}_f1_mean"
-            columns = ", ".join(f"{split}_f1_{name}" for name in empty)
+            mean = "" if empty == [languages[0]] else f", and {split}_f1_micro_mean"
+            columns = ", ".join(f"{split}_f1_micro_{name}" for name in empty)
             LOG.warning("%s: no %s rows in %s: %s%s stay empty", path, split, ", ".join(empty), columns, mean)
         for name, y in found.items():
             if len(y) and (y == y[0]).all():

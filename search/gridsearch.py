@@ -167,7 +167,7 @@ class BestScores:
         n_classes: int,
         rows: Iterable[Mapping[str, Any]] = (),
         *,
-        metric: str = "micro_f1",
+        metric: str = "f1_micro",
     ) -> None:
         self._n_classes, self._metric = n_classes, metric
         self._best = dict.fromkeys(languages, 0.0)

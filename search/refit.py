@@ -208,11 +208,11 @@ def _pipeline(representation: Representation, estimator: Any) -> Pipeline:
 
 def _described(row: "pd.Series[Any]", candidate: Candidate) -> dict[str, Any]:
     scores = {
-        f"{split}_f1": {
-            str(name).removeprefix(f"{split}_f1_"): float(row[name])
+        f"{split}_f1_micro": {
+            str(name).removeprefix(f"{split}_f1_micro_"): float(row[name])
             for name in row.index
-            if str(name).startswith(f"{split}_f1_")
-            and str(name) != f"{split}_f1_mean"
+            if str(name).startswith(f"{split}_f1_micro_")
+            and str(name) != f"{split}_f1_micro_mean"
             and pd.notna(row[name])
         }
         for split in ("dev", "test")

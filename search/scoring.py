@@ -86,8 +86,8 @@ def packed_macro_f1(packed: Sequence[int], n_classes: int) -> float:
 
 
 SCORERS: Mapping[str, Callable[[Sequence[int], int], Score]] = {
-    "micro_f1": packed_f1,
-    "macro_f1": packed_macro_f1,
+    "f1_micro": packed_f1,
+    "f1_macro": packed_macro_f1,
     "accuracy": packed_f1,
 }
 """Functions that compute a metric from a packed matrix and the number of classes."""
@@ -123,13 +123,11 @@ def scores(matrices: Ints) -> dict[str, npt.NDArray[np.float64]]:
     Returns
     -------
     dict of str to float64 array of shape (n,)
-        `micro_f1`; `macro_f1`, the mean of the classes' F1, where a class with neither examples nor
-        predictions counts 0; `accuracy`, which equals micro-F1 where a text has one label, as here.
+        `f1_micro`; `f1_macro`, the mean of the classes' F1, where a class with neither examples nor
+        predictions counts 0.
     """
     numerators, denominators = _f1_parts(matrices)  # (n, n_classes)
-    right = np.trace(matrices, axis1=-2, axis2=-1)
     return {
-        "micro_f1": numerators.sum(axis=-1) / denominators.sum(axis=-1),
-        "macro_f1": np.mean(numerators / np.maximum(denominators, 1), axis=-1),
-        "accuracy": right / matrices.sum(axis=(-2, -1)),
+        "f1_micro": numerators.sum(axis=-1) / denominators.sum(axis=-1),
+        "f1_macro": np.mean(numerators / np.maximum(denominators, 1), axis=-1),
     }

@@ -80,9 +80,9 @@ class GridsearchSettings:
     ensemble: Whole = 100
     """Linear candidates whose mean is the winner, chosen by the protocol's scores (`search.ensemble`); 0: the
     best candidate alone. With protocol last there is none."""
-    metric: Metric = "micro_f1"
+    metric: Metric = "f1_micro"
     """Dev score that chooses the winner, the steps of a mixed search and which of the best are tied:
-    micro_f1, accuracy (the same where a text has one label, as here) or macro_f1, in which labels weigh
+    f1_micro, accuracy (the same where a text has one label, as here) or f1_macro, in which labels weigh
     equally."""
     top: Positive = 20
     """Best candidates whose confusion matrices are written."""

@@ -270,7 +270,7 @@ def test_the_best_estimator_labels_texts_as_the_winner_does(searched, corpus):
     np.testing.assert_array_equal(searched.predict(held_out), measured[held_out.index])
     assert set(searched.classes_) == set(corpus["label"])
     german = held_out[held_out["split"].eq("test") & held_out["language"].eq("de")]
-    assert searched.score(german, german["label"]) == searched.results_["test_f1_de"][0]
+    assert searched.score(german, german["label"]) == searched.results_["test_f1_micro_de"][0]
     anew = clone(searched.best_estimator_).fit(
         *(corpus[corpus["split"].eq("train")][["text", "label"]].T.values)
     )

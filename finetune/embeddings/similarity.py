@@ -37,7 +37,8 @@ AT_ONCE = 64  # samples: few enough for the CPU's cache
 DECIMALS = 12  # of a cosine: equal pairs of sentences tie, whatever the order in which sums were rounded
 
 _NO_INTERVALS = dict.fromkeys(
-    ("low", "high", "versus_frozen", "versus_frozen_low", "versus_frozen_high"), float("nan")
+    ("spearman_low", "spearman_high", "versus_frozen", "versus_frozen_low", "versus_frozen_high"),
+    float("nan"),
 )
 
 

@@ -23,7 +23,7 @@ from mcbert.features.corpus.normal_forms import lowered
 from mcbert.features.spec import FeatureSpec, layers_text
 from mcbert.results.csv_files import read
 from mcbert.results.schema.embeddings import SEED_COMPAT
-from mcbert.results.schema.training import EMBEDDINGS
+from mcbert.results.schema.training import EMBEDDINGS_TRAININGS
 
 if TYPE_CHECKING:
     from mcbert.finetune.embeddings.sentence_encoder import SentenceEncoder
@@ -225,6 +225,6 @@ def _columns(kind: str, encoder: str, layers: Sequence[int], pooling: str, *, co
 
 def _made(runs: Path, model: Path) -> Mapping[str, object]:
     """Look up the protocol and the seed of a run's sentence encoder: the first seed's weights are saved."""
-    table = runs / model.relative_to(runs).parts[0] / EMBEDDINGS.file_name
-    rows = read(EMBEDDINGS, table).to_dict("records") if table.is_file() else []
+    table = runs / model.relative_to(runs).parts[0] / EMBEDDINGS_TRAININGS.file_name
+    rows = read(EMBEDDINGS_TRAININGS, table).to_dict("records") if table.is_file() else []
     return {"protocol": str(rows[0]["protocol"]), "seed": int(rows[0]["seed"])} if rows else _MADE_ELSEWHERE

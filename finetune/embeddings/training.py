@@ -2,8 +2,9 @@
 
     python -m mcbert embeddings --config demo
 
-Reads pairs of sentences; writes ``embeddings.csv``, ``embeddings_freezing.csv``, TensorBoard logs and, of the
-first seed, ``models/embeddings``, and the same for sentence-transformers as ``models/embeddings-st``.
+Reads pairs of sentences; writes ``embeddings.csv``, ``embeddings_trainings.csv``,
+``embeddings_freezing.csv``, TensorBoard logs and, of the first seed, ``models/embeddings``, and the
+same for sentence-transformers as ``models/embeddings-st``.
 """
 
 from __future__ import annotations
@@ -52,13 +53,13 @@ from mcbert.finetune.jobs import (
     torch_threads,
     write_rows,
 )
-from mcbert.finetune.rows import freeze_rows, score_rows
+from mcbert.finetune.rows import freeze_rows, score_rows, training_row
 from mcbert.finetune.texts import DevTexts, read_texts, require_protocol
 from mcbert.finetune.training import ranks
 from mcbert.finetune.training.data import TrainingData
 from mcbert.finetune.training.fit import fit, within_memory
 from mcbert.finetune.winner import Architecture
-from mcbert.results.schema.training import EMBEDDINGS, EMBEDDINGS_FREEZING
+from mcbert.results.schema.training import EMBEDDINGS, EMBEDDINGS_FREEZING, EMBEDDINGS_TRAININGS
 from mcbert.results.schema.words import MEAN
 
 log = logging.getLogger(__name__)
@@ -182,7 +183,12 @@ def train_embeddings(
         for seed in settings.seeds
     ]
     n_trained = run_jobs(jobs, run_embeddings_job, execute=execute, track=track)
-    for table, key in ((EMBEDDINGS, "embeddings"), (EMBEDDINGS_FREEZING, "freezing")):
+    tables = (
+        (EMBEDDINGS, "embeddings"),
+        (EMBEDDINGS_TRAININGS, "trainings"),
+        (EMBEDDINGS_FREEZING, "freezing"),
+    )
+    for table, key in tables:
         write_rows(jobs, key, table, inputs.out / table.file_name)
     log.info("embeddings: %d trainings in %.1f s -> %s", n_trained, time.monotonic() - began, inputs.out)
 
@@ -294,6 +300,7 @@ def run_embeddings_job(job: EmbeddingsJob) -> str:
     content = {
         "stamp": dict(job.stamp),
         "embeddings": [_renamed(row, job) for row in score_rows(job, training, scores)],
+        "trainings": [_renamed(training_row(job, training), job)],
         "freezing": [_renamed(row, job) for row in freeze_rows(job, training)],
     }
     return finish(job, content, training, began)
@@ -345,7 +352,7 @@ def _save(job: EmbeddingsJob, model: SiameseEncoder, tokenizer: PreTrainedTokeni
 
 
 def _renamed(row: Mapping[str, object], job: EmbeddingsJob) -> dict[str, object]:
-    """Return a row of finetune.csv or freezing.csv as one of embeddings.csv or embeddings_freezing.csv."""
+    """Return a row of phase two's tables as one of the tables of the same kind for embeddings."""
     renamed = {("n_pairs" if name == "n_texts" else name): value for name, value in row.items()}
     kept = {name: value for name, value in renamed.items() if name not in ("system", "start", "sample_of")}
     return {"objective": job.settings.objective} | kept

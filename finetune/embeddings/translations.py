@@ -145,8 +145,8 @@ class _Split:
                 "n_right": n_right,
                 "accuracy": 1 - error if language == MEAN else n_right / n,
                 "error_rate": error,
-                "low": interval.low,
-                "high": interval.high,
+                "error_rate_low": interval.low,
+                "error_rate_high": interval.high,
                 **self._altered(language)._asdict(),
             }
 
@@ -196,8 +196,8 @@ def _reduction(rates: Rates, column: int, baseline: int) -> dict[str, float | No
         "baseline_error_rate": other,
         "difference": error - other,
         "reduction": cut.difference if cut else None,
-        "low": cut.low if cut else None,
-        "high": cut.high if cut else None,
+        "reduction_low": cut.low if cut else None,
+        "reduction_high": cut.high if cut else None,
     }
 
 

@@ -314,7 +314,7 @@ def describe_searched(
     calibration : Calibration or None
         Of the probabilities; None where there were no texts for it.
     """
-    test = (record.get("scores") or {}).get("test_f1") or {}
+    test = (record.get("scores") or {}).get("test_f1_micro") or {}
     languages = [record["source_language"], *record["target_languages"]]
     test = {language: test[language] for language in languages if language in test}
     base_model = record["encoder"] if is_of_hub(encoder) else ""

@@ -42,7 +42,16 @@ if TYPE_CHECKING:
     from mcbert.features.corpus.corpus import Corpus
     from mcbert.pipeline.cluster.settings import ClusterSettings
 
-_SHOWN = ("rank", "layers", "pooling", "classifier", "params", "score", "dev_f1_mean", "test_f1_mean")
+_SHOWN = (
+    "rank",
+    "layers",
+    "pooling",
+    "classifier",
+    "params",
+    "score",
+    "dev_f1_micro_mean",
+    "test_f1_micro_mean",
+)
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 _HEAD = 5  # rows of the results that a notebook shows
 
@@ -93,7 +102,7 @@ class LayerSearch(TakesTexts, ClassifierMixin, BaseEstimator):
     ensemble : int
         The winner is the mean of so many linear candidates, chosen by how they do, as one linear classifier;
         0, or under the protocol last: the best candidate alone.
-    metric : {"micro_f1", "macro_f1", "accuracy"}
+    metric : {"f1_micro", "f1_macro", "accuracy"}
         Dev score that chooses.
     top : int
         Best candidates whose confusion matrices are written.
@@ -163,7 +172,7 @@ class LayerSearch(TakesTexts, ClassifierMixin, BaseEstimator):
     budget_seconds: float = 0.0
     protocol: Chosen = "auto"
     ensemble: int = 100
-    metric: Literal["micro_f1", "macro_f1", "accuracy"] = "micro_f1"
+    metric: Literal["f1_micro", "f1_macro", "accuracy"] = "f1_micro"
     top: int = 20
     class_weight: Literal["none", "balanced"] = "none"
     target_languages: Sequence[str] = ()

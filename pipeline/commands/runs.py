@@ -129,8 +129,8 @@ def _line(row: dict[Any, Any]) -> tuple[str, ...]:
         "dev": _percent(row["winner_dev"]),
         "test": _percent(row["winner_test"]),
     }
-    if not math.isnan(row["low"]):
-        cells["test"] += f" [{_percent(row['low'])}, {_percent(row['high'])}]"
+    if not math.isnan(row["winner_test_low"]):
+        cells["test"] += f" [{_percent(row['winner_test_low'])}, {_percent(row['winner_test_high'])}]"
     cells |= {name: _percent(row[name]) for name in ("baseline", "mcbert", "mcbert_wf")}
     return tuple(str(cells[name]) or "-" for name in _SHOWN)
 

@@ -179,4 +179,4 @@ def _train(workspace: Workspace, settings: EmbeddingsSettings) -> list[str]:
         stamp=workspace.stamp,
         track=track,
     )
-    return ["embeddings.csv", "embeddings_freezing.csv"]
+    return ["embeddings.csv", "embeddings_trainings.csv", "embeddings_freezing.csv"]

@@ -28,7 +28,7 @@ from mcbert.pipeline.run import write_json
 from mcbert.pipeline.stages.gridsearch import searched
 from mcbert.pipeline.stages.prepare import prepare
 from mcbert.pipeline.workspace import Workspace, file_names
-from mcbert.results.schema.training import FINETUNE, FREEZING, TABLE1
+from mcbert.results.schema.training import FINETUNE, FREEZING, TABLE1, TRAININGS
 
 if TYPE_CHECKING:
     from mcbert.features.corpus.parallel import ParallelFolder
@@ -89,7 +89,7 @@ def _finetune(workspace: Workspace) -> list[str]:
         stamp=workspace.stamp,
         track=track,
     )
-    names = [*file_names(FINETUNE, FREEZING, TABLE1), "predictions_finetune.csv", *FILES]
+    names = [*file_names(FINETUNE, TRAININGS, FREEZING, TABLE1), "predictions_finetune.csv", *FILES]
     return [name for name in names if (folder / name).is_file()]  # no table1 without test texts
 
 

@@ -124,8 +124,8 @@ def _row(finding: Finding) -> dict[str, object]:
         "conclusion": claim.words,
         "comparison": finding.comparison,
         "effect": finding.interval.difference if finding.interval else math.nan,
-        "low": finding.interval.low if finding.interval else math.nan,
-        "high": finding.interval.high if finding.interval else math.nan,
+        "effect_low": finding.interval.low if finding.interval else math.nan,
+        "effect_high": finding.interval.high if finding.interval else math.nan,
         "margin": claim.margin,
         "n": finding.n if known else None,
         "unit": finding.unit if known else "",
@@ -190,22 +190,16 @@ def _over_seeds(claim: str, comparison: str, values: pd.Series | None, protocol:
 def _fine_tuned(tables: Tables, source_language: str) -> list[Finding]:
     """Return the gains of fine-tuned layers over [CLS], and of freezing over them, from Table 1."""
     asked = (
-        ("tokens", UNFROZEN, "versus_baseline", "low", "high", "mcbert minus the fine-tuned [CLS] baseline"),
-        (
-            "freezing",
-            FROZEN,
-            "versus_mcbert",
-            "versus_mcbert_low",
-            "versus_mcbert_high",
-            "mcbert_wf minus mcbert",
-        ),
+        ("tokens", UNFROZEN, "versus_baseline", "mcbert minus the fine-tuned [CLS] baseline"),
+        ("freezing", FROZEN, "versus_mcbert", "mcbert_wf minus mcbert"),
     )
     table1 = tables.get("table1")
     found = []
-    for claim, system, *columns, comparison in asked:
+    for claim, system, versus, comparison in asked:
+        columns = [f"{versus}{end}" for end in ("", "_low", "_high")]
         rows = pd.DataFrame()
         if table1 is not None:
-            own = table1[(table1["source"] == "measured") & (table1["system"] == system)]
+            own = table1[table1["system"] == system]
             rows = own[own["language"] == shown_language(own, source_language)].dropna(subset=columns)
         if rows.empty:
             why = "table1.csv is absent" if table1 is None else "table1.csv lacks one of the two systems"
@@ -263,7 +257,8 @@ def _tune(tables: Tables, source_language: str) -> list[Finding]:
             why = "tune.csv is absent" if tune is None else f"no trial differs in {setting} alone"
             found.append(Finding(claim=claim, comparison=comparison, why=why))
             continue
-        interval = Interval(*(-float(row[column]) for column in ("versus_default", "high", "low")))
+        ends = (-float(row[f"versus_default{end}"]) for end in ("", "_high", "_low"))
+        interval = Interval(*ends)
         shown = f"{comparison} ({row['changes']})"
         found.append(_over_texts(claim, shown, interval, tables, ("dev", row["protocol"])))
     return found

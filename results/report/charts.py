@@ -62,7 +62,9 @@ def effects(rows: pd.DataFrame, title: str, *, legend: bool) -> alt.LayerChart:
     legend : bool
         Whether to name the splits.
     """
-    frame = rows.assign(points=rows["effect"] * 100, left=rows["low"] * 100, right=rows["high"] * 100)
+    frame = rows.assign(
+        points=rows["effect"] * 100, left=rows["effect_low"] * 100, right=rows["effect_high"] * 100
+    )
     splits = [split for split in ("dev", "test") if split in set(frame["split"])]
     base = alt.Chart(frame).encode(
         y=alt.Y("level:N", title=None, sort=frame["level"].drop_duplicates().tolist()),
@@ -210,7 +212,9 @@ def forest(rows: pd.DataFrame) -> alt.LayerChart:
     rows : DataFrame
         Columns mark (what stands beside the row), comparison, effect, low, high (shares), verdict.
     """
-    frame = rows.assign(points=rows["effect"] * 100, left=rows["low"] * 100, right=rows["high"] * 100)
+    frame = rows.assign(
+        points=rows["effect"] * 100, left=rows["effect_low"] * 100, right=rows["effect_high"] * 100
+    )
     verdicts = ["supported", "not supported"]
     base = alt.Chart(frame).encode(
         y=alt.Y("mark:N", title=None, sort=frame["mark"].tolist()),

@@ -93,11 +93,7 @@ def build(folders: Sequence[Path], listed: pd.DataFrame, path: Path) -> Path:
 
 def systems(runs: Sequence[RunTables], specs: Specs) -> list[dict[str, Any]]:
     """Return each system's test accuracy by run and language, with a figure put into `specs`."""
-    parts = [
-        table[table["source"] == "measured"].assign(run=run.name)
-        for run in runs
-        if (table := run.table("table1")) is not None
-    ]
+    parts = [table.assign(run=run.name) for run in runs if (table := run.table("table1")) is not None]
     if not parts:
         return []
     rows = pd.concat(parts, ignore_index=True)
@@ -201,8 +197,5 @@ def _differing(folders: Sequence[Path], runs: Sequence[RunTables]) -> dict[str, 
         found = [run.table(name) for run in runs]
         frames = [frame for frame in found if frame is not None]
         if len(frames) == len(runs):
-            own = [
-                frame if "source" not in frame else frame[frame["source"] == "measured"] for frame in frames
-            ]
-            return unlike(folders, own)
+            return unlike(folders, frames)
     return unlike(folders, [pd.DataFrame()] * len(folders))

@@ -118,21 +118,19 @@ def _line(
     found: dict[Any, Any] | None,
     cut: dict[Any, Any] | None,
 ) -> tuple[str, ...]:
-    ends = "low", "high"
-    versus = "versus_frozen", "versus_frozen_low", "versus_frozen_high"
     return (
         *key,
-        _interval(judged, ("spearman", *ends), ""),
-        _interval(judged, versus, "+"),
-        _interval(found, ("error_rate", *ends), ""),
-        _interval(cut, ("reduction", *ends), "+"),
+        _interval(judged, "spearman", ""),
+        _interval(judged, "versus_frozen", "+"),
+        _interval(found, "error_rate", ""),
+        _interval(cut, "reduction", "+"),
     )
 
 
-def _interval(row: dict[Any, Any] | None, names: Sequence[str], sign: str) -> str:
-    if row is None or pd.isna(row[names[0]]):
+def _interval(row: dict[Any, Any] | None, name: str, sign: str) -> str:
+    if row is None or pd.isna(row[name]):
         return ""
-    value, low, high = (format(float(row[name]), f"{sign}.3f") for name in names)
+    value, low, high = (format(float(row[f"{name}{end}"]), f"{sign}.3f") for end in ("", "_low", "_high"))
     return f"{value} [{low}, {high}]"
 
 

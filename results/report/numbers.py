@@ -87,7 +87,7 @@ def heading(place: str, words: str = "", *, counted: bool = False) -> Heading:
     ----------
     place : str
         The table's file without `.csv` and the column, `corpus.n_texts`; where there is one for each language
-        or label, their pattern, `gridsearch.dev_f1_{language}`, or one of them.
+        or label, their pattern, `gridsearch.dev_f1_micro_{language}`, or one of them.
     words : str
         The words shown; the column's name with blanks where there are none.
     counted : bool
@@ -137,7 +137,7 @@ def heat_maps(cells: Mapping[str, pd.DataFrame]) -> Numbers:
             for pooling in POOLINGS
             if pooling in set(frame["pooling"])
         ]
-    scored = [heading("gridsearch.dev_f1_{language}", f"layer {layer}") for layer in layers]
+    scored = [heading("gridsearch.dev_f1_micro_{language}", f"layer {layer}") for layer in layers]
     header = [heading("corpus.language"), heading("gridsearch.pooling"), *scored]
     return Numbers("Best dev micro-F1 in percent of a single layer.", header, rows)
 
@@ -150,13 +150,13 @@ def effects(rows: pd.DataFrame, names: Mapping[str, str]) -> Numbers:
             row["level"],
             row["split"],
             points(row["effect"], 2),
-            f"[{points(row['low'], 2)}, {points(row['high'], 2)}]",
+            f"[{points(row['effect_low'], 2)}, {points(row['effect_high'], 2)}]",
             f"{row['n']:,}",
         ]
         for row in rows.to_dict("records")
     ]
-    named = {"factor": "choice", "low": "95% interval", "n": "comparisons"}
-    columns = ("factor", "level", "split", "effect", "low", "n")
+    named = {"factor": "choice", "effect_low": "95% interval", "n": "comparisons"}
+    columns = ("factor", "level", "split", "effect", "effect_low", "n")
     header = [heading(f"effects_overall.{name}", named.get(name, "")) for name in columns]
     return Numbers("Mean differences of micro-F1 in points.", header, lines)
 
@@ -174,7 +174,7 @@ def sizes(rows: pd.DataFrame) -> Numbers:
         for size in rows["n_layers"].unique()
     ]
     caption = "Dev micro-F1 in percent, mean over target languages."
-    scored = [heading("gridsearch.dev_f1_{language}", name) for name in ("best", "median")]
+    scored = [heading("gridsearch.dev_f1_micro_{language}", name) for name in ("best", "median")]
     n_layers = heading("gridsearch.n_layers", "number of layers")
     candidates = heading("gridsearch.candidate_id", "candidates", counted=True)
     return Numbers(caption, [n_layers, *scored, candidates], lines)

@@ -206,7 +206,7 @@ def candidates(run: RunTables) -> dict[str, Any] | None:
     if fine.empty:
         return None
     languages = [MEAN, *summaries.languages(fine, run.source_language)]
-    known = [name for name in languages if fine[f"dev_f1_{name}"].notna().any()]
+    known = [name for name in languages if fine[f"dev_f1_micro_{name}"].notna().any()]
     shown = known[: summaries.MOST_PANELS + 1]
     splits = [split for split in _SPLITS if any(_known(fine, split, name) for name in shown)]
     beside = _against_winner(run.table("top"))
@@ -235,14 +235,14 @@ def candidates(run: RunTables) -> dict[str, Any] | None:
 
 
 def _known(fine: pd.DataFrame, split: str, language: str) -> bool:
-    return bool(fine[f"{split}_f1_{language}"].notna().any())
+    return bool(fine[f"{split}_f1_micro_{language}"].notna().any())
 
 
 def _rows(
     fine: pd.DataFrame, parameters: list[str], splits: list[str], languages: list[str]
 ) -> list[list[object]]:
     """Return each candidate as rank, layers, pooling, classifier, parameters and its scores."""
-    scores = fine[[f"{split}_f1_{name}" for split in splits for name in languages]].round(_DIGITS)
+    scores = fine[[f"{split}_f1_micro_{name}" for split in splits for name in languages]].round(_DIGITS)
     known = scores.astype("object").where(scores.notna(), None).to_numpy().tolist()
     ranks = fine["rank"].astype("int64").tolist()
     what = zip(ranks, fine["layers"], fine["pooling"], fine["classifier"], parameters, strict=True)

@@ -27,8 +27,10 @@ from mcbert.results.runs import RunTables
 from mcbert.results.schema.runs import VERDICTS
 from mcbert.results.schema.search import REFERENCE
 from mcbert.results.schema.words import ENSEMBLE, MEAN, SYSTEMS, metric_words
-from mcbert.results.table1 import BASELINE, ordered_languages
+from mcbert.results.table1 import BASELINE, ordered_languages, published
 
+OWN_TEXTS = "this run's test texts"
+"""Corpus of the measured rows of Table 1."""
 Add = Callable[[str, Any, str], str]
 """Adds a chart to the page under an id, with its description, and returns the id."""
 
@@ -109,7 +111,7 @@ def _winner_scores(winner: Mapping[Hashable, Any], source_language: str) -> list
     found = []
     for split in ("dev", "test"):
         for language in (MEAN, source_language):
-            f1 = winner.get(f"{split}_f1_{language}", math.nan)
+            f1 = winner.get(f"{split}_f1_micro_{language}", math.nan)
             if not math.isnan(f1):
                 found.append({"split": split, "language": language, "f1": f1})
                 break
@@ -180,9 +182,12 @@ def _ends_strip(last: pd.DataFrame, languages: Sequence[str], add: Add) -> str:
 
 def table1(run: RunTables) -> dict[str, Any] | None:
     """Return Table 1 with a row per system and a column per language, measured and published apart."""
-    rows = run.table("table1")
-    if rows is None:
+    measured = run.table("table1")
+    if measured is None:
         return None
+    own = measured.assign(source="measured", corpus=OWN_TEXTS, citation="")
+    quoted = published(run.source_language).assign(source="published", transfer="")
+    rows = pd.concat([own, quoted], ignore_index=True)
     languages = ordered_languages(set(rows["language"]) - {MEAN}, run.source_language)
     groups: dict[str, list[dict[str, Any]]] = {"measured": [], "published": []}
     keys = ["source", "system", "casing", "protocol", "transfer", "corpus", "citation"]
@@ -191,7 +196,6 @@ def table1(run: RunTables) -> dict[str, Any] | None:
         system: dict[str, Any] = dict(zip(keys, values, strict=True))
         system |= {"name": SYSTEM_NAMES.get(system["system"], system["system"]), "cells": cells}
         groups[system["source"]].append(system)
-    measured = rows[rows["source"] == "measured"]
     return {
         "languages": languages,
         "groups": groups,
@@ -258,13 +262,13 @@ def _alarms(run: RunTables) -> list[dict[str, Any]]:
 
 
 def _measured_means(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    means = records(rows[(rows["source"] == "measured") & (rows["language"] == MEAN)])
+    means = records(rows[rows["language"] == MEAN])
     means.sort(key=lambda row: SYSTEMS.index(row["system"]) if row["system"] in SYSTEMS else len(SYSTEMS))
     return [
         row
         | {
             "name": SYSTEM_NAMES.get(row["system"], row["system"]),
-            "verdict": verdict(row["low"], row["high"]),
+            "verdict": verdict(row["versus_baseline_low"], row["versus_baseline_high"]),
             "is_baseline": row["system"] == BASELINE,
         }
         for row in means
@@ -296,7 +300,7 @@ def _targets(run: RunTables) -> list[str]:
     if gridsearch is not None:
         found = set(summaries.languages(gridsearch, run.source_language))
     elif table1 is not None:
-        found = set(table1.loc[table1["source"] == "measured", "language"])
+        found = set(table1["language"])
     return ordered_languages(found - {MEAN, run.source_language}, run.source_language)
 
 
@@ -324,7 +328,7 @@ def conclusions(run: RunTables, add: Add) -> dict[str, Any] | None:
 
 
 def _figure(rows: pd.DataFrame, add: Add) -> str | None:
-    tested = rows[rows["low"].notna()]
+    tested = rows[rows["effect_low"].notna()]
     if tested.empty:
         return None
     words = "Effect and 95% interval of every comparison, by conclusion"

@@ -18,9 +18,10 @@ _SEARCHED = (
     search.PROTOCOL_CHOICES,
     search.PREDICTIONS,
 )
-_TRAINED = (training.FINETUNE, training.FREEZING, training.TABLE1, runs.CONCLUSIONS)
+_TRAINED = (training.FINETUNE, training.TRAININGS, training.FREEZING, training.TABLE1, runs.CONCLUSIONS)
 _SENTENCES = (
     training.EMBEDDINGS,
+    training.EMBEDDINGS_TRAININGS,
     training.EMBEDDINGS_FREEZING,
     embeddings.STS,
     embeddings.TATOEBA,

@@ -77,7 +77,11 @@ def _versus(end: str, meaning: str) -> Column:
     return number(f"versus_frozen{end}", meaning, "correlation", -2, nullable=True)
 
 
-_SYSTEM_KEY = ("run", "system", "encoder", "layers", "pooling")
+_STAMP = tuple(
+    dataclasses.replace(column, stamped=column.name != "encoder")  # systems have encoders of their own
+    for column in stamp()
+)
+_SYSTEM_KEY = ("system", "encoder", "layers", "pooling")
 
 STS = Table(
     file_name="sts.csv",
@@ -96,8 +100,10 @@ STS = Table(
         count("n_pairs", "pairs of sentences", "pairs", least=2),
         correlation("pearson", "linear correlation with the scores; empty where all similarities are equal"),
         correlation("spearman", "the same of ranks"),
-        correlation("low", "lower end of the 95% bootstrap interval of `spearman` over pairs; cosine only"),
-        correlation("high", "upper end of it"),
+        correlation(
+            "spearman_low", "lower end of the 95% bootstrap interval of `spearman` over pairs; cosine only"
+        ),
+        correlation("spearman_high", "upper end of it"),
         layers(
             "frozen_layers",
             "layers of the best frozen baseline, chosen by `spearman` of the cosine on dev",
@@ -108,7 +114,7 @@ STS = Table(
         _versus("_low", "lower end of the paired 95% bootstrap interval of that difference"),
         _versus("_high", "upper end of it"),
         share("altered", "share of the sentences that lower-casing and stripping marks alters"),
-        *stamp(),
+        *_STAMP,
     ),
 )
 
@@ -132,11 +138,11 @@ TATOEBA = Table(
         count("n_right", "sentences whose nearest one is their own translation"),
         share("accuracy", "n_right / n"),
         share("error_rate", "1 - accuracy"),
-        share("low", "lower end of the 95% bootstrap interval of `error_rate` over sentences"),
-        share("high", "upper end of it"),
+        share("error_rate_low", "lower end of the 95% bootstrap interval of `error_rate` over sentences"),
+        share("error_rate_high", "upper end of it"),
         share("altered", "share of the language's sentences that lower-casing and stripping marks alters"),
         share("stripped", "share that loses a combining mark by it, such as an accent or a vowel sign"),
-        *stamp(),
+        *_STAMP,
     ),
     sums=Sums(
         row="a system, split and score, over all languages, both directions or both",
@@ -177,13 +183,13 @@ REDUCTIONS = Table(
             nullable=True,
         ),
         number(
-            "low",
+            "reduction_low",
             "lower end of the paired 95% bootstrap interval of `reduction` over sentences",
             "share of errors",
             nullable=True,
         ),
-        number("high", "upper end of it", "share of errors", nullable=True),
-        *stamp(),
+        number("reduction_high", "upper end of it", "share of errors", nullable=True),
+        *_STAMP,
     ),
     sums=Sums(
         row="a system, baseline, split and score, over all languages, both directions or both",

@@ -5,7 +5,7 @@ python -m mcbert.results.dictionary > results/README.md
 
 from __future__ import annotations
 
-from mcbert.results.column import Table, count, difference, share, stamp, text
+from mcbert.results.column import Table, count, difference, made_by, share, stamp, text
 from mcbert.results.schema.words import PROTOCOLS
 
 RUNS = Table(
@@ -36,8 +36,8 @@ RUNS = Table(
             "its test micro-F1, mean over the targets, else of the source language",
             nullable=True,
         ),
-        share("low", "lower end of the 95% bootstrap interval of `winner_test`", nullable=True),
-        share("high", "upper end of it", nullable=True),
+        share("winner_test_low", "lower end of the 95% bootstrap interval of `winner_test`", nullable=True),
+        share("winner_test_high", "upper end of it", nullable=True),
         share("baseline", "test accuracy of the fine-tuned baseline, mean over the targets", nullable=True),
         share("mcbert", "the same of mcbert", nullable=True),
         share("mcbert_wf", "the same of mcbert with freezing", nullable=True),
@@ -53,7 +53,7 @@ RUNS = Table(
         text("stages", "stages that are finished, in their order, separated by blanks", nullable=True),
         text("finished", "when the last of them was, UTC, as YYYY-MM-DDTHH:MM:SSZ", nullable=True),
         text("problem", "why tables of the run could not be read; empty where all could", nullable=True),
-        *stamp(nullable=True),
+        *made_by(nullable=True),
     ),
 )
 
@@ -65,7 +65,7 @@ CONCLUSIONS = Table(
     meaning="The eight conclusions of the MC-BERT paper, tested on this run. What is compared was chosen on "
     "dev or fixed in advance; test labels choose nothing.",
     row="a comparison that a claim predicts",
-    key=("run", "number", "comparison"),
+    key=("number", "comparison"),
     columns=(
         count("number", "the paper's number of the conclusion, 1 to 8; the fourth holds two claims", least=1),
         text("conclusion", "what is claimed, in our words"),
@@ -76,9 +76,9 @@ CONCLUSIONS = Table(
             "the target languages, signed so that above 0 speaks for the conclusion",
         ),
         difference(
-            "low", "lower end of its 95% interval: paired bootstrap over texts, Student's t over seeds"
+            "effect_low", "lower end of its 95% interval: paired bootstrap over texts, Student's t over seeds"
         ),
-        difference("high", "upper end of it"),
+        difference("effect_high", "upper end of it"),
         share(
             "margin",
             "what may be lost where the claim is that something is not needed or does not help: the interval "

@@ -39,7 +39,7 @@ GRIDSEARCH = Table(
     file_name="gridsearch.csv",
     meaning="The search: every candidate on the frozen encoder with its score in every language.",
     row="a candidate",
-    key=("run", "candidate_id"),
+    key=("candidate_id",),
     columns=(
         count("rank", "1 = best by `score`; empty where the candidate failed", least=1, nullable=True),
         CANDIDATE,
@@ -75,10 +75,10 @@ GRIDSEARCH = Table(
                 "pairs",
             )
         ),
-        share("dev_f1_mean", "dev micro-F1, mean over the target languages", nullable=True),
-        share("test_f1_mean", "test micro-F1, mean over the target languages", nullable=True),
-        share("dev_f1_{language}", "dev micro-F1 of the language", nullable=True),
-        share("test_f1_{language}", "test micro-F1 of the language", nullable=True),
+        share("dev_f1_micro_mean", "dev micro-F1, mean over the target languages", nullable=True),
+        share("test_f1_micro_mean", "test micro-F1, mean over the target languages", nullable=True),
+        share("dev_f1_micro_{language}", "dev micro-F1 of the language", nullable=True),
+        share("test_f1_micro_{language}", "test micro-F1 of the language", nullable=True),
         number("fit_seconds", "time to fit", "seconds", least=0, nullable=True),
         number("score_seconds", "time to predict and score", "seconds", least=0, nullable=True),
         text("status", "whether the candidate was fitted and scored", ("ok", "error")),
@@ -91,7 +91,7 @@ CONFUSION = Table(
     file_name="confusion.csv",
     meaning="Confusion matrices of the best candidates, tidy; cells without a text are left out.",
     row="a cell (true label, predicted label) of a candidate's matrix for a language and split",
-    key=("run", "candidate_id", "language", "split", "label", "predicted"),
+    key=("candidate_id", "language", "split", "label", "predicted"),
     columns=(
         CANDIDATE,
         count("rank", "rank of the candidate in gridsearch.csv", least=1),
@@ -110,7 +110,7 @@ PREDICTIONS = Table(
     file_name="predictions_*.csv",
     meaning="What each system predicted for every dev and test text.",
     row="a text and a trained system (system, seed)",
-    key=("run", "system", "seed", "language", "split", "id"),
+    key=("system", "seed", "language", "split", "id"),
     columns=(
         SYSTEM,
         SEED,
@@ -134,8 +134,8 @@ _PAIRED_TESTS = (
     share("p_holm", "the same by Holm's method for all comparisons of the split (candidates x languages)",
           nullable=True),
 )  # fmt: skip
-_LOW = share("low", "lower end of the paired 95% bootstrap interval of `score`")
-_HIGH = share("high", "upper end of it")
+_LOW = share("score_low", "lower end of the paired 95% bootstrap interval of `score`")
+_HIGH = share("score_high", "upper end of it")
 STANDINGS = ("better", "tied", "worse")
 """Outcomes of comparing one of the best candidates with the winner."""
 
@@ -144,17 +144,14 @@ SCORES = Table(
     meaning="Every score of every candidate that did not fail, tidy. With one label per text, accuracy "
     "equals micro-F1.",
     row="a candidate, split and language",
-    key=("run", "candidate_id", "split", "language"),
+    key=("rank", "split", "language"),
     columns=(
-        CANDIDATE,
+        count("rank", "rank of the candidate in gridsearch.csv, which has its id", least=1),
         SCORED_SPLIT,
         LANGUAGE,
         _N_TEXTS,
-        share("micro_f1", "2 TP / (2 TP + FP + FN), TP, FP and FN summed over the labels"),
-        share("macro_f1", "mean of the labels' F1; a label neither given nor predicted counts 0"),
-        share("accuracy", "share of the texts classified correctly"),
-        SEED,
-        PROTOCOL,
+        share("f1_micro", "2 TP / (2 TP + FP + FN), TP, FP and FN summed over the labels"),
+        share("f1_macro", "mean of the labels' F1; a label neither given nor predicted counts 0"),
         *stamp(),
     ),
     sums=over_targets("a candidate and split", _N_TEXTS_OF_ALL),
@@ -165,7 +162,7 @@ TOP = Table(
     meaning="The best candidates compared with the winner, and whether chance alone explains the difference. "
     "Dev rows favour the winner, which was chosen by them; test rows do not.",
     row="one of the best candidates, a split and language",
-    key=("run", "candidate_id", "split", "language"),
+    key=("candidate_id", "split", "language"),
     columns=(
         CANDIDATE,
         count("rank", "rank of the candidate in gridsearch.csv", least=1),
@@ -212,7 +209,7 @@ EFFECTS = Table(
     file_name="effects.csv",
     meaning="What each layer, pooling, classifier and number of layers adds to micro-F1, all else equal.",
     row="a level of a factor, a split and language",
-    key=("run", "factor", "level", "split", "language"),
+    key=("factor", "level", "split", "language"),
     columns=(
         text(
             "factor",
@@ -225,8 +222,8 @@ EFFECTS = Table(
         LANGUAGE,
         count("n", "comparisons averaged", "comparisons", least=1),
         difference("effect", "mean difference of micro-F1"),
-        difference("low", "lower end of the 95% bootstrap interval of `effect`"),
-        difference("high", "upper end of it"),
+        difference("effect_low", "lower end of the 95% bootstrap interval of `effect`"),
+        difference("effect_high", "upper end of it"),
         *stamp(),
     ),
     sums=over_targets("a level of a factor and a split"),
@@ -240,7 +237,7 @@ PROTOCOL_CHOICES = Table(
     file_name="protocols.csv",
     meaning="What each protocol would have chosen and how it scores: the price of having no target labels.",
     row="a protocol, split and language",
-    key=("run", "protocol", "split", "language"),
+    key=("protocol", "split", "language"),
     columns=(
         text(
             "protocol",

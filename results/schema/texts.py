@@ -29,7 +29,7 @@ REJECTED = Table(
     "used, dev and test texts that occur in train (`corpus.leaks`), texts without a majority of one label "
     "(`corpus.conflicts`).",
     row="a text of an input file",
-    key=("run", "file", "row", "id"),
+    key=("file", "row", "id"),
     columns=(
         text(
             "file",
@@ -48,7 +48,7 @@ CORPUS = Table(
     file_name="corpus.csv",
     meaning="Counts of the corpus as the encoder's tokenizer sees it.",
     row="a label of a language and split",
-    key=("run", "language", "split", "label"),
+    key=("language", "split", "label"),
     columns=(
         LANGUAGE,
         SPLIT,

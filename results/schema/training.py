@@ -37,9 +37,7 @@ from mcbert.results.schema.words import (
 _MOMENT = (
     layers("frozen_layers", "layers frozen at that moment; empty for none", nullable=True),
     PROTOCOL,
-    PRECISION,
     Column(name="chosen", dtype="bool", meaning="whether the protocol takes the weights of this moment"),
-    number("seconds", "time since the start of this training", "seconds", least=0),
     number(
         "train_loss",
         "mean training loss since the evaluation before; empty for step 0",
@@ -48,11 +46,19 @@ _MOMENT = (
     ),
 )
 
+_TRAINED = (
+    PROTOCOL,
+    PRECISION,
+    count("epoch", "epochs after which the weights kept were those of the model"),
+    count("step", "optimiser steps by then"),
+    number("seconds", "time of the training, evaluations included", "seconds", least=0),
+)
+
 FINETUNE = Table(
     file_name="finetune.csv",
     meaning="Training curves. Test rows exist for the chosen moment only: test is scored once, at the end.",
     row="an evaluation, language and split of a system's training with one seed",
-    key=("run", "system", "seed", "epoch", "step", "language", "split"),
+    key=("system", "seed", "epoch", "step", "language", "split"),
     columns=(
         SYSTEM,
         SEED,
@@ -87,6 +93,19 @@ FINETUNE = Table(
                 "chance; the same in each language's row; empty for test, and without translations",
             )
         ),
+        *_MOMENT,
+        *stamp(),
+    ),
+)
+
+TRAININGS = Table(
+    file_name="trainings.csv",
+    meaning="The trainings of finetune.csv: what was trained from what, what was kept, how long it took.",
+    row="a system's training with one seed",
+    key=("system", "seed"),
+    columns=(
+        SYSTEM,
+        SEED,
         layers("layers", "layers whose pooled states feed the head; empty for the baseline", nullable=True),
         poolings("pooling", "pooling over the tokens; empty for the baseline", nullable=True),
         text(
@@ -94,7 +113,7 @@ FINETUNE = Table(
             "candidate of the search whose classifier the head started as; empty for a newly initialised one",
             nullable=True,
         ),
-        *_MOMENT,
+        *_TRAINED,
         *stamp(),
     ),
 )
@@ -103,7 +122,7 @@ FREEZING = Table(
     file_name="freezing.csv",
     meaning="Freeze events: which layers stopped training, and when.",
     row="an event in a system's training with one seed",
-    key=("run", "system", "seed", "epoch", "step", "layers"),
+    key=("system", "seed", "epoch", "step", "layers"),
     columns=(
         SYSTEM,
         SEED,
@@ -128,7 +147,7 @@ EMBEDDINGS = Table(
     meaning="Training curves of sentence embeddings, on pairs of sentences. Test rows exist for the chosen "
     "moment only.",
     row="an evaluation, language and split of a training with one seed",
-    key=("run", "seed", "epoch", "step", "language", "split"),
+    key=("seed", "epoch", "step", "language", "split"),
     columns=(
         _OBJECTIVE,
         SEED,
@@ -143,9 +162,22 @@ EMBEDDINGS = Table(
         ),
         number("loss", "mean cross-entropy of that choice", "nats", least=0),
         count("n_pairs", "pairs, or premises, scored", "pairs"),
+        *_MOMENT,
+        *stamp(),
+    ),
+)
+
+EMBEDDINGS_TRAININGS = Table(
+    file_name="embeddings_trainings.csv",
+    meaning="The trainings of embeddings.csv: what was trained, what was kept, how long it took.",
+    row="a training with one seed",
+    key=("seed",),
+    columns=(
+        _OBJECTIVE,
+        SEED,
         layers("layers", "layers whose pooled states are the vector"),
         poolings("pooling", "pooling over the tokens"),
-        *_MOMENT,
+        *_TRAINED,
         *stamp(),
     ),
 )
@@ -154,7 +186,7 @@ EMBEDDINGS_FREEZING = Table(
     file_name="embeddings_freezing.csv",
     meaning="Freeze events of the training of sentence embeddings.",
     row="an event in a training with one seed",
-    key=("run", "seed", "epoch", "step", "layers"),
+    key=("seed", "epoch", "step", "layers"),
     columns=(
         _OBJECTIVE,
         SEED,
@@ -169,25 +201,20 @@ EMBEDDINGS_FREEZING = Table(
 
 TABLE1 = Table(
     file_name="table1.csv",
-    meaning="Test accuracy of measured systems and published ones, with the difference to the baseline.",
+    meaning="Test accuracy of the systems, with the difference to the baseline.",
     row="a system and language",
-    key=("system", "source", "casing", "protocol", "language"),
+    key=("system", "language"),
     sums=over_targets("a system, over the target languages that it has"),
     columns=(
-        text("system", "measured: as in predictions_*.csv; published: the name in the source"),
-        text("source", "measured in this run, or published elsewhere", ("measured", "published")),
-        text(
-            "citation", "source of a published figure, with its note; empty for measured ones", nullable=True
-        ),
-        text("corpus", "corpus of the test texts: figures of unlike corpora are not comparable"),
+        SYSTEM,
         text("casing", "casing of the encoder", ("cased", "uncased", NOT_STATED)),
-        text("protocol", "how the choice was made, as elsewhere", (*PROTOCOLS, NOT_STATED)),
+        PROTOCOL,
         LANGUAGE,
         share("accuracy", "test accuracy, mean over the seeds"),
         number(
             "sd", "standard deviation over the seeds; empty for single runs", "share 0-1", 0, nullable=True
         ),
-        count("n_seeds", "trainings averaged; empty where the source does not say", nullable=True),
+        count("n_seeds", "trainings averaged"),
         difference(
             "dev_versus_probe",
             "dev accuracy, mean over the seeds, minus the probe's on the same texts; empty for the probe, "
@@ -202,8 +229,10 @@ TABLE1 = Table(
             nullable=True,
         ),
         difference("versus_baseline", "accuracy minus the measured baseline's; empty where there is none"),
-        difference("low", "lower end of the paired 95% bootstrap interval of that difference"),
-        difference("high", "upper end of it"),
+        difference(
+            "versus_baseline_low", "lower end of the paired 95% bootstrap interval of that difference"
+        ),
+        difference("versus_baseline_high", "upper end of it"),
         difference(
             "versus_mcbert",
             "accuracy minus measured mcbert's, on the same texts: of mcbert_wf what freezing adds, of the "
@@ -211,7 +240,7 @@ TABLE1 = Table(
         ),
         difference("versus_mcbert_low", "lower end of the paired 95% bootstrap interval of that difference"),
         difference("versus_mcbert_high", "upper end of it"),
-        *stamp(nullable=True),
+        *stamp(),
     ),
 )
 

@@ -45,8 +45,8 @@ TUNE = Table(
             )
         ),
         difference("versus_default", "accuracy minus that of trial 0; empty for trial 0"),
-        difference("low", "lower end of the paired 95% bootstrap interval of that difference"),
-        difference("high", "upper end of it"),
+        difference("versus_default_low", "lower end of the paired 95% bootstrap interval of that difference"),
+        difference("versus_default_high", "upper end of it"),
         text("changes", "the settings of `finetune` that differ from trial 0, with their values, as JSON"),
         SYSTEM,
         layers("layers", "layers whose pooled states feed the head; empty for the baseline", nullable=True),

@@ -49,14 +49,14 @@ PROTOCOL = text(
     "were made (layers, pooling, epoch), the one that looked at most",
     PROTOCOLS,
 )
-Metric = Literal["micro_f1", "macro_f1", "accuracy"]
+Metric = Literal["f1_micro", "f1_macro", "accuracy"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 """Scores that a search may choose by."""
 
 
 def metric_words(metric: str) -> str:
     """Return a metric as it is written in prose: micro-F1."""
-    return metric.replace("_f1", "-F1")
+    return f"{metric.removeprefix('f1_')}-F1" if metric.startswith("f1_") else metric
 
 
 METRIC = text(

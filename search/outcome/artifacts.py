@@ -167,14 +167,16 @@ def write_gridsearch(outcome: Outcome, ranking: Ranking, path: Path) -> None:
         }
         for split in ("dev", "test"):
             found = outcome.f1(candidate, split)
-            record[f"{split}_f1_mean"] = outcome.mean_f1(candidate, split)
+            record[f"{split}_f1_micro_mean"] = outcome.mean_f1(candidate, split)
             for language in outcome.languages:
-                record[f"{split}_f1_{language}"] = float(found[language]) if language in found else None
+                record[f"{split}_f1_micro_{language}"] = float(found[language]) if language in found else None
         record |= {name: row[name] for name in ("fit_seconds", "score_seconds", "status", "message")}
         rows.append(record | dict(outcome.stamp))
     frame = pd.DataFrame(rows)
     numbers = [
-        name for name in frame.columns if "_f1_" in str(name) or name in ("score", "log_loss", "agreement")
+        name
+        for name in frame.columns
+        if "_f1_micro_" in str(name) or name in ("score", "log_loss", "agreement")
     ]
     frame = frame.astype(dict.fromkeys(numbers, "float64") | {"rank": "Int64"})
     write(GRIDSEARCH, frame, path)
@@ -308,13 +310,15 @@ def _first(outcome: Outcome, protocol: Protocol) -> dict[str, object] | None:
 
 def _scored(outcome: Outcome, candidate: Candidate, score: float | None) -> dict[str, object]:
     by_language = {
-        f"{split}_f1": {language: float(score) for language, score in outcome.f1(candidate, split).items()}
+        f"{split}_f1_micro": {
+            language: float(score) for language, score in outcome.f1(candidate, split).items()
+        }
         for split in ("dev", "test")
     }
     return {
         **_described(candidate),
         "score": score,
-        "dev_f1_mean": outcome.mean_f1(candidate, "dev"),
-        "test_f1_mean": outcome.mean_f1(candidate, "test"),
+        "dev_f1_micro_mean": outcome.mean_f1(candidate, "dev"),
+        "test_f1_micro_mean": outcome.mean_f1(candidate, "test"),
         **by_language,
     }

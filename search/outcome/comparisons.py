@@ -72,7 +72,7 @@ def effects(candidates: Sequence[Candidate]) -> list[Effect]:
     return found
 
 
-def top_rows(sample: Sample, top: int, metric: str = "micro_f1") -> list[Row]:
+def top_rows(sample: Sample, top: int, metric: str = "f1_micro") -> list[Row]:
     """Compare the best candidates with the winner, on the same texts.
 
     Parameters
@@ -82,7 +82,7 @@ def top_rows(sample: Sample, top: int, metric: str = "micro_f1") -> list[Row]:
     top : int
         How many of them.
     metric : str
-        Their score: macro_f1, micro_f1 or accuracy, which are equal here.
+        Their score: f1_macro, f1_micro or accuracy, which are equal here.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def top_rows(sample: Sample, top: int, metric: str = "micro_f1") -> list[Row]:
         Columns of table TOP from `candidate_id` on, for each candidate and language, and `mean`.
     """
     ids, n = sample.predictions.candidates, min(top, sample.n_candidates)
-    own, macro = one_each(range(n), sample.n_candidates), metric == "macro_f1"
+    own, macro = one_each(range(n), sample.n_candidates), metric == "f1_macro"
     found = macro_intervals(sample, n) if macro else intervals(sample, np.concatenate([own, own - own[0]]))
     tests = _against_winner(sample, n)
     facts = _by_language(sample, macro=macro)
@@ -177,8 +177,7 @@ def _within(score: Interval) -> Interval:
 
 
 def _ends(name: str, interval: Interval) -> Row:
-    prefix = "" if name in ("score", "effect") else f"{name}_"
-    return {name: interval.difference, f"{prefix}low": interval.low, f"{prefix}high": interval.high}
+    return {name: interval.difference, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
 def _verdict(difference: Interval, test: Row | None, *, by_test: bool) -> Row:

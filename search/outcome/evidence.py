@@ -98,7 +98,7 @@ def gather(outcome: Outcome, candidates: Sequence[Candidate], rows: RowSelection
 
 
 def score_table(outcome: Outcome, candidates: Sequence[Candidate]) -> pd.DataFrame:
-    """Score candidates that did not fail by split and language: columns of table SCORES but the stamp."""
+    """Score candidates, best first, by split and language: columns of table SCORES but the stamp."""
     parts = []
     for split in SPLITS:
         means = [outcome.mean_f1(candidate, split) for candidate in candidates]
@@ -107,16 +107,7 @@ def score_table(outcome: Outcome, candidates: Sequence[Candidate]) -> pd.DataFra
         if means[0] is not None:  # all candidates have the same languages
             by_language[MEAN] = _means([by_language[name] for name in outcome.languages[1:]], means)
         parts += [frame.assign(split=split, language=name) for name, frame in by_language.items()]
-    whole = pd.concat(
-        [
-            frame.assign(
-                candidate_id=[candidate.id for candidate in candidates],
-                seed=[candidate.seed for candidate in candidates],
-                protocol=outcome.protocol,
-            )
-            for frame in parts
-        ]
-    )
+    whole = pd.concat([frame.assign(rank=range(1, len(candidates) + 1)) for frame in parts])
     return whole.sort_index(kind="stable").reset_index(drop=True)
 
 
@@ -129,12 +120,12 @@ def _scores(matrices: Mapping[str, Ints]) -> dict[str, dict[str, float]]:
     return {language: {name: found[name][k] for name in found} for k, language in enumerate(matrices)}
 
 
-def _means(targets: Sequence[pd.DataFrame], micro_f1: Sequence[float | None]) -> pd.DataFrame:
+def _means(targets: Sequence[pd.DataFrame], f1_micro: Sequence[float | None]) -> pd.DataFrame:
     """Average the target languages; their texts are summed, and the ranking's own mean is kept."""
-    macro_f1 = sum(frame["macro_f1"] for frame in targets) / len(targets)
-    exact = np.asarray(micro_f1, dtype=np.float64)
+    f1_macro = sum(frame["f1_macro"] for frame in targets) / len(targets)
+    exact = np.asarray(f1_micro, dtype=np.float64)
     n_texts = sum(frame["n_texts"] for frame in targets)
-    return pd.DataFrame({"n_texts": n_texts, "micro_f1": exact, "macro_f1": macro_f1, "accuracy": exact})
+    return pd.DataFrame({"n_texts": n_texts, "f1_micro": exact, "f1_macro": f1_macro})
 
 
 def _write(table: Table, frame: pd.DataFrame, outcome: Outcome, out: Path) -> None:

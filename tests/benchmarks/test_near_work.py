@@ -113,7 +113,9 @@ def test_the_command_sets_all_choices_beside_each_other(near, run, monkeypatch, 
     rows, table = figures["rows"], read_with_sums(PROTOCOL_CHOICES, run / "protocols.csv")
     table = table[table["split"].eq("test") & table["language"].eq("mean")].set_index("protocol")
     for name in ("source-dev", "target-dev", "reference"):  # as the run's own table has them
-        np.testing.assert_allclose(rows[name]["score"], table.loc[name, ["score", "low", "high"]].tolist())
+        np.testing.assert_allclose(
+            rows[name]["score"], table.loc[name, ["score", "score_low", "score_high"]].tolist()
+        )
     assert rows["target-dev"]["target-dev"] == [0, 0, 0] == rows["reference"]["reference"]
     drawn = {"LMS, of 8 drawn": (2, 2), "target-dev, of 8 drawn": (1, 2), "source-dev, of 8 drawn": (1, 2)}
     for name, (seeds, targets) in drawn.items():

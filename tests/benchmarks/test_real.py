@@ -284,8 +284,8 @@ def test_systems_are_compared_on_the_same_texts_over_the_targets():
     difference, low, high = found["other"]["to_baseline"]
     assert difference == 0.625
     assert low < difference < high
-    assert found["base"]["macro_f1"]["de"] == pytest.approx((2 / 3 + 0) / 2, abs=1e-4)
-    assert found["base"]["macro_f1"]["mean"] == pytest.approx(1 / 6, abs=1e-4)
+    assert found["base"]["f1_macro"]["de"] == pytest.approx((2 / 3 + 0) / 2, abs=1e-4)
+    assert found["base"]["f1_macro"]["mean"] == pytest.approx(1 / 6, abs=1e-4)
 
 
 def test_the_probe_of_each_protocol_is_the_candidate_that_it_chose():

@@ -58,7 +58,7 @@ def left(job):
     They are compared to the bit: the same machine, batches and number of threads, whatever the CPU.
     """
     result = json.loads(job.result.read_text(encoding="utf-8"))
-    for row in result["finetune"]:
+    for row in result["trainings"]:
         del row["seconds"]
     weights = (job.out / "models" / job.system / "model.safetensors").read_bytes()
     assert not job.checkpoints.exists()
@@ -166,8 +166,8 @@ def test_ctrl_c_in_the_stage_and_then_again_ends_with_the_tables_of_an_uninterru
         process = processes.begin(killable.stage, settings, inputs, STAMP)
         process.join()
         assert process.exitcode == 0
-        curves = pd.read_csv(inputs.out / "finetune.csv").drop(columns="seconds").to_csv()
-        names = ("freezing.csv", "predictions_finetune.csv", *TABLE1.file_names)
-        tables.append([curves, *((inputs.out / name).read_bytes() for name in names)])
+        trained = pd.read_csv(inputs.out / "trainings.csv").drop(columns="seconds").to_csv()
+        names = ("finetune.csv", "freezing.csv", "predictions_finetune.csv", *TABLE1.file_names)
+        tables.append([trained, *((inputs.out / name).read_bytes() for name in names)])
     assert tables[0] == tables[1]
     assert not (stopped.out / "checkpoints").exists()

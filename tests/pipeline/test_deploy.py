@@ -62,8 +62,8 @@ def test_the_name_follows_what_was_run(run, capsys):
     found = deploy.read(folder)
     assert (found["model"], found["there"], found["protocol"]) == ("models/probe", False, "source-dev")
     grid = pd.read_csv(folder / "gridsearch.csv")
-    assert found["score"] == pytest.approx(grid.iloc[0]["dev_f1_en"])
-    assert (found["made_by"], found["metric"]) == ("make export", "micro_f1")
+    assert found["score"] == pytest.approx(grid.iloc[0]["dev_f1_micro_en"])
+    assert (found["made_by"], found["metric"]) == ("make export", "f1_micro")
     assert "models/probe, micro-F1 " in (said := capsys.readouterr().err)
     assert "not there yet, make export makes it" in said
     assert main(["runs", "all"]) == 0
@@ -90,12 +90,12 @@ def test_a_search_that_went_on_to_another_winner_has_no_exported_one(run):
 
 
 def test_models_are_compared_by_the_search_s_own_metric(run, capsys):
-    folder = run("finetune", "macro", "gridsearch.metric=macro_f1")
+    folder = run("finetune", "macro", "gridsearch.metric=f1_macro")
     assert "finetune: mcbert is below the search's classifier on dev by source-dev, macro-F1 " in (
         capsys.readouterr().err
     )
     found, searched = deploy.read(folder), json.loads((folder / "winner.json").read_text())
-    assert (found["metric"], found["system"]) == ("macro_f1", "probe")
+    assert (found["metric"], found["system"]) == ("f1_macro", "probe")
     assert found["score"] == pytest.approx(searched["scores"]["score"])
     trained = pd.read_csv(folder / "predictions_finetune.csv").query("split == 'dev' and language == 'en'")
     expected = f1_score(trained["label"], trained["predicted"], average="macro")

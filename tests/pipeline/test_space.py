@@ -39,7 +39,7 @@ def search(tmp_path, encoder_folder, texts_table, monkeypatch):
 
 
 def untimed(frame):
-    return frame.drop(columns=["fit_seconds", "score_seconds", "run", "config_digest"])
+    return frame.drop(columns=["fit_seconds", "score_seconds"])
 
 
 def test_a_budget_is_seen_by_the_stage_and_a_larger_one_goes_on(search, capsys):
@@ -77,7 +77,7 @@ def test_stages_after_a_search_on_a_budget_take_it_as_far_as_it_went(search, cap
     assert f"keeping this run's search: gridsearch.budget 12, not {asked}; the command gridsearch" in said
     assert "gridsearch: up to date" in said
     winner = json.loads(Path("results/runs/mine/winner.json").read_text())
-    trained = pd.read_csv("results/runs/mine/finetune.csv", dtype=str)
+    trained = pd.read_csv("results/runs/mine/trainings.csv", dtype=str)
     assert set(trained["layers"]) == {"+".join(map(str, winner["layers"]))}
     assert len(search(*later, stage="export")[1]) == 12
     assert len(search(*later)[1]) == (30 if later else 45)  # the command itself goes on

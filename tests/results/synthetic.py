@@ -64,7 +64,7 @@ def gridsearch(subsets=SMALL_SUBSETS, classifiers=("logistic_regression", "knn")
         gain = np.mean([LAYER_GAIN[k] for k in layers]) + 0.012 * np.log2(len(layers))
         gain += POOLING_GAIN[pooling] + CLASSIFIER_GAIN.get(classifier, -0.02)
         f1 = {
-            f"{split}_f1_{language}": float(np.clip(EASE[language] + gain + rng.normal(0, 0.008), 0, 1))
+            f"{split}_f1_micro_{language}": float(np.clip(EASE[language] + gain + rng.normal(0, 0.008), 0, 1))
             for split in ("dev", "test")
             for language in LANGUAGES
         }
@@ -79,11 +79,11 @@ def gridsearch(subsets=SMALL_SUBSETS, classifiers=("logistic_regression", "knn")
                 "params": json.dumps({"C": 1.0} if "l" in classifier else {}),
                 "seed": 0,
                 "protocol": "target-dev",
-                "metric": "micro_f1",
-                "dev_f1_mean": float(np.mean([f1[f"dev_f1_{t}"] for t in TARGETS])),
-                "test_f1_mean": float(np.mean([f1[f"test_f1_{t}"] for t in TARGETS])),
-                "log_loss": 1 - f1["dev_f1_en"],
-                "agreement": float(np.mean([f1[f"dev_f1_{t}"] for t in TARGETS])) - 0.1,
+                "metric": "f1_micro",
+                "dev_f1_micro_mean": float(np.mean([f1[f"dev_f1_micro_{t}"] for t in TARGETS])),
+                "test_f1_micro_mean": float(np.mean([f1[f"test_f1_micro_{t}"] for t in TARGETS])),
+                "log_loss": 1 - f1["dev_f1_micro_en"],
+                "agreement": float(np.mean([f1[f"dev_f1_micro_{t}"] for t in TARGETS])) - 0.1,
                 **f1,
                 "fit_seconds": 0.02,
                 "score_seconds": 0.004,
@@ -96,7 +96,7 @@ def gridsearch(subsets=SMALL_SUBSETS, classifiers=("logistic_regression", "knn")
         row.update({k: None for k in row if "f1_" in k or k in unknown})
         row.update(status="error", message="ConvergenceError: did not converge in 1000 steps")
     frame = stamped(rows)
-    frame["score"] = frame["dev_f1_mean"]
+    frame["score"] = frame["dev_f1_micro_mean"]
     frame["rank"] = frame["score"].rank(ascending=False, method="first").astype("Int64")
     return frame.sort_values("rank").reset_index(drop=True)
 
@@ -205,14 +205,9 @@ def finetune(epochs=5, seeds=(0, 1, 2)) -> tuple[pd.DataFrame, pd.DataFrame]:
                     "sample_of": None,
                     "log_loss": None,
                     "agreement": None,
-                    "layers": "" if system == "baseline" else "6+8+11",
-                    "pooling": "" if system == "baseline" else "max",
-                    "start": "",
                     "frozen_layers": "9+11" if system == "mcbert_wf" and epoch > 2 else "",
                     "protocol": "last",
-                    "precision": "float32",
                     "chosen": epoch == epochs,
-                    "seconds": epoch * 12.5,
                     "train_loss": float("nan") if epoch == 0 else float(np.exp(-0.6 * epoch)),
                 }
             )
@@ -264,7 +259,9 @@ def tune() -> pd.DataFrame:
                 "n_seeds": 3 if status == "ok" else None,
             }
             interval = (gain, gain - 0.03, gain + 0.03) if gain else (None, None, None)
-            row |= dict(zip(("versus_default", "low", "high"), interval, strict=True)) | {"agreement": None}
+            row |= dict(
+                zip(("versus_default", "versus_default_low", "versus_default_high"), interval, strict=True)
+            ) | {"agreement": None}
             row |= {"sd": None, "system": "mcbert", "layers": "6+8+11", "pooling": "max", "seconds": 1.5}
             row["precision"] = "float32" if status == "ok" else ""
             row |= {"ranked_by": "target-dev", "protocol": "target-dev"}
@@ -284,7 +281,7 @@ def winner() -> dict[str, object]:
 def answers(candidates: pd.DataFrame) -> Predictions:
     """Make predictions for texts as easy as the candidates' test scores say."""
     fine = candidates[candidates["status"] == "ok"]
-    right = fine[[f"test_f1_{language}" for language in LANGUAGES]].to_numpy()
+    right = fine[[f"test_f1_micro_{language}" for language in LANGUAGES]].to_numpy()
     return make_predictions(right, languages=LANGUAGES, names=fine["candidate_id"].tolist())
 
 
@@ -312,12 +309,12 @@ def evidence(candidates: pd.DataFrame) -> dict[str, pd.DataFrame]:
     for split in ("dev", "test"):
         sample = Sample.of(predictions, split)
         rows["top"] += [
-            row | {"protocol": "target-dev", "metric": "micro_f1", "seed": 0} for row in top_rows(sample, 20)
+            row | {"protocol": "target-dev", "metric": "f1_micro", "seed": 0} for row in top_rows(sample, 20)
         ]
         rows["effects"] += effect_rows(sample, found)
         rows["protocols"] += [
             row
-            | {"used": row["protocol"] == used, "metric": "micro_f1"}
+            | {"used": row["protocol"] == used, "metric": "f1_micro"}
             | {"seed": 0 if row["candidate_id"] else None}
             for row in protocol_rows(sample, chosen, len(names))
         ]
@@ -342,7 +339,7 @@ def write_run(folder: Path, candidates: pd.DataFrame | None = None) -> Path:
     probe = systems["system"] == "probe"
     csv_files.write(PREDICTIONS, systems[probe], folder / "predictions_gridsearch.csv")
     csv_files.write(PREDICTIONS, systems[~probe], folder / "predictions_finetune.csv")
-    rows = table1.build(systems, STAMP, protocols=PROTOCOLS, corpus="sample intents", casing="cased")
+    rows = table1.build(systems, STAMP, protocols=PROTOCOLS, casing="cased")
     csv_files.write_with_sums(TABLE1, rows, folder / "table1.csv")
     known = {"gridsearch": searched, "finetune": curves, "table1": rows, "corpus": corpus(), "tune": tune()}
     csv_files.write_with_sums(TUNE, tune(), folder / "tune.csv")

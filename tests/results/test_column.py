@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from mcbert.results.column import neutralise, restore
 from mcbert.results.schema import TABLES
 from mcbert.results.schema.search import GRIDSEARCH
-from mcbert.results.schema.training import FINETUNE
+from mcbert.results.schema.training import FINETUNE, TRAININGS
 
 
 def is_accepted(column, cell):
@@ -58,14 +58,14 @@ def test_only_formula_like_texts_change(text, cell):
         (GRIDSEARCH, "layers", "6+8+11", True),
         (GRIDSEARCH, "layers", "6,8", False),
         (GRIDSEARCH, "layers", "", False),
-        (FINETUNE, "layers", "", True),
+        (TRAININGS, "layers", "", True),
         (GRIDSEARCH, "pooling", "median", False),
         (GRIDSEARCH, "rank", "0", False),
         (GRIDSEARCH, "rank", "", True),
         (GRIDSEARCH, "seed", "1.0", False),
-        (GRIDSEARCH, "dev_f1_zh", "1e-05", True),
-        (GRIDSEARCH, "dev_f1_zh", "1.01", False),
-        (GRIDSEARCH, "dev_f1_zh", "nan", False),
+        (GRIDSEARCH, "dev_f1_micro_zh", "1e-05", True),
+        (GRIDSEARCH, "dev_f1_micro_zh", "1.01", False),
+        (GRIDSEARCH, "dev_f1_micro_zh", "nan", False),
         (GRIDSEARCH, "score", "inf", False),
         (GRIDSEARCH, "score", "1_000", False),
         (FINETUNE, "chosen", "TRUE", True),
@@ -96,27 +96,31 @@ def test_a_value_is_checked_by_its_column_before_it_is_written(value, accepted):
 
 
 def test_the_mean_is_its_own_column_not_a_language():
-    assert GRIDSEARCH.column("dev_f1_mean").name == "dev_f1_mean"
-    assert GRIDSEARCH.column("dev_f1_pt-BR").name == "dev_f1_{language}"
-    assert GRIDSEARCH.column("dev_f1_") is None
+    assert GRIDSEARCH.column("dev_f1_micro_mean").name == "dev_f1_micro_mean"
+    assert GRIDSEARCH.column("dev_f1_micro_pt-BR").name == "dev_f1_micro_{language}"
+    assert GRIDSEARCH.column("dev_f1_micro_") is None
 
 
 def test_a_pattern_needs_at_least_one_language():
     names = [column.name for column in GRIDSEARCH.columns if not column.is_pattern]
     assert [column.name for column in GRIDSEARCH.missing(names)] == [
-        "dev_f1_{language}",
-        "test_f1_{language}",
+        "dev_f1_micro_{language}",
+        "test_f1_micro_{language}",
     ]
-    assert [column.name for column in GRIDSEARCH.missing([*names, "dev_f1_de", "test_f1_de"])] == []
+    assert [
+        column.name for column in GRIDSEARCH.missing([*names, "dev_f1_micro_de", "test_f1_micro_de"])
+    ] == []
 
 
 def test_order_puts_the_languages_of_a_pattern_together():
-    assert GRIDSEARCH.order(["test_f1_de", "rank", "dev_f1_zh", "test_f1_zh", "dev_f1_de"]) == [
+    assert GRIDSEARCH.order(
+        ["test_f1_micro_de", "rank", "dev_f1_micro_zh", "test_f1_micro_zh", "dev_f1_micro_de"]
+    ) == [
         "rank",
-        "dev_f1_zh",
-        "dev_f1_de",
-        "test_f1_de",
-        "test_f1_zh",
+        "dev_f1_micro_zh",
+        "dev_f1_micro_de",
+        "test_f1_micro_de",
+        "test_f1_micro_zh",
     ]
 
 

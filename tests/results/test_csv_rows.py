@@ -65,7 +65,7 @@ def test_a_live_formula_is_refused_with_what_would_disarm_it(cell, tmp_path):
 
 
 def test_a_negative_number_is_no_formula(run_dir, tmp_path):
-    table = pd.read_csv(run_dir / "effects.csv").assign(effect=-0.25, low=-0.5)
+    table = pd.read_csv(run_dir / "effects.csv").assign(effect=-0.25, effect_low=-0.5)
     table.to_csv(tmp_path / "effects.csv", index=False)
     assert csv_files.validate(tmp_path / "effects.csv") == []
 

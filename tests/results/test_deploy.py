@@ -70,7 +70,7 @@ def rare(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("metric", ["micro_f1", "macro_f1", "accuracy", None])
+@pytest.mark.parametrize("metric", ["f1_micro", "f1_macro", "accuracy", None])
 def test_models_are_compared_by_the_metric_that_the_search_chose_by(rare, metric):
     labels = ["a", "b", "c"]
     if metric:
@@ -79,21 +79,21 @@ def test_models_are_compared_by_the_metric_that_the_search_chose_by(rare, metric
     for system, name in (("probe", "gridsearch"), ("mcbert", "finetune")):
         rows = csv_files.read(PREDICTIONS, rare / f"predictions_{name}.csv")
         given = list(rows["label"]), list(rows["predicted"])
-        if metric == "macro_f1":
+        if metric == "f1_macro":
             expected = f1_score(*given, labels=labels, average="macro", zero_division=0)
         else:
             expected = accuracy_score(*given)
         assert found[system] == pytest.approx(expected)
-    best = "mcbert" if metric == "macro_f1" else "probe"
+    best = "mcbert" if metric == "f1_macro" else "probe"
     assert max(found, key=found.get) == best
     deploy.write(rare, scored(**found), "source-dev", {})
-    assert (deploy.read(rare)["system"], deploy.read(rare)["metric"]) == (best, metric or "micro_f1")
+    assert (deploy.read(rare)["system"], deploy.read(rare)["metric"]) == (best, metric or "f1_micro")
 
 
 def test_a_winner_chosen_by_what_is_no_metric_is_refused(rare):
     (rare / "winner.json").write_text('{"labels": [], "metric": "auc"}')
     with pytest.raises(
-        ValueError, match=r"winner.json: metric: got 'auc', accepted: micro_f1, macro_f1, acc"
+        ValueError, match=r"winner.json: metric: got 'auc', accepted: f1_micro, f1_macro, acc"
     ):
         dev_scores(rare, "source-dev", "en")
 
@@ -139,7 +139,7 @@ def test_the_file_names_the_model_and_what_it_was_compared_with(tmp_path):
     assert record == json.loads((tmp_path / "deploy.json").read_text())
     assert (record["model"], record["score"], record["protocol"]) == ("models/probe", 0.7, "source-dev")
     assert [one["system"] for one in record["compared"]] == ["probe", "mcbert"]
-    assert (record["run"], record["metric"]) == ("r", "micro_f1")
+    assert (record["run"], record["metric"]) == ("r", "f1_micro")
     deploy.write(tmp_path, [], "last", {})
     assert deploy.read(tmp_path) == {}
     assert list(tmp_path.iterdir()) == []

@@ -4,7 +4,7 @@ from mcbert.features.spec import POOLINGS
 from mcbert.results.schema import TABLES
 from mcbert.results.schema.embeddings import PUBLISHED_STS, PUBLISHED_TATOEBA
 from mcbert.results.schema.runs import CONCLUSIONS, RUNS
-from mcbert.results.schema.search import EFFECTS, GRIDSEARCH
+from mcbert.results.schema.search import EFFECTS, GRIDSEARCH, SCORES
 from mcbert.results.schema.texts import CORPUS, LABELS, NEIGHBOURS, REJECTED, TEXTS, VECTOR_IDS
 from mcbert.results.schema.training import PUBLISHED, TABLE1
 from mcbert.results.schema.tune import TUNE
@@ -21,11 +21,12 @@ def test_every_row_of_a_run_carries_the_stamp():
 
 def test_every_table_that_a_choice_had_part_in_names_the_protocol():
     nothing_chosen = {TEXTS, REJECTED, CORPUS, EFFECTS, EFFECTS.overall, LABELS, VECTOR_IDS, NEIGHBOURS}
+    nothing_chosen |= {SCORES, SCORES.overall}  # by rank in gridsearch.csv, which names both
     assert {t for t in TABLES if t.column("protocol") is None} == nothing_chosen
 
 
 def test_every_table_that_random_numbers_had_part_in_names_the_seed():
-    over_several = {EFFECTS, TUNE, TABLE1, CONCLUSIONS, RUNS}
+    over_several = {EFFECTS, TUNE, TABLE1, CONCLUSIONS, RUNS, SCORES}
     nothing_random = {TEXTS, REJECTED, CORPUS, LABELS, VECTOR_IDS, NEIGHBOURS, *ELSEWHERE}
     overall = {table.overall for table in over_several if table.overall}
     assert {t for t in TABLES if t.column("seed") is None} == over_several | overall | nothing_random

@@ -16,8 +16,8 @@ def test_layer_by_pooling_takes_the_best_classifier(gridsearch):
     cells = summaries.layer_by_pooling(gridsearch, "de")
     mine = gridsearch[(gridsearch["layers"] == "8") & (gridsearch["pooling"] == "max")]
     cell = cells[(cells["layer"] == 8) & (cells["pooling"] == "max")].iloc[0]
-    assert cell["f1"] == mine["dev_f1_de"].max()
-    assert cell["classifier"] == mine.loc[mine["dev_f1_de"].idxmax(), "classifier"]
+    assert cell["f1"] == mine["dev_f1_micro_de"].max()
+    assert cell["classifier"] == mine.loc[mine["dev_f1_micro_de"].idxmax(), "classifier"]
     assert sorted(cells["layer"].unique()) == [6, 8, 11]
     assert cells.loc[cells["best"], "f1"].tolist() == [cells["f1"].max()]
 
@@ -27,7 +27,7 @@ def test_failed_candidates_do_not_count(gridsearch):
 
 
 def effect_table(*rows):
-    columns = ["factor", "level", "split", "language", "effect", "low", "high"]
+    columns = ["factor", "level", "split", "language", "effect", "effect_low", "effect_high"]
     return pd.DataFrame(list(rows), columns=columns)
 
 

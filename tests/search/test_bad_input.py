@@ -127,10 +127,10 @@ def test_a_language_without_rows_in_the_scored_split(command):
 def test_a_language_that_is_not_scored_has_empty_cells_and_a_warning(command):
     status, err = command(table=without(corpus_table(), split="test", language="de"))
     assert status == 0
-    assert "no test rows in de: test_f1_de, and test_f1_mean stay empty" in err
+    assert "no test rows in de: test_f1_micro_de, and test_f1_micro_mean stay empty" in err
     frame = csv_files.read(GRIDSEARCH, command.run / "gridsearch.csv")
-    assert frame[["test_f1_de", "test_f1_mean"]].isna().all(axis=None)
-    assert frame[["dev_f1_de", "test_f1_en"]].notna().all(axis=None)
+    assert frame[["test_f1_micro_de", "test_f1_micro_mean"]].isna().all(axis=None)
+    assert frame[["dev_f1_micro_de", "test_f1_micro_en"]].notna().all(axis=None)
 
 
 def test_one_class_dev_is_scored_with_a_warning(command):

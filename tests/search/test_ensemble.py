@@ -194,7 +194,7 @@ def test_the_ensemble_is_the_winner_and_its_probe_gives_its_predictions(searched
     assert [probe.labels[code] for code in probe.predict(X)] == predictions["predicted"].tolist()
     right = predictions["label"].eq(predictions["predicted"])
     here = predictions["split"].eq("test") & predictions["language"].eq("de")
-    assert right[here].mean() == pytest.approx(frame["test_f1_de"].iloc[0])
+    assert right[here].mean() == pytest.approx(frame["test_f1_micro_de"].iloc[0])
     assert table(out, CONFUSION).query("rank == 1")["candidate_id"].eq(NAME).all()
     assert table(out, TOP).query("rank == 1")["candidate_id"].eq(NAME).all()
 
@@ -217,8 +217,8 @@ def test_protocols_csv_sets_every_choice_beside_the_reference(searched):
         low, high = test.loc[name, ["versus_reference_low", "versus_reference_high"]]
         assert low <= difference <= high
     searched_rows = frame[frame["classifier"] != "ensemble"]
-    assert test.loc["random", "score"] == pytest.approx(searched_rows["test_f1_mean"].mean())
-    assert test.loc["ensemble", "score"] == pytest.approx(frame["test_f1_mean"].iloc[0])
+    assert test.loc["random", "score"] == pytest.approx(searched_rows["test_f1_micro_mean"].mean())
+    assert test.loc["ensemble", "score"] == pytest.approx(frame["test_f1_micro_mean"].iloc[0])
 
 
 def test_the_reference_is_scored_once_whether_it_is_searched_or_not(searched):
@@ -231,7 +231,7 @@ def test_the_reference_is_scored_once_whether_it_is_searched_or_not(searched):
     assert len(frame) == 7 * 5
     here = choices[(choices["protocol"] == "reference") & (choices["split"] == "test")]
     of_mean = here.set_index("language").loc["mean", "score"]
-    assert of_mean == pytest.approx(frame.set_index("candidate_id").loc[base.id, "test_f1_mean"])
+    assert of_mean == pytest.approx(frame.set_index("candidate_id").loc[base.id, "test_f1_micro_mean"])
     outside, _ = searched(replace(inside, poolings=("max",)), "outside", **sizes)
     assert base.id not in set(table(outside)["candidate_id"])
     found = table(outside, PROTOCOL_CHOICES).query("protocol == 'reference' and split == 'test'")
@@ -318,9 +318,9 @@ def test_labels_of_the_target_languages_choose_nothing(searched, make_search):
     assert (other / "probe.npz").read_bytes() == head
     for name in ("protocol", "members", "best"):
         assert before[0][name] == after[0][name]
-    chosen = ["rank", "candidate_id", "score", "log_loss", "agreement", "dev_f1_en"]
+    chosen = ["rank", "candidate_id", "score", "log_loss", "agreement", "dev_f1_micro_en"]
     pd.testing.assert_frame_equal(before[1][chosen], after[1][chosen])
-    assert not np.allclose(before[1]["dev_f1_de"], after[1]["dev_f1_de"])
+    assert not np.allclose(before[1]["dev_f1_micro_de"], after[1]["dev_f1_micro_de"])
 
 
 def test_no_linear_candidate_or_no_dev_scores_no_ensemble(searched):

@@ -67,6 +67,7 @@ def test_every_file_is_there_and_valid(search):
         "gridsearch.jsonl", "gridsearch.csv", "confusion.csv", "winner.json", "probe.npz",
         "predictions_gridsearch.csv", "predictions.npz", "scores.csv", "scores_overall.csv", "top.csv",
         "top_overall.csv", "effects.csv", "effects_overall.csv", "protocols.csv", "protocols_overall.csv",
+        "run.json",
     }  # fmt: skip
 
 
@@ -76,9 +77,11 @@ def test_rows_are_ranked_by_the_mean_of_the_target_languages(search):
     assert frame["candidate_id"].is_unique
     assert frame["rank"].tolist() == list(range(1, N + 1))
     assert frame["score"].is_monotonic_decreasing
-    np.testing.assert_allclose(frame["score"], frame[["dev_f1_de", "dev_f1_zh"]].mean(axis=1))
-    np.testing.assert_allclose(frame["test_f1_mean"], frame[["test_f1_de", "test_f1_zh"]].mean(axis=1))
-    assert (frame["score"] == frame["dev_f1_mean"]).all()
+    np.testing.assert_allclose(frame["score"], frame[["dev_f1_micro_de", "dev_f1_micro_zh"]].mean(axis=1))
+    np.testing.assert_allclose(
+        frame["test_f1_micro_mean"], frame[["test_f1_micro_de", "test_f1_micro_zh"]].mean(axis=1)
+    )
+    assert (frame["score"] == frame["dev_f1_micro_mean"]).all()
     assert frame["params"].map(json.loads).map(len).eq(1).all()
     assert frame["score"].iloc[0] > 0.6  # there is structure to find; chance is a third
 
@@ -95,13 +98,13 @@ def test_winner_is_the_first_row_and_names_what_each_protocol_would_take(search)
     assert (winner["encoder"], winner["source_language"], winner["probe"]) == ("e", "en", "probe.npz")
     assert winner["scores"] == winner["by_protocol"]["target-dev"]
     by = winner["by_protocol"]
-    assert by["source-dev"]["score"] == frame["dev_f1_en"].max()
-    assert by["target-dev"]["score"] == frame["dev_f1_mean"].max()
+    assert by["source-dev"]["score"] == frame["dev_f1_micro_en"].max()
+    assert by["target-dev"]["score"] == frame["dev_f1_micro_mean"].max()
     assert by["last"]["candidate_id"] == "3-cls-ridge-alpha=1000.0"
     assert by["last"]["score"] is None
     assert by["agreement"] is None  # no pairs of texts and their translations
     for entry in filter(None, by.values()):
-        assert entry["test_f1_mean"] == frame.loc[entry["candidate_id"], "test_f1_mean"]
+        assert entry["test_f1_micro_mean"] == frame.loc[entry["candidate_id"], "test_f1_micro_mean"]
 
 
 @pytest.mark.parametrize("protocol", ["source-dev", "last"])
@@ -140,7 +143,7 @@ def test_confusion_and_predictions_say_what_the_table_says(search):
         assert best["n"].sum() == 15
         right = best.loc[best["label"] == best["predicted"], "n"].sum() / 15
         accuracy = accuracy_score(part["label"], part["predicted"])
-        assert right == accuracy == frame[f"{split}_f1_{language}"].iloc[0]
+        assert right == accuracy == frame[f"{split}_f1_micro_{language}"].iloc[0]
 
 
 def test_the_probe_reproduces_the_predictions(search):
@@ -210,7 +213,7 @@ def test_what_the_executor_could_not_run_is_an_error_row(search, serial, caplog)
     assert len(frame) == N
     assert len(failed) == 3
     assert failed["rank"].isna().all()
-    assert failed["dev_f1_de"].isna().all()
+    assert failed["dev_f1_micro_de"].isna().all()
     assert set(failed["message"]) == {"the task killed its worker twice"}
     assert frame["status"].tolist() == ["ok"] * (N - 3) + ["error"] * 3
     assert "3 candidates failed, for example: the task killed its worker twice" in caplog.text
@@ -265,9 +268,9 @@ def test_target_dev_missing_under_source_dev_leaves_cells_empty(search, make_sea
         out=made.store.parent,
     )
     frame = table(out)
-    assert frame["dev_f1_zh"].isna().all()
-    assert frame["dev_f1_mean"].isna().all()
-    assert frame["dev_f1_de"].notna().all()
+    assert frame["dev_f1_micro_zh"].isna().all()
+    assert frame["dev_f1_micro_mean"].isna().all()
+    assert frame["dev_f1_micro_de"].notna().all()
     assert json.loads((out / "winner.json").read_text())["by_protocol"]["target-dev"] is None
 
 
@@ -295,7 +298,7 @@ def test_every_classifier_survives(make_search, search, tmp_path, sizes):
     frame = table(out)
     assert (frame["status"] == "ok").all()
     assert len(frame) == 35
-    assert frame.groupby("classifier")["dev_f1_en"].max().min() > 0.5
+    assert frame.groupby("classifier")["dev_f1_micro_en"].max().min() > 0.5
 
 
 def test_progress_wraps_the_finished_tasks(make_search, serial, stamp, tmp_path):
@@ -324,7 +327,7 @@ def test_the_metric_chooses_and_is_in_the_rows(make_search, serial, stamp, tmp_p
         made.examples, y, language=known.language.tolist(), split=known.split.tolist(), **fields
     )
     winners = {}
-    for metric in ("micro_f1", "macro_f1", "accuracy"):
+    for metric in ("f1_micro", "f1_macro", "accuracy"):
         out = tmp_path / metric
         out.mkdir()
         settings = replace(SETTINGS, classifiers=("ridge", "knn", "lda"), metric=metric, protocol=protocol)
@@ -334,8 +337,9 @@ def test_the_metric_chooses_and_is_in_the_rows(make_search, serial, stamp, tmp_p
         frame = csv_files.read(GRIDSEARCH, out / "gridsearch.csv")
         scores = csv_files.read_with_sums(SCORES, out / "scores.csv")
         language = "en" if protocol == "source-dev" else "mean"
-        dev = scores[(scores["split"] == "dev") & (scores["language"] == language)].set_index("candidate_id")
-        assert frame["score"].to_numpy() == pytest.approx(dev.loc[frame["candidate_id"], metric].to_numpy())
+        dev = scores[(scores["split"] == "dev") & (scores["language"] == language)].set_index("rank")
+        name = metric.replace("accuracy", "f1_micro")  # equal, with a label for each text
+        assert frame["score"].to_numpy() == pytest.approx(dev.loc[frame["rank"], name].to_numpy())
         assert frame["score"].is_monotonic_decreasing
         assert set(frame["metric"]) == {metric}
         top = csv_files.read_with_sums(TOP, out / "top.csv")
@@ -349,9 +353,9 @@ def test_the_metric_chooses_and_is_in_the_rows(make_search, serial, stamp, tmp_p
         assert (
             f"winner {winners[metric]} by {protocol}, {metric} {record['scores']['score']:.4f}" in caplog.text
         )
-    assert winners["micro_f1"] == winners["accuracy"]
+    assert winners["f1_micro"] == winners["accuracy"]
     if protocol == "target-dev":
-        assert winners["micro_f1"] != winners["macro_f1"]
+        assert winners["f1_micro"] != winners["f1_macro"]
 
 
 def dev_row(**matrices):
@@ -381,11 +385,11 @@ def test_rows_of_an_earlier_search_count():
 @pytest.mark.parametrize("seed", range(5))
 def test_it_is_the_micro_f1_of_the_tables(seed):
     matrix = np.random.default_rng(seed).integers(20, size=(4, 4))
-    expected = scores(matrix[None])["micro_f1"][0]
+    expected = scores(matrix[None])["f1_micro"][0]
     assert BestScores(("en",), 4, [dev_row(en=matrix)]).note().endswith(f"en {expected:.3f}")
 
 
 def test_it_shows_the_score_that_the_search_goes_by():
     rows = [dev_row(en=[[9, 0], [1, 0]])]
-    assert BestScores(("en",), 2, rows, metric="macro_f1").note() == "best dev macro-F1: en 0.474"
+    assert BestScores(("en",), 2, rows, metric="f1_macro").note() == "best dev macro-F1: en 0.474"
     assert BestScores(("en",), 2, rows, metric="accuracy").note() == "best dev accuracy: en 0.900"

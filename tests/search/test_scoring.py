@@ -35,10 +35,10 @@ def test_matrices_and_scores_are_scikit_learns_in_every_group(rows):
         if len(mine):
             labels = {"labels": range(4), "zero_division": 0}
             found = scores(matrix[None])
-            assert found["micro_f1"][0] == pytest.approx(f1_score(mine, theirs, average="micro", **labels))
-            assert found["micro_f1"][0] == float(packed_f1(pack(matrix), 4))
-            assert found["macro_f1"][0] == pytest.approx(f1_score(mine, theirs, average="macro", **labels))
-            assert found["accuracy"][0] == accuracy_score(mine, theirs)
+            assert found["f1_micro"][0] == pytest.approx(f1_score(mine, theirs, average="micro", **labels))
+            assert found["f1_micro"][0] == float(packed_f1(pack(matrix), 4))
+            assert found["f1_macro"][0] == pytest.approx(f1_score(mine, theirs, average="macro", **labels))
+            assert found["f1_micro"][0] == accuracy_score(mine, theirs)
 
 
 @given(ROWS)
@@ -52,7 +52,7 @@ def test_micro_f1_of_single_label_data_is_accuracy(rows):
 def test_micro_f1_is_computed_from_its_parts():
     # columns 0 and 1: TP 3 + 1, FP 2 + 0, FN 0 + 2
     matrix = np.array([[3, 0], [2, 1]])
-    assert scores(matrix[None])["micro_f1"][0] == 2 * 4 / (2 * 4 + 2 + 2)
+    assert scores(matrix[None])["f1_micro"][0] == 2 * 4 / (2 * 4 + 2 + 2)
     assert packed_f1(pack(matrix), 2) == Fraction(2 * 4, 2 * 4 + 2 + 2)
 
 

@@ -30,7 +30,7 @@ def weights(job):
 def plain(job):
     """Return what a job measured, without what it took."""
     content = json.loads(job.result.read_text(encoding="utf-8"))
-    for row in content["embeddings"]:
+    for row in content["trainings"]:
         del row["seconds"]
     return content
 

@@ -262,7 +262,7 @@ def test_another_candidate_is_exported_by_its_id_or_rank(project, monkeypatch, c
         (labelled["label"] == texts.table["label"]).groupby(groups).mean().items()
     ):
         if split != "train":
-            assert share == pytest.approx(frame.loc[name, f"{split}_f1_{language}"])
+            assert share == pytest.approx(frame.loc[name, f"{split}_f1_micro_{language}"])
     assert (
         f"number {frame.loc[name, 'rank']} of the search by the protocol"
         in (folder / "models" / name / "README.md").read_text()

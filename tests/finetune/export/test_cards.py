@@ -244,7 +244,7 @@ def test_a_candidate_of_any_name_is_read_back_from_the_metadata(text):
     record = {
         "candidate_id": text, "encoder": text, "layers": [1], "pooling": "max", "classifier": "mine",
         "params": {text: text}, "labels": [text, "b"], "source_language": "en", "target_languages": ["no"],
-        "protocol": "last", "scores": {"test_f1": {"no": 0.5}},
+        "protocol": "last", "scores": {"test_f1_micro": {"no": 0.5}},
     }  # fmt: skip
     card = describe_searched(record, "linear", HUB, None)
     data = ModelCard(card).data

@@ -33,7 +33,7 @@ def test_all_runs_are_listed_with_their_scores(runs, capsys):
     assert [line.split()[:2] for line in lines] == [["one", "target-dev"], ["two", "source-dev"]]
     assert all(line.endswith(" ".join(STAGES)) and "intents/raw.csv" in line for line in lines)
     best = synthetic.gridsearch().iloc[0]
-    assert lines[0].split()[2:4] == [best["candidate_id"], f"{100 * best['dev_f1_mean']:.1f}"]
+    assert lines[0].split()[2:4] == [best["candidate_id"], f"{100 * best['dev_f1_micro_mean']:.1f}"]
 
 
 def test_they_are_written_as_a_table_that_validates(runs, tmp_path, capsys):

@@ -109,11 +109,12 @@ def test_at_step_0_the_model_labels_every_text_as_the_search_did(run, classifier
     assert len(set(probe.predict(X))) == 3
     curves = pd.read_csv(folder / "finetune.csv").query("epoch == 0 and split == 'dev'").set_index("language")
     for language in ("en", "de"):
-        assert curves.loc[language, "accuracy"] == pytest.approx(row[f"dev_f1_{language}"])
+        assert curves.loc[language, "accuracy"] == pytest.approx(row[f"dev_f1_micro_{language}"])
     dev = corpus.rows(split="dev")
     found = score_languages(logits[dev], corpus.y[dev], corpus.table["language"].to_numpy(dtype=str)[dev])
     assert curves.loc["de", "loss"] == pytest.approx(found["de"].loss, abs=1e-5)
-    assert (curves["layers"].astype(str) == str(row["layers"])).all()
+    trained = pd.read_csv(folder / "trainings.csv")
+    assert (trained["layers"].astype(str) == str(row["layers"])).all()
     assert set(curves["protocol"]) == {start["protocol"]}
 
 
@@ -152,7 +153,9 @@ def test_from_a_float16_cache_only_what_its_rounding_may_turn_is_labelled_otherw
     for language in ("en", "de"):
         near = int((~sure & (corpus.table["split"] == "dev") & (corpus.table["language"] == language)).sum())
         n_texts = curves.loc[language, "n_texts"]
-        assert abs(curves.loc[language, "accuracy"] - row[f"dev_f1_{language}"]) <= near / n_texts + 1e-9
+        assert (
+            abs(curves.loc[language, "accuracy"] - row[f"dev_f1_micro_{language}"]) <= near / n_texts + 1e-9
+        )
 
 
 def test_the_first_loss_is_that_of_calibrated_scores(run):
@@ -204,19 +207,20 @@ def test_by_default_the_head_starts_as_the_winner_where_it_can_and_says_why_wher
     assert status == 0
     err = capsys.readouterr().err
     curves = pd.read_csv(folder / "finetune.csv", keep_default_na=False)
+    trained = pd.read_csv(folder / "trainings.csv", keep_default_na=False)
     card = (folder / "models/mcbert/README.md").read_text()
     if said:
         assert f"finetune: the head is newly initialised: {said}" in err
         assert not (folder / "start.json").exists()
-        assert set(curves["start"]) == {""}
+        assert set(trained["start"]) == {""}
         assert "newly initialised" in card
         return
     winner = json.loads((folder / "winner.json").read_text())["candidate_id"]
     assert f"finetune: the head starts from {winner}, rank 1" in err
-    assert set(curves["start"]) == {winner}
+    assert set(trained["start"]) == {winner}
     assert f"that started from {escaped(winner)}" in card
     first = curves[(curves["epoch"] == 0) & (curves["language"] == "en")]["accuracy"].item()
-    assert first == pytest.approx(pd.read_csv(folder / "gridsearch.csv").iloc[0]["dev_f1_en"])
+    assert first == pytest.approx(pd.read_csv(folder / "gridsearch.csv").iloc[0]["dev_f1_micro_en"])
 
 
 def test_beside_a_winner_of_votes_the_head_starts_as_the_best_of_its_layers_that_has_scores(run):
@@ -246,9 +250,9 @@ def test_named_layers_start_from_the_best_classifier_of_theirs(run):
     grid = pd.read_csv(folder / "gridsearch.csv").query("layers.astype('str') == '1' and pooling == 'mean'")
     start = json.loads((folder / "start.json").read_text())
     assert start["candidate_id"] == grid[grid["classifier"] == "ridge"].iloc[0]["candidate_id"]
-    curves = pd.read_csv(folder / "finetune.csv")
-    assert set(curves["layers"].astype(str)) == {"1"}
-    assert set(curves["protocol"]) == {start["protocol"]}  # the classifier was chosen by it, if no layer was
+    trained = pd.read_csv(folder / "trainings.csv")
+    assert set(trained["layers"].astype(str)) == {"1"}
+    assert set(trained["protocol"]) == {start["protocol"]}  # the classifier was chosen by it, if no layer was
     with pytest.raises(ValueError, match="layers 2; acc"):
         find_linear(folder, n_labels=3, layers=[2])
 
@@ -298,12 +302,12 @@ def test_after_an_ensemble_the_layers_of_its_best_candidate_are_trained(run, cap
     winner = json.loads((folder / "winner.json").read_text())
     assert winner["classifier"] == "ensemble"
     best = winner["best"]
-    curves = pd.read_csv(folder / "finetune.csv", keep_default_na=False, dtype={"layers": str})
-    assert set(curves["layers"]) == {"+".join(map(str, best["layers"]))}
-    assert set(curves["pooling"]) == {best["pooling"]}
+    trained = pd.read_csv(folder / "trainings.csv", keep_default_na=False, dtype={"layers": str})
+    assert set(trained["layers"]) == {"+".join(map(str, best["layers"]))}
+    assert set(trained["pooling"]) == {best["pooling"]}
     if start == "auto":
         assert f"finetune: the head starts from {best['candidate_id']}, rank 2" in capsys.readouterr().err
-        assert set(curves["start"]) == {best["candidate_id"]}
+        assert set(trained["start"]) == {best["candidate_id"]}
 
 
 def test_the_head_may_start_as_the_ensemble_over_all_of_its_layers(run, capsys):
@@ -336,5 +340,5 @@ def test_a_winner_of_an_earlier_version_is_trained_and_exported(run):
     for stage in ("export", "finetune"):
         assert run("earlier", "finetune.start=random", stage=stage)[0] == 0
     assert json.loads((folder / "winner.json").read_text()) == old
-    curves = pd.read_csv(folder / "finetune.csv", keep_default_na=False, dtype={"layers": str})
-    assert set(curves["layers"]) == {"+".join(map(str, winner["layers"]))}
+    trained = pd.read_csv(folder / "trainings.csv", keep_default_na=False, dtype={"layers": str})
+    assert set(trained["layers"]) == {"+".join(map(str, winner["layers"]))}

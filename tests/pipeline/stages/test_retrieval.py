@@ -70,8 +70,8 @@ def test_every_language_direction_layer_pooling_and_score_once(project):
     np.testing.assert_allclose(frame["accuracy"] + frame["error_rate"], 1)
     single = frame[frame["language"].ne("mean")]
     np.testing.assert_array_equal(single["accuracy"], single["n_right"] / single["n"])
-    assert (frame["low"] <= frame["error_rate"]).all()
-    assert (frame["error_rate"] <= frame["high"]).all()
+    assert (frame["error_rate_low"] <= frame["error_rate"]).all()
+    assert (frame["error_rate"] <= frame["error_rate_high"]).all()
     assert (frame.loc[frame["language"].eq("fra") & frame["pooling"].eq("mean"), "accuracy"] == 1).all()
     assert frame["accuracy"].nunique() > 2
 

@@ -17,14 +17,14 @@ def by_name(rows):
     return {f"{c.claim} {c.comparison.split(',')[0].split(' (')[0]}": c for c in found}
 
 
-def measured(contrast, rows, column="test_f1_mean"):
+def measured(contrast, rows, column="test_f1_micro_mean"):
     scores = rows.set_index("candidate_id")[column]
     return sum(weight * scores[name] for name, weight in contrast.weights.items())
 
 
 def test_poolings_are_compared_all_else_equal(searched):
     contrast = by_name(searched)["max max pooling minus cls"]
-    means = searched.groupby("pooling")["test_f1_mean"].mean()  # every pooling has the same others here
+    means = searched.groupby("pooling")["test_f1_micro_mean"].mean()  # every pooling has the same others here
     assert measured(contrast, searched) == pytest.approx(means["max"] - means["cls"])
     assert "16 choices" in contrast.comparison
 
@@ -43,17 +43,17 @@ def test_max_and_mean_together_weigh_as_much_as_cls(searched):
 
 
 def test_the_best_of_each_is_chosen_on_dev_not_on_test(searched):
-    rows = searched.assign(test_f1_mean=1 - searched["dev_f1_mean"])
+    rows = searched.assign(test_f1_micro_mean=1 - searched["dev_f1_micro_mean"])
     chosen = by_name(rows)["together 6+8+11 max logistic_regression minus the best single layer"]
     ours, single = chosen.weights
     assert ours == "6+8+11-max-logistic_regression"
     same = searched[(searched["n_layers"] == 1) & (searched["classifier"] == "logistic_regression")]
-    assert single == same.sort_values("dev_f1_mean").iloc[-1]["candidate_id"]
+    assert single == same.sort_values("dev_f1_micro_mean").iloc[-1]["candidate_id"]
 
 
 def test_the_middle_is_the_inner_half_of_the_single_layers(searched):
     contrast = next(c for c in contrasts(searched) if c.comparison.startswith("layers 7, 8, 11 minus 6, 12"))
-    one_each = searched[searched["n_layers"] == 1].groupby("layers")["test_f1_mean"].mean()
+    one_each = searched[searched["n_layers"] == 1].groupby("layers")["test_f1_micro_mean"].mean()
     expected = one_each[["7", "8", "11"]].mean() - one_each[["6", "12"]].mean()
     assert measured(contrast, searched) == pytest.approx(expected)
     assert "best alone on dev: layer 8" in contrast.comparison

@@ -77,7 +77,14 @@ def test_effects_show_both_splits_by_colour_and_shape_and_name_them_once():
 
 def test_effects_of_one_split_alone():
     rows = pd.DataFrame(
-        {"level": ["max"], "split": ["dev"], "effect": [0.01], "low": [0.0], "high": [0.02], "n": [3]}
+        {
+            "level": ["max"],
+            "split": ["dev"],
+            "effect": [0.01],
+            "effect_low": [0.0],
+            "effect_high": [0.02],
+            "n": [3],
+        }
     )
     dots = charts.effects(rows, "pooling", legend=True).to_dict()["layer"][2]
     assert dots["encoding"]["color"]["scale"]["domain"] == ["dev"]

@@ -27,7 +27,8 @@ def named(system):
 def sts_rows(systems=SYSTEMS):
     return [
         named(system) | {"split": split, "similarity": name, "n_pairs": 9, "pearson": 0.5, "altered": 0.1,
-                         "spearman": 0.1 * k + (split == "test") * 0.01, "low": 0.0, "high": 0.9,
+                         "spearman": 0.1 * k + (split == "test") * 0.01, "spearman_low": 0.0,
+                         "spearman_high": 0.9,
                          "frozen_layers": "12", "frozen_pooling": "mean", "versus_frozen": 0.1 * k,
                          "versus_frozen_low": -0.2, "versus_frozen_high": 0.3}
         for k, system in enumerate(systems)
@@ -40,7 +41,8 @@ def tatoeba_rows(languages=("de", "fr", "mean"), systems=SYSTEMS):
     return [
         named(system) | {"language": language, "split": "test", "direction": direction, "score": score,
                          "n": 4, "n_skipped": 0, "n_right": 1, "accuracy": 0.7, "altered": 0, "stripped": 0,
-                         "error_rate": 0.3 + 0.1 * k - 0.05 * (language == "mean"), "low": 0.2, "high": 0.7}
+                         "error_rate": 0.3 + 0.1 * k - 0.05 * (language == "mean"), "error_rate_low": 0.2,
+                         "error_rate_high": 0.7}
         for k, system in enumerate(systems)
         for language in languages
         for direction in ("to-en", "both")
@@ -53,7 +55,7 @@ def cut_rows(system=SYSTEMS[2], baselines=(("6", 0.1), ("12", 0.4))):
         named(system) | {"baseline_layers": layers, "baseline_pooling": pooling, "language": "mean",
                          "split": "test", "direction": "both", "score": "cosine", "error_rate": 0.4,
                          "baseline_error_rate": 0.5, "difference": -0.1, "reduction": value,
-                         "low": value - 0.1, "high": value + 0.1}
+                         "reduction_low": value - 0.1, "reduction_high": value + 0.1}
         for layers, value in baselines
         for pooling in ("max", "mean")
     ]  # fmt: skip

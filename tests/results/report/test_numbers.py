@@ -48,7 +48,7 @@ def test_effects_have_their_intervals(run):
     assert header(table) == ["choice", "level", "split", "effect", "95% interval", "comparisons"]
     first = rows.iloc[0]
     assert table.rows[0][:3] == ["layer", first["level"], first["split"]]
-    low, high = (f"{first[end] * 100:+.2f}".replace("-", "\u2212") for end in ("low", "high"))
+    low, high = (f"{first[end] * 100:+.2f}".replace("-", "\u2212") for end in ("effect_low", "effect_high"))
     assert table.rows[0][4] == f"[{low}, {high}]"
 
 

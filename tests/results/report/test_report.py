@@ -50,7 +50,7 @@ def test_headline_says_what_won_by_how_much(html, run_dir):
     best = rows.set_index("system").loc["mcbert_wf"]
     lead = headline.partition(". ")[0]
     assert f"{percent(best['accuracy'])}%" in lead
-    for name in ("versus_baseline", "low", "high"):
+    for name in ("versus_baseline", "versus_baseline_low", "versus_baseline_high"):
         assert points(best[name]) in lead
     assert "MC-BERT-WF" in lead
     assert "target-dev (an oracle" in headline

@@ -93,7 +93,7 @@ def test_the_standings_are_counted_without_the_winner(run):
 def test_where_the_targets_have_no_dev_texts_the_source_stands_for_them(run, run_dir):
     table, gridsearch = run.tables["top"], run.tables["gridsearch"]
     top = table[(table["split"] == "test") | (table["language"] == "en")]
-    dev = [name for name in gridsearch if name.startswith("dev_f1_") and name != "dev_f1_en"]
+    dev = [name for name in gridsearch if name.startswith("dev_f1_") and name != "dev_f1_micro_en"]
     alone = changed(run, top=top, gridsearch=gridsearch.assign(**dict.fromkeys(dev, float("nan"))))
     found = search_sections.top(alone)["standings"]
     assert {split: said["language"] for split, said in found.items()} == {"dev": "en", "test": "mean"}
@@ -102,7 +102,7 @@ def test_where_the_targets_have_no_dev_texts_the_source_stands_for_them(run, run
     assert won == [("dev", "en"), ("test", "mean")]
     page = " ".join(report.render(alone, report.provenance(run_dir, alone))[0].split())
     headline = page.split('class="headline"')[1].split("</section>")[0]
-    assert f"micro-F1 {gridsearch['dev_f1_en'].iloc[0] * 100:.1f}% on dev texts of en and " in headline
+    assert f"micro-F1 {gridsearch['dev_f1_micro_en'].iloc[0] * 100:.1f}% on dev texts of en and " in headline
     assert "–%" not in headline
     assert "on dev of en <strong>" in page
 
@@ -141,7 +141,7 @@ def test_all_candidates_that_did_not_fail_are_data_with_every_score(run):
     best = table.iloc[0]
     assert (rank, layers, pooling, classifier) == (1, best["layers"], best["pooling"], best["classifier"])
     assert words == "C 1.0"
-    expected = [best[f"{split}_f1_{name}"] for split in data["splits"] for name in data["languages"]]
+    expected = [best[f"{split}_f1_micro_{name}"] for split in data["splits"] for name in data["languages"]]
     assert scores == pytest.approx(expected, abs=1e-6)
 
 
@@ -156,14 +156,14 @@ def test_the_first_rows_stand_in_the_page_with_their_distance_from_the_winner(ru
 
 
 def test_without_target_languages_the_source_is_shown(run):
-    alone = run.tables["gridsearch"].assign(dev_f1_mean=float("nan"), test_f1_mean=float("nan"))
+    alone = run.tables["gridsearch"].assign(dev_f1_micro_mean=float("nan"), test_f1_micro_mean=float("nan"))
     found = candidates(RunTables("x", {"gridsearch": alone}, {}, "en"))
     assert found["languages"][0] == ("en", "en")
 
 
 def test_missing_scores_are_null_in_the_data(run):
     table = run.tables["gridsearch"]
-    partly = table.assign(test_f1_zh=float("nan"))
+    partly = table.assign(test_f1_micro_zh=float("nan"))
     found = candidates(RunTables("x", {"gridsearch": partly}, {}, "en"))
     assert found["data"]["rows"][0][-1] is None
     assert "NaN" not in json.dumps(found["data"])

@@ -29,9 +29,13 @@ def searched(n_languages, n_layers):
     for rank, (layer, (_, row)) in enumerate(
         itertools.product(range(1, n_layers + 1), first.iterrows()), start=1
     ):
-        kept = {name: value for name, value in row.items() if "_f1_" not in name}
-        f1 = {f"{s}_f1_{name}": float(rng.random()) for s in ("dev", "test") for name in names(n_languages)}
-        means = {f"{s}_f1_mean": float(rng.random()) for s in ("dev", "test")}
+        kept = {name: value for name, value in row.items() if "_f1_micro_" not in name}
+        f1 = {
+            f"{s}_f1_micro_{name}": float(rng.random())
+            for s in ("dev", "test")
+            for name in names(n_languages)
+        }
+        means = {f"{s}_f1_micro_mean": float(rng.random()) for s in ("dev", "test")}
         one = {"layers": str(layer), "candidate_id": f"{layer}-{row['pooling']}-ridge", "rank": rank}
         rows.append({**kept, **one, **means, **f1})
     return pd.DataFrame(rows).astype({"rank": "Int64"})

@@ -118,12 +118,14 @@ def test_a_search_with_ones_own_classifier_fits_it_on_the_columns(settings, sear
     frame = csv_files.read(GRIDSEARCH, out / "gridsearch.csv")
     assert csv_files.validate(out) == []
     assert (frame["status"] == "ok").all()
-    by = frame.groupby("classifier")["dev_f1_mean"].max()
+    by = frame.groupby("classifier")["dev_f1_micro_mean"].max()
     assert by["forest"] > by["commonest"]
     assert abs(by["commonest"] - 1 / 3) < 0.2
     forests = frame[frame["classifier"] == "forest"]
     assert sorted(forests["seed"].unique()) == [3, 4]
-    assert forests.groupby(["layers", "params"])["dev_f1_mean"].nunique().max() == 2  # the seed reached it
+    assert (
+        forests.groupby(["layers", "params"])["dev_f1_micro_mean"].nunique().max() == 2
+    )  # the seed reached it
 
 
 def test_a_label_that_there_is_not_is_an_error_row(settings, searched):

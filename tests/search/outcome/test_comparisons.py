@@ -89,7 +89,7 @@ def test_effects_are_weighted_scores(sample):
     rows = effect_rows(sample, [Effect("pooling", "max", weights, 7)])
     assert [row["language"] for row in rows] == ["en", "de", "zh", "mean"]
     assert [row["effect"] for row in rows] == pytest.approx([0.3] * 4)
-    assert all(row["low"] < 0.3 < row["high"] and row["low"] > 0.15 for row in rows)
+    assert all(row["effect_low"] < 0.3 < row["effect_high"] and row["effect_low"] > 0.15 for row in rows)
     assert {row["n"] for row in rows} == {7}
     assert effect_rows(sample, []) == []
 
@@ -111,7 +111,7 @@ def test_without_the_oracle_there_is_no_difference_to_it(sample):
     rows = protocol_rows(sample, {"source-dev": "c0", "target-dev": None, "last": "c2"}, 4)
     assert {row["protocol"] for row in rows} == {"source-dev", "last", "random"}
     assert all(math.isnan(row["versus_oracle"]) and math.isnan(row["versus_oracle_low"]) for row in rows)
-    assert all(row["low"] <= row["score"] <= row["high"] for row in rows)
+    assert all(row["score_low"] <= row["score"] <= row["score_high"] for row in rows)
 
 
 CLASSIFIERS = ("ridge", "knn")

@@ -153,7 +153,7 @@ def test_ends_are_quantiles_over_the_same_resampled_texts(macro_sample):
 
 
 def test_the_best_are_judged_by_it(macro_sample):
-    rows = {(row["rank"], row["language"]): row for row in top_rows(macro_sample, 3, "macro_f1")}
+    rows = {(row["rank"], row["language"]): row for row in top_rows(macro_sample, 3, "f1_macro")}
     assert rows[1, "de"]["score"] == pytest.approx(macro(macro_sample, 0, "de"))
     assert [rows[rank, "mean"]["standing"] for rank in (1, 2, 3)] == ["tied", "tied", "worse"]
     assert rows[3, "zh"]["standing"] == "worse"
@@ -169,7 +169,7 @@ def test_a_rare_label_weighs_as_much_as_a_frequent_one():
     right = np.stack([np.zeros_like(y), y])  # always the frequent one; all right
     object.__setattr__(predictions, "y", y)
     object.__setattr__(predictions, "codes", right.astype(np.uint8))
-    rows = {(r["rank"], r["language"]): r for r in top_rows(Sample.of(predictions, "test"), 2, "macro_f1")}
+    rows = {(r["rank"], r["language"]): r for r in top_rows(Sample.of(predictions, "test"), 2, "f1_macro")}
     assert rows[1, "en"]["score"] == pytest.approx(0.9 * 2 / 1.9 / 2) == rows[1, "en"]["chance"]
     assert rows[2, "mean"]["score"] == 1.0
     assert rows[2, "mean"]["standing"] == "better"
