@@ -62,7 +62,7 @@ def forms(command):
         words = shlex.split(command)
     except ValueError:
         return []
-    while words and re.match(r"[A-Z_]+=", words[0]):
+    while words and re.match(r"[A-Z0-9_]+=", words[0]):
         words.pop(0)
     if len(words) < 2 or words[0] not in PROGRAMS:
         return []

@@ -1,0 +1,33 @@
+"""The site has every page and every public name; whether links lead somewhere, `make site` checks."""
+
+import inspect
+import re
+
+import pytest
+
+import mcbert
+from mcbert.home import HOME
+
+NAV = re.findall(r"[\w/-]+\.md$", (HOME / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+DOCS = HOME / "docs"
+NAMES = dict(re.findall(r"^- \[`mcbert\.(\w+)`\]\((\S+)\)$", (DOCS / "api.md").read_text(), re.MULTILINE))
+
+
+def test_every_page_is_in_the_navigation_once():
+    pages = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
+    assert pages - {*NAV} == set(), "name it in nav of mkdocs.yml"
+    assert len(NAV) == len({*NAV})
+
+
+def test_every_public_name_is_on_the_page_of_the_interface():
+    assert NAMES.keys() == {*mcbert.__all__} - {"__version__"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_public_name_leads_to_the_module_that_defines_it(name):
+    module = (DOCS / NAMES[name]).resolve()
+    public = getattr(mcbert, name)
+    if inspect.isroutine(public) or inspect.isclass(public):
+        assert module.samefile(inspect.getsourcefile(public))
+    else:
+        assert re.search(rf"^{name}\b", module.read_text(encoding="utf-8"), re.MULTILINE)
