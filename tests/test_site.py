@@ -2,6 +2,9 @@
 
 import inspect
 import re
+import subprocess
+import sys
+from xml.etree import ElementTree
 
 import pytest
 
@@ -31,3 +34,11 @@ def test_a_public_name_leads_to_the_module_that_defines_it(name):
         assert module.samefile(inspect.getsourcefile(public))
     else:
         assert re.search(rf"^{name}\b", module.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_the_picture_is_the_one_that_its_program_draws():
+    done = subprocess.run([sys.executable, "docs/method.py"], cwd=HOME, capture_output=True, check=True)
+    assert (DOCS / "method.svg").read_bytes() == done.stdout
+    picture = ElementTree.fromstring(done.stdout)
+    names = {part.get("id"): part.text for part in picture}
+    assert all(names[name] for name in picture.get("aria-labelledby").split())
