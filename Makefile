@@ -86,9 +86,10 @@ numeric-sse41: # threads that wait must not spin: there are more threads than co
 stress: setup ## 500 kills of the cache writer, the extraction and the fine-tuning instead of a few
 	MCBERT_KILLS=500 $(BIN)/python -m pytest tests/features/cache tests/features/extraction/test_kill.py tests/finetune/test_kill.py -k kill
 
-lint: setup ## ruff, vulture
+lint: setup ## ruff, vulture, the tables of the pages against docs/figures/
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python .ci/figures.py --check
 	$(BIN)/vulture $(PACKAGES) .vulture.py --ignore-decorators "@model_validator" # alone: what only tests or benchmarks call is dead
 	$(BIN)/vulture $(PACKAGES) tests benchmarks samples .vulture.py .vulture_tests.py --ignore-names "test_*,conftest,pytestmark" --ignore-decorators "@model_validator"
 

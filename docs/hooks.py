@@ -27,6 +27,7 @@ ELSEWHERE = {
 
 LINK = re.compile(r"^```.*?^```|(!?)\[([^\[\]]*)\]\(([^)\s]+)\)", re.DOTALL | re.MULTILINE)
 NAME = re.compile(r"^- \[`([\w.]+)`\]\(\S+\)$", re.MULTILINE)
+TEMPLATE = re.compile(r"^<!-- .*?-->\n", re.DOTALL | re.MULTILINE)  # of a table: .ci/figures.py
 NOTEBOOK = "[Download this page as a notebook](tutorial.ipynb).\n"
 
 
@@ -47,7 +48,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     if place == "tutorial.md":
         return markdown
     sources = {place: source for source, place in ELSEWHERE.items()}
-    return relinked(markdown, sources.get(place, f"docs/{place}"), place, files.src_uris)
+    return relinked(TEMPLATE.sub("", markdown), sources.get(place, f"docs/{place}"), place, files.src_uris)
 
 
 def page_of_cells(cells: list[dict[str, str | list[str]]]) -> str:

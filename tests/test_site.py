@@ -1,4 +1,4 @@
-"""The site has every page and every public name; whether links lead somewhere, `make site` checks."""
+"""The site has every page and public name, and committed figures; `make site` checks links."""
 
 import inspect
 import re
@@ -42,3 +42,20 @@ def test_the_picture_is_the_one_that_its_program_draws():
     picture = ElementTree.fromstring(done.stdout)
     names = {part.get("id"): part.text for part in picture}
     assert all(names[name] for name in picture.get("aria-labelledby").split())
+
+
+def figures(*args):
+    program = [sys.executable, ".ci/figures.py", *args]
+    return subprocess.run(program, cwd=HOME, capture_output=True, check=False, text=True)
+
+
+def test_a_figure_that_is_not_the_committed_one_is_named_and_corrected(tmp_path):
+    right = (DOCS / "benchmarks.md").read_text(encoding="utf-8")
+    assert figures("--check", "docs/benchmarks.md").returncode == 0
+    page, line = tmp_path / "page.md", right[: right.index("| 84.2 |")].count("\n") + 1
+    page.write_text(right.replace("| 84.2 |", "| 84.3 |"), encoding="utf-8")
+    done = figures("--check", str(page))
+    assert done.returncode == 1
+    assert f"{page}:{line}: " in done.stderr
+    assert figures(str(page)).returncode == 0
+    assert page.read_text(encoding="utf-8") == right
