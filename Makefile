@@ -119,6 +119,7 @@ bench-sentences: setup ## sentence embeddings of an encoder by layer, trained on
 
 site: $(VENV)/.site ## the pages as a site, with search and the docstrings, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	! grep -rE '<(script|link|img|iframe)[^>]+(src|href)="(https?:)?//' build/site --include='*.html' # pages load from here alone
 
 $(VENV)/.site: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) 'mcbert[docs]' # those alone: mcbert is there
