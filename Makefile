@@ -24,7 +24,7 @@ MCBERT    = $(BIN)/python -m mcbert
 STAGE     = $(MCBERT) $(1) --config $(CONFIG) --run $(RUN) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo prepare extract gridsearch tune finetune report export embeddings retrieval test numeric numeric-avx2 numeric-sse41 stress lint types validate bench bench-extract bench-gridsearch bench-finetune bench-embeddings bench-real bench-sentences clean
+.PHONY: help setup demo prepare extract gridsearch tune finetune report export embeddings retrieval test numeric numeric-avx2 numeric-sse41 stress lint types validate bench bench-extract bench-gridsearch bench-finetune bench-embeddings bench-real bench-sentences site clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,9 +86,10 @@ numeric-sse41: # threads that wait must not spin: there are more threads than co
 stress: setup ## 500 kills of the cache writer, the extraction and the fine-tuning instead of a few
 	MCBERT_KILLS=500 $(BIN)/python -m pytest tests/features/cache tests/features/extraction/test_kill.py tests/finetune/test_kill.py -k kill
 
-lint: setup ## ruff, vulture
+lint: setup ## ruff, vulture, the tables of the pages against docs/figures/
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python .ci/figures.py --check
 	$(BIN)/vulture $(PACKAGES) .vulture.py --ignore-decorators "@model_validator" # alone: what only tests or benchmarks call is dead
 	$(BIN)/vulture $(PACKAGES) tests benchmarks samples .vulture.py .vulture_tests.py --ignore-names "test_*,conftest,pytestmark" --ignore-decorators "@model_validator"
 
@@ -115,6 +116,14 @@ bench-real: setup ## XNLI, SIB-200, Home Assistant intents with an encoder: ARGS
 
 bench-sentences: setup ## sentence embeddings of an encoder by layer, trained on English NLI: ARGS="--encoder DIR --data DIR"
 	$(BIN)/python benchmarks/real_sentences.py $(ARGS)
+
+site: $(VENV)/.site ## the pages as a site, with search and the docstrings, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	! grep -rE '<(script|link|img|iframe)[^>]+(src|href)="(https?:)?//' build/site --include='*.html' # pages load from here alone
+
+$(VENV)/.site: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) 'mcbert[docs]' # those alone: mcbert is there
+	touch $@
 
 clean: ## remove caches and build leftovers; .venv and results stay
 	rm -rf cache build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -35,10 +35,10 @@ def curves(finetune: pd.DataFrame, source_language: str) -> pd.DataFrame:
     return pd.DataFrame({"source": wide[source_language], "targets": targets})
 
 
-def changes(accuracy: pd.DataFrame) -> pd.DataFrame:
-    """Return how accuracy changes from the first epoch to the last, by (system, seed)."""
+def changes(accuracy: pd.DataFrame, since: int = 1) -> pd.DataFrame:
+    """Return how accuracy changes from an epoch to the last, by (system, seed)."""
     epochs = accuracy.index.get_level_values("epoch")
-    first, last = (accuracy.xs(epoch, level="epoch") for epoch in (1, epochs.max()))
+    first, last = (accuracy.xs(epoch, level="epoch") for epoch in (min(since, epochs.max()), epochs.max()))
     return last - first
 
 
@@ -76,6 +76,10 @@ def main() -> None:
         found = {str(name): mean_interval(rows[name]) for name in rows.columns}
         print(f"| {system} | " + " | ".join(map(shown, found.values())) + " |")
         figures[f"change {system}"] = {name: list(vars(i).values()) for name, i in found.items()}
+    figures["change_from_second"] = {
+        str(system): {str(name): list(vars(mean_interval(rows[name])).values()) for name in rows.columns}
+        for system, rows in changes(accuracy, since=2).groupby(level="system")
+    }
     if {REFERENCE, "mcbert_wf"} <= set(moved.index.get_level_values("system")):
         both = moved["targets"].unstack("system")
         flatter = mean_interval(both["mcbert_wf"] - both[REFERENCE])

@@ -77,18 +77,19 @@ def against_expectation(
     base, computed = (statistics.median(column) for column in zip(*found[0], strict=True))
     print(f"\n| blocks frozen | s a step of {BATCH} x {length} tokens, median (range) | expected | ratio |")
     print("|---|---|---|---|")
-    ratios, seconds = {}, {}
+    ratios = {}
     for k, pairs in found.items():
         took = [step for step, _ in pairs]
-        seconds[k] = statistics.median(took)
+        median = statistics.median(took)
         expected = computed * (36 - 2 * k) / 36 + (base - computed) * trains[k] / trains[0] if k > 0 else None
         cells = ["none, nor embeddings" if k < 0 else str(k)]
-        cells.append(f"{seconds[k]:.3f} ({min(took):.3f}-{max(took):.3f})")
+        cells.append(f"{median:.3f} ({min(took):.3f}-{max(took):.3f})")
         if expected:
-            ratios[k] = round(seconds[k] / expected, 3)
+            ratios[k] = round(median / expected, 3)
             cells += [f"{expected:.3f}", f"{ratios[k]:.2f}"]
         print("| " + " | ".join(cells + [""] * (4 - len(cells))) + " |")
     print(f"forward and backward with the embeddings frozen {computed:.3f} s, once a parameter "
           f"{base - computed:.3f} s for {trains[0] / 1e6:.0f} million")  # fmt: skip
     worst = max(ratios.values(), key=lambda ratio: abs(ratio - 1))
+    seconds = {k: [step for step, _ in pairs] for k, pairs in found.items()}
     return {"frozen_step_ratio": worst, "frozen_step_ratios": ratios, "frozen_step_seconds": seconds}

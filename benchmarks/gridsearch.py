@@ -181,10 +181,17 @@ def compare(figures: dict[str, Any]) -> dict[str, Any]:
     }
     out |= {"agreement": round(1 - n_differ / n_texts, 6), "largest_margin": worst}
     out["plain_seconds_all_extrapolated"] = round(sum(figures["plain"].values()) / CORES, 1)
-    per_classifier = {name: {"agreement": round(share, 6)} for name, share in agreement.items()}
+    per_classifier: dict[str, dict[str, Any]] = {
+        name: {
+            "agreement": round(share, 6),
+            "plain": ends([m.seconds for c, m in results.items() if c.classifier == name]),
+        }
+        for name, share in agreement.items()
+    }
     if "ours" in figures:
         out["speedup"] = round(sum(figures["plain"].values()) / CORES / figures["seconds_all"], 1)
         for name, seconds in figures["plain"].items():
+            per_classifier[name]["ours"] = ends(figures["ours"][name])
             per_classifier[name]["speedup"] = round(seconds / sum(figures["ours"][name]), 1)
     return out | {"per_classifier": per_classifier}
 
@@ -204,11 +211,14 @@ def rows(figures: dict[str, Any]) -> Iterator[tuple[object, ...]]:
         )
 
 
+def ends(seconds: Sequence[float]) -> list[float]:
+    """Return the least, the median and the most."""
+    return [round(end, 3) for end in (min(seconds), statistics.median(seconds), max(seconds))]
+
+
 def spread(seconds: Sequence[float]) -> str:
     """Return median and range."""
-    if not seconds:
-        return ""
-    return f"{statistics.median(seconds):.3f} ({min(seconds):.3f}-{max(seconds):.3f})"
+    return "{1:.3f} ({0:.3f}-{2:.3f})".format(*ends(seconds)) if seconds else ""
 
 
 if __name__ == "__main__":

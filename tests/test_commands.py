@@ -27,6 +27,7 @@ ELSEWHERE = {
     ("make", "stress"): "its tests run a few times in make test",
     ("pre-commit", "install"): "changes the clone's .git; its hooks are make lint and make types",
     ("pip", "install"): "another environment; make setup installs the same",
+    ("python", "docs/method.py"): "tests/test_site.py runs it",
     ("python", "mcbert.pipeline.reference"): "tests/pipeline/test_reference.py runs it",
     ("python", "mcbert.results.dictionary"): "tests/results/test_dictionary.py runs it",
     ("ssh", ""): "needs another machine",
@@ -62,7 +63,7 @@ def forms(command):
         words = shlex.split(command)
     except ValueError:
         return []
-    while words and re.match(r"[A-Z_]+=", words[0]):
+    while words and re.match(r"[A-Z0-9_]+=", words[0]):
         words.pop(0)
     if len(words) < 2 or words[0] not in PROGRAMS:
         return []

@@ -31,10 +31,3 @@ def test_every_setting_and_command_is_listed_with_a_meaning():
             assert f"\n| `{setting}` | " in rows or f"### `[{name}.{setting}]`" in text
     assert "|  |" not in text
     assert all(f"### `mcbert {stage}`\n" in text for stage in STAGES)
-
-
-def test_functions_are_listed_as_they_are_called_with_their_docstrings():
-    text = reference.render().split("\n## Functions\n")[1]
-    assert [line[5:-1] for line in text.splitlines() if line.startswith("### ")] == list(reference.FUNCTIONS)
-    assert "\ncompare_results(runs, name='gridsearch', *, allow=(), folder='results/runs')\n\nJoin" in text
-    assert "\nstates(*, layers, pooling, rows=None)\n\nRead pooled states." in text
