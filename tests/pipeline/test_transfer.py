@@ -73,8 +73,10 @@ def run(stage, name, *overrides):
 
 def table(name, file="texts"):
     path = Path(f"results/runs/{name}/{file}.csv")
-    stamp = json.loads((path.parent / "run.json").read_text()).get(path.name, {})
-    return pd.read_csv(path, keep_default_na=False).assign(**stamp)
+    frame = pd.read_csv(path, keep_default_na=False)
+    if file == "texts":
+        return frame
+    return frame.assign(**json.loads((path.parent / "run.json").read_text())[path.name])
 
 
 @pytest.mark.slow
