@@ -209,7 +209,7 @@ def paired(group: Group, add: Add) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        rows: a row for each run and system, the difference of the means over the target languages with its
+        rows: by run a row for each system, the difference of the means over the target languages with its
         interval, and in how many languages it is better, worse or neither. panels: figure and numbers by
         language. None where nothing can be paired.
     """
@@ -223,7 +223,8 @@ def paired(group: Group, add: Add) -> dict[str, Any] | None:
     within = run_charts.difference_range(points[["points", "low", "high"]].to_numpy().ravel())
     first = group.runs[0].source_language
     panels = []
-    for key, own in points.groupby("comparison", sort=False):
+    parts = points.groupby("comparison", sort=False)
+    for key, own in sorted(parts, key=lambda part: part[0] != DEPLOYED):
         names = [name for name in group.names if name in set(own["run"])]
         languages = [MEAN, *ordered_languages(set(own["language"]) - {MEAN}, first)]
         languages = [name for name in languages if name in set(own["language"])]
@@ -292,14 +293,14 @@ def verdict(low: float, high: float) -> str:
     return run_charts.BETTER if low > 0 else run_charts.WORSE if high < 0 else run_charts.SAME
 
 
-def _summed_up(found: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return for each run and comparison the mean over the targets, and languages by their verdict."""
-    rows = []
-    for _, own in found.groupby(["run", "comparison"], sort=False):
+def _summed_up(found: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """Return by run, for each comparison, the mean over the targets, and languages by their verdict."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for (run, _), own in found.groupby(["run", "comparison"], sort=False):
         by_language = own[own["language"] != MEAN]
         mean = own[own["language"] == MEAN]
         counts = by_language["verdict"].value_counts()
-        rows.append(
+        rows.setdefault(str(run), []).append(
             records(mean if len(mean) else by_language)[0]
             | {word: int(counts.get(word, 0)) for word in (run_charts.BETTER, run_charts.WORSE)}
             | {"n_languages": len(by_language)}

@@ -21,6 +21,9 @@ _SHAPES = [
 MOST_RUNS = len(_COLOURS)
 """As many runs as there are colours and shapes."""
 
+_PHONE, _LETTER = 300, 7
+"""Pixels for a legend across, and of a letter of it."""
+
 Range = tuple[float, float]
 
 
@@ -162,8 +165,11 @@ def _shape(rows: pd.DataFrame, runs: Sequence[str]) -> alt.Shape:
 
 
 def _legend(rows: pd.DataFrame, runs: Sequence[str]) -> alt.Legend:
-    """Make a legend of the runs that are drawn, of all that have a colour."""
-    return symbol_legend([run for run in runs if run in set(rows["run"])])
+    """Make a legend of the runs that are drawn, of all that have a colour, that fits a phone."""
+    legend = symbol_legend([run for run in runs if run in set(rows["run"])])
+    legend.columns = max(1, _PHONE // (_LETTER * max(map(len, runs)) + 30))
+    legend.labelLimit = _PHONE - 30
+    return legend
 
 
 def _height(rows: pd.DataFrame, languages: Sequence[str]) -> int:

@@ -96,7 +96,7 @@ def test_models_to_deploy_of_unlike_systems_are_paired(runs, tmp_path):
 def test_the_page_says_which_differences_are_significant(html):
     told = section(html, "group-1").split("Differences to first")[1].split("</table>")[0]
     assert told.count("<td>worse</td>") == 1
-    assert told.count("not significantly different: the interval includes 0") == 3
+    assert told.count("<td>not significantly different</td>") == 3
     assert "The runs differ in" not in html
 
 
@@ -144,7 +144,7 @@ def test_every_figure_lies_beside_the_page(html, runs):
 
 
 def test_headings_of_the_schema_s_columns_say_what_it_declares(html):
-    known = {"first", "second", "run", "system", "difference", "verdict", "languages"}
+    known = {"first", "second", "system", "difference", "verdict", "languages"}
     assert untitled(html) == known
     assert html.count('scope="row" title="runs*.csv, ') >= 8
 
