@@ -167,9 +167,8 @@ def _shape(rows: pd.DataFrame, runs: Sequence[str]) -> alt.Shape:
 def _legend(rows: pd.DataFrame, runs: Sequence[str]) -> alt.Legend:
     """Make a legend of the runs that are drawn, of all that have a colour, that fits a phone."""
     legend = symbol_legend([run for run in runs if run in set(rows["run"])])
-    legend.columns = max(1, _PHONE // (_LETTER * max(map(len, runs)) + 30))
-    legend.labelLimit = _PHONE - 30
-    return legend
+    columns = max(1, _PHONE // (_LETTER * max(map(len, runs)) + 30))
+    return alt.Legend(**legend.to_dict() | {"columns": columns, "labelLimit": _PHONE - 30})
 
 
 def _height(rows: pd.DataFrame, languages: Sequence[str]) -> int:
