@@ -6,7 +6,7 @@ python -m mcbert runs
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from mcbert.results.schema.words import MEAN, STAMP
 from mcbert.results.table1 import BASELINE, UNFROZEN, ordered_languages
 
 _READ = {"gridsearch": GRIDSEARCH, "top": TOP, "table1": TABLE1, "corpus": CORPUS}
+_TEST = "test_f1_micro_"
 _GAIN = ["versus_baseline", "versus_baseline_low", "versus_baseline_high"]
 SYSTEMS = (BASELINE, UNFROZEN, "mcbert_wf")
 
@@ -37,16 +38,53 @@ def leaderboard(folders: Sequence[Path]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns of table RUNS, best winner on dev first; corpus, stages and finished are left empty: the
-        tables do not tell them.
+        Columns of table RUNS, in groups of the same test texts, in each the best winner on dev first; corpus,
+        stages and finished are left empty: the tables do not tell them.
     """
     columns = RUNS.order(column.name for column in RUNS.columns)
     frame = pd.DataFrame([summarise(folder) for folder in folders], columns=columns)
     texts = [column.name for column in RUNS.columns if column.dtype == "string"]
     frame[texts] = frame[texts].astype("object").where(frame[texts].notna(), "").astype("str")
     frame = frame.astype({"n_candidates": "Int64"})
-    ranked = frame.sort_values(["winner_dev", "run"], ascending=[False, True], kind="stable")
-    return ranked.reset_index(drop=True)
+    parts = [
+        part.sort_values(["winner_dev", "run"], ascending=[False, True]) if is_known(part) else part
+        for part in grouped(frame.sort_values("run", kind="stable"))
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else frame
+
+
+def grouped(frame: pd.DataFrame) -> list[pd.DataFrame]:
+    """Split runs into groups whose scores compare: those of the same test texts and target languages.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Rows of table RUNS.
+
+    Returns
+    -------
+    list of DataFrame
+        In the order of their first rows; runs whose test texts are not known, which do not compare, last.
+    """
+    known = frame["test_texts"] != ""
+    parts = [part for _, part in frame[known].groupby(["test_texts", "languages"], sort=False)]
+    return parts if known.all() else [*parts, frame[~known]]
+
+
+def is_known(group: pd.DataFrame) -> bool:
+    """Return whether the test texts of a group are known, so that its runs compare."""
+    return bool((group["test_texts"] != "").all())
+
+
+def shared(group: pd.DataFrame) -> str:
+    """Say in words on what the runs of a group (`grouped`) were tested: corpus, languages, digest."""
+    if not is_known(group):
+        return "test texts not known (neither texts.csv nor predictions): not ranked"
+    corpora = set(group["corpus"]) - {""}
+    languages = str(group["languages"].iloc[0]).split()
+    named = ", ".join(languages) if len(languages) <= summaries.MOST_PANELS else f"{len(languages)} languages"
+    parts = [*(corpora if len(corpora) == 1 else ()), named, f"texts {group['test_texts'].iloc[0]}"]
+    return "; ".join(part for part in parts if part)
 
 
 def summarise(folder: Path) -> dict[str, Any]:
@@ -58,13 +96,20 @@ def summarise(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         model, problems = "", [*problems, " ".join(str(error).split())]
     row = {"test_texts": digest_of_test(folder), "problem": "; ".join(problems), "deploy": model}
-    if "corpus" in found:
-        targets = set(found["corpus"]["language"]) - {source}
-        row["languages"] = " ".join(ordered_languages(targets, source))
+    targets = _scored(found) - {source}
+    row["languages"] = " ".join(ordered_languages(targets, source))
     for frame in reversed(found.values()):
         stamps = frame[frame["run"] != ""].iloc[:1].to_dict("records")
         row |= {name: stamp[name] for stamp in stamps for name in STAMP}
     return row | _searched(found, source) | _tuned(found) | {"run": folder.name}
+
+
+def _scored(found: Mapping[str, pd.DataFrame]) -> set[str]:
+    """Return the languages that a run's scores are of: the search may look at some of the corpus's only."""
+    if "gridsearch" in found:
+        names = (str(column) for column in found["gridsearch"].columns)
+        return {name.removeprefix(_TEST) for name in names if name.startswith(_TEST)} - {MEAN}
+    return set(found["corpus"]["language"]) if "corpus" in found else set()
 
 
 def _tables(folder: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:

@@ -262,12 +262,16 @@ def unlike(folders: Sequence[Path], frames: Sequence[pd.DataFrame]) -> dict[str,
 
 
 def digest_of_test(folder: Path) -> str:
-    """Return 12 hex digits over ids, languages and labels of a run's test texts; empty without texts.csv."""
+    """Return 12 hex digits over ids, languages and labels of a run's test texts; empty if it does not say.
+
+    Read from texts.csv; without it from the predictions.
+    """
     path = folder / TEXTS.file_name
-    if not path.is_file():
+    table, paths = (TEXTS, [path]) if path.is_file() else (PREDICTIONS, folder.glob(PREDICTIONS.file_name))
+    streams = [CsvStream(table, one, ("id", "language", "label", "split")) for one in paths]
+    test = sorted({"\t".join(row) for rows in streams for row in rows if row[-1] == "test"})
+    if not test and not path.is_file():
         return ""
-    rows = CsvStream(TEXTS, path, ("id", "language", "label", "split"))
-    test = sorted("\t".join(row) for row in rows if row[-1] == "test")
     return hashlib.sha256("\n".join(test).encode()).hexdigest()[:12]
 
 

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SHOWN = ("run", "protocol", "winner", "dev", "test", "baseline", "mcbert", "mcbert_wf", "deploy", "encoder",
-          "corpus", "languages", "finished", "stages")  # fmt: skip
+_SHOWN = ("run", "protocol", "winner", "candidates", "dev", "test", "baseline", "mcbert", "mcbert_wf",
+          "deploy", "encoder", "corpus", "finished", "stages")  # fmt: skip
 
 
 def add_command(add: Callable[..., argparse.ArgumentParser]) -> None:
     """Declare the command with `add`, the command line's `add_parser`."""
-    text = "all runs with their headline scores, best winner on dev first"
+    text = "all runs with their headline scores, of each set of test texts the best winner on dev first"
     command = add("runs", help=text, description=text)
     command.add_argument("names", nargs="*", metavar="RUN", help="runs to list (default: all)")
     command.add_argument("--runs", type=Path, default=RUNS, help="folder of all runs")
@@ -112,22 +112,33 @@ def _recorded(folder: Path) -> dict[str, str]:
 
 
 def as_text(frame: pd.DataFrame) -> str:
-    """Return the rows as a table of text, scores in percent; problems below it."""
-    lines = [_SHOWN, *(_line(row) for row in frame.to_dict("records"))]
+    """Return the rows as tables of text, one for each group of the same test texts; problems last.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        From `listed`.
+    """
+    from mcbert.results.leaderboard import grouped, shared
+
+    groups = [(shared(group), [_line(row) for row in group.to_dict("records")]) for group in grouped(frame)]
+    lines = [_SHOWN, *(line for _, group in groups for line in group)]
     widths = [max(len(line[at]) for line in lines) for at in range(len(_SHOWN))]
-    drawn = "".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() + "\n"
-        for line in lines
-    )
+
+    def drawn(line: tuple[str, ...]) -> str:
+        return "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+
+    tables = ["\n".join([f"# {words}", *map(drawn, (_SHOWN, *group))]) for words, group in groups]
     problems = frame[frame["problem"] != ""]
     told = "".join(f"{row.run}: {row.problem}\n" for row in problems.itertuples())
-    return drawn + told
+    return "\n\n".join(tables) + "\n" + told
 
 
 def _line(row: dict[Any, Any]) -> tuple[str, ...]:
     cells = dict(row) | {
         "dev": _percent(row["winner_dev"]),
         "test": _percent(row["winner_test"]),
+        "candidates": str(row["n_candidates"]).replace("<NA>", ""),
     }
     if not math.isnan(row["winner_test_low"]):
         cells["test"] += f" [{_percent(row['winner_test_low'])}, {_percent(row['winner_test_high'])}]"

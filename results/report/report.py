@@ -116,7 +116,7 @@ def render(run: RunTables, origin: dict[str, Any]) -> tuple[str, Specs]:
         "corpus": lambda: sections.corpus(run, add),
     }
     failed = dict.fromkeys(made, "")
-    content = {name: _attempt(name, make, failed) for name, make in made.items()}
+    content = {name: attempt(name, make, failed) for name, make in made.items()}
     listed = content["candidates"]
     shown = {
         "run": run,
@@ -139,12 +139,12 @@ def render(run: RunTables, origin: dict[str, Any]) -> tuple[str, Specs]:
     return html, specs
 
 
-def _attempt(name: str, make: Callable[[], Any], failed: dict[str, str]) -> Any:
+def attempt(name: str, make: Callable[[], Any], failed: dict[str, str]) -> Any:
     """Return a section's content; None where it fails, of which `failed` then says why."""
     try:
         return make()
     except Exception as error:
-        log.warning("report: the section %s could not be made", name, exc_info=True)
+        log.warning("the section %s could not be made", name, exc_info=True)
         failed[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:MESSAGE_LENGTH]}"
         return None
 

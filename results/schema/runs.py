@@ -10,8 +10,9 @@ from mcbert.results.schema.words import PROTOCOLS
 
 RUNS = Table(
     file_name="runs*.csv",
-    meaning="All runs with their headline scores: `python -m mcbert runs --csv FILE`. Sorted by the "
-    "winner's dev score; scores of unlike corpora, languages or protocols are no ranking.",
+    meaning="All runs with their headline scores: `python -m mcbert runs --csv FILE`. In groups of the same "
+    "`test_texts` and `languages`, in each the best winner on dev first; scores of two groups, or of unlike "
+    "protocols, are no ranking.",
     row="a run",
     key=("run",),
     columns=(
@@ -19,10 +20,10 @@ RUNS = Table(
         text(
             "test_texts",
             "first 12 digits of a SHA-256 of ids, languages and labels of the test texts: runs that share it "
-            "were tested on the same",
+            "were tested on the same; empty where not known: such runs compare with none",
             nullable=True,
         ),
-        text("languages", "target languages, separated by blanks", nullable=True),
+        text("languages", "target languages that were scored, separated by blanks", nullable=True),
         text("protocol", "how the search chose, as elsewhere", PROTOCOLS, nullable=True),
         text("winner", "id of the search's winner; empty without a search", nullable=True),
         count("n_candidates", "candidates fitted and scored", nullable=True),

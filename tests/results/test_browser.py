@@ -229,7 +229,7 @@ def test_runs_side_by_side_fit_a_phone_and_break_no_rule(run_dir, chromium, tmp_
         shutil.copytree(run_dir, folder)
     chromium.open(comparison.build(folders, leaderboard(folders), tmp_path / "both runs.html"), width=390)
     assert chromium.complaints == []
-    assert chromium.run('document.querySelectorAll(".vega").length') == 4
+    assert chromium.run('document.querySelectorAll(".vega").length') == 8
     assert chromium.run(WIDTHS) == [390, 390]
     assert chromium.run(OUTSIDE) == chromium.run(WIDE) == []
     assert broken_rules(chromium) == []

@@ -7,7 +7,9 @@ from mcbert.pipeline.commands.runs import folders_of
 from mcbert.results import csv_files
 from mcbert.results.schema.runs import RUNS
 from mcbert.results.schema.search import GRIDSEARCH
+from mcbert.results.schema.texts import TEXTS
 from tests.results import synthetic
+from tests.results.test_runs import texts
 
 STAGES = ("prepare", "gridsearch", "export-6-max-lda", "embeddings-search", "similarity", "report")
 
@@ -22,18 +24,32 @@ def runs(tmp_path):
             (stages / f"{stage}.json").write_text(json.dumps({"inputs": inputs, "outputs": {}, "seconds": 1}))
         rows = synthetic.gridsearch().assign(protocol=protocol)
         csv_files.write(GRIDSEARCH, rows, tmp_path / name / "gridsearch.csv")
+        csv_files.write(TEXTS, texts(), tmp_path / name / "texts.csv")
     (tmp_path / "leftover").mkdir()
     return tmp_path
 
 
 def test_all_runs_are_listed_with_their_scores(runs, capsys):
     assert main(["runs", "--runs", str(runs)]) == 0
-    header, *lines = capsys.readouterr().out.splitlines()
-    assert header.split()[:5] == ["run", "protocol", "winner", "dev", "test"]
+    heading, header, *lines = capsys.readouterr().out.splitlines()
+    assert "intents/raw.csv; ar, de, es, fr, ur, zh; texts " in heading
+    assert header.split()[:6] == ["run", "protocol", "winner", "candidates", "dev", "test"]
     assert [line.split()[:2] for line in lines] == [["one", "target-dev"], ["two", "source-dev"]]
     assert all(line.endswith(" ".join(STAGES)) and "intents/raw.csv" in line for line in lines)
     best = synthetic.gridsearch().iloc[0]
-    assert lines[0].split()[2:4] == [best["candidate_id"], f"{100 * best['dev_f1_micro_mean']:.1f}"]
+    assert lines[0].split()[2:5] == [best["candidate_id"], "35", f"{100 * best['dev_f1_micro_mean']:.1f}"]
+
+
+def test_runs_of_two_corpora_stand_in_two_groups(runs, capsys, tmp_path):
+    csv_files.write(TEXTS, texts(label="b"), runs / "two" / "texts.csv")
+    path = tmp_path / "runs.csv"
+    assert main(["runs", "--runs", str(runs), "--csv", str(path)]) == 0
+    groups = [part.splitlines() for part in capsys.readouterr().out.split("\n\n")]
+    assert [[line.split()[0] for line in group] for group in groups] == [
+        ["#", "run", "one"],
+        ["#", "run", "two"],
+    ]
+    assert csv_files.read(RUNS, path)["test_texts"].nunique() == 2
 
 
 def test_they_are_written_as_a_table_that_validates(runs, tmp_path, capsys):
@@ -76,7 +92,7 @@ def test_a_table_that_cannot_be_read_is_told_below(runs, capsys):
     [
         (["three"], "run: got 'three', accepted: one of leftover, one, two"),
         (["--csv", "list.csv"], "--csv: got 'list.csv', accepted: a name like runs*.csv"),
-        (["one", "--html", "one.html"], "got 1 to compare, accepted: 2 to 6"),
+        (["one", "--html", "one.html"], "got 1 to compare, accepted: two or more"),
     ],
 )
 def test_unusable_arguments_are_refused(runs, arguments, message, capsys):
