@@ -84,10 +84,10 @@ def _row(cost: Any) -> tuple[str, ...]:
     if cost.done:
         return cost.stage, "done", "-", "-", cost.made_of
     disk, memory = (size_text(n) if n is not None else "?" for n in (cost.disk, cost.memory))
-    return cost.stage, _range(cost.seconds), disk, memory, cost.made_of
+    return cost.stage, as_range(cost.seconds), disk, memory, cost.made_of
 
 
-def _range(seconds: tuple[float, float] | None) -> str:
+def as_range(seconds: tuple[float, float] | None) -> str:
     """Return "40-90 s" or "2.1-4.3 min"; the upper end chooses the unit."""
     if seconds is None:
         return "?"

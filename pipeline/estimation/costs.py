@@ -9,7 +9,6 @@ Counts are those of the stages' own plans (units, feature sets, batches); rates 
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import math
 import shutil
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcbert.pipeline.cluster import workers_of
 from mcbert.pipeline.estimation import speed
-from mcbert.pipeline.estimation.states import States, estimated_tokens, text_rows
+from mcbert.pipeline.estimation.states import States, estimated_tokens, sets_left, settled, text_rows
 from mcbert.pipeline.stages import extract, finetune, gridsearch, prepare
 from mcbert.pipeline.workspace import Workspace, shown
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
     from mcbert.features.corpus.corpus import Corpus
     from mcbert.finetune.settings import FinetuneSettings
-    from mcbert.search.settings import GridsearchSettings
 
 log = logging.getLogger(__name__)
 
@@ -95,17 +93,17 @@ class Estimation:
         ValueError
             The texts or the settings cannot be used, as the stages say.
         """
-        corpus = self._prepare()
+        corpus, clock = self._prepare(), speed.Clock()
         try:
             self._open_encoder()
         except ValueError as error:
             log.warning("estimate: not measured, only counted: %s", error)
             self._count_states(corpus)
             return self.costs
-        extract.require_known_layers(self.workspace, "gridsearch")
-        states = States.of(self.workspace, corpus)
-        encoding = self._extract(corpus, states)
+        extract.require_known_layers(self.workspace, "finetune")
         if self.config.finetune.searches:
+            states = States.of(self.workspace, corpus)
+            encoding = self._extract(corpus, states, clock.seconds())
             self._gridsearch(corpus, states, encoding)
         self._finetune(corpus)
         return self.costs
@@ -167,7 +165,8 @@ class Estimation:
         made_of = f"{n_texts:,} distinct texts x {each:,} bytes"
         self.costs.append(Cost(stage="extract", disk=n_texts * each, made_of=made_of))
 
-    def _extract(self, corpus: Corpus, states: States) -> speed.Encoding | None:
+    def _extract(self, corpus: Corpus, states: States, opening: float) -> speed.Encoding | None:
+        """Add the cost of the extraction, before which it took `opening` seconds to open the encoder."""
         from mcbert.features.cache import StoreSpec, folder_bytes, pending
 
         if states.there:
@@ -185,7 +184,7 @@ class Estimation:
         n_estimated = float(sum(states.estimated[start:stop].sum() for start, stop in left))
         workers = self.config.cluster.extract_workers
         again = found.tokenising * float(states.estimated.sum()) * len(corpus.table) / states.found.n_texts
-        seconds = max(begin, 0.0) + found.seconds * n_estimated / workers + again
+        seconds = opening + max(begin, 0.0) + found.seconds * n_estimated / workers + again
         n_texts, n_tokens = sum(b - a for a, b in left), found.tokens * n_estimated
         source = shown(self.config.prepare.raw or self.config.corpus.path)
         about = {"encoder": self.config.encoder.path, "corpus": source}
@@ -214,7 +213,7 @@ class Estimation:
 
     def _gridsearch(self, corpus: Corpus, states: States, encoding: speed.Encoding | None) -> None:
         workspace = self.workspace
-        settings = _settled(self.config.gridsearch, corpus)
+        settings = settled(self.config.gridsearch, corpus)
         if states.there and (workspace.run.folder / "stages" / "gridsearch.json").is_file():
             inputs = gridsearch.inputs(workspace, *gridsearch.settled(workspace))
             if workspace.run.is_done("gridsearch", inputs, replace=gridsearch.REPLACED):
@@ -223,7 +222,7 @@ class Estimation:
         sample, scale = states.sample(corpus, settings, encoding, self.scratch)
         sample = dataclasses.replace(sample, stamp=workspace.stamp)
         found: speed.Fitting = self.alone(speed.measure_search, sample)
-        sizes, n_left = _sets_left(settings, workspace.run.folder / "gridsearch.jsonl")
+        sizes, n_left = sets_left(settings, workspace.run.folder / "gridsearch.jsonl")
         workers = workers_of(self.config.cluster)
         each = {size: _between(found.sizes, size) * scale for size in sizes}
         fits = sum(each[size] * n for size, n in sizes.items())
@@ -275,7 +274,7 @@ class Estimation:
                 stage="finetune",
                 seconds=likely("finetune", seconds, low=least),
                 disk=len(given.systems) * (found.model + _others(workspace.encoder)),
-                memory=found.memory * at_once + (found.base if at_once > 1 else 0),
+                memory=(found.memory + found.model) * at_once + (found.base if at_once > 1 else 0),
                 made_of=f"{len(left)} trainings, {at_once} at once, x ({given.epochs} epochs x {steps:,} "
                 f"steps x {padded * pace / max(steps, 1):.2f} s + {score:.0f} s for scores); checkpoints of "
                 f"{checkpoints / 1e6:,.0f} MB while it runs",
@@ -333,15 +332,6 @@ def _counted(corpus: Corpus) -> str:
     )
 
 
-def counts(corpus: Corpus) -> dict[str, dict[str, int]]:
-    """Return the texts of each split, by language."""
-    table = corpus.table
-    return {
-        language: {split: int(n) for split, n in Counter(rows["split"]).items()}
-        for language, rows in table.groupby("language")
-    }
-
-
 def _is_fetched(name: str, revision: str) -> bool:
     """Tell whether a model of the hub is in its cache on this machine."""
     from huggingface_hub import snapshot_download
@@ -351,34 +341,6 @@ def _is_fetched(name: str, revision: str) -> bool:
     except (OSError, ValueError):
         return False
     return True
-
-
-def _settled(settings: GridsearchSettings, corpus: Corpus) -> GridsearchSettings:
-    """Return the settings with the protocol that a search of these texts would have."""
-    from mcbert.pipeline.stages.parallel import translated_dev
-    from mcbert.search.selection import scored_languages, settle_protocol
-
-    table = corpus.table
-    languages = scored_languages(settings, corpus.languages)
-    dev = set(table["language"][table["split"] == "dev"])
-    translated = {*translated_dev(table, corpus.source_language)}
-    if settings.parallel:  # sentences beside the texts, which are no part of the sample
-        translated |= set(languages[1:])
-    return settle_protocol(settings, languages, dev, translated, "the texts")
-
-
-def _sets_left(settings: GridsearchSettings, ledger: Path) -> tuple[Counter[int], int]:
-    """Return the feature sets that are not scored yet, by number of layers, and their candidates."""
-    from mcbert.search.order import Rounds
-
-    known = set()
-    if ledger.is_file():
-        with ledger.open(encoding="utf-8") as lines:
-            known = {json.loads(line).get("candidate_id") for line in lines if line.endswith("}\n")}
-    settings = dataclasses.replace(settings, budget_seconds=0.0)
-    planned = next(iter(Rounds(settings, lambda _: {})))
-    left = [candidate for candidate in planned if candidate.id not in known]
-    return Counter(len(features.layers) for features in {one.features for one in left}), len(left)
 
 
 def _between(seconds: Mapping[int, float], size: int) -> float:

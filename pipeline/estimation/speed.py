@@ -27,13 +27,20 @@ if TYPE_CHECKING:
 ENCODING_SECONDS, FITTING_SECONDS = 6.0, 10.0
 BLOCKS = 3  # of texts that are encoded, one in each third of the tokens
 STEPS = 3  # that are trained, beside one of the longest texts
-SETS = (4, 5)  # layers of the two small searches that tell what a candidate costs after its fit
+SETS = (5, 5, 7)  # layers of the small searches that tell what a candidate costs after its fit; one warms up
 
 Pair = tuple[str, str]
 
 
 def peak_memory() -> int:
-    """Return the most memory that this process has taken so far, bytes."""
+    """Return the most memory that this process has taken so far, bytes.
+
+    Of Linux its own high-water mark: that of getrusage begins, after fork and exec, with the parent's.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        lines = status.read_text(encoding="utf-8").splitlines()
+        return 1024 * int(next(line.split()[1] for line in lines if line.startswith("VmHWM:")))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
@@ -245,7 +252,7 @@ def _small_searches(sample: SearchSample) -> tuple[tuple[float, float], tuple[fl
             yield task, rows, None
 
     for size in SETS:
-        out, fits[0] = sample.out / f"search-{size}", 0.0
+        out, fits[0] = sample.out / f"search-{len(found)}", 0.0
         out.mkdir()
         small = dataclasses.replace(settings, layers=given.layers[:size])
         clock = Clock()
@@ -255,7 +262,7 @@ def _small_searches(sample: SearchSample) -> tuple[tuple[float, float], tuple[fl
         n_bytes = sum(path.stat().st_size for path in out.iterdir())
         ledger = (out / "gridsearch.jsonl").stat().st_size
         found.append((n_models, seconds, n_bytes, ledger))
-    (n, a, bytes_a, _), (m, b, bytes_b, ledger) = found[0], found[-1]
+    (n, a, bytes_a, _), (m, b, bytes_b, ledger) = found[-2:]
     return _line(n, a, m, b), _line(n, bytes_a, m, bytes_b), ledger / m
 
 

@@ -6,6 +6,8 @@ python -m pytest tests/pipeline/commands/test_estimate.py
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -184,3 +186,31 @@ def _every(rows: pd.DataFrame, most: int) -> np.ndarray:
     order = rows.assign(at=np.arange(len(rows))).sort_values(["language", "split", "label"], kind="stable")
     stays = np.unique(np.linspace(0, len(rows) - 1, most).astype(np.int64))
     return np.delete(order["at"].to_numpy(), stays)
+
+
+def settled(settings: GridsearchSettings, corpus: Corpus) -> GridsearchSettings:
+    """Return the settings with the protocol that a search of these texts would have."""
+    from mcbert.pipeline.stages.parallel import translated_dev
+    from mcbert.search.selection import scored_languages, settle_protocol
+
+    table = corpus.table
+    languages = scored_languages(settings, corpus.languages)
+    dev = set(table["language"][table["split"] == "dev"])
+    translated = {*translated_dev(table, corpus.source_language)}
+    if settings.parallel:  # sentences beside the texts, which are no part of the sample
+        translated |= set(languages[1:])
+    return settle_protocol(settings, languages, dev, translated, "the texts")
+
+
+def sets_left(settings: GridsearchSettings, ledger: Path) -> tuple[Counter[int], int]:
+    """Return the feature sets that are not scored yet, by number of layers, and their candidates."""
+    from mcbert.search.order import Rounds
+
+    known = set()
+    if ledger.is_file():
+        with ledger.open(encoding="utf-8") as lines:
+            known = {json.loads(line).get("candidate_id") for line in lines if line.endswith("}\n")}
+    settings = dataclasses.replace(settings, budget_seconds=0.0)
+    planned = next(iter(Rounds(settings, lambda _: {})))
+    left = [candidate for candidate in planned if candidate.id not in known]
+    return Counter(len(features.layers) for features in {one.features for one in left}), len(left)
