@@ -47,7 +47,8 @@ def _estimate(args: argparse.Namespace, interruption: Interruption) -> int:
     name = Path(args.config).stem if args.run is None else args.run
     workspace = Workspace(config, Run(args.runs, name, base=config.base), args.cache, interruption)
     with tempfile.TemporaryDirectory(prefix="mcbert-estimate-") as scratch:
-        costs: list[Cost] = Estimation(workspace, Path(scratch), _alone).run()
+        measure = _here if config.cluster.runs_on == "serial" else _alone
+        costs: list[Cost] = Estimation(workspace, Path(scratch), measure).run()
     if args.json:
         sys.stdout.write(json.dumps([dataclasses.asdict(cost) for cost in costs], indent=1) + "\n")
         return 0
@@ -62,6 +63,10 @@ def _estimate(args: argparse.Namespace, interruption: Interruption) -> int:
             "estimate: times are of an idle machine; now %.1f programs want its %d cores", load, cores
         )
     return 0
+
+
+def _here(function: Callable[[Any], Any], task: Any) -> Any:
+    return function(task)
 
 
 def _alone(function: Callable[[Any], Any], task: Any) -> Any:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from mcbert.features.corpus.corpus import Corpus
     from mcbert.finetune.settings import FinetuneSettings
+    from mcbert.results.schema.words import Protocol
 
 log = logging.getLogger(__name__)
 
@@ -287,7 +288,7 @@ class Estimation:
 
         given, config = self.config.finetune, self.config
         length = given.max_length or config.encoder.max_length
-        protocol = "last" if given.protocol == "last" else "source-dev"
+        protocol: Protocol = "last" if given.protocol == "last" else "source-dev"
         settings = dataclasses.replace(
             given, epochs=1, max_length=length, protocol=protocol, freeze={}, freeze_rule="schedule",
             freeze_groups=(), eval_steps=0, checkpoint_steps=0, eval_texts=0,

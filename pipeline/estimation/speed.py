@@ -234,7 +234,8 @@ def _small_searches(sample: SearchSample) -> tuple[tuple[float, float], tuple[fl
     """Return seconds after the fits and bytes, each of any search and of a candidate; bytes in the ledger."""
     from mcbert.search.gridsearch import gridsearch
 
-    given, found = sample.settings, []
+    given = sample.settings
+    found: list[tuple[int, float, int, int]] = []
     name = "ridge" if "ridge" in given.classifiers else given.classifiers[0]
     one = {key: value for key, value in given.params.items() if key == name}
     settings = dataclasses.replace(

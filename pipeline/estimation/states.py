@@ -185,7 +185,8 @@ def _every(rows: pd.DataFrame, most: int) -> np.ndarray:
 
     order = rows.assign(at=np.arange(len(rows))).sort_values(["language", "split", "label"], kind="stable")
     stays = np.unique(np.linspace(0, len(rows) - 1, most).astype(np.int64))
-    return np.delete(order["at"].to_numpy(), stays)
+    left_out: np.ndarray = np.delete(order["at"].to_numpy(), stays)
+    return left_out
 
 
 def settled(settings: GridsearchSettings, corpus: Corpus) -> GridsearchSettings:

@@ -28,7 +28,7 @@ batch_size = 8
 freeze = { 0 = [1] }
 ignore_unused_frozen = true
 [cluster]
-workers = 1
+backend = "serial"
 """
 
 
