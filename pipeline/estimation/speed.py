@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 ENCODING_SECONDS, FITTING_SECONDS = 6.0, 10.0
 BLOCKS = 3  # of texts that are encoded, one in each third of the tokens
+BATCHES = 2  # of a block: buffers are given back after the last
 STEPS = 3  # that are trained, beside one of the longest texts
 SETS = (5, 5, 7)  # layers of the small searches that tell what a candidate costs after its fit; one warms up
 
@@ -107,9 +108,9 @@ def measure_encoding(
 
     encoder = UnitEncoder(folder, {name: fields[name] for name in UnitEncoder.NEEDS})
     clock_of = {"threads": torch.get_num_threads(), "kind": fields["device"]}
-    blocks = list(_blocks(estimated, fields["tokens_per_batch"]))
-    first = blocks[0][:8]
-    encoder.encode(encoder.prepare([read(k) for k in first]), lambda: None)  # warms up
+    blocks = list(_blocks(estimated, BATCHES * fields["tokens_per_batch"]))
+    first = blocks[0][: -(-len(blocks[0]) // BATCHES)]
+    encoder.encode(encoder.prepare([read(k) for k in first]), lambda: None)  # the first batch takes longer
     whole, found, numbers, states = Clock(**clock_of), [], [], []
     for block in blocks:
         texts, clock = [read(k) for k in block], Clock(**clock_of)
@@ -131,7 +132,7 @@ def measure_encoding(
 
 
 def _blocks(estimated: np.ndarray, budget: int) -> Iterator[np.ndarray]:
-    """Yield consecutive texts of about a batch from the middle of each third of the tokens, the middle first.
+    """Yield texts of `budget` tokens from the middle of each third of all tokens, the middle third first.
 
     All texts where there are few.
     """

@@ -171,7 +171,8 @@ def estimated_tokens(sizes: np.ndarray, max_length: int) -> np.ndarray:
 
     from mcbert.features.extraction.texts import BYTES_PER_TOKEN, SPECIAL_TOKENS
 
-    return np.minimum(sizes // BYTES_PER_TOKEN + SPECIAL_TOKENS, max_length)
+    tokens: np.ndarray = np.minimum(sizes // BYTES_PER_TOKEN + SPECIAL_TOKENS, max_length)
+    return tokens
 
 
 def text_rows(table: pd.DataFrame) -> list[tuple[str, ...]]:
