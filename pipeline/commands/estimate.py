@@ -40,10 +40,10 @@ def add_command(
 
 
 def _estimate(args: argparse.Namespace, interruption: Interruption) -> int:
-    from mcbert.pipeline.cli import config_of
+    from mcbert.pipeline.config import load
     from mcbert.pipeline.estimation.costs import Cost, Estimation
 
-    config = config_of(args)
+    config = load(args.config, args.overrides)
     name = Path(args.config).stem if args.run is None else args.run
     workspace = Workspace(config, Run(args.runs, name, base=config.base), args.cache, interruption)
     with tempfile.TemporaryDirectory(prefix="mcbert-estimate-") as scratch:
