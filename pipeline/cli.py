@@ -17,7 +17,7 @@ from mcbert.files.toml import document
 from mcbert.home import CACHE, RUNS, presets
 from mcbert.pipeline import RENAMED
 from mcbert.pipeline.cluster import ranks
-from mcbert.pipeline.commands import caches, onnx, predict, runs, vectors
+from mcbert.pipeline.commands import caches, estimate, onnx, predict, runs, vectors
 from mcbert.pipeline.interruption import Interrupted, Interruption
 from mcbert.pipeline.run import Run
 from mcbert.pipeline.stages import STAGES, Stage, run_stage
@@ -119,9 +119,7 @@ def build_parser() -> argparse.ArgumentParser:
     for name, stage in STAGES.items():
         before = f"; runs {' and '.join(stage.needs)} first where missing" if stage.needs else ""
         command = commands.add_parser(name, help=stage.text, description=f"{stage.text}{before}")
-        _add_config(command)
-        command.add_argument("--run", help="name of the run (default: the configuration's name)")
-        _add_folders(command)
+        _add_run(command)
         if stage.workers:
             _add_cluster(command, stage)
         command.set_defaults(command=_stage, stage=name)
@@ -166,6 +164,7 @@ def build_parser() -> argparse.ArgumentParser:
     validate.add_argument("--runs", type=Path, default=RUNS, help="folder of all runs")
     validate.add_argument("--debug", action="store_true", help="show tracebacks")
     validate.set_defaults(command=_validate)
+    estimate.add_command(commands.add_parser, _add_run)
     predict.add_command(commands.add_parser)
     vectors.add_commands(commands.add_parser)
     runs.add_command(commands.add_parser)
@@ -186,6 +185,13 @@ def _add_config(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings to change")
     command.add_argument("--debug", action="store_true", help="log more and show tracebacks")
+
+
+def _add_run(command: argparse.ArgumentParser) -> None:
+    """Declare a configuration and its run."""
+    _add_config(command)
+    command.add_argument("--run", help="name of the run (default: the configuration's name)")
+    _add_folders(command)
 
 
 def _add_folders(command: argparse.ArgumentParser) -> None:

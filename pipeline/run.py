@@ -99,14 +99,10 @@ class Run:
         ValueError
             The folder holds results of this stage from other inputs, or its results were changed since.
         """
-        wanted = json.loads(json.dumps(written(inputs, self._base), sort_keys=True))
-        done = self._stages / f"{stage}.json"
-        if done.is_file() and replace is not True:
-            found = read_record(done)["inputs"]
-            self._require_same(stage, found, wanted, replace or ())
-        if not again and done.is_file() and self._intact(done, stage, wanted):
+        if self.is_done(stage, inputs, replace=replace) and not again:
             log.info("%s: up to date", stage)
             return
+        wanted, done = self._wanted(inputs), self._stages / f"{stage}.json"
         self._stages.mkdir(parents=True, exist_ok=True)
         done.unlink(missing_ok=True)  # a kill from here on leaves a stage that has not run
         began = time.monotonic()
@@ -115,6 +111,24 @@ class Run:
         record = {"inputs": wanted, "outputs": outputs, "seconds": round(seconds, 2)}
         write_json(done, record | {"machine": machine(), "versions": versions()})
         log.info("%s: done in %.1f s", stage, seconds)
+
+    def is_done(
+        self, stage: str, inputs: Mapping[str, Any], *, replace: bool | Collection[str] = False
+    ) -> bool:
+        """Return True if a stage has run with these inputs and its files are there; nothing is written.
+
+        Parameters and errors as of `stage`.
+        """
+        wanted, done = self._wanted(inputs), self._stages / f"{stage}.json"
+        if not done.is_file():
+            return False
+        if replace is not True:
+            self._require_same(stage, read_record(done)["inputs"], wanted, replace or ())
+        return self._intact(done, stage, wanted)
+
+    def _wanted(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return inputs as a record holds them."""
+        return dict(json.loads(json.dumps(written(inputs, self._base), sort_keys=True)))
 
     @contextlib.contextmanager
     def held(self, stage: str, wait: float = 0.0) -> Iterator[None]:

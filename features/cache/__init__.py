@@ -7,7 +7,7 @@ from mcbert.features.cache.manifest import SCHEMA
 from mcbert.features.cache.read import FeatureStore
 from mcbert.features.cache.stored import StoreError, StoreFullError, StoreSpec
 from mcbert.features.cache.verify import Damage, revoke, verify
-from mcbert.features.cache.write import begin, finish, pending, write_unit
+from mcbert.features.cache.write import begin, finish, folder_bytes, pending, write_unit
 
 __all__ = [
     "SCHEMA",
@@ -22,6 +22,7 @@ __all__ = [
     "caches",
     "describe",
     "finish",
+    "folder_bytes",
     "locked",
     "pending",
     "remove",

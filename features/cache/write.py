@@ -208,6 +208,42 @@ def finish(
         _write(folder / MANIFEST, seal(dataclasses.asdict(manifest)))
 
 
+def folder_bytes(
+    fingerprint: Mapping[str, Any],
+    about: Mapping[str, str],
+    *,
+    units: Sequence[tuple[int, int]],
+    n_rows: int,
+    left: Sequence[tuple[int, int]],
+) -> int:
+    """Return the bytes that a cache's folder will grow by, to a few digits of its checksums.
+
+    Parameters
+    ----------
+    fingerprint, about : mapping
+        As of `begin`.
+    units : sequence of (int, int)
+        All units of the cache, (first, after the last) distinct text.
+    n_rows : int
+        Rows of the corpus.
+    left : sequence of (int, int)
+        The units that are still to be written.
+    """
+    spec, crc = StoreSpec.of(fingerprint), (1 << 32) - 1  # the longest checksum
+    heads: dict[tuple[int, int], int] = {}
+    for start, stop in units:
+        unit = Unit(start=start, stop=stop, spec=spec, crc32=(crc,) * spec.n_datasets)
+        heads[start, stop] = len(head_bytes(unit))
+    states = sum(heads[unit] + (unit[1] - unit[0]) * spec.stride * spec.n_datasets for unit in left)
+    files = tuple(UnitFile(*unit, head, crc) for unit, head in heads.items())
+    manifest = Manifest(spec, files, units[-1][1] if units else 0, crc, crc)
+    identity = {"fingerprint": dict(fingerprint), "digest": digest(fingerprint), "about": dict(about)}
+    index = io.BytesIO()
+    np.save(index, np.empty(0, dtype="<i8"), allow_pickle=False)
+    sealed = len(seal(dataclasses.asdict(manifest))) + len(seal(identity))
+    return states + sealed + len(index.getvalue()) + 8 * n_rows
+
+
 def _finished(folder: Path, spec: StoreSpec, unit: tuple[int, int]) -> tuple[UnitFile, tuple[int, ...]]:
     path = folder / unit_name(unit[0])
     if not os.path.lexists(path):

@@ -131,7 +131,7 @@ def extract(
         FeatureStore.open(target).require(fields)
         log.info("extract: %s already exists", target)
         return target
-    spec, units = StoreSpec.of(fields), _units(found, fields)
+    spec, units = StoreSpec.of(fields), units_of(found, fields)
     target.mkdir(parents=True, exist_ok=True, mode=0o700)
     with locked(target, runtime.wait):
         if (target / MANIFEST).is_file():
@@ -166,7 +166,8 @@ def extract(
     return target
 
 
-def _units(found: Survey, fields: Mapping[str, Any]) -> list[tuple[int, int]]:
+def units_of(found: Survey, fields: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """Return the units of surveyed texts, (first, after the last) distinct text of each."""
     bounds = plan_units(
         found.sizes.sum(axis=1),
         max_length=fields["max_length"],

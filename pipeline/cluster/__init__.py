@@ -27,12 +27,13 @@ __all__ = [
     "serial",
     "threads_per_encoder",
     "training_executor",
+    "workers_of",
 ]
 
 
 def executor(settings: ClusterSettings) -> Execute:
     """Return the executor of the search and of phase two."""
-    workers = _workers(settings)
+    workers = workers_of(settings)
     if settings.runs_on == "dask":
         return _on_dask(settings, workers)
     if settings.runs_on == "serial" or workers == 1:
@@ -49,7 +50,7 @@ def kept_executor(settings: ClusterSettings) -> Iterator[Execute]:
     if settings.runs_on == "dask":
         from mcbert.pipeline.cluster import dask
 
-        with dask.opened(settings, _workers(settings)) as client:
+        with dask.opened(settings, workers_of(settings)) as client:
             yield lambda function, tasks: dask.run(client, function, tasks)
     elif execute is serial:
         yield serial
@@ -57,7 +58,7 @@ def kept_executor(settings: ClusterSettings) -> Iterator[Execute]:
         from mcbert.pipeline.cluster import loky
 
         with loky.Kept() as pool:
-            yield lambda function, tasks: loky.execute(function, tasks, _workers(settings), pool)
+            yield lambda function, tasks: loky.execute(function, tasks, workers_of(settings), pool)
 
 
 def training_executor(settings: ClusterSettings) -> Execute:
@@ -79,7 +80,8 @@ def threads_per_encoder(settings: ClusterSettings) -> int:
     return max(1, len(os.sched_getaffinity(0)) // settings.extract_workers)
 
 
-def _workers(settings: ClusterSettings) -> int:
+def workers_of(settings: ClusterSettings) -> int:
+    """Return how many processes search and train: on this machine, where no scheduler has its own."""
     return settings.workers or len(os.sched_getaffinity(0))
 
 

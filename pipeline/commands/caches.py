@@ -72,7 +72,7 @@ def _verify(args: argparse.Namespace, *_: object) -> int:
         _say(f"{args.folder}/{damage}")
     info = describe(args.folder)
     if not damages:
-        _say(f"{args.folder}: {info.state}: {info.n_texts} texts, {_size(info.n_bytes)}, no damage")
+        _say(f"{args.folder}: {info.state}: {info.n_texts} texts, {size_text(info.n_bytes)}, no damage")
         return 0
     _say(f"{args.folder}: {len(damages)} damaged")
     if args.repair:
@@ -101,7 +101,7 @@ def _caches(args: argparse.Namespace, *_: object) -> int:
 
 
 def _row(info: CacheInfo) -> tuple[str, ...]:
-    size, texts = _size(info.n_bytes), str(info.n_texts)
+    size, texts = size_text(info.n_bytes), str(info.n_texts)
     return (
         info.digest,
         size,
@@ -114,7 +114,8 @@ def _row(info: CacheInfo) -> tuple[str, ...]:
     )
 
 
-def _size(n_bytes: int) -> str:
+def size_text(n_bytes: int) -> str:
+    """Return bytes in the unit that leaves one to three digits before the point: 59.9 kB."""
     power = min((len(str(n_bytes)) - 1) // 3, len(UNITS) - 1)
     return f"{n_bytes / 1000**power:.{1 if power else 0}f} {UNITS[power]}"
 

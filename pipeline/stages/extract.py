@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from mcbert.files import sha256
 from mcbert.pipeline.cluster import encoding_executor, threads_per_encoder
@@ -29,15 +30,19 @@ def extract(workspace: Workspace) -> None:
 
 def extracted(workspace: Workspace) -> None:
     """Encode the texts that were prepared."""
-    inputs = {
+    path = workspace.run.folder / "cache.json"
+    if path.is_file() and not (workspace.cache_folder() / "manifest.json").is_file():
+        path.unlink()
+    workspace.run.stage("extract", inputs(workspace), lambda: _extract(workspace))
+
+
+def inputs(workspace: Workspace) -> dict[str, Any]:
+    """Return everything that the feature cache depends on, of a run whose texts.csv is there."""
+    return {
         "extract": dataclasses.asdict(workspace.config.extract),
         "encoder": workspace.encoder_inputs,
         "texts": sha256(workspace.texts),
     } | ({"train_texts": workspace.train_texts} if workspace.train_texts else {})
-    path = workspace.run.folder / "cache.json"
-    if path.is_file() and not (workspace.cache_folder() / "manifest.json").is_file():
-        path.unlink()
-    workspace.run.stage("extract", inputs, lambda: _extract(workspace))
 
 
 def _extract(workspace: Workspace) -> list[str]:

@@ -51,18 +51,24 @@ def finetune(workspace: Workspace) -> None:
         searched(workspace, require)
     else:
         prepare(workspace)
-    inputs = {
+    workspace.run.stage("finetune", inputs(workspace), lambda: _finetune(workspace))
+    name_model(workspace)
+
+
+def inputs(workspace: Workspace) -> dict[str, Any]:
+    """Return everything that the trainings depend on, of a run whose texts and winner are there."""
+    settings = workspace.config.finetune
+    found = {
         "finetune": dataclasses.asdict(settings),
         "encoder": workspace.encoder_inputs,
         "texts": sha256(workspace.texts),
         "winner": sha256(workspace.winner) if settings.searches else None,
     }
     if parallel := _parallel(workspace, settings):
-        inputs["parallel"] = parallel.checksums()
+        found["parallel"] = parallel.checksums()
     if settings.start == "probe":
-        inputs["gridsearch"] = sha256(workspace.run.folder / "gridsearch.csv")
-    workspace.run.stage("finetune", inputs, lambda: _finetune(workspace))
-    name_model(workspace)
+        found["gridsearch"] = sha256(workspace.run.folder / "gridsearch.csv")
+    return found
 
 
 def _finetune(workspace: Workspace) -> list[str]:

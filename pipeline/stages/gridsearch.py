@@ -9,7 +9,7 @@ import dataclasses
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mcbert.files import sha256
 from mcbert.pipeline.cluster import kept_executor
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+REPLACED = ("budget",)
+"""Inputs with which a search goes on where it ended with others."""
+
 EVIDENCE = file_names(SCORES, TOP, EFFECTS, PROTOCOL_CHOICES)
 
 
@@ -43,26 +46,32 @@ def gridsearch(workspace: Workspace, require: Callable[[], None] = lambda: None)
     """
     prepare(workspace)
     require()
-    settings, parallel = _settled(workspace)
+    settings, parallel = settled(workspace)
     extracted(workspace)
+    again = workspace.config.cluster.retry_errors
+    workspace.run.stage(
+        "gridsearch",
+        inputs(workspace, settings, parallel),
+        lambda: _gridsearch(workspace, settings, parallel),
+        replace=REPLACED,
+        again=again,
+    )
+    name_model(workspace)
+
+
+def inputs(
+    workspace: Workspace, settings: GridsearchSettings, parallel: ParallelFolder | None
+) -> dict[str, Any]:
+    """Return everything that a search depends on, of a run whose cache is there; arguments of `settled`."""
     fields = dataclasses.asdict(settings)
     fields.pop("parallel")
-    inputs = {
+    return {
         "budget": {name: fields.pop(name) for name in ("budget", "budget_seconds")},
         "gridsearch": fields,
         **({"parallel": parallel.checksums()} if parallel else {}),
         "cache": sha256(workspace.run.folder / "cache.json"),
         "texts": sha256(workspace.texts),
     }
-    again = workspace.config.cluster.retry_errors
-    workspace.run.stage(
-        "gridsearch",
-        inputs,
-        lambda: _gridsearch(workspace, settings, parallel),
-        replace=("budget",),
-        again=again,
-    )
-    name_model(workspace)
 
 
 def searched(workspace: Workspace, require: Callable[[], None] = lambda: None) -> None:
@@ -80,7 +89,7 @@ def searched(workspace: Workspace, require: Callable[[], None] = lambda: None) -
     gridsearch(workspace, require)
 
 
-def _settled(workspace: Workspace) -> tuple[GridsearchSettings, ParallelFolder | None]:
+def settled(workspace: Workspace) -> tuple[GridsearchSettings, ParallelFolder | None]:
     """Return what to search, the protocol settled by the texts, so that nothing is encoded in vain."""
     from mcbert.pipeline.stages.parallel import serving, translated_dev
     from mcbert.search.selection import scored_languages, settle_protocol

@@ -26,18 +26,22 @@ if TYPE_CHECKING:
 
 def prepare(workspace: Workspace) -> None:
     """Write texts.csv: the corpus, made of raw texts or read as it is, checked either way."""
+    machine = machine_of(workspace.config, workspace.cache)
+    workspace.run.stage("prepare", inputs(workspace, machine), lambda: _prepare(workspace, machine))
+
+
+def inputs(workspace: Workspace, machine: MachineTranslation | None) -> dict[str, Any]:
+    """Return everything that texts.csv depends on; `machine` translates."""
     config = workspace.config
-    machine = _machine(config, workspace.cache)
-    inputs: dict[str, Any] = {
+    return {
         "prepare": dataclasses.asdict(config.prepare),
         "corpus": dataclasses.asdict(config.corpus),
         "files": checksums(config),
         "translators": translators(config, machine) if machine else {},
     }
-    workspace.run.stage("prepare", inputs, lambda: _prepare(workspace, machine))
 
 
-def _machine(config: Config, cache: Path) -> MachineTranslation | None:
+def machine_of(config: Config, cache: Path) -> MachineTranslation | None:
     """Return the models that translate; None where the settings name none."""
     if not config.prepare.translator and not config.prepare.source_translator:
         return None
