@@ -24,7 +24,7 @@ MCBERT    = $(BIN)/python -m mcbert
 STAGE     = $(MCBERT) $(1) --config $(CONFIG) --run $(RUN) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo prepare extract gridsearch tune finetune report export embeddings retrieval test numeric numeric-avx2 numeric-sse41 stress lint types validate bench bench-extract bench-gridsearch bench-finetune bench-embeddings bench-real bench-sentences site clean
+.PHONY: help setup demo prepare extract gridsearch tune finetune report export embeddings retrieval test numeric numeric-avx2 numeric-sse41 stress lint types validate bench bench-extract bench-gridsearch bench-finetune bench-embeddings bench-real bench-sentences bench-compared site clean
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -116,6 +116,9 @@ bench-real: setup ## XNLI, SIB-200, Home Assistant intents with an encoder: ARGS
 
 bench-sentences: setup ## sentence embeddings of an encoder by layer, trained on English NLI: ARGS="--encoder DIR --data DIR"
 	$(BIN)/python benchmarks/real_sentences.py $(ARGS)
+
+bench-compared: setup ## beside sentence-transformers + logistic regression and SetFit: ARGS="--encoder DIR --data DIR", docs/compared.md
+	$(BIN)/python benchmarks/compared.py $(ARGS)
 
 site: $(VENV)/.site ## the pages as a site, with search and the docstrings, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
