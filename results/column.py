@@ -84,6 +84,9 @@ class Column:
     later: bool = False
     """True if files of earlier versions lack the column; it is read as empty there."""
 
+    optional: bool = False
+    """True if any file may lack the column, where all of its cells would be empty."""
+
     @property
     def is_pattern(self) -> bool:
         """Return True if the declaration stands for one column per language or label."""
@@ -335,6 +338,11 @@ def correlation(name: str, meaning: str) -> Column:
 def later(column: Column) -> Column:
     """Declare a column that files of earlier versions lack; its cells may be empty."""
     return dataclasses.replace(column, later=True, nullable=True)
+
+
+def optional(column: Column) -> Column:
+    """Declare a column that a file lacks where all of its cells would be empty."""
+    return dataclasses.replace(column, optional=True, nullable=True)
 
 
 def stamp(nullable: bool = False) -> tuple[Column, ...]:
