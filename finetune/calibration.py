@@ -144,10 +144,9 @@ def calibrate_model(
     Calibration or None
         None, and the model as it was, where there are no such texts, or no head whose scores could be scaled.
     """
-    source = dev.taken(dev.language == source_language)
-    if not len(source.y):
-        return None
-    return calibrate(model, compute_logits(model, tokenizer, source.tokens, together=True), source.y)
+    rows = [row for row, language in enumerate(dev.language) if language == source_language]
+    logits = compute_logits(model, tokenizer, [dev.tokens[row] for row in rows], together=True)
+    return calibrate(model, logits, dev.y[rows])
 
 
 def calibrate(model: PreTrainedModel, logits: np.ndarray, y: np.ndarray) -> Calibration | None:

@@ -123,20 +123,21 @@ def probabilities(
     }
 
 
-def dev_predicted(setup: Setup, training: Training, exact: np.ndarray | None = None) -> np.ndarray:
+def dev_predicted(setup: Setup, training: Training, logits: np.ndarray | None = None) -> np.ndarray:
     """Return what the weights kept predict of every dev text, int64 (n_dev,), in the training's precision.
 
-    `exact`: their logits of these texts in float32, where they are known.
+    `logits`: their logits of these texts in float32, where they are known.
     """
     dev, model = setup.texts["dev"], setup.model
     if len(training.dev_predicted) == len(dev.y):  # all were scored in training
         return training.dev_predicted
     half = training.precision != "float32"
-    if exact is not None and not half:
-        return exact.argmax(axis=1).astype(np.int64)
-    products = torch.autocast(model.device.type, getattr(torch, training.precision) if half else None, half)
-    with suited_to(model, training.precision), products:
-        logits = compute_logits(model, setup.tokenizer, dev.tokens, together=True)
+    if half or logits is None:
+        products = torch.autocast(
+            model.device.type, getattr(torch, training.precision) if half else None, half
+        )
+        with suited_to(model, training.precision), products:
+            logits = compute_logits(model, setup.tokenizer, dev.tokens, together=True)
     codes: np.ndarray = logits.argmax(axis=1).astype(np.int64)
     return codes
 
