@@ -38,6 +38,7 @@ def headline(run: RunTables) -> dict[str, Any]:
         "winner": best,
         "scores": [] if best is None else _winner_scores(best, run.source_language),
         "members": _members(best),
+        "interval": _interval(run),
         "reference": _reference(run),
         "top": search_sections.top(run),
         "n_candidates": 0 if gridsearch is None else int((gridsearch["classifier"] != ENSEMBLE).sum()),
@@ -51,6 +52,16 @@ def headline(run: RunTables) -> dict[str, Any]:
         "deploy": _deploy(run),
         "encoder": None if measured or best else embeddings.highest(run.table("tatoeba"), run.table("sts")),
     }
+
+
+def _interval(run: RunTables) -> tuple[float, float] | None:
+    """Return the ends of the interval of the winner's mean test score; None where it is no micro-F1."""
+    top = run.table("top")
+    if top is None:
+        return None
+    rows = top[(top["rank"] == 1) & (top["split"] == "test") & (top["language"] == MEAN)]
+    rows = rows[rows["metric"] != "macro_f1"]
+    return None if rows.empty else (float(rows["low"].iloc[0]), float(rows["high"].iloc[0]))
 
 
 def _members(winner: Mapping[Hashable, Any] | None) -> int:

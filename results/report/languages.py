@@ -6,7 +6,8 @@ python -m pytest tests/results/report/test_languages.py
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mcbert.results import summaries
@@ -28,8 +29,9 @@ CUT = 0.05
 SPLIT = 1.5
 """Tokens a text, in those of the source language's texts, from which that is."""
 
-UNLIKE = 0.75
-"""Share of translations labelled like their originals below which that is."""
+UNLIKE = 0.08
+"""How far the share of translations labelled like their originals lies below the median language's, from
+which that is."""
 
 FEW_DEV = 100
 """Labelled dev texts below which they are few: a score on so many is off by up to 10 points."""
@@ -71,9 +73,10 @@ def languages(run: RunTables) -> dict[str, Any] | None:
         rows.append(row | {"near": row["score"] - row["chance"] <= summaries.NEAR + 1e-12})
     rows.sort(key=lambda row: (row["score"], row["language"]))
     source = next((row for row in rows if row["language"] == run.source_language), None)
+    targets = [row for row in rows if row is not source]
     protocol = _protocol(run)
     for row in rows:
-        row["reasons"] = reasons(row, source, protocol)
+        row["reasons"] = reasons(row, source, targets, protocol)
     names = ("likeness", "chance", *_NONE)
     return {
         "system": system,
@@ -87,39 +90,53 @@ def languages(run: RunTables) -> dict[str, Any] | None:
 _NONE = dict.fromkeys(("unknown", "marks_lost", "cut", "tokens", "n_dev", "n_test"), math.nan)
 
 
-def reasons(row: Figures, source: Figures | None, protocol: str) -> list[str]:
+def reasons(row: Figures, source: Figures | None, targets: Sequence[Figures], protocol: str) -> list[str]:
     """Return in plain words what may explain a language's score; comparisons with not a number are false.
 
     Parameters
     ----------
     row, source : mapping
         Figures of the language and of the source language, as `languages` has them.
+    targets : sequence of mapping
+        Those of all target languages.
     protocol : str
         How the choice was made.
     """
-    if source is not None and row["language"] == source["language"]:
-        words = f"near chance: always answering the most frequent label scores {row['chance']:.1%}"
-        return [words + "; check its texts and labels first"] if row["near"] else []
-    found = []
-    if row["near"]:
-        found.append(f"near chance: always answering the most frequent label scores {row['chance']:.1%}")
+    chance = f"near chance: always answering the most frequent label scores {row['chance']:.1%}"
+    found = [chance] if row["near"] else []
+    if row is source:
+        return [*found, "check its texts and labels first"] if found else []
     if source is not None and row["score"] >= source["score"] - CLOSE:
         return [*found, "as good as the source language"]
-    if row["unknown"] >= UNKNOWN:
-        found.append(f"the encoder's vocabulary lacks {row['unknown']:.1%} of its tokens")
-    if row["marks_lost"] >= MARKS:
-        found.append(f"the tokenizer drops {row['marks_lost']:.0%} of its accents and vowel signs")
-    if row["cut"] >= CUT:
-        found.append(f"{row['cut']:.0%} of its texts are longer than the encoder reads, and cut")
-    if source is not None and row["tokens"] >= SPLIT * source["tokens"]:
-        more = row["tokens"] / source["tokens"]
-        found.append(f"its texts take {more:.1f} times as many tokens: the vocabulary has few of its words")
-    if row["likeness"] < UNLIKE:
-        found.append(f"far from the source language: {row['likeness']:.0%} of the translations are labelled "
-                     "like their originals")  # fmt: skip
+    found += _signs(row, source, targets)
     if protocol == "target-dev" and row["n_dev"] < FEW_DEV:
         found.append(f"{row['n_dev']:.0f} labelled dev texts took part in the choice")
-    return found or ["nothing in these figures explains it: read its errors"]
+    mean = statistics.fmean([one["score"] for one in targets])
+    if row["low"] <= mean <= row["high"]:
+        return [*found, "not significantly different from the mean over the target languages"]
+    return found or [
+        "above the mean over the target languages" if row["score"] > mean
+        else "nothing in these figures explains it: read its errors"
+    ]  # fmt: skip
+
+
+def _signs(row: Figures, source: Figures | None, targets: Sequence[Figures]) -> list[str]:
+    """Return what the tokenizer makes of a language, and how unlike the source language it is labelled."""
+    more = row["tokens"] / source["tokens"] if source is not None else math.nan
+    known = [one["likeness"] for one in targets if not math.isnan(one["likeness"])]
+    middle = statistics.median(known) if known else math.nan
+    signs = [
+        (row["unknown"] >= UNKNOWN, f"the encoder's vocabulary lacks {row['unknown']:.1%} of its tokens"),
+        (row["marks_lost"] >= MARKS,
+         f"the tokenizer drops {row['marks_lost']:.0%} of its accents and vowel signs"),
+        (row["cut"] >= CUT, f"{row['cut']:.0%} of its texts are longer than the encoder reads, and cut"),
+        (more >= SPLIT,
+         f"its texts take {more:.1f} times as many tokens: the vocabulary has few of its words"),
+        (row["likeness"] <= middle - UNLIKE,
+         f"far from the source language: {row['likeness']:.0%} of the translations are labelled like their "
+         f"originals, of the median language's {middle:.0%}"),
+    ]  # fmt: skip
+    return [words for holds, words in signs if holds]
 
 
 def _counted(run: RunTables) -> dict[str, dict[str, float]]:

@@ -120,7 +120,8 @@ def test_dark_and_narrow_wide_tables_scroll_in_regions_of_their_own(chromium, pa
     assert chromium.run(OUTSIDE) == []
     regions = chromium.run(WIDE)
     assert {name for _, _, name in regions} >= {
-        "Table 1", "Systems by language", "Choices by protocol", "Corpus counts", "Files", "Sentence embeddings, measured",
+        "Table 1", "Systems by language", "Choices by protocol", "Corpus counts", "Files",
+        "Sentence embeddings, measured",
         "Sentence embeddings, published",
     }  # fmt: skip
     assert {(role, stop) for role, stop, _ in regions} == {("region", 0)}

@@ -118,7 +118,8 @@ def test_the_page_stays_small_however_many_texts_are_misclassified(tmp_path, n_t
     one = synthetic.predictions(("probe",)).query("language == 'en'").iloc[[0]]
     rows = pd.concat([one] * n_texts, ignore_index=True)
     rows = rows.assign(id=[f"t{k}" for k in range(n_texts)], predicted="delivery problem",
-                       label="refund status", text=[f"{k} " + "long text <b> " * 100 for k in range(n_texts)])  # fmt: skip
+                       label="refund status",
+                       text=[f"{k} " + "long text <b> " * 100 for k in range(n_texts)])  # fmt: skip
     folder = folder_of(tmp_path, rows)
     path = report.build(folder)[0]
     assert path.stat().st_size < 5_000_000
