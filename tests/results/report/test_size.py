@@ -155,7 +155,7 @@ def test_the_page_is_written_whatever_a_section_returns(run_dir, monkeypatch, na
     monkeypatch.setattr(report, "SECTIONS", broken)
     run = RunTables.read(run_dir)
     html, _ = report.render(run, report.provenance(run_dir, run))
-    assert html.count("This section could not be made (UndefinedError") == 1
+    assert html.count("This section could not be made (") == 1
     assert '<section id="provenance"' in html
 
 
