@@ -289,7 +289,7 @@ def _refitted(winner: Candidate, source: Source, labels: Sequence[str]) -> Head:
     with one_thread():
         representation = represent(source, winner.features)
         fitted = fit(representation, winner)
-        decided = decide_linear(fast_fits.label_scores(representation, fitted))
+        decided = fast_fits.predict(representation, fitted)
         graded = fast_fits.graded_scores(representation, fitted)
         scored = artifacts.Scored.of(decided, graded, representation.rows)
         return Head(artifacts.make_probe(representation, fitted, winner, labels), scored)

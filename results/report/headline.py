@@ -1,6 +1,6 @@
 """The head of the report: the winner, by how much and how surely, and the model to deploy.
 
-python -m pytest tests/results/report/test_headline.py
+python -m pytest tests/results/report/test_sections.py
 """
 
 from __future__ import annotations
