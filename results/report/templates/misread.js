@@ -37,10 +37,15 @@
       add(original, "div", row[ORIGINAL]).dir = "auto";
       text.append(original);
     }
-    add(element, "td", row[LANGUAGE]);
-    add(element, "td", row[LABEL], "label").dir = "auto";
-    add(element, "td", row[PREDICTED], "label").dir = "auto";
-    if (data.probable) add(element, "td", row[PROBABILITY] === null ? "\u2013" : (row[PROBABILITY] * 100).toFixed(1), "n");
+    const cell = (words, of, style) => {
+      const made = add(element, "td", words, style);
+      made.dataset.of = of; // a phone shows it beside the words, in place of the heading above
+      return made;
+    };
+    cell(row[LANGUAGE], "language");
+    cell(row[LABEL], "true label", "label").dir = "auto";
+    cell(row[PREDICTED], "predicted", "label").dir = "auto";
+    if (data.probable) cell(row[PROBABILITY] === null ? "\u2013" : (row[PROBABILITY] * 100).toFixed(1), "probability, %", "n");
     return element;
   }
 
