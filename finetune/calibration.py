@@ -145,10 +145,28 @@ def calibrate_model(
         None, and the model as it was, where there are no such texts, or no head whose scores could be scaled.
     """
     rows = [row for row, language in enumerate(dev.language) if language == source_language]
-    if not rows:
-        return None
     logits = compute_logits(model, tokenizer, [dev.tokens[row] for row in rows], together=True)
-    found = calibration_of(logits, dev.y[rows])
+    return calibrate(model, logits, dev.y[rows])
+
+
+def calibrate(model: PreTrainedModel, logits: np.ndarray, y: np.ndarray) -> Calibration | None:
+    """Divide a model's logits by the temperature that fits those of some texts to their labels.
+
+    Parameters
+    ----------
+    logits : ndarray
+        (n_texts, n_labels), float, of the model as it is.
+    y : ndarray of int
+        (n_texts,), label codes.
+
+    Returns
+    -------
+    Calibration or None
+        None, and the model as it was, where there are no texts, or no head whose scores could be scaled.
+    """
+    if not len(y):
+        return None
+    found = calibration_of(logits, y)
     return found if divide_logits(model, found.temperature) else None
 
 

@@ -272,8 +272,13 @@ def finish(job: Job, content: Mapping[str, Any], training: Training, began: floa
 
 
 def write_rows(jobs: Sequence[Job], key: str, table: Table, path: Path) -> None:
-    """Write a table: rows of one kind that the jobs' results hold, stamped, in the order of the jobs."""
+    """Write a table: rows of one kind that the jobs' results hold, as `rows_of` returns them."""
+    csv_files.write(table, rows_of(jobs, key, table), path)
+
+
+def rows_of(jobs: Sequence[Job], key: str, table: Table) -> pd.DataFrame:
+    """Return rows of one kind that the jobs' results hold, stamped, in the order of the jobs."""
     results = [json.loads(job.result.read_text(encoding="utf-8")) for job in jobs]
     rows = [row | result["stamp"] for result in results for row in result[key]]
     names = [column.name for column in table.columns]  # there also without rows
-    csv_files.write(table, pd.DataFrame(rows, columns=names), path)
+    return pd.DataFrame(rows, columns=names)

@@ -18,7 +18,7 @@ from mcbert.finetune.jobs import Job
 from mcbert.finetune.settings import WATCHING
 from mcbert.finetune.training.callback import Training
 
-DECIMALS = 6  # of a loss: the rest of its digits differs between CPUs and numbers of threads
+DECIMALS = 6  # of a loss or probability: the rest of its digits differs between CPUs and numbers of threads
 SEES = ("last", "source-dev", "agreement", "target-dev")  # protocols by what they look at, the least first
 
 
@@ -105,8 +105,15 @@ def predictions(
     corpus: Corpus,
     rows: Mapping[str, np.ndarray],
     predicted: Mapping[str, np.ndarray],
+    probability: Mapping[str, np.ndarray],
 ) -> list[dict[str, Any]]:
-    """Return the rows of predictions_finetune.csv: dev and test at the chosen epoch."""
+    """Return the rows of predictions_finetune.csv, without texts: dev and test at the chosen epoch.
+
+    Parameters
+    ----------
+    rows, predicted, probability : mapping of str to ndarray
+        By split: rows of the corpus, label codes, probabilities of these.
+    """
     return [
         {
             "system": job.system,
@@ -116,8 +123,11 @@ def predictions(
             "split": split,
             "label": row.label,
             "predicted": corpus.labels[code],
+            "probability": round(float(share), DECIMALS) if np.isfinite(share) else None,
             "protocol": protocol_of(job),
         }
         for split, codes in predicted.items()
-        for row, code in zip(corpus.table.iloc[rows[split]].itertuples(), codes, strict=True)
+        for row, code, share in zip(
+            corpus.table.iloc[rows[split]].itertuples(), codes, probability[split], strict=True
+        )
     ]

@@ -16,11 +16,12 @@ from pathlib import Path
 import pandas as pd
 
 from mcbert.execution import Execute, Track, untracked
+from mcbert.features.corpus.corpus import Corpus
 from mcbert.features.encoder.loading import n_layers
 from mcbert.features.encoder.tokens import load_tokenizer
 from mcbert.finetune.export.cards import write_cards
 from mcbert.finetune.freezing.rules import Schedule, plan_freezing
-from mcbert.finetune.jobs import FinetuneJob, Inputs, require_readable, run_jobs, write_rows
+from mcbert.finetune.jobs import FinetuneJob, Inputs, require_readable, rows_of, run_jobs, write_rows
 from mcbert.finetune.rows import protocol_of
 from mcbert.finetune.settings import FinetuneSettings
 from mcbert.finetune.systems import train_system
@@ -79,7 +80,7 @@ def finetune(
     require_readable(settings, inputs.encoder, architecture.features)
     jobs = plan(settings, architecture, inputs, stamp=stamp)
     n_trained = run_jobs(jobs, train_system, execute=execute, track=track)
-    gather(jobs, architecture, casing=casing(inputs.encoder))
+    gather(jobs, architecture, texts, casing=casing(inputs.encoder))
     write_cards(jobs, texts, beside_probe(jobs))
     log.info("finetune: %d trainings in %.1f s -> %s", n_trained, time.monotonic() - began, inputs.out)
 
@@ -130,17 +131,14 @@ def casing(encoder: Path) -> str:
     return "uncased" if tokenizer.tokenize("Aa Bb") == tokenizer.tokenize("aa bb") else "cased"
 
 
-def gather(jobs: Sequence[FinetuneJob], architecture: Architecture, *, casing: str) -> None:
+def gather(jobs: Sequence[FinetuneJob], architecture: Architecture, texts: Corpus, *, casing: str) -> None:
     """Write the tables from the jobs' results, in the order of the jobs."""
     out, stamp = jobs[0].out, jobs[0].stamp
-    for table, key, name in (
-        (FINETUNE, "finetune", FINETUNE.file_name),
-        (TRAININGS, "trainings", TRAININGS.file_name),
-        (FREEZING, "freezing", FREEZING.file_name),
-        (PREDICTIONS, "predictions", "predictions_finetune.csv"),
-    ):
-        write_rows(jobs, key, table, out / name)
+    for table, key in ((FINETUNE, "finetune"), (TRAININGS, "trainings"), (FREEZING, "freezing")):
+        write_rows(jobs, key, table, out / table.file_name)
     protocols: dict[str, str] = {job.system: protocol_of(job) for job in jobs}
+    predicted = with_texts(rows_of(jobs, "predictions", PREDICTIONS), texts.table)
+    csv_files.write(PREDICTIONS, predicted, out / "predictions_finetune.csv")
     predictions = [csv_files.read(PREDICTIONS, out / "predictions_finetune.csv")]
     probe = out / "predictions_gridsearch.csv"
     if probe.is_file() and architecture.probe_protocol is not None:
@@ -162,6 +160,13 @@ def gather(jobs: Sequence[FinetuneJob], architecture: Architecture, *, casing: s
         ("yes" if below[system] else "no") if system in below else "" for system in frame["system"]
     ]
     csv_files.write_with_sums(TABLE1, frame, out / TABLE1.file_name)
+
+
+def with_texts(predictions: pd.DataFrame, texts: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of table PREDICTIONS with the texts of the corpus; without text_pair where it has none."""
+    keys, columns = ["id", "language", "split"], ["text", "text_pair"]
+    found = predictions.drop(columns=columns).merge(texts[[*keys, *columns]], how="left", on=keys)
+    return found if (texts["text_pair"] != "").any() else found.drop(columns="text_pair")
 
 
 def on_dev(jobs: Sequence[FinetuneJob]) -> dict[str, float]:

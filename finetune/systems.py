@@ -22,7 +22,7 @@ from mcbert.features.corpus.parallel import MOST, ParallelFolder
 from mcbert.features.encoder.loading import quiet
 from mcbert.features.encoder.tokens import load_tokenizer, tokenise
 from mcbert.finetune.baseline import build_baseline
-from mcbert.finetune.calibration import calibrate_model
+from mcbert.finetune.calibration import Calibration, calibrate
 from mcbert.finetune.evaluation import compute_logits
 from mcbert.finetune.export.saved import save_model
 from mcbert.finetune.jobs import FinetuneJob, finish, torch_threads
@@ -36,6 +36,7 @@ from mcbert.finetune.training.callback import Training
 from mcbert.finetune.training.data import Parallel, Texts, TrainingData, classification
 from mcbert.finetune.training.dropout import suited_to
 from mcbert.finetune.training.fit import fit, within_memory
+from mcbert.results.probabilities import softmax
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,13 +87,14 @@ def train_system(job: FinetuneJob) -> str:
             out=job.output(),
         )
         with within_memory(lambda: "the dev and test texts"):
-            test = compute_logits(model, tokenizer, texts["test"].tokens, together=True)
-            predicted = {"dev": dev_predicted(setup, training), "test": test.argmax(axis=1)}
-            calibration = (
-                calibrate_model(model, tokenizer, texts["dev"], job.source_language)
-                if job.save_model
-                else None
-            )
+            logits = {
+                split: compute_logits(model, tokenizer, texts[split].tokens, together=True)
+                for split in ("dev", "test")
+            }
+            dev_codes = dev_predicted(setup, training, logits["dev"])
+            predicted = {"dev": dev_codes, "test": logits["test"].argmax(axis=1)}
+            source = texts["dev"].language == job.source_language
+            calibration = calibrate(model, logits["dev"][source], texts["dev"].y[source])
         if ranks.rank():
             return str(job.result)  # the first process writes it
         if job.save_model:
@@ -100,24 +102,43 @@ def train_system(job: FinetuneJob) -> str:
             save_model(model, tokenizer, job.out / "models" / job.system, max_length=job.settings.max_length)
     content = {
         "stamp": dict(job.stamp),
-        "finetune": score_rows(job, training, texts["test"].scores(test)),
+        "finetune": score_rows(job, training, texts["test"].scores(logits["test"])),
         "trainings": [training_row(job, training)],
         "freezing": freeze_rows(job, training),
-        "predictions": predictions(job, setup.corpus, setup.rows, predicted),
+        "predictions": predictions(
+            job, setup.corpus, setup.rows, predicted, probabilities(logits, predicted, calibration)
+        ),
         "calibration": dataclasses.asdict(calibration) if calibration else None,
     }
     return finish(job, content, training, began)
 
 
-def dev_predicted(setup: Setup, training: Training) -> np.ndarray:
-    """Return what the weights kept predict of every dev text, int64 (n_dev,), in the training's precision."""
+def probabilities(
+    logits: Mapping[str, np.ndarray], predicted: Mapping[str, np.ndarray], calibration: Calibration | None
+) -> dict[str, np.ndarray]:
+    """Return the calibrated probability of each predicted label, float64 (n_texts,), by split."""
+    divisor = calibration.temperature if calibration else 1.0
+    return {
+        split: softmax(logits[split] / divisor)[np.arange(len(codes)), codes]
+        for split, codes in predicted.items()
+    }
+
+
+def dev_predicted(setup: Setup, training: Training, logits: np.ndarray | None = None) -> np.ndarray:
+    """Return what the weights kept predict of every dev text, int64 (n_dev,), in the training's precision.
+
+    `logits`: their logits of these texts in float32, where they are known.
+    """
     dev, model = setup.texts["dev"], setup.model
     if len(training.dev_predicted) == len(dev.y):  # all were scored in training
         return training.dev_predicted
     half = training.precision != "float32"
-    products = torch.autocast(model.device.type, getattr(torch, training.precision) if half else None, half)
-    with suited_to(model, training.precision), products:
-        logits = compute_logits(model, setup.tokenizer, dev.tokens, together=True)
+    if half or logits is None:
+        products = torch.autocast(
+            model.device.type, getattr(torch, training.precision) if half else None, half
+        )
+        with suited_to(model, training.precision), products:
+            logits = compute_logits(model, setup.tokenizer, dev.tokens, together=True)
     codes: np.ndarray = logits.argmax(axis=1).astype(np.int64)
     return codes
 

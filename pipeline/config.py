@@ -27,6 +27,7 @@ from mcbert.pipeline import RENAMED
 from mcbert.pipeline.cluster.settings import ClusterSettings
 from mcbert.pipeline.run import written
 from mcbert.pipeline.toml import MOST_PARTS, parse_toml
+from mcbert.results.report.settings import ReportSettings
 from mcbert.search.settings import GridsearchSettings
 from mcbert.settings import SettingError, default, require_default, section, shown, unknown_key
 
@@ -79,6 +80,9 @@ class Config:
     retrieval: RetrievalSettings = dataclasses.field(default_factory=RetrievalSettings)
     """Which sentences to compare: translations to find, likeness to judge; not used by the other stages."""
 
+    report: ReportSettings = dataclasses.field(default_factory=ReportSettings)
+    """What the report shows; other results do not depend on it."""
+
     cluster: ClusterSettings = dataclasses.field(default_factory=ClusterSettings)
     """Executor of tasks: this process, several, or dask; results do not depend on it."""
 
@@ -119,7 +123,9 @@ class Config:
     @property
     def digest(self) -> str:
         """First 12 hex digits of sha256 over every setting that results depend on, wherever the files lie."""
-        settings = {k: written(v, self.base) for k, v in self.settings.items() if k != "cluster"}
+        settings = {
+            k: written(v, self.base) for k, v in self.settings.items() if k not in ("cluster", "report")
+        }
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -87,6 +87,9 @@ class Column:
     stamped: bool = False
     """True if all rows of a file share its value, which stands in `run.json` beside the file instead."""
 
+    optional: bool = False
+    """True if any file may lack the column, where all of its cells would be empty."""
+
     @property
     def is_pattern(self) -> bool:
         """Return True if the declaration stands for one column per language or label."""
@@ -343,6 +346,11 @@ def correlation(name: str, meaning: str) -> Column:
 def later(column: Column) -> Column:
     """Declare a column that files of earlier versions lack; its cells may be empty."""
     return dataclasses.replace(column, later=True, nullable=True)
+
+
+def optional(column: Column) -> Column:
+    """Declare a column that a file lacks where all of its cells would be empty."""
+    return dataclasses.replace(column, optional=True, nullable=True)
 
 
 def stamp(nullable: bool = False) -> tuple[Column, ...]:

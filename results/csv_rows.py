@@ -105,9 +105,12 @@ def header_problems(table: Table, names: Sequence[str], *, in_file: bool = False
         return [f"header: given {_listed(names)}{_separated(names)}; accepted: {accepted}"]
     doubled = [name for name, count in collections.Counter(names).items() if count > 1]
     problems = [f"header, column {printable(name)}: given twice; accepted: once" for name in doubled]
-    missing = [
-        column.name for column in table.missing(names) if not (in_file and (column.later or column.stamped))
+    needed = [
+        column
+        for column in table.missing(names)
+        if not (column.optional or (in_file and (column.later or column.stamped)))
     ]
+    missing = [column.name for column in needed]
     problems += [f"header, column {name}: missing; given: {_listed(names)}" for name in missing]
     unknown = [name for name in names if table.column(name) is None]
     return problems + [f"header, column {printable(n)}: unknown; accepted: {accepted}" for n in unknown]

@@ -109,6 +109,7 @@ def _columns(columns: Iterable[Column]) -> str:
 
 def _row(column: Column) -> str:
     accepted = column.accepted() + ("; files of earlier versions lack it" if column.later else "")
+    accepted += "; left out where all would be empty" if column.optional else ""
     return f"| `{column.name}` | {column.dtype} | {column.unit} | {column.meaning} | {accepted} |\n"
 
 

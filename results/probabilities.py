@@ -15,6 +15,10 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Scores = npt.NDArray[np.floating[Any]]
 
+LEAST = 1e-3
+"""The least probability is this over the number of labels: k-NN gives 0 to a label without a vote, whose
+logarithm no temperature makes finite."""
+
 TEMPERATURES = (-7.0, 7.0)  # natural logarithms of the least and the greatest looked at
 PRECISION = 1e-7  # of the logarithm of a temperature
 MOST_STEPS = 60  # of Newton's method, bisections included: 14 / 2^60 is far below the precision
@@ -25,6 +29,24 @@ def softmax(scores: Scores) -> Floats:
     shares = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)
     return np.asarray(shares)
+
+
+def estimator_scores(fitted: Any, columns: Floats) -> Floats | None:
+    """Return scores of labels by a fitted scikit-learn classifier, (n, n_labels), whose softmax grades them.
+
+    Logarithms of its probabilities where it has some, else its decision function; None where it has neither.
+    """
+    if hasattr(fitted, "predict_proba"):
+        return log_shares(np.asarray(fitted.predict_proba(columns), dtype=np.float64))
+    if not hasattr(fitted, "decision_function"):
+        return None
+    scores = np.asarray(fitted.decision_function(columns), dtype=np.float64)
+    return np.stack([np.zeros(len(scores)), scores], axis=1) if scores.ndim == 1 else scores
+
+
+def log_shares(shares: Floats) -> Floats:
+    """Return the logarithms of shares, (n, n_labels), each at least `LEAST` over the number of labels."""
+    return np.asarray(np.log(np.maximum(shares, LEAST / shares.shape[1])), dtype=np.float64)
 
 
 def temperature(scores: Scores, y: npt.NDArray[np.int64]) -> float:

@@ -8,6 +8,7 @@ both = mcbert.compare_results(["demo", "wider"], "table1")
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -20,7 +21,7 @@ import pandas as pd
 from mcbert import files
 from mcbert.files.objects import Types, read_object
 from mcbert.home import RUNS
-from mcbert.results import deploy
+from mcbert.results import deploy, predicted
 from mcbert.results.csv_files import read, read_with_sums
 from mcbert.results.csv_rows import CsvStream, TableError
 from mcbert.results.schema import TABLES
@@ -30,6 +31,7 @@ from mcbert.results.schema.search import CONFUSION, EFFECTS, GRIDSEARCH, PREDICT
 from mcbert.results.schema.texts import CORPUS, TEXTS
 from mcbert.results.schema.training import FINETUNE, FREEZING, TABLE1
 from mcbert.results.schema.tune import TUNE
+from mcbert.results.statistics import Interval
 
 KINDS = {
     "protocol": "how the choice was made",
@@ -185,6 +187,18 @@ class RunTables:
     source_language: str
     deploy: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """The content of deploy.json; empty where there is none."""
+    folder: Path | None = None
+    """The run's folder; None: of tables in memory."""
+
+    @functools.cached_property
+    def predictions(self) -> pd.DataFrame:
+        """The test rows of predictions_*.csv, as `results.predicted.read` returns them."""
+        return predicted.read(self.folder)
+
+    @functools.cached_property
+    def accuracies(self) -> dict[str, dict[str, Interval]]:
+        """The accuracy of each system on them, by language and over the targets."""
+        return predicted.accuracies(self.predictions, self.source_language)
 
     @property
     def tried(self) -> dict[str, Any] | None:
@@ -229,7 +243,7 @@ class RunTables:
         path = run_dir / "winner.json"
         winner = read_object(path) if os.path.lexists(path) else {}
         source = source_language(frames, winner)
-        return cls(run_dir.resolve().name, frames, winner, source, deploy.read(run_dir))
+        return cls(run_dir.resolve().name, frames, winner, source, deploy.read(run_dir), run_dir)
 
 
 def source_language(frames: dict[str, pd.DataFrame], winner: dict[str, Any]) -> str:

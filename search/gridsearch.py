@@ -14,6 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import sklearn
 
 from mcbert.execution import Execute, Track, Triple, untracked
@@ -23,7 +24,7 @@ from mcbert.files.ledger import Ledger
 from mcbert.results.schema.words import metric_words
 from mcbert.search import ensemble
 from mcbert.search.checks import check
-from mcbert.search.data import Examples, Ints
+from mcbert.search.data import Examples
 from mcbert.search.fitting import fast_fits
 from mcbert.search.fitting.classifiers import score_per_label
 from mcbert.search.fitting.custom_classifiers import identities
@@ -117,7 +118,8 @@ def gridsearch(
             f"gridsearch.budget_seconds: no candidate was scored in {settings.budget_seconds:g} s, "
             "accepted: more seconds"
         )
-    _finish(replace(outcome, candidates=scored, tried=tried, reference=base), source, cache.digest, out)
+    outcome = replace(outcome, candidates=scored, tried=tried, reference=base)
+    _finish(outcome, source, cache.digest, out, texts=inputs.texts)
     seconds = time.perf_counter() - start
     LOG.info("gridsearch: %d candidates in %.1f s", len(ledger.rows) - n_rows, seconds)
 
@@ -236,7 +238,9 @@ def _identity(settings: GridsearchSettings, source: Source, corpus: Examples) ->
     }
 
 
-def _finish(outcome: Outcome, source: Source, store_digest: str, out: Path) -> None:
+def _finish(
+    outcome: Outcome, source: Source, store_digest: str, out: Path, *, texts: pd.DataFrame | None
+) -> None:
     """Choose, and write everything; winner.json comes last and means that the rest is there."""
     (out / "winner.json").unlink(missing_ok=True)
     failed = [row for c in outcome.candidates if (row := outcome.rows[c.id])["status"] == "error"]
@@ -257,8 +261,8 @@ def _finish(outcome: Outcome, source: Source, store_digest: str, out: Path) -> N
     artifacts.write_gridsearch(outcome, ranking, out / "gridsearch.csv")
     artifacts.write_confusion(outcome, ranking, out / "confusion.csv")
     write_evidence(outcome, ranking, open_source(source)[2], out)
-    path = out / "predictions_gridsearch.csv"
-    artifacts.write_predictions(outcome, head.predicted, open_source(source)[2], path, seed=winner.seed)
+    rows, path = open_source(source)[2], out / "predictions_gridsearch.csv"
+    artifacts.write_predictions(outcome, head.scored, rows, path, seed=winner.seed, texts=texts)
     clear_cache()  # the driver continues with other stages
     probe = _write_probe(head.probe, winner, out)
     artifacts.write_winner(outcome, ranking, store_digest=store_digest, probe=probe, path=out / "winner.json")
@@ -275,18 +279,20 @@ def _finish(outcome: Outcome, source: Source, store_digest: str, out: Path) -> N
 
 @dataclass(frozen=True)
 class Head:
-    """The winner, fitted: its probe, if it is one, and its predictions of the distinct evaluation texts."""
+    """The winner, fitted: its probe, if it is one, and what it makes of the distinct evaluation texts."""
 
     probe: Probe | None
-    predicted: Ints
+    scored: artifacts.Scored
 
 
 def _refitted(winner: Candidate, source: Source, labels: Sequence[str]) -> Head:
     with one_thread():
         representation = represent(source, winner.features)
         fitted = fit(representation, winner)
-        predicted = fast_fits.predict(representation, fitted)
-        return Head(artifacts.make_probe(representation, fitted, winner, labels), predicted)
+        decided = fast_fits.predict(representation, fitted)
+        graded = fast_fits.graded_scores(representation, fitted)
+        scored = artifacts.Scored.of(decided, graded, representation.rows)
+        return Head(artifacts.make_probe(representation, fitted, winner, labels), scored)
 
 
 def _ensembled(outcome: Outcome, source: Source) -> tuple[Outcome, Head] | None:
@@ -303,9 +309,10 @@ def _ensembled(outcome: Outcome, source: Source) -> tuple[Outcome, Head] | None:
     probe, scores = ensemble.fold(source, members, labels)
     candidate = ensemble.candidate_of(members)
     now = time.perf_counter()  # the scores were added up with the head
-    row = row_of(candidate, scores, open_source(source)[2], fit_seconds=now - start, began=now)
+    rows = open_source(source)[2]
+    row = row_of(candidate, scores, rows, fit_seconds=now - start, began=now)
     found = replace(outcome, rows={**outcome.rows, candidate.id: row}, ensemble=candidate, members=members)
-    return found, Head(probe, decide_linear(scores))
+    return found, Head(probe, artifacts.Scored.of(decide_linear(scores), scores, rows))
 
 
 def _write_probe(probe: Probe | None, winner: Candidate, out: Path) -> str | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import pandas as pd
 
 from mcbert.features.cache import FeatureStore, StoreError
 from mcbert.search.data import Examples, Ints, RowSelection, Singles, select_rows
@@ -27,11 +28,15 @@ class Inputs:
         File that `write_examples` made.
     parallel : Path or None
         Folder of the cache of parallel sentences, whose rows are numbered on from the corpus's.
+    texts : DataFrame or None
+        Columns text and text_pair of each row of the examples, which predictions_gridsearch.csv repeats; no
+        worker needs them.
     """
 
     store: Path
     examples: Path
     parallel: Path | None = None
+    texts: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

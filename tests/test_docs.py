@@ -25,7 +25,7 @@ PAGES = sorted(
 DOCS = [page for page in PAGES if page.parent == HOME / "docs"]
 DESIGN = [page for page in PAGES if page.parent == HOME / "docs" / "design" and page.name != "README.md"]
 DEMO = load("demo")
-SUFFIXES = ("csv", "jsonl", "md", "py")  # of files that are called as a section is
+SUFFIXES = ("csv", "html", "jsonl", "md", "py")  # of files that are called as a section is
 SOURCE = re.compile(r"`([\w./-]+/[\w./-]*|setup\.cfg|constraints\.txt)`")
 FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mcbert.features.encoder.files import EncoderError
-from mcbert.results.probabilities import softmax
+from mcbert.results.probabilities import estimator_scores, softmax
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +26,6 @@ TRUSTED = (
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
 )
 """Types that an MLP keeps of its training, beyond those that skops itself takes for harmless."""
-
-LEAST = 1e-3
-"""The least probability is this over the number of labels: k-NN gives 0 to a label without a vote, whose
-logarithm no temperature makes finite."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,11 +45,10 @@ class Estimator:
 
     def scores(self, states: np.ndarray) -> np.ndarray:
         """Return float64 (n, n_labels) of states (n, d): logarithms of probabilities where it has some."""
-        if self.is_probabilistic:
-            shares = np.asarray(self.fitted.predict_proba(states.astype(np.float64)), dtype=np.float64)
-            return np.asarray(np.log(np.maximum(shares, LEAST / shares.shape[1])), dtype=np.float64)
-        scores = np.asarray(self.fitted.decision_function(states.astype(np.float64)), dtype=np.float64)
-        return np.stack([np.zeros(len(scores)), scores], axis=1) if scores.ndim == 1 else scores
+        found = estimator_scores(self.fitted, states.astype(np.float64))
+        if found is None:  # `require_exportable` refuses it, so a file that was changed
+            raise ValueError(f"{FILE}: no scores of its labels; accepted: predict_proba, decision_function")
+        return found
 
     def decide(self, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return codes, int64 (n,), and probabilities, float64 (n, n_labels), of raw states (n, d)."""

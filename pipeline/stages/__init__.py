@@ -87,8 +87,8 @@ STAGES = {
     ),
     "report": Stage(
         function="stages.report:report",
-        text="the run's CSVs, as far as they exist -> report.html, conclusions.csv, figures/ (every figure "
-        "as SVG and PNG)",
+        text="the run's CSVs, as far as they exist -> report.html, figures/ (every figure as SVG and PNG), "
+        "conclusions.csv (with report.paper)",
         workers="",
     ),
 }

@@ -180,5 +180,6 @@ def search(
         ids=corpus.table["id"].tolist(),
         pairs={**translated_dev(corpus.table, corpus.source_language), **pairs},
     )
-    inputs = Inputs(store=states.folder, examples=path, parallel=folder)
+    texts = corpus.table[["text", "text_pair"]]
+    inputs = Inputs(store=states.folder, examples=path, parallel=folder, texts=texts)
     run_search(settings, inputs, out=out, execute=execute, stamp=stamp, track=track)

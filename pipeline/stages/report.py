@@ -1,4 +1,4 @@
-"""The stage ``report``: the tables of a run -> conclusions.csv, report.html, figures/; runs no other stage.
+"""The stage ``report``: the tables of a run -> report.html, figures/, conclusions.csv; runs no other stage.
 
 python -m mcbert report --run demo
 """
@@ -40,7 +40,9 @@ TABLES = ("corpus.csv", "gridsearch.csv", "confusion.csv", *EVIDENCE, "predictio
 
 
 def report(workspace: Workspace) -> None:
-    """Test the conclusions and draw report.html from the CSVs that are there; no other stage is run.
+    """Draw report.html from the CSVs that are there, and test the paper's conclusions where it is to be.
+
+    No other stage is run.
 
     Raises
     ------
@@ -54,16 +56,19 @@ def report(workspace: Workspace) -> None:
             f"{folder}: nothing to report yet; run gridsearch or finetune first, with the same "
             "--config and --run"
         )
-    stamp, inputs = stamp_of(folder, workspace.stamp), {"version": __version__, "files": files}
-    workspace.run.stage("report", inputs, lambda: _report(folder, stamp), replace=True)
+    stamp, paper = stamp_of(folder, workspace.stamp), workspace.config.report.paper
+    inputs = {"version": __version__, "paper": paper, "files": files}
+    workspace.run.stage("report", inputs, lambda: _report(folder, stamp, paper=paper), replace=True)
 
 
-def _report(folder: Path, stamp: Mapping[str, str]) -> list[str]:
+def _report(folder: Path, stamp: Mapping[str, str], *, paper: bool) -> list[str]:
     from mcbert.results.report.report import build
 
-    tested = write_conclusions(folder, stamp)
+    tested = [write_conclusions(folder, stamp)] if paper else []
+    if not paper:  # what an earlier report wrote would be shown
+        (folder / CONCLUSIONS.file_name).unlink(missing_ok=True)
     drawn = build(folder, figures=True)
-    return [tested.name, *(path.relative_to(folder).as_posix() for path in drawn)]
+    return [path.relative_to(folder).as_posix() for path in [*tested, *drawn]]
 
 
 def stamp_of(folder: Path, given: Mapping[str, str]) -> dict[str, str]:

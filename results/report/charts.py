@@ -8,6 +8,7 @@ figure is readable on light, dark and printed pages. What colour tells, a shape,
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -95,10 +96,10 @@ def effects(rows: pd.DataFrame, title: str, *, legend: bool) -> alt.LayerChart:
 
 def by_n_layers(rows: pd.DataFrame) -> alt.LayerChart:
     """Draw the best and the median score by the number of layers (`results.summaries.by_n_layers`)."""
-    frame = rows.assign(percent=rows["f1"] * 100)
+    frame, scale = rows.assign(percent=rows["f1"] * 100), alt.Scale(domain=list(percent_range(rows["f1"])))
     base = alt.Chart(frame).encode(
         x=alt.X("n_layers:O", title="number of layers", axis=alt.Axis(labelAngle=0)),
-        y=alt.Y("percent:Q", title="dev micro-F1, %", scale=alt.Scale(zero=False)),
+        y=alt.Y("percent:Q", title="dev micro-F1, %", scale=scale),
         tooltip=[
             "n_layers:O",
             "which:N",
@@ -122,7 +123,21 @@ def by_n_layers(rows: pd.DataFrame) -> alt.LayerChart:
     return finish([lines, points])
 
 
-def curves(rows: pd.DataFrame, events: pd.DataFrame, *, legend: bool) -> alt.LayerChart:
+def percent_range(shares: pd.Series, *, least: int = 20) -> tuple[int, int]:
+    """Return the percentages between which an axis shows shares: multiples of 5, at least `least` apart.
+
+    A span of its own for each figure would draw differences of less than a point as large as collapses.
+    """
+    low, high = 5 * math.floor(shares.min() * 20), 5 * math.ceil(shares.max() * 20)
+    missing = max(0, least - (high - low))
+    high = min(100, high + 5 * math.ceil(missing / 10))
+    low = max(0, min(low, high - least))
+    return low, max(high, low + least)
+
+
+def curves(
+    rows: pd.DataFrame, events: pd.DataFrame, *, legend: bool, span: tuple[int, int]
+) -> alt.LayerChart:
     """Draw accuracy by epoch: a line per system, a band from worst to best seed, a rule at each freeze event.
 
     Parameters
@@ -133,6 +148,8 @@ def curves(rows: pd.DataFrame, events: pd.DataFrame, *, legend: bool) -> alt.Lay
         From `results.summaries.freeze_events`; may be empty.
     legend : bool
         Whether to draw the legend and name the layers at the rules (once is enough on a page of many panels).
+    span : pair of int
+        The percentages that the axis shows, those of all panels (`percent_range`).
     """
     frame = rows.assign(
         name=rows["system"].map(SYSTEM_NAMES),
@@ -153,7 +170,7 @@ def curves(rows: pd.DataFrame, events: pd.DataFrame, *, legend: bool) -> alt.Lay
             alt.Tooltip("n_seeds:Q", title="seeds"),
         ],
     )
-    scale = _score_scale(frame["worst"].min(), frame["most"].max())
+    scale = alt.Scale(domain=list(span), nice=False)
     band = base.mark_area(opacity=0.16).encode(
         y=alt.Y("worst:Q", title="dev accuracy, %", scale=scale), y2="most:Q"
     )
@@ -215,7 +232,9 @@ def forest(rows: pd.DataFrame) -> alt.LayerChart:
     frame = rows.assign(
         points=rows["effect"] * 100, left=rows["effect_low"] * 100, right=rows["effect_high"] * 100
     )
-    verdicts = ["supported", "not supported"]
+    forms = {"supported": (MID_BLUE, "circle"), "not supported": (ORANGE, "diamond")}
+    verdicts = [verdict for verdict in forms if verdict in set(frame["verdict"])]
+    colours, shapes = ([forms[verdict][k] for verdict in verdicts] for k in (0, 1))
     base = alt.Chart(frame).encode(
         y=alt.Y("mark:N", title=None, sort=frame["mark"].tolist()),
         tooltip=[
@@ -226,12 +245,8 @@ def forest(rows: pd.DataFrame) -> alt.LayerChart:
             alt.Tooltip("verdict:N"),
         ],
     )
-    colour = alt.Color(
-        "verdict:N", scale=alt.Scale(domain=verdicts, range=[MID_BLUE, ORANGE]), legend=symbol_legend()
-    )
-    shape = alt.Shape(
-        "verdict:N", scale=alt.Scale(domain=verdicts, range=["circle", "diamond"]), legend=symbol_legend()
-    )
+    colour = alt.Color("verdict:N", scale=alt.Scale(domain=verdicts, range=colours), legend=symbol_legend())
+    shape = alt.Shape("verdict:N", scale=alt.Scale(domain=verdicts, range=shapes), legend=symbol_legend())
     axis = alt.X("left:Q", title="points of accuracy; above 0 supports the conclusion", axis=_signed())
     bars = base.mark_rule(strokeWidth=2, opacity=0.85).encode(x=axis, x2="right:Q", color=colour)
     dots = base.mark_point(filled=True, size=70, opacity=1).encode(x="points:Q", color=colour, shape=shape)
@@ -245,14 +260,6 @@ def _signed() -> alt.Axis:
 def _zero() -> alt.Chart:
     rule: alt.Chart = alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(color=INK, opacity=0.6)
     return rule.encode(x="zero:Q")
-
-
-def _score_scale(low: float, high: float) -> alt.Scale:
-    """Scale percentages from low to high; around scores that are almost one, a point to either side."""
-    if high - low >= 1:
-        return alt.Scale(zero=False, nice=True)
-    middle = (low + high) / 2
-    return alt.Scale(zero=False, domain=[max(0, middle - 1), min(100, middle + 1)])
 
 
 def _epochs(rows: pd.DataFrame) -> alt.X:

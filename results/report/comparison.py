@@ -101,8 +101,8 @@ def build(folders: Sequence[Path], listed: pd.DataFrame, path: Path) -> Path:
             f"paired-{group.number}": functools.partial(paired, group, add),
         }
     made["conclusions"] = lambda: conclusions(runs)
-    failed = dict.fromkeys(made, "")
-    content = {name: attempt(name, make, failed) for name, make in made.items()}
+    tried = {name: attempt(name, make) for name, make in made.items()}
+    content, failed = ({name: found[k] for name, found in tried.items()} for k in (0, 1))
     html = (
         environment()
         .get_template("comparison.html")

@@ -70,6 +70,31 @@ def measured(
     return [_line(key, judged.get(key), found.get(key), cuts.get(key)) for key in shown]
 
 
+def highest(tatoeba: pd.DataFrame | None, sts: pd.DataFrame | None) -> dict[str, Any] | None:
+    """Return the system that finds most translations, else that of the highest Spearman; None without any.
+
+    Returns
+    -------
+    dict or None
+        Of its test row in tatoeba.csv: value (share of translations found), low, high, table; in sts.csv:
+        value (Spearman); and system, encoder, layers, pooling, n_systems.
+    """
+    found = _by_system(TATOEBA, tatoeba, _BOTH)
+    if found:
+        row = min(found.values(), key=lambda row: row["error_rate"])
+        ends = {
+            "value": 1 - row["error_rate"],
+            "low": 1 - row["error_rate_high"],
+            "high": 1 - row["error_rate_low"],
+        }
+        return {**row, **ends, "table": "tatoeba", "n_systems": len(found)}
+    found = _by_system(STS, sts, {"split": "test", "similarity": "cosine"})
+    if found:
+        row = max(found.values(), key=lambda row: row["spearman"])
+        return {**row, "value": row["spearman"], "table": "sts", "n_systems": len(found)}
+    return None
+
+
 def published() -> list[tuple[str, ...]]:
     """Return a line per published system: Spearman of the cosine, or of what the source means, and error."""
     sts = read(PUBLISHED_STS, PUBLISHED / "sts.csv")

@@ -48,10 +48,26 @@ def confusion(run: RunTables, add: Add) -> dict[str, Any] | None:
     return {
         "panels": panels,
         "many_labels": many,
+        "label_scores": [] if many else _label_scores(cells, run.source_language),
+        "targets": [language for language in languages if language != run.source_language],
         "n_languages": len(languages),
         "strip": _accuracy_strip(scores, languages, add) if len(shown) < len(languages) else None,
         "numbers": None if many else numbers.confusion(cells, shown),
     }
+
+
+def _label_scores(cells: pd.DataFrame, source_language: str) -> list[dict[str, Any]]:
+    """Return the F1 of each label by language, and its mean over the target languages, the lowest first."""
+    found: dict[str, dict[str, float]] = {}
+    for language, part in cells.groupby("language"):
+        for row in records(summaries.label_scores(part)):
+            found.setdefault(row["label"], {})[str(language)] = row["f1"]
+    rows = []
+    for label, f1 in found.items():
+        of_targets = [value for language, value in f1.items() if language != source_language]
+        mean = sum(of_targets) / len(of_targets) if of_targets else f1[source_language]
+        rows.append({"label": label, "mean": mean, "f1": f1})
+    return sorted(rows, key=lambda row: (row["mean"], row["label"]))
 
 
 def _matrix(language: str, cells: pd.DataFrame, add: Add) -> dict[str, Any]:

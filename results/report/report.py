@@ -5,6 +5,7 @@ python -m mcbert report --run demo        (or, for any folder: results.report.re
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import logging
@@ -21,9 +22,19 @@ from markupsafe import Markup
 
 from mcbert import files
 from mcbert.results import runs
-from mcbert.results.report import errors, numbers, search_sections, sections
+from mcbert.results.report import (
+    errors,
+    headline,
+    languages,
+    misread,
+    numbers,
+    search_sections,
+    sections,
+    systems,
+)
 from mcbert.results.report.charts import SYSTEM_NAMES, specification
 from mcbert.results.report.figures import FOLDER, vega_version, write_figures
+from mcbert.results.report.sections import Add
 from mcbert.results.runs import RunTables
 from mcbert.results.schema.search import PREDICTIONS, SCORES
 from mcbert.results.schema.words import STAMP
@@ -87,8 +98,45 @@ def provenance(run_dir: Path, run: RunTables) -> dict[str, Any]:
     }
 
 
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A section of the page: its template is `<name>.html`."""
+
+    name: str
+    """Its id in the page."""
+
+    title: str
+    """Its title in the navigation, and where it cannot be made."""
+
+    make: Callable[[RunTables, Add], Any]
+    """Returns its content; None where the run has nothing to show in it."""
+
+    stage: str = ""
+    """The stage that it shows; where there is nothing, the page says that this was not run."""
+
+
+SECTIONS = (
+    Section("headline", "", lambda run, _: headline.headline(run)),
+    Section("systems", "Systems", lambda run, _: systems.systems(run)),
+    Section("languages", "Languages", lambda run, _: languages.languages(run)),
+    Section("misread", "Errors to read", lambda run, _: misread.errors(run)),
+    Section("confusion", "Labels", errors.confusion),
+    Section("training", "Fine-tuning", sections.training, "finetune"),
+    Section("tune", "Settings", lambda run, _: sections.tune(run), "tune"),
+    Section("search", "Search", search_sections.search, "gridsearch"),
+    Section("candidates", "Candidates", lambda run, _: search_sections.candidates(run)),
+    Section("protocols", "Protocols", lambda run, _: search_sections.protocols(run)),
+    Section("embeddings", "Sentence embeddings", lambda run, _: sections.embeddings(run), "embeddings"),
+    Section("corpus", "Corpus", sections.corpus, "extract"),
+    Section("paper", "The paper", sections.paper),
+)
+"""The sections in their order; after them comes where the figures are from."""
+
+
 def render(run: RunTables, origin: dict[str, Any]) -> tuple[str, Specs]:
     """Make the HTML of a run, and the specifications of the figures in it by their id.
+
+    A section that cannot be made says so in its place; the page is made all the same.
 
     Parameters
     ----------
@@ -103,50 +151,45 @@ def render(run: RunTables, origin: dict[str, Any]) -> tuple[str, Specs]:
         specs[name] = specification(chart, description)
         return name
 
-    made: dict[str, Callable[[], Any]] = {
-        "conclusions": lambda: sections.conclusions(run, add),
-        "tune": lambda: sections.tune(run),
-        "search": lambda: search_sections.search(run, add),
-        "candidates": lambda: search_sections.candidates(run),
-        "protocols": lambda: search_sections.protocols(run),
-        "confusion": lambda: errors.confusion(run, add),
-        "training": lambda: sections.training(run, add),
-        "table1": lambda: sections.table1(run),
-        "embeddings": lambda: sections.embeddings(run),
-        "corpus": lambda: sections.corpus(run, add),
-    }
-    failed = dict.fromkeys(made, "")
-    content = {name: attempt(name, make, failed) for name, make in made.items()}
-    listed = content["candidates"]
-    shown = {
-        "run": run,
-        "headline": sections.headline(run),
-        **content,
-        "failed": failed,
-        "provenance": origin,
-        "system_names": SYSTEM_NAMES,
-    }
-    html = (
-        environment()
-        .get_template("report.html")
-        .render(
-            **shown,
-            specs=as_json(specs),
-            library=library() if specs else "",
-            candidate_data=as_json(listed["data"]) if listed else "",
-        )
+    filled, contents, parts = environment(), {}, []
+    for section in SECTIONS:
+        content, failure = attempt(section.name, section.make, run, add)
+        if content is None and not failure:
+            continue
+        contents[section.name] = content
+        html, unfilled = attempt(section.name, _fill, filled, section, content, run) if content else ("", "")
+        if failure or unfilled:
+            html = filled.get_template("failed.html").render(section=section, failure=failure or unfilled)
+        parts.append((section, Markup(html)))
+    shown = {section.name for section, _ in parts}
+    html = filled.get_template("report.html").render(
+        run=run,
+        parts=parts,
+        absent=[section for section in SECTIONS if section.stage and section.name not in shown],
+        provenance=origin,
+        specs=as_json(specs),
+        library=library() if specs else "",
+        data={name: as_json(contents[name]["data"]) for name in _FILTERED if contents.get(name)},
     )
     return html, specs
 
 
-def attempt(name: str, make: Callable[[], Any], failed: dict[str, str]) -> Any:
-    """Return a section's content; None where it fails, of which `failed` then says why."""
+_FILTERED = ("misread", "candidates")
+"""Sections whose rows are filtered in the page."""
+
+
+def _fill(filled: jinja2.Environment, section: Section, content: Any, run: RunTables) -> str:
+    shown = {section.name: content, "run": run, "system_names": SYSTEM_NAMES}
+    return filled.get_template(f"{section.name}.html").render(**shown)
+
+
+def attempt(name: str, make: Callable[..., Any], *given: Any) -> tuple[Any, str]:
+    """Return what a section makes, and why it could not; an empty text: it could."""
     try:
-        return make()
+        return make(*given), ""
     except Exception as error:
         log.warning("the section %s could not be made", name, exc_info=True)
-        failed[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:MESSAGE_LENGTH]}"
-        return None
+        return None, f"{type(error).__name__}: {' '.join(str(error).split())[:MESSAGE_LENGTH]}"
 
 
 def as_json(value: Any) -> Markup:

@@ -17,7 +17,7 @@ from mcbert.results.report.numbers import spoken
 from mcbert.results.report.sections import Add, records, versus_reference
 from mcbert.results.runs import RunTables
 from mcbert.results.schema.search import UNCHOSEN
-from mcbert.results.schema.words import MEAN, PROTOCOLS, metric_words
+from mcbert.results.schema.words import ENSEMBLE, MEAN, PROTOCOLS, metric_words
 
 FACTOR_NAMES = {
     "layer": "layer", "pooling": "pooling", "classifier": "classifier", "n_layers": "number of layers",
@@ -31,7 +31,7 @@ _DIGITS = 6
 
 
 def search(run: RunTables, add: Add) -> dict[str, Any] | None:
-    """Return heat maps, effects, scores by number of layers, the best beside the winner, and the failures."""
+    """Return heat maps, effects, scores by number of layers, the failures, and how much was tried."""
     gridsearch = run.table("gridsearch")
     if gridsearch is None:
         return None
@@ -51,11 +51,14 @@ def search(run: RunTables, add: Add) -> dict[str, Any] | None:
         "heat_numbers": numbers.heat_maps(cells),
         "effects": effects(run, add),
         "sizes": _sizes(gridsearch, add),
-        "top": top(run),
         "n_failed": len(failed),
         "failures": failed["message"].value_counts().head(5).to_dict(),
         "protocol": gridsearch["protocol"].iloc[0],
         "metric": metric_words(str(gridsearch["metric"].iloc[0])),
+        "n_ok": len(summaries.searched(gridsearch)),
+        "n_candidates": int((gridsearch["classifier"] != ENSEMBLE).sum()),
+        "tried": run.tried,
+        "train_texts": run.train_texts,
     }
 
 
@@ -224,6 +227,8 @@ def candidates(run: RunTables) -> dict[str, Any] | None:
         "classifiers": list(dict.fromkeys(fine["classifier"])),
         "sizes": sorted({int(n) for n in fine["n_layers"]}),
         "n": len(fine),
+        "top": top(run),
+        "metric": metric_words(str(fine["metric"].iloc[0])),
         "data": {
             "shown": N_SHOWN,
             "splits": splits,

@@ -15,6 +15,7 @@ from mcbert.results.column import (
     later,
     layers,
     number,
+    optional,
     poolings,
     share,
     stamp,
@@ -112,13 +113,23 @@ PREDICTIONS = Table(
     row="a text and a trained system (system, seed)",
     key=("system", "seed", "language", "split", "id"),
     columns=(
-        SYSTEM,
-        SEED,
         text("id", "id of the text in texts.csv"),
         LANGUAGE,
         SCORED_SPLIT,
+        later(text("text", "the text, as in texts.csv; empty where it was not known")),
+        optional(text("text_pair", "second text of a pair")),
         LABEL,
         PREDICTED,
+        later(
+            share(
+                "probability",
+                "probability of the predicted label, calibrated as `python -m mcbert predict` gives it: a "
+                "softmax of the scores over a temperature fitted to the source language's dev texts; empty "
+                "where the classifier has no scores of its labels",
+            )
+        ),
+        SYSTEM,
+        SEED,
         PROTOCOL,
         *stamp(),
     ),

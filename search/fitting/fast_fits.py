@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.svm import SVC
 
+from mcbert.results.probabilities import estimator_scores, log_shares
 from mcbert.search.data import Floats, Ints, Reals, RowSelection
 from mcbert.search.fitting.logistic import FLOOR, curvature_at_zero, minimise_log_loss
 from mcbert.search.fitting.probe import Kind, decide_linear, neighbour_votes, one_vs_one_votes
@@ -81,6 +82,20 @@ def label_scores(representation: Representation, fitted: Fitted) -> Reals:
         return scores
     one_pair = scores.shape[1] == 1
     return np.hstack([scores, np.zeros_like(scores)]) if one_pair else one_vs_one_votes(scores)
+
+
+def graded_scores(representation: Representation, fitted: Fitted) -> Reals | None:
+    """Return scores of the distinct evaluation texts whose softmax grades the labels, as an export has them.
+
+    Those of `label_scores`; of neighbours and of an estimator of scikit-learn the logarithms of its
+    probabilities, or its decision function; None where it has neither.
+    """
+    if fitted.kind == "plain":
+        return estimator_scores(fitted.estimator, representation.eval_columns.astype(np.float64))
+    scores = label_scores(representation, fitted)
+    if fitted.kind == "neighbours":
+        return log_shares(np.asarray(scores / scores.sum(axis=1, keepdims=True)))
+    return scores
 
 
 def _one_each(codes: Ints, rows: RowSelection) -> Floats:

@@ -14,9 +14,10 @@ import pandas as pd
 from mcbert import files
 from mcbert.features.spec import layers_text
 from mcbert.results.csv_files import write
+from mcbert.results.probabilities import softmax, temperature
 from mcbert.results.schema.search import CONFUSION, GRIDSEARCH, PREDICTIONS
 from mcbert.results.schema.words import ENSEMBLE, PROTOCOLS, Protocol
-from mcbert.search.data import Examples, Ints, RowSelection
+from mcbert.search.data import Examples, Floats, Ints, Reals, RowSelection
 from mcbert.search.fitting.fast_fits import Fitted
 from mcbert.search.fitting.probe import Probe
 from mcbert.search.fitting.representation import Representation
@@ -26,6 +27,7 @@ from mcbert.search.settings import GridsearchSettings
 from mcbert.search.space import Candidate
 
 Ranking = list[tuple[Candidate, float | None]]
+DECIMALS = 6  # of a probability: the rest of its digits differs between CPUs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,10 +208,47 @@ def write_confusion(outcome: Outcome, ranking: Ranking, path: Path) -> None:
     write(CONFUSION, pd.DataFrame(rows), path)
 
 
+@dataclass(frozen=True)
+class Scored:
+    """What a classifier makes of the distinct evaluation texts.
+
+    Attributes
+    ----------
+    predicted : int64 array of shape (n_eval_texts,)
+        Label codes.
+    probability : float64 array of shape (n_eval_texts,)
+        Of the predicted label, in whole millionths; NaN where the classifier has no scores of its labels.
+    """
+
+    predicted: Ints
+    probability: Floats
+
+    @classmethod
+    def of(cls, predicted: Ints, scores: Reals | None, rows: RowSelection) -> "Scored":
+        """Return the predictions with the softmax of scores, over the temperature that an export fits."""
+        if scores is None or not np.isfinite(scores).all():
+            return cls(predicted, np.full(len(predicted), np.nan))
+        source, divisor = rows.dev.get(rows.source_language), 1.0
+        if source is not None:
+            text, y = source
+            divisor = temperature(scores[rows.watched][text], y)
+        shares = softmax(scores / divisor)
+        return cls(predicted, shares[np.arange(len(predicted)), predicted].round(DECIMALS))
+
+
 def write_predictions(
-    outcome: Outcome, predicted: Ints, rows: RowSelection, path: Path, *, seed: int
+    outcome: Outcome,
+    scored: Scored,
+    rows: RowSelection,
+    path: Path,
+    *,
+    seed: int,
+    texts: pd.DataFrame | None = None,
 ) -> None:
-    """Write the winner's prediction for each dev and test row, from those of the distinct texts."""
+    """Write the winner's prediction for each dev and test row, from those of the distinct texts.
+
+    `texts`: columns text and text_pair of the corpus's rows; None: the file repeats no text.
+    """
     examples, labels, at = (
         outcome.examples,
         np.asarray(outcome.examples.labels, dtype=object),
@@ -222,11 +261,17 @@ def write_predictions(
             "id": examples.ids[at].astype(object),
             "language": examples.language[at].astype(object),
             "split": examples.split[at].astype(object),
+            "text": "",
             "label": labels[rows.scored_y],
-            "predicted": labels[predicted[rows.scored_text]],
+            "predicted": labels[scored.predicted[rows.scored_text]],
+            "probability": scored.probability[rows.scored_text],
             "protocol": outcome.protocol,
         }
     )
+    if texts is not None:
+        frame["text"] = texts["text"].to_numpy(dtype=object)[at]
+        if (texts["text_pair"] != "").any():
+            frame["text_pair"] = texts["text_pair"].to_numpy(dtype=object)[at]
     write(PREDICTIONS, frame.assign(**dict[str, Any](outcome.stamp)), path)
 
 

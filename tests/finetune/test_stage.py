@@ -3,12 +3,15 @@ import json
 import logging
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from mcbert.features.spec import FeatureSpec
+from mcbert.finetune.export.saved import load_model
 from mcbert.finetune.jobs import Inputs, JobError
+from mcbert.finetune.predict import label_texts
 from mcbert.finetune.settings import FinetuneSettings
 from mcbert.finetune.stage import casing, finetune, plan
 from mcbert.finetune.systems import train_system
@@ -16,6 +19,7 @@ from mcbert.finetune.winner import Architecture
 from mcbert.pipeline.cluster import serial
 from mcbert.results import csv_files
 from mcbert.results.schema.search import PREDICTIONS
+from mcbert.results.schema.texts import TEXTS
 from mcbert.results.schema.training import FINETUNE, FREEZING, TABLE1
 
 STAMP = {
@@ -87,6 +91,33 @@ def test_every_system_and_seed_is_in_the_tables(run):
     assert sorted(p.name for p in (out / "models").iterdir()) == ["baseline", "mcbert", "mcbert_wf"]
     assert sorted(p.name for p in (out / "tensorboard").iterdir())[:2] == ["baseline-0", "baseline-1"]
     assert not any((out / "checkpoints").glob("*"))
+
+
+def test_predictions_are_what_predict_says_of_the_same_texts(run, corpus):
+    out = run()
+    predictions = csv_files.read(PREDICTIONS, out / "predictions_finetune.csv")
+    texts = csv_files.read(TEXTS, corpus).set_index("id")
+    assert predictions["text"].tolist() == texts.loc[predictions["id"], "text"].tolist()
+    assert predictions["probability"].between(1 / len(set(texts["label"])) - 1e-6, 1).all()
+    for system, rows in predictions[predictions["seed"] == 0].groupby("system"):
+        pairs = list(zip(rows["text"], rows["text_pair"], strict=True))
+        said, _ = label_texts(load_model(str(out / "models" / str(system))), pairs)
+        assert said["label"].tolist() == rows["predicted"].tolist()
+        np.testing.assert_allclose(said["probability"], rows["probability"], atol=1e-4)
+
+
+def test_results_of_trainings_before_probabilities_still_make_the_tables(run):
+    settings = dataclasses.replace(FAST, systems=("baseline",), seeds=(0,), freeze={})
+    out = run(settings)
+    (path,) = (out / "jobs").iterdir()
+    job = json.loads(path.read_text(encoding="utf-8"))
+    for row in job["predictions"]:
+        del row["probability"]
+    path.write_text(json.dumps(job), encoding="utf-8")
+    run(settings)
+    predictions = csv_files.read(PREDICTIONS, out / "predictions_finetune.csv")
+    assert predictions["probability"].isna().all()
+    assert (predictions["text"] != "").all()
 
 
 def test_the_probe_of_phase_one_joins_table_1(run, tmp_path):

@@ -83,7 +83,7 @@ def test_finetune_runs_every_stage_once_and_the_reported_tables_validate(project
     tune = pd.read_csv(folder / "finetune.csv")
     assert set(tune["system"]) == {"baseline", "mcbert", "mcbert_wf"}
     assert (folder / "report.html").stat().st_size > 10_000
-    assert set(pd.read_csv(folder / "conclusions.csv")["number"]) == set(range(1, 9))
+    assert not (folder / "conclusions.csv").exists()  # nobody asked for those of the paper
     for stage in ("extract", "gridsearch", "finetune", "report"):  # a second time, without what takes seconds
         same = ["--config", "mine.toml", "finetune.freeze={1 = [1]}", "gridsearch.top=3"]
         done = subprocess.run(
@@ -195,11 +195,16 @@ def test_report_shows_a_search_alone_and_trains_nothing(project, capsys):
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert not (folder / "finetune.csv").exists()
     page = (folder / "report.html").read_text()
-    assert "Not run: finetune.csv is absent." in page
-    assert all(f'<section id="{name}"' in page for name in ("conclusions", "search", "protocols", "corpus"))
+    assert "<code>mcbert finetune</code>" in page.split("Not run: ")[1]
+    assert all(f'<section id="{name}"' in page for name in ("misread", "search", "protocols", "corpus"))
+    assert '<section id="paper"' not in page
+    assert run("report", "--config", "mine.toml", "report.paper=true", *budget) == 0
+    assert set(pd.read_csv(folder / "conclusions.csv")["number"]) == set(range(1, 9))
+    assert '<section id="paper"' in (folder / "report.html").read_text()
+    capsys.readouterr()
     assert run("report", "--config", "mine.toml") == 0  # another configuration: the results stay
     assert f"the results of configuration {digest}" in capsys.readouterr().err
-    assert json.loads((folder / "run.json").read_text())["conclusions.csv"]["config_digest"] == digest
+    assert not (folder / "conclusions.csv").exists()  # and of another report nothing stays
 
 
 def test_a_lost_cluster_is_one_line_and_status_1(monkeypatch, capsys):

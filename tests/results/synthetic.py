@@ -40,6 +40,12 @@ STAMP = {
 LANGUAGES = ("en", "ar", "de", "es", "fr", "ur", "zh")
 TARGETS = LANGUAGES[1:]
 LABELS = ("cancel order", "delivery problem", "refund status", "talk to a person")
+SENTENCES = {
+    "en": "Where is my order, please? I wrote to you on Monday and nobody answered.",
+    "ar": "\u0623\u064a\u0646 \u0637\u0644\u0628\u064a\u061f",
+    "de": "Wo bleibt meine Bestellung?",
+    "zh": "\u6211\u7684\u8ba2\u5355\u5728\u54ea\u91cc\uff1f",
+}
 EASE = {"en": 0.88, "ar": 0.62, "de": 0.76, "es": 0.79, "fr": 0.78, "ur": 0.57, "zh": 0.70}
 LAYER_GAIN = {5: -0.03, 6: 0.0, 7: 0.01, 8: 0.04, 9: 0.02, 10: 0.0, 11: 0.01, 12: -0.02}
 POOLING_GAIN = {"max": 0.03, "mean": 0.01, "cls": -0.04}
@@ -124,7 +130,12 @@ def test_texts() -> pd.DataFrame:
     labels = rng.choice(LABELS, N_TEST, p=[0.3, 0.3, 0.25, 0.15])
     return pd.DataFrame(
         [
-            {"id": f"t{n}" if language == "en" else f"t{n}-{language}", "language": language, "label": label}
+            {
+                "id": f"t{n}" if language == "en" else f"t{n}-{language}",
+                "language": language,
+                "label": label,
+                "text": f"{SENTENCES.get(language, SENTENCES['en'])} {n}",
+            }
             for language in LANGUAGES
             for n, label in enumerate(labels)
         ]
@@ -149,6 +160,7 @@ def predictions(systems=("probe", "baseline", "mcbert", "mcbert_wf"), seeds=(0, 
                     seed=seed,
                     split="test",
                     predicted=np.where(right, texts["label"], other),
+                    probability=np.random.default_rng(seed).uniform(0.3, 1, len(texts)).round(6),
                     protocol=PROTOCOLS[system],
                 )
             )

@@ -88,7 +88,7 @@ def test_a_header_with_some_columns_is_told_column_by_column():
     assert header_problems(PREDICTIONS, names) == []
     found = header_problems(PREDICTIONS, [*names[1:], "\x1b[31m"])
     assert [problem.partition("; ")[0] for problem in found] == [
-        "header, column system: missing",
+        "header, column id: missing",
         "header, column \\x1b[31m: unknown",
     ]
 

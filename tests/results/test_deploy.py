@@ -18,7 +18,8 @@ def predictions(system, right, seed=0):
     """Rows of `system`: right, by (split, language), how many of 10 texts are right."""
     rows = [
         {"system": system, "seed": seed, "id": f"{split}{k}-{language}", "language": language, "split": split,
-         "label": "a", "predicted": "a" if k < n else "b", "protocol": "source-dev"}
+         "label": "a", "predicted": "a" if k < n else "b", "protocol": "source-dev",
+         "text": "", "probability": None}
         for (split, language), n in right.items() for k in range(10)
     ]  # fmt: skip
     return pd.DataFrame(rows).assign(**dict.fromkeys(STAMP, "x") | {"transfer": "zero-shot"})

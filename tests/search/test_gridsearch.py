@@ -40,12 +40,11 @@ class Killed(BaseException):
 def search(make_search, serial, stamp, tmp_path):
     made = make_search()
 
-    def run(settings=SETTINGS, out=None, execute=serial, data=made):
+    def run(settings=SETTINGS, out=None, execute=serial, data=made, texts=None):
         out = out or tmp_path / "out"
         out.mkdir(exist_ok=True)
-        gridsearch(
-            settings, Inputs(store=data.store, examples=data.examples), out=out, execute=execute, stamp=stamp
-        )
+        inputs = Inputs(store=data.store, examples=data.examples, texts=texts)
+        gridsearch(settings, inputs, out=out, execute=execute, stamp=stamp)
         return out
 
     run.made = made
@@ -154,6 +153,24 @@ def test_the_probe_reproduces_the_predictions(search):
     store, corpus = FeatureStore.open(search.made.store), Examples.read(search.made.examples)
     codes = probe.predict(store.states(layers=probe.layers, pooling=probe.pooling, rows=rows))
     assert [corpus.labels[code] for code in codes] == predictions["predicted"].tolist()
+
+
+def test_predictions_repeat_the_texts_where_they_are_known(search):
+    bare = csv_files.read(PREDICTIONS, search() / "predictions_gridsearch.csv")
+    assert set(bare["text"]) == set(bare["text_pair"]) == {""}
+    n = len(Examples.read(search.made.examples).y)
+    for seconds in ("", "=2"):
+        texts = pd.DataFrame({"text": [f"=text {k}" for k in range(n)], "text_pair": seconds})
+        path = search(texts=texts) / "predictions_gridsearch.csv"
+        header, first = path.read_text(encoding="utf-8").splitlines()[:2]
+        pair = ["text_pair"] if seconds else []
+        assert header.split(",")[:8][: 7 + len(pair)] == [
+            "id", "language", "split", "text", *pair, "label", "predicted", "probability",
+        ]  # fmt: skip
+        assert first.split(",")[3].startswith("'=text ")  # a spreadsheet would run it
+        rows = csv_files.read(PREDICTIONS, path)
+        assert rows["text"].tolist() == [f"=text {row}" for row in rows["id"]]
+        assert set(rows["text_pair"]) == {seconds}
 
 
 def test_killed_at_any_task_and_any_byte_it_ends_the_same(search, serial, tmp_path):

@@ -30,6 +30,8 @@ from mcbert.finetune.predict import label_texts
 from mcbert.finetune.probe_head import fold
 from mcbert.pipeline.cli import main
 from mcbert.pipeline.stages.export import file_name
+from mcbert.results import csv_files
+from mcbert.results.schema.search import PREDICTIONS
 from mcbert.search.data import Examples
 from mcbert.search.fitting.probe import Probe, decide_one_vs_one
 from tests.finetune.export.test_cards import code_of
@@ -81,6 +83,17 @@ def cached(folder):
     return probe, store_of(folder).states(layers=probe.layers, pooling=probe.pooling).astype(np.float64)
 
 
+def assert_predicted_as_labelled(folder, saved):
+    """The search's predictions are what predict says of the same texts, probabilities included."""
+    texts = Corpus.read(folder / "texts.csv").table.set_index("id")
+    rows = csv_files.read(PREDICTIONS, folder / "predictions_gridsearch.csv")
+    assert rows["text"].tolist() == texts.loc[rows["id"], "text"].tolist()
+    said, _ = label_texts(saved, list(zip(rows["text"], rows["text_pair"], strict=True)))
+    assert said["label"].tolist() == rows["predicted"].tolist()
+    np.testing.assert_allclose(rows["probability"], said["probability"], atol=1e-3)
+    return rows["predicted"]
+
+
 @pytest.mark.parametrize("corpus", ["two", "three"])
 @pytest.mark.parametrize("classifier", ["logistic_regression", "linear_svm", "ridge", "lda"])
 def test_exported_model_scores_and_decides_as_the_cache_did(exported, classifier, corpus):
@@ -106,9 +119,7 @@ def test_exported_model_scores_and_decides_as_the_cache_did(exported, classifier
         np.testing.assert_allclose(scaled[:, 0] - scaled[:, 1], scores[:, 0], atol=1e-3)
     else:
         np.testing.assert_allclose(scaled.sum(axis=1), 3, atol=1e-5)  # votes of three pairs
-    winners = pd.read_csv(folder / "predictions_gridsearch.csv").set_index("id")["predicted"]
-    mine = pd.Series(np.array(saved.labels)[predicted], index=texts.table["id"])
-    assert (mine[winners.index] == winners).all()
+    assert_predicted_as_labelled(folder, saved)
 
 
 @pytest.mark.parametrize("corpus", ["two", "three"])
@@ -122,9 +133,7 @@ def test_an_exported_ensemble_labels_as_the_search_did_and_is_made_again_by_its_
     logits = compute_logits(saved.model, saved.tokenizer, tokenise(saved.tokenizer, pairs, saved.max_length))
     probe, X = cached(folder)
     np.testing.assert_array_equal(logits.argmax(axis=1), probe.predict(X))
-    winners = pd.read_csv(folder / "predictions_gridsearch.csv").set_index("id")["predicted"]
-    mine = pd.Series(np.array(saved.labels)[probe.predict(X)], index=texts.table["id"])
-    assert (mine[winners.index] == winners).all()
+    assert_predicted_as_labelled(folder, saved)
     assert "the mean of 30 linear classifiers" in (folder / "models/probe/README.md").read_text()
     weights = (folder / "models/probe/model.safetensors").read_bytes()
     arguments = ["export", "--config", "mine.toml", "--run", folder.name, f"corpus.path={corpus}.csv"]
@@ -186,10 +195,7 @@ def test_what_is_no_head_of_weights_is_kept_by_skops_and_decides_as_the_cache_di
     assert type(saved.estimator.fitted[-1]).__name__ == kind
     texts = Corpus.read(folder / "texts.csv")
     frame, _ = label_texts(saved, list(zip(texts.table["text"], texts.table["text_pair"], strict=True)))
-    winners = pd.read_csv(folder / "predictions_gridsearch.csv").set_index("id")["predicted"]
-    mine = pd.Series(frame["label"].to_numpy(), index=texts.table["id"])
-    assert len(set(winners)) == len(texts.labels)
-    assert (mine[winners.index] == winners).all()
+    assert set(assert_predicted_as_labelled(folder, saved)) == set(texts.labels)
     shares = frame[[f"probability_{label}" for label in texts.labels]].to_numpy()
     np.testing.assert_allclose(shares.sum(axis=1), 1)
     record = json.loads((folder / "winner.json").read_text())

@@ -2,6 +2,8 @@ import json
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mcbert.results import summaries
 from mcbert.results.report import charts
@@ -18,8 +20,8 @@ def drawn():
         "effects": charts.effects(effects[effects["factor"] == "layer"], "layer", legend=True),
         "quiet effects": charts.effects(effects[effects["factor"] == "pooling"], "pooling", legend=False),
         "by_n_layers": charts.by_n_layers(summaries.by_n_layers(gridsearch)),
-        "curves": charts.curves(curves, events, legend=True),
-        "quiet curves": charts.curves(curves, events.iloc[:0], legend=False),
+        "curves": charts.curves(curves, events, legend=True, span=(40, 100)),
+        "quiet curves": charts.curves(curves, events.iloc[:0], legend=False, span=(40, 100)),
     }
 
 
@@ -48,7 +50,8 @@ def test_freeze_events_do_not_write_over_each_other():
     events = pd.DataFrame(
         {"system": "mcbert_wf", "epoch": [1, 1, 4], "layers": ["9", "8", "0+1"], "reason": ""}
     )
-    curves = charts.curves(summaries.training_curves(synthetic.finetune()[0], "en"), events, legend=True)
+    rows = summaries.training_curves(synthetic.finetune()[0], "en")
+    curves = charts.curves(rows, events, legend=True, span=(0, 100))
     lines = {row["text"]: row["line"] for row in values(curves) if "text" in row}
     assert lines == {"freeze 9": 0, "freeze 8": 1, "freeze 0+1": 2}
     texts = [layer for layer in curves.to_dict()["layer"] if layer["mark"]["type"] == "text"]
@@ -109,13 +112,29 @@ def test_systems_differ_in_colour_shape_and_dash():
 
 def test_the_curves_legend_names_the_systems_that_were_trained():
     rows = summaries.training_curves(synthetic.finetune()[0], "en").query("system == 'mcbert'")
-    points = charts.curves(rows, synthetic.finetune()[1].iloc[:0], legend=True).to_dict()["layer"][-1]
+    drawn = charts.curves(rows, synthetic.finetune()[1].iloc[:0], legend=True, span=(0, 100))
+    points = drawn.to_dict()["layer"][-1]
     assert points["encoding"]["color"]["legend"]["values"] == ["MC-BERT"]
 
 
-@pytest.mark.parametrize(("accuracy", "domain"), [(0.0152, [0.52, 2.52]), (0.0, [0, 1]), (1.0, [99, 100])])
-def test_scores_that_are_one_have_an_axis_that_tells_them(accuracy, domain):
-    rows = summaries.training_curves(synthetic.finetune()[0], "en").query("language == 'zh'")
-    level = rows.assign(accuracy=accuracy, low=accuracy, high=accuracy)
-    line = charts.curves(level, synthetic.finetune()[1].iloc[:0], legend=True).to_dict()["layer"][-2]
-    assert line["encoding"]["y"]["scale"]["domain"] == pytest.approx(domain)
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [
+        ((0.501, 0.509), (45, 65)),  # less than a point apart is no collapse
+        ((0.42, 0.88), (40, 90)),
+        ((0.0, 0.0), (0, 20)),
+        ((1.0, 1.0), (80, 100)),
+        ((0.0152, 0.0152), (0, 20)),
+        ((0.98, 0.99), (80, 100)),
+    ],
+)
+def test_an_axis_shows_a_span_that_small_differences_do_not_fill(shares, expected):
+    assert charts.percent_range(pd.Series(shares)) == expected
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=5))
+def test_whatever_the_shares_they_are_on_the_axis(shares):
+    low, high = charts.percent_range(pd.Series(shares))
+    assert 0 <= low <= min(shares) * 100 + 1e-9
+    assert max(shares) * 100 - 1e-9 <= high <= 100
+    assert high - low >= 20

@@ -242,7 +242,9 @@ def test_eight_runs_of_many_languages_make_a_small_page(run_dir, tmp_path):
         one = csv_files.read(GRIDSEARCH, run_dir / "gridsearch.csv").iloc[:1]
         one = one[[name for name in one.columns if "_f1_micro_" not in name or name.endswith("_mean")]]
         f1 = {
-            f"{s}_f1_micro_{row.language}": [row.accuracy] for s in ("dev", "test") for row in scored.itertuples()
+            f"{s}_f1_micro_{row.language}": [row.accuracy]
+            for s in ("dev", "test")
+            for row in scored.itertuples()
         }
         csv_files.write(GRIDSEARCH, one.join(pd.DataFrame(f1)), folder / "gridsearch.csv")
         folders.append(folder)

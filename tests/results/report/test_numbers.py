@@ -105,7 +105,9 @@ def test_numbers_are_rounded_once_and_say_when_unknown():
     assert numbers.percent(math.nan) == numbers.points(math.nan) == "\u2013"
 
 
-NOT_OF_A_TABLE = {"file", "bytes", "SHA-256"}
+NOT_OF_A_TABLE = {"file", "bytes", "SHA-256", "why one might think so", "alike, %"}
+OF_LABELS = {*"en ar de es fr ur zh".split(), "mean of targets"}
+"""Headings over the F1 of labels, which no table has as a column."""
 
 
 class Headings(HTMLParser):
@@ -144,7 +146,7 @@ def untitled(html):
 
 def test_every_heading_of_the_report_says_what_the_schema_declares(run_dir):
     html = report.build(run_dir)[0].read_text(encoding="utf-8")
-    assert untitled(html) == NOT_OF_A_TABLE
+    assert untitled(html) == NOT_OF_A_TABLE | OF_LABELS
     assert len(Headings(html).found) > 60
 
 

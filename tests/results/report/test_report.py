@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -9,10 +10,12 @@ from mcbert.results import csv_files
 from mcbert.results.report import report
 from mcbert.results.report.numbers import percent, points
 from mcbert.results.runs import source_language, stages
+from mcbert.results.schema.embeddings import STS, TATOEBA
 from mcbert.results.schema.search import CONFUSION, GRIDSEARCH, PROTOCOL_CHOICES, TOP
 from mcbert.results.schema.texts import CORPUS
 from mcbert.results.schema.training import FREEZING, TABLE1
 from tests.results import synthetic
+from tests.results.report.test_embeddings import sts_rows, tatoeba_rows
 
 
 class Page(HTMLParser):
@@ -56,13 +59,17 @@ def test_headline_says_what_won_by_how_much(html, run_dir):
     assert "target-dev (an oracle" in headline
 
 
-def test_every_section_is_there_and_every_table_has_a_caption(html):
-    sections = {"conclusions", "search", "protocols", "confusion", "tune", "training"}
-    sections |= {"table1", "embeddings", "corpus", "provenance"}
-    assert set(re.findall(r'<section id="(\w+)"', html)) == sections
+def test_sections_stand_in_their_order_and_every_table_has_a_caption(html):
+    found = re.findall(r'<section (?:id="(\w+)"|class="(headline)")', html)
+    assert [name or headline for name, headline in found] == [
+        "headline", "systems", "languages", "misread", "confusion", "training", "tune", "search",
+        "candidates", "protocols", "corpus", "paper", "provenance",
+    ]  # fmt: skip
     page = Page(html)
-    assert page.tags.count("table") == page.tags.count("caption") == 11
+    assert page.tags.count("table") == page.tags.count("caption") == 15
     assert page.tags.count("h1") == 1
+    linked = set(re.findall(r'<a href="#(\w+)"', html))
+    assert linked == {name for name, _ in found if name}
 
 
 def test_an_alarm_stands_in_the_headline(run_dir, tmp_path):
@@ -104,7 +111,7 @@ def test_table_1_tells_published_rows_by_shape_and_words_not_by_colour_alone(htm
 
 
 def test_ties_and_prices_are_in_the_tables(html):
-    best = html.split('<table id="candidate-table"')[1].split("</table>")[0]
+    best = html.split('<table id="candidates-table"')[1].split("</table>")[0]
     assert best.count(">winner<") == 2  # dev and test
     assert best.count(">tied<") > 0
     assert best.count(">tied<") + best.count(">better<") + best.count(">worse<") == 2 * 19
@@ -148,12 +155,75 @@ def test_the_same_run_gives_the_same_bytes_whether_named_by_path_or_text(html, r
     assert report.build(str(run_dir))[0].read_text(encoding="utf-8") == html
 
 
-def test_absent_stages_are_said_to_be_not_run(tmp_path):
+def sections_of(html):
+    return set(re.findall(r'<section id="(\w+)"', html))
+
+
+def test_stages_that_were_not_run_are_one_line_and_no_sections(tmp_path):
     csv_files.write(CORPUS, synthetic.corpus(), tmp_path / "corpus.csv")
     html = report.build(tmp_path)[0].read_text(encoding="utf-8")
-    for name in ("gridsearch.csv", "confusion.csv", "finetune.csv", "table1.csv"):
-        assert f"Not run: {name} is absent" in html
+    assert sections_of(html) == {"corpus", "provenance"}
+    told = re.sub(r"<[^>]+>", "", html.split("Not run: ")[1].split("</p>")[0])
+    assert [part.strip(" .)") for part in re.split(r"[(,]", told)] == [
+        "fine-tuning", "mcbert finetune", "settings", "mcbert tune", "search", "mcbert gridsearch",
+        "sentence embeddings", "mcbert embeddings",
+    ]  # fmt: skip
     assert re.findall('data-spec="([^"]*)"', html) == ["classes-train", "classes-dev", "classes-test"]
+
+
+def test_a_search_alone_has_a_page_of_its_own(tmp_path):
+    whole = synthetic.write_run(tmp_path / "whole")
+    folder = tmp_path / "search"
+    folder.mkdir()
+    for name in ("gridsearch", "top", "top_overall", "effects", "effects_overall", "protocols", "confusion",
+                 "protocols_overall", "corpus", "predictions_gridsearch"):  # fmt: skip
+        (folder / f"{name}.csv").write_bytes((whole / f"{name}.csv").read_bytes())
+    html = report.build(folder)[0].read_text(encoding="utf-8")
+    assert sections_of(html) == {
+        "systems", "languages", "misread", "confusion", "search", "candidates", "protocols", "corpus",
+        "provenance",
+    }  # fmt: skip
+    table = html.split('aria-label="Systems by language"')[1].split("</table>")[0]
+    rows = re.findall(r'<th scope="row">([^<]+)', table)
+    assert [row.strip() for row in rows] == ["Probe (frozen)", "reference", "most frequent label"]
+    assert "The paper" not in html
+
+
+def test_sentence_embeddings_alone_have_a_page_of_their_own(tmp_path):
+    for table, rows in ((STS, sts_rows()), (TATOEBA, tatoeba_rows())):
+        csv_files.write_with_sums(table, pd.DataFrame(rows), tmp_path / table.file_name)
+    html = report.build(tmp_path)[0].read_text(encoding="utf-8")
+    assert sections_of(html) == {"embeddings", "provenance"}
+    lead = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", html.split('class="lead"')[1].split("</p>")[0]))
+    best = min((row for row in tatoeba_rows() if row["language"] == "mean" and row["direction"] == "both"
+                and row["split"] == "test"), key=lambda row: row["error_rate"])  # fmt: skip
+    assert best["system"] in lead
+    assert f"{percent(1 - best['error_rate'])}% of Tatoeba" in lead
+    assert "search was not run" not in html
+
+
+def test_the_paper_s_section_is_there_only_where_its_conclusions_are(html, run_dir, tmp_path):
+    assert '<section id="paper"' in html
+    folder = tmp_path / "own"
+    shutil.copytree(run_dir, folder)
+    (folder / "conclusions.csv").unlink()
+    page = report.build(folder)[0].read_text(encoding="utf-8")
+    assert '<section id="paper"' not in page
+    assert "not tested here" not in page
+    assert 'class="shape published"' not in page
+    assert 'aria-label="Systems by language"' in page
+
+
+def test_systems_have_intervals_beside_chance_and_the_reference(html, run_dir):
+    table = html.split('aria-label="Systems by language"')[1].split("</table>")[0]
+    rows = [re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", row)) for row in table.split("<tr")[2:]]
+    assert [row.split(">")[1].split(" protocol")[0].strip() for row in rows[:4]] == [
+        "Probe (frozen)", "[CLS] baseline", "MC-BERT", "MC-BERT-WF",
+    ]  # fmt: skip
+    for row in rows[:5]:
+        assert len(re.findall(r"\[\d+\.\d, \d+\.\d\]", row)) == 1 + 7
+    assert rows[4].split(">")[1].split(" the deepest")[0].strip() == "reference"
+    assert "31.7" in rows[5]  # the most frequent label
 
 
 def test_without_figures_there_is_no_script(tmp_path):
@@ -201,7 +271,9 @@ def test_the_source_language_without_a_winner(trained, transfer, expected):
 
 def test_the_whole_space_in_seven_languages_with_long_names_stays_small(whole_run_dir):
     path, *_ = report.build(whole_run_dir)
-    data = json.loads(path.read_text(encoding="utf-8").split('id="candidate-data">')[1].split("</script>")[0])
+    data = json.loads(
+        path.read_text(encoding="utf-8").split('id="candidates-data">')[1].split("</script>")[0]
+    )
     assert len(data["rows"]) == 3825 - 5
     assert {"mean", "zh-Hant-TW"} < set(data["languages"])
     assert len(data["languages"]) == 1 + 7

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from mcbert.results.report import report, search_sections, sections
+from mcbert.results.report import headline, report, search_sections
 from mcbert.results.report.search_sections import N_SHOWN, candidates
 from mcbert.results.runs import RunTables
 from tests.results import synthetic
@@ -98,12 +98,12 @@ def test_where_the_targets_have_no_dev_texts_the_source_stands_for_them(run, run
     found = search_sections.top(alone)["standings"]
     assert {split: said["language"] for split, said in found.items()} == {"dev": "en", "test": "mean"}
     assert sum(found["dev"]["counts"].values()) == 19
-    won = [(score["split"], score["language"]) for score in sections.headline(alone)["scores"]]
+    won = [(score["split"], score["language"]) for score in headline.headline(alone)["scores"]]
     assert won == [("dev", "en"), ("test", "mean")]
     page = " ".join(report.render(alone, report.provenance(run_dir, alone))[0].split())
-    headline = page.split('class="headline"')[1].split("</section>")[0]
-    assert f"micro-F1 {gridsearch['dev_f1_micro_en'].iloc[0] * 100:.1f}% on dev texts of en and " in headline
-    assert "–%" not in headline
+    head = page.split('class="headline"')[1].split("</section>")[0]
+    assert f"micro-F1 {gridsearch['dev_f1_micro_en'].iloc[0] * 100:.1f}% on dev texts of en and " in head
+    assert "–%" not in head
     assert "on dev of en <strong>" in page
 
 

@@ -4,7 +4,7 @@ import math
 import pytest
 
 from mcbert.results.conclusions.claims import CLAIMS
-from mcbert.results.report import errors, search_sections, sections
+from mcbert.results.report import errors, headline, search_sections, sections
 from mcbert.results.runs import RunTables
 from tests.results import synthetic
 
@@ -27,11 +27,11 @@ def test_verdict(low, high, words):
 
 
 def test_headline_names_winner_and_best_system(run):
-    headline = sections.headline(run)
-    assert headline["winner"]["rank"] == 1
-    assert headline["best"]["system"] == "mcbert_wf"
-    assert headline["targets"] == ["ar", "de", "es", "fr", "ur", "zh"]
-    assert [row["system"] for row in headline["systems"]] == ["probe", "baseline", "mcbert", "mcbert_wf"]
+    found = headline.headline(run)
+    assert found["winner"]["rank"] == 1
+    assert found["best"]["system"] == "mcbert_wf"
+    assert found["targets"] == ["ar", "de", "es", "fr", "ur", "zh"]
+    assert [row["system"] for row in found["systems"]] == ["probe", "baseline", "mcbert", "mcbert_wf"]
 
 
 def test_curves_of_a_sample_of_dev_say_so(run):
@@ -48,7 +48,7 @@ def test_train_texts_are_counted_where_phase_one_left_some_out(run):
     for taken, told in ((n, None), (n - 9, {"n": n - 9, "of": n}), (None, None)):
         winner = {**run.winner, "n_train": taken}
         told_run = RunTables(run.name, run.tables, winner, run.source_language)
-        assert sections.headline(told_run)["train_texts"] == told
+        assert search_sections.search(told_run, add)["train_texts"] == told
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_headline_says_what_is_not_told_apart_from_the_highest(run, low, high, e
         versus_mcbert_low=table["versus_mcbert_low"].mask(wf, low),
         versus_mcbert_high=table["versus_mcbert_high"].mask(wf, high),
     )
-    assert sections.headline(RunTables("x", {"table1": table}, {}, "en"))["level"] == expected
+    assert headline.headline(RunTables("x", {"table1": table}, {}, "en"))["level"] == expected
 
 
 def test_where_mcbert_is_highest_all_others_are_set_beside_it(run):
@@ -74,7 +74,7 @@ def test_where_mcbert_is_highest_all_others_are_set_beside_it(run):
             versus_mcbert_low=own["versus_mcbert_low"].mask(probe, low),
             versus_mcbert_high=own["versus_mcbert_high"].mask(probe, low + 0.04),
         )
-        found = sections.headline(RunTables("x", {"table1": ends}, {}, "en"))
+        found = headline.headline(RunTables("x", {"table1": ends}, {}, "en"))
         assert (found["best"]["system"], found["level"]) == ("mcbert", expected)
 
 
@@ -103,7 +103,7 @@ def test_an_alarm_is_of_the_test_rows_where_there_are_any(run):
     failed = top.assign(score=top["score"].where(~ur, top["chance"]))
 
     def alarms(table):
-        return sections.headline(RunTables("x", {"top": table}, {}, "en"))["alarms"]
+        return headline.headline(RunTables("x", {"top": table}, {}, "en"))["alarms"]
 
     assert alarms(top) == []
     assert [(row["language"], row["split"], row["alarm"]) for row in alarms(failed)] == [("ur", "test", True)]
@@ -184,15 +184,15 @@ def ensembled(tmp_path_factory):
 
 
 def test_a_headline_counts_an_ensemble_s_members_and_no_ensemble_among_the_candidates(run, ensembled):
-    plain, headline = sections.headline(run), sections.headline(ensembled)
-    assert (plain["members"], headline["members"]) == (0, 100)
-    assert headline["winner"]["classifier"] == "ensemble"
-    assert [headline[name] for name in ("n_ok", "n_candidates")] == [
-        plain[name] for name in ("n_ok", "n_candidates")
+    plain, found = headline.headline(run), headline.headline(ensembled)
+    assert (plain["members"], found["members"]) == (0, 100)
+    assert found["winner"]["classifier"] == "ensemble"
+    assert [found[name] for name in ("n_candidates", "tried")] == [
+        plain[name] for name in ("n_candidates", "tried")
     ]
-    found = search_sections.protocols(ensembled)
-    assert [row["protocol"] for row in found["rows"] if row["used"]] == ["ensemble"]
-    assert search_sections.candidates(ensembled)["n"] == plain["n_ok"]
+    choices = search_sections.protocols(ensembled)
+    assert [row["protocol"] for row in choices["rows"] if row["used"]] == ["ensemble"]
+    assert search_sections.candidates(ensembled)["n"] == search_sections.candidates(run)["n"]
 
 
 @pytest.mark.parametrize(
@@ -216,5 +216,5 @@ def test_without_a_reference_nothing_is_said_of_one(run):
     choices = run.tables["protocols"]
     unknown = choices.assign(**dict.fromkeys(choices.filter(like="versus_reference"), math.nan))
     bare = dataclasses.replace(run, tables={**run.tables, "protocols": unknown})
-    assert sections.headline(bare)["reference"] is None
-    assert sections.headline(run)["reference"]["split"] == "test"
+    assert headline.headline(bare)["reference"] is None
+    assert headline.headline(run)["reference"]["split"] == "test"

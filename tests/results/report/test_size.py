@@ -1,16 +1,18 @@
 """The report of runs with many labels, languages and layers: every section is there, and the page small."""
 
+import dataclasses
 import itertools
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from mcbert.results import csv_files, summaries
-from mcbert.results.report import errors, report, search_sections, sections
+from mcbert.results.report import report
 from mcbert.results.report.figures import draw
 from mcbert.results.runs import RunTables
-from mcbert.results.schema.search import CONFUSION, GRIDSEARCH
+from mcbert.results.schema.search import CONFUSION, GRIDSEARCH, PREDICTIONS
 from mcbert.results.schema.texts import CORPUS
 from mcbert.results.schema.training import FINETUNE
 from tests.results import synthetic
@@ -69,7 +71,19 @@ def write(folder, n_labels, n_languages, n_layers):
             for name in names(n_languages)[:12] for split in ("train", "dev", "test")
             for k in range(n_labels)]  # fmt: skip
     csv_files.write(CORPUS, pd.DataFrame(rows), folder / "corpus.csv")
+    csv_files.write(PREDICTIONS, predicted(n_labels, n_languages), folder / "predictions_gridsearch.csv")
     return folder
+
+
+def predicted(n_labels, n_languages):
+    """Ten texts of each language, long ones, all of them misclassified."""
+    one = synthetic.predictions(("probe",)).iloc[0].to_dict()
+    return pd.DataFrame(
+        one | {"id": f"t{k}-{name}", "language": name, "label": f"label {k % n_labels:04}",
+               "predicted": f"label {(k + 1) % n_labels:04}",
+               "text": f"{k} " + "a longer text <b> & so on " * 60}
+        for name in names(n_languages) for k in range(10 + n_labels // 2)
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -82,6 +96,7 @@ def test_a_page_is_made_whatever_the_size(tmp_path, n_labels, n_languages, n_lay
     html, specs = report.render(run, report.provenance(folder, run))
     assert "could not be made" not in html
     assert len(html.encode()) < MOST_BYTES
+    assert 'id="misread-table"' in html
     assert ("more are in gridsearch.csv" in html) == (n_languages > summaries.MOST_PANELS)
     for name in ("accuracies", "heat-best", "curve-ends"):
         assert (name in specs) == (n_languages > summaries.MOST_PANELS)
@@ -120,15 +135,38 @@ def test_of_many_languages_the_source_and_the_lowest_have_panels():
     assert summaries.drawn_apart(languages[:12], scores, "en") == languages[:12]
 
 
-def test_a_section_that_fails_says_so_in_its_place(run_dir, monkeypatch, caplog):
-    def fails(*_):
-        raise RuntimeError("no matrix\ntoday <b>")
+def fails(*_):
+    raise RuntimeError("no matrix\ntoday <b>")
 
-    monkeypatch.setattr(errors, "confusion", fails)
-    for module, name in ((sections, "training"), (sections, "tune"), (search_sections, "candidates")):
-        monkeypatch.setattr(module, name, fails)
+
+def test_a_section_that_fails_says_so_in_its_place(run_dir, monkeypatch, caplog):
+    failing = {"headline", "confusion", "training", "candidates"}
+    broken = [dataclasses.replace(s, make=fails) if s.name in failing else s for s in report.SECTIONS]
+    monkeypatch.setattr(report, "SECTIONS", broken)
     run = RunTables.read(run_dir)
     html, specs = report.render(run, report.provenance(run_dir, run))
     assert html.count("This section could not be made (RuntimeError: no matrix today &lt;b&gt;)") == 4
     assert "the section confusion could not be made" in caplog.text
     assert any(name.startswith("heat-") for name in specs)  # the others are there
+
+
+@pytest.mark.parametrize("name", [section.name for section in report.SECTIONS])
+def test_the_page_is_written_whatever_a_section_returns(run_dir, monkeypatch, name):
+    broken = [
+        dataclasses.replace(s, make=lambda *_: {"data": [], "n": 1}) if s.name == name else s
+        for s in report.SECTIONS
+    ]
+    monkeypatch.setattr(report, "SECTIONS", broken)
+    run = RunTables.read(run_dir)
+    html, _ = report.render(run, report.provenance(run_dir, run))
+    assert html.count("This section could not be made (") == 1
+    assert '<section id="provenance"' in html
+
+
+def test_broken_predictions_cost_only_the_sections_that_read_them(run_dir, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run_dir, folder)
+    (folder / "predictions_finetune.csv").write_text("no,such\n1,2\n", encoding="utf-8")
+    html = report.build(folder)[0].read_text(encoding="utf-8")
+    assert html.count("This section could not be made (TableError: ") == 3
+    assert '<section id="search"' in html
