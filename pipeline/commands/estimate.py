@@ -57,10 +57,10 @@ def _estimate(args: argparse.Namespace, interruption: Interruption) -> int:
     for row in rows:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         sys.stdout.write(f"{line}\n")
-    load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
-    if load > cores / 2:
+    busy, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
+    if busy > cores / 2:
         log.warning(
-            "estimate: times are of an idle machine; now %.1f programs want its %d cores", load, cores
+            "estimate: times are of an idle machine; now %.1f programs want its %d cores", busy, cores
         )
     return 0
 
