@@ -133,9 +133,9 @@ def test_where_a_decision_lives_there_are_these_files_and_names(page):
                 assert {name for name in names if re.fullmatch(r"[A-Za-z_]+", name)} <= defined, part
 
 
-def test_the_readme_names_every_preset():
-    readme = (HOME / "README.md").read_text(encoding="utf-8")
-    assert [name for name in presets() if f"`{name}`" not in readme] == []
+def test_the_page_of_commands_names_every_preset():
+    page = (HOME / "docs" / "stages.md").read_text(encoding="utf-8")
+    assert [name for name in presets() if f"`{name}`" not in page] == []
 
 
 @pytest.mark.parametrize("line", list(commands()))
