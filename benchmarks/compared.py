@@ -222,7 +222,7 @@ def as_text(found: Mapping[str, Any]) -> str:
             str(row["n_seeds"]) if way.draws else "",
             f"{accuracy[real_data.SOURCE]:.3f}",
             f"{accuracy[MEAN]:.3f} [{low:.3f}, {high:.3f}]",
-            f"{row['macro_f1'][MEAN]:.3f}",
+            f"{row['f1_macro'][MEAN]:.3f}",
             real_tables.points(row.get("to_ours")),
             f"{row['minutes']:.1f}",
             f"{row['cpu_minutes']:.1f}",

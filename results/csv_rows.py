@@ -78,8 +78,8 @@ def parse(table: Table, path: Path) -> tuple[Cells, list[str]]:
         if problems := header_problems(table, names, in_file=True):
             return nothing, problems
         cells, problems = _by_column(names, list(records))
-        later = (column.name for column in table.missing(names) if column.later)
-        cells.columns.update((name, [""] * len(cells.places)) for name in later)
+        absent = (column.name for column in table.missing(names) if not column.stamped)
+        cells.columns.update((name, [""] * len(cells.places)) for name in absent)
         return cells, problems
     except _QuotingError as error:
         return nothing, [f"{error}; accepted: RFC 4180 quoting"]

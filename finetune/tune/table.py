@@ -141,7 +141,8 @@ def _measured(outcome: Outcome, corpus: Corpus, first: pd.DataFrame | None) -> l
         cells = table1.measured(_correctness(outcome, corpus), None, corpus.source_language)
     else:
         cells = table1.measured(_correctness(outcome, corpus), first, corpus.source_language)
-    return [{**row, "versus_default": row["difference"]} for row in cells]
+    named = {"versus_default": "difference", "versus_default_low": "low", "versus_default_high": "high"}
+    return [row | {name: row[value] for name, value in named.items()} for row in cells]
 
 
 def _correctness(outcome: Outcome, corpus: Corpus) -> pd.DataFrame:

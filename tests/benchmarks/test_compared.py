@@ -58,7 +58,7 @@ def test_ways_label_the_same_texts_and_are_not_run_twice(here, tmp_path, capsys,
     for row in figures["ways"].values():
         low, high = row["interval"]
         assert low <= row["accuracy"]["mean"] <= high
-        assert row["minutes"] > 0 < row["cpu_minutes"]
+        assert 0 <= row["minutes"] < 10 > row["cpu_minutes"]
     difference, low, high = figures["ways"]["embedded"]["to_ours"]
     assert low <= difference <= high
     assert "LayerSearch (ours)" in printed

@@ -254,7 +254,7 @@ def test_executors_agree(project):
         overrides += ["gridsearch.ensemble=20"]
         assert run("gridsearch", "--config", "mine.toml", "--run", backend, *overrides) == 0
         table = pd.read_csv(f"results/runs/{backend}/gridsearch.csv")
-        tables[backend] = table.drop(columns=["fit_seconds", "score_seconds", "run"])
+        tables[backend] = table.drop(columns=["fit_seconds", "score_seconds"])
     pd.testing.assert_frame_equal(tables["serial"], tables["loky"])
     pd.testing.assert_frame_equal(tables["serial"], tables["dask"])
     for name in ("predictions.npz", *EVIDENCE):

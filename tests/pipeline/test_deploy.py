@@ -125,7 +125,7 @@ def test_a_training_that_is_worse_is_said_everywhere_and_another_model_is_named(
     assert "Training made it worse" in card
     build(folder)
     page = (folder / "report.html").read_text()
-    assert "deploy: <strong>models/probe</strong>" in page
+    assert "deploy: <strong><code>models/probe</code></strong>" in page
     assert "<strong>MC-BERT scores below the search's classifier.</strong>" in page
     assert "It does not exist yet: <code>" in page
     capsys.readouterr()

@@ -60,7 +60,9 @@ def test_the_hub_reads_licence_and_languages(name):
     data = card(name).data.to_dict()
     assert data["license"] == LICENCES[name]
     languages = {"en", *(path.stem for path in (SAMPLES / "intents" / "translations").iterdir())}
-    assert set(data["language"]) == {"encoder": languages | {"hi", "ru"}, "intents": languages}.get(name, {"en"})
+    assert set(data["language"]) == {"encoder": languages | {"hi", "ru"}, "intents": languages}.get(
+        name, {"en"}
+    )
 
 
 @pytest.mark.parametrize("name", LICENCES)

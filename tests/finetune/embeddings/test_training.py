@@ -11,7 +11,7 @@ from mcbert.finetune.embeddings.training import plan_embeddings_freezing, requir
 from mcbert.finetune.jobs import Inputs, JobError
 from mcbert.finetune.winner import Architecture
 from mcbert.results import csv_files
-from mcbert.results.schema.training import EMBEDDINGS, EMBEDDINGS_FREEZING
+from mcbert.results.schema.training import EMBEDDINGS, EMBEDDINGS_FREEZING, EMBEDDINGS_TRAININGS
 from tests.finetune.conftest import STAMP
 from tests.finetune.embeddings.conftest import pairs_table
 
@@ -45,7 +45,9 @@ def test_every_seed_is_in_the_tables_and_the_first_is_saved(train):
     ]
     assert set(curves["objective"]) == {"softmax"}
     assert set(curves["n_pairs"]) == {18}
-    assert set(curves["layers"]) == {"3"}
+    trained = csv_files.read(EMBEDDINGS_TRAININGS, out / "embeddings_trainings.csv")
+    assert trained["seed"].tolist() == [0, 1]
+    assert set(trained["layers"]) == {"3"}
     events = csv_files.read(EMBEDDINGS_FREEZING, out / "embeddings_freezing.csv")
     assert list(zip(events["seed"], events["step"], events["layers"], strict=True)) == [
         (0, 0, "1"),

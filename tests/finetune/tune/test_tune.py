@@ -100,7 +100,7 @@ def test_every_trial_and_language_has_its_row_ranked_by_the_mean_over_targets(ru
         assert row["versus_default"] == pytest.approx(row["accuracy"] - first["accuracy"])
         assert row["versus_default_low"] <= row["versus_default"] <= row["versus_default_high"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "tune.csv", "tune.jsonl", "tune_overall.csv"
+        "run.json", "tune.csv", "tune.jsonl", "tune_overall.csv"
     ]  # fmt: skip
 
 

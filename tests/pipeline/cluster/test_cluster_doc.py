@@ -53,7 +53,7 @@ def serial(tmp_path_factory):
 
 def table(folder, run):
     frame = pd.read_csv(folder / "results/runs" / run / "gridsearch.csv")
-    return frame.drop(columns=["run", "fit_seconds", "score_seconds"])
+    return frame.drop(columns=["fit_seconds", "score_seconds"])
 
 
 def test_the_page_has_the_two_scripts():

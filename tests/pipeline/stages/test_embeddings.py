@@ -12,7 +12,7 @@ from mcbert.pipeline.cli import main
 from mcbert.results import csv_files
 from mcbert.results.csv_files import read, validate
 from mcbert.results.schema.embeddings import TATOEBA
-from mcbert.results.schema.training import EMBEDDINGS
+from mcbert.results.schema.training import EMBEDDINGS_TRAININGS
 from tests.conftest import WORDS
 
 HEADER = "id,premise,hypothesis,label\n"
@@ -80,9 +80,9 @@ def test_the_best_frozen_layer_is_trained_and_compared_with_the_frozen_ones(proj
     assert best["error_rate"] == learning["error_rate"].min()
     row = learning.sort_values(["error_rate", "layers", "pooling"]).iloc[0]
     assert (best["layers"], best["pooling"]) == ([int(row["layers"])], row["pooling"])
-    curves = read(EMBEDDINGS, folder / "embeddings.csv")
-    assert set(curves["layers"]) == {row["layers"]}
-    assert set(curves["protocol"]) == {"target-dev"}
+    trained = read(EMBEDDINGS_TRAININGS, folder / "embeddings_trainings.csv")
+    assert set(trained["layers"]) == {row["layers"]}
+    assert set(trained["protocol"]) == {"target-dev"}
     found = csv_files.read_with_sums(TATOEBA, folder / "tatoeba.csv")
     assert {"frozen", "fine-tuned"} == set(found.loc[found["split"] == "test", "system"])
     for path in folder.glob("embeddings*.csv"):
@@ -97,8 +97,8 @@ def test_named_layers_are_trained_without_a_search_or_translations(project):
     options = ["embeddings.layers=[3]", "embeddings.pooling=cls", 'retrieval.tatoeba=""']
     assert run(*options, "embeddings.objective=ranking") == 0
     folder = project / "results/runs/mine"
-    curves = read(EMBEDDINGS, folder / "embeddings.csv")
-    assert set(zip(curves["layers"], curves["pooling"], curves["protocol"], strict=True)) == {
+    trained = read(EMBEDDINGS_TRAININGS, folder / "embeddings_trainings.csv")
+    assert set(zip(trained["layers"], trained["pooling"], trained["protocol"], strict=True)) == {
         ("3", "cls", "last")
     }
     assert not (folder / "embeddings/layers.json").exists()

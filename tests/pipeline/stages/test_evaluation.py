@@ -130,7 +130,7 @@ def trained(path):
 def evaluated(tmp_path_factory, data, encoder_folder):
     folder = furnished(tmp_path_factory.mktemp("evaluated"), data, encoder_folder)
     ours = folder / "runs/mine/models/embeddings"
-    trained(folder / "runs/mine/embeddings.csv")
+    trained(folder / "runs/mine/embeddings_trainings.csv")
     evaluate(pipeline(folder), [Bags(), Bags(str(ours), blocks=["2:mean", "3:mean"])])
     return folder
 
