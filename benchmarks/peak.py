@@ -6,7 +6,6 @@ import os
 import resource
 import threading
 from pathlib import Path
-from types import TracebackType
 
 PAUSE = 0.25  # seconds between samples
 MEANING = "PSS of the driver and its workers together, every quarter second"
@@ -25,9 +24,7 @@ class Memory:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End."""
         self._done.set()
         self._thread.join()
