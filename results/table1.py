@@ -14,6 +14,7 @@ import pandas as pd
 
 from mcbert.results import csv_files, statistics
 from mcbert.results.deploy import PROBE
+from mcbert.results.predicted import unit
 from mcbert.results.schema.training import PUBLISHED, TABLE1
 from mcbert.results.schema.words import MEAN, NOT_STATED, SYSTEMS
 
@@ -119,9 +120,7 @@ def correctness(rows: pd.DataFrame) -> pd.DataFrame:
         Index: id without its language's suffix, so that a text and its translations share a row. Columns:
         (language, seed). Values 0.0 or 1.0; NaN where the language lacks the text.
     """
-    units = [
-        name.removesuffix(f"-{language}") for name, language in zip(rows["id"], rows["language"], strict=True)
-    ]
+    units = [unit(name, language) for name, language in zip(rows["id"], rows["language"], strict=True)]
     right = (rows["label"] == rows["predicted"]).astype("float64")
     frame = pd.DataFrame({"unit": units, "language": rows["language"], "seed": rows["seed"], "right": right})
     return frame.pivot(index="unit", columns=["language", "seed"], values="right").sort_index()
