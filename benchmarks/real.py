@@ -207,6 +207,7 @@ class Benchmark:
             "encoder": {"path": str(self.args.encoder.resolve()), "prompt": self.args.prompt},
             "gridsearch": search,
             "finetune": training,
+            "report": common.get("report", {}),
         }
         if self.args.cut:
             sections["cluster"] = self.settings["cut"]["cluster"]

@@ -213,6 +213,7 @@ def test_every_configuration_is_one_that_the_product_takes(name, options, tmp_pa
         assert config.gridsearch.layers == (5, 6, 7, 8, 9, 10, 11, 12)
         assert config.finetune.seeds == (0, 1, 2)
         assert set(run["systems"]) == set(config.finetune.systems)
+        assert config.report.paper
 
 
 def test_a_plan_of_an_out_folder_is_kept_and_other_seeds_refused(tmp_path):
