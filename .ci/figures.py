@@ -1,9 +1,10 @@
-"""Write the tables of the pages from committed figures: the last lines of benchmarks, tables of runs.
+"""Write tables and sentences of the pages from committed figures: last lines of benchmarks, tables of runs.
 
-python .ci/figures.py            # writes the tables that differ
+python .ci/figures.py            # writes those that differ
 python .ci/figures.py --check    # names them, and ends with 1 when there are any
 
-A comment names the files, JSON or CSV, and holds a template (jinja); the table below it is made of both:
+A comment names the files, JSON or CSV, and holds a template (jinja); the lines below it, as far as the next
+empty one, are made of both:
 
 <!-- docs/figures/extract.json
 | way | s |
@@ -27,9 +28,9 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 ROOT = Path(__file__).parents[1]
-TABLE = re.compile(
+MADE = re.compile(
     r"(?P<head><!-- (?P<files>\S+\.(?:json|csv)(?: \S+)*)\n(?P<template>(?s:.*?))-->\n\n)"
-    r"(?P<rows>(?:\|.*\n)*)"
+    r"(?P<made>(?:.+\n)*)"
 )
 
 
@@ -82,19 +83,19 @@ def read(path: Path) -> Mapping[str, Any]:
 
 
 def written(page: str) -> str:
-    """Return a page's text with the tables as the figures have them."""
+    """Return a page's text as the figures have it."""
     environment = Environment(
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined
     )
     environment.filters |= FILTERS
 
-    def table(match: re.Match[str]) -> str:
+    def made(match: re.Match[str]) -> str:
         known: dict[str, Any] = {}
         for name in match["files"].split():
             known |= read(ROOT / name)
         return match["head"] + environment.from_string(match["template"]).render(known)
 
-    return TABLE.sub(table, page)
+    return MADE.sub(made, page)
 
 
 def main() -> None:
@@ -114,7 +115,7 @@ def main() -> None:
         if found != right and not args.check:
             page.write_text(right, encoding="utf-8")
     if stale and args.check:
-        sys.exit("\n".join([*stale, "tables differ from docs/figures/: python .ci/figures.py writes them"]))
+        sys.exit("\n".join([*stale, "they differ from docs/figures/: python .ci/figures.py writes them"]))
 
 
 if __name__ == "__main__":
