@@ -54,19 +54,13 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--encoder", type=Path, required=True, help="folder of a Hugging Face encoder")
-    parser.add_argument("--prompt", default="", help='put before each text, as E5 wants "query: "')
-    parser.add_argument("--data", type=Path, help="folder that holds sib200, ha_intents")
-    parser.add_argument(
-        "--benchmark", action="append", choices=BENCHMARKS, help="may be repeated; default: all"
-    )
+    real.add_common(parser, BENCHMARKS)
     parser.add_argument("--way", action="append", choices=list(WAYS), help="may be repeated; default: all")
     parser.add_argument("--seeds", type=int, default=3, help="of the ways that draw random numbers")
     parser.add_argument("--tests", type=int, default=0, help="test texts of a language; 0: all")
     parser.add_argument(
         "--out", type=Path, default=Path("results/runs/compared"), help="folder of what the ways answered"
     )
-    parser.add_argument("--cut", action="store_true", help="a few texts: shows that it works")
     args = parser.parse_args(argv)
     figures: dict[str, Any] = {
         "encoder": args.encoder.name,
@@ -74,13 +68,7 @@ def main(argv: list[str] | None = None) -> None:
         "threads": os.environ.get("OMP_NUM_THREADS", "all"),
         "cut": args.cut,
     }
-    for name in args.benchmark or BENCHMARKS:
-        folder = (args.data or Path()) / name
-        if name != "samples" and not (args.data and folder.is_dir()):
-            where = str(folder) if args.data else "no --data given"
-            print(f"\n## {name}\n\nskipped: {where}: no such folder")
-            figures[name] = {"skipped": where}
-            continue
+    for name, folder in real.at_hand(args.benchmark or BENCHMARKS, args, figures):
         figures[name] = Comparison(name, folder, args).run()
     print(json.dumps(figures, ensure_ascii=False))
 

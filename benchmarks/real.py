@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     settings = tomllib.loads(args.settings.read_text(encoding="utf-8"))
     names = args.benchmark or list(real_data.READERS)
     figures: dict[str, Any] = {"encoder": args.encoder.name, "machine": machine(), "cut": args.cut}
-    for name in names:
-        folder = (args.data or Path()) / name
-        if name != "samples" and not (args.data and folder.is_dir()):
-            where = str(folder) if args.data else "no --data given"
-            print(f"\n## {name}\n\nskipped: {where}: no such folder")
-            figures[name] = {"skipped": where}
-            continue
+    for name, folder in at_hand(names, args, figures):
         share = settings[name]["share"] / sum(settings[other]["share"] for other in names)
         benchmark = Benchmark(name, folder, args, settings, seconds=3600 * settings["hours"] * share)
         figures[name] = benchmark.run()
@@ -63,12 +57,7 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--encoder", type=Path, required=True, help="folder of a Hugging Face encoder")
-    parser.add_argument("--prompt", default="", help='put before each text, as E5 wants "query: "')
-    parser.add_argument("--data", type=Path, help="folder that holds xnli, sib200, ha_intents")
-    parser.add_argument(
-        "--benchmark", action="append", choices=list(real_data.READERS), help="may be repeated; default: all"
-    )
+    add_common(parser, list(real_data.READERS))
     parser.add_argument("--seeds", type=int, help="trainings of each system, instead of the plan's")
     parser.add_argument(
         "--out", type=Path, default=Path("results/runs/real"), help="folder of runs, caches, configurations"
@@ -76,8 +65,32 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--settings", type=Path, default=SETTINGS, help=f"default: {SETTINGS.name}")
     parser.add_argument("--plan", action="store_true", help="print the plan and end")
     parser.add_argument("--search-only", action="store_true", help="phase one alone")
-    parser.add_argument("--cut", action="store_true", help="a few texts: shows that it works")
     return parser
+
+
+def add_common(parser: argparse.ArgumentParser, benchmarks: Sequence[str]) -> None:
+    """Add the options that all benchmarks on real corpora have."""
+    parser.add_argument("--encoder", type=Path, required=True, help="folder of a Hugging Face encoder")
+    parser.add_argument("--prompt", default="", help='put before each text, as E5 wants "query: "')
+    parser.add_argument("--data", type=Path, help=f"folder that holds {', '.join(benchmarks)}")
+    parser.add_argument(
+        "--benchmark", action="append", choices=benchmarks, help="may be repeated; default: all"
+    )
+    parser.add_argument("--cut", action="store_true", help="a few texts: shows that it works")
+
+
+def at_hand(
+    names: Sequence[str], args: argparse.Namespace, figures: dict[str, Any]
+) -> Iterator[tuple[str, Path]]:
+    """Yield the benchmarks whose data are there, with their folders; print and note which are not."""
+    for name in names:
+        folder = (args.data or Path()) / name
+        if name == "samples" or (args.data and folder.is_dir()):
+            yield name, folder
+            continue
+        where = str(folder) if args.data else "no --data given"
+        print(f"\n## {name}\n\nskipped: {where}: no such folder")
+        figures[name] = {"skipped": where}
 
 
 @dataclasses.dataclass
