@@ -31,7 +31,6 @@ from mcbert.results import csv_files, deploy, table1
 from mcbert.results.deploy import PROBE
 from mcbert.results.schema.search import PREDICTIONS
 from mcbert.results.schema.training import FINETUNE, FREEZING, TABLE1, TRAININGS
-from mcbert.results.schema.words import metric_words
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +154,7 @@ def gather(jobs: Sequence[FinetuneJob], architecture: Architecture, texts: Corpu
         casing=casing,
         source_language=jobs[0].source_language,
     )
-    below = deploy.below_probe(on_dev(jobs))
+    below = on_dev(jobs).below_probe()
     frame["below_probe"] = [
         ("yes" if below[system] else "no") if system in below else "" for system in frame["system"]
     ]
@@ -169,8 +168,8 @@ def with_texts(predictions: pd.DataFrame, texts: pd.DataFrame) -> pd.DataFrame:
     return found if (texts["text_pair"] != "").any() else found.drop(columns="text_pair")
 
 
-def on_dev(jobs: Sequence[FinetuneJob]) -> dict[str, float]:
-    """Return what the search's classifier and the models kept score on dev; by the run's metric, protocol."""
+def on_dev(jobs: Sequence[FinetuneJob]) -> deploy.DevScores:
+    """Return how the search's classifier and the models kept compare on dev by the run's protocol."""
     protocol = jobs[0].architecture.probe_protocol or jobs[0].settings.protocol
     return deploy.dev_scores(jobs[0].out, protocol, jobs[0].source_language)
 
@@ -183,10 +182,10 @@ def beside_probe(jobs: Sequence[FinetuneJob]) -> dict[str, str]:
     dict
         A line by system, Markdown; empty where there was no search.
     """
-    scores, protocol = on_dev(jobs), jobs[0].architecture.probe_protocol
-    said, metric = {}, metric_words(deploy.metric_of(jobs[0].out))
-    for system, is_below in deploy.below_probe(scores).items():
-        own, searched, looked = scores[system], scores[PROBE], deploy.looks_at(str(protocol))
+    found, said = on_dev(jobs), {}
+    metric, looked = found.words, found.protocol
+    for system, is_below in found.below_probe().items():
+        own, searched = found.scores[system], found.scores[PROBE]
         said[system] = (
             f"On dev by {looked} these weights score {own:.3f} ({metric}), the classifier of the search "
             f"{searched:.3f}."

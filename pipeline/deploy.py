@@ -12,7 +12,6 @@ from mcbert.files import sha256
 from mcbert.files.objects import read_object
 from mcbert.results import deploy
 from mcbert.results.deploy import PROBE, Scored
-from mcbert.results.schema.words import metric_words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,14 +27,14 @@ def name_model(workspace: Workspace) -> None:
     protocol: str = workspace.config.finetune.protocol
     if workspace.winner.is_file():
         protocol = str(read_object(workspace.winner, {"protocol": str})["protocol"])
-    scores = deploy.dev_scores(folder, protocol, workspace.config.corpus.source_language)
-    scored = deploy.order([_scored(workspace, system, score) for system, score in scores.items()])
-    deploy.write(folder, scored, protocol, workspace.stamp)
+    found = deploy.dev_scores(folder, protocol, workspace.config.corpus.source_language)
+    scored = deploy.order([_scored(workspace, system, score) for system, score in found.scores.items()])
+    deploy.write(folder, scored, found, workspace.stamp)
     if scored:
-        best, looked = scored[0], deploy.looks_at(protocol)
+        best = scored[0]
         others = ", ".join(f"{one.system} {one.score:.3f}" for one in scored[1:]) or "no other"
         log.info("deploy: %s, %s %.3f on dev by %s (%s)%s", folder / best.model,
-                 metric_words(deploy.metric_of(folder)), best.score, looked, others,
+                 found.words, best.score, found.protocol, others,
                  "" if best.there else f": not there yet, {best.made_by} makes it")  # fmt: skip
 
 

@@ -2,8 +2,9 @@
 
     deploy.json: {"model": "models/probe", "system": "probe", "there": true, "metric": "f1_micro", ...}
 
-Dev texts of the run's protocol alone choose, by the metric that the search chose by, never test; of equals
-the simpler one is taken, the search's classifier first.
+The protocol that chose in the search compares the models, too, on dev texts, never on test: agreement less
+log-loss, where every model has it of all dev texts, else the metric of the search. Of equals the simpler
+one is taken, the search's classifier first.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from mcbert import files
 from mcbert.files.objects import parse, read_object
 from mcbert.results.csv_rows import CsvStream
 from mcbert.results.schema.search import PREDICTIONS
-from mcbert.results.schema.words import METRICS, SYSTEMS
+from mcbert.results.schema.training import FINETUNE
+from mcbert.results.schema.words import AGREEMENT, METRICS, SYSTEMS, metric_words
 
 NAME = "deploy.json"
 PROBE = "probe"
@@ -41,7 +43,7 @@ class Scored:
     """Its folder, from the run's."""
 
     score: float
-    """On dev by the run's metric, the mean over the languages that the protocol looks at."""
+    """On dev, as `DevScores` has it."""
 
     there: bool
     """True if the folder holds it."""
@@ -50,20 +52,27 @@ class Scored:
     """The command that makes it; empty where it is there."""
 
 
-def looks_at(protocol: str) -> str:
-    """Return the protocol whose dev score compares models: `last` looks at no score."""
-    return protocol if protocol == "target-dev" else "source-dev"
+@dataclasses.dataclass(frozen=True)
+class DevScores:
+    """How the models of a run compare on dev."""
 
+    protocol: str
+    """agreement, source-dev or target-dev: what was looked at."""
 
-def metric_of(folder: Path) -> str:
-    """Return the metric that a run compares its models by: the search's; micro-F1 where none was made.
+    metric: str
+    """agreement, or a metric of the search: the mean over the languages that the protocol looks at."""
 
-    Raises
-    ------
-    ValueError
-        winner.json is damaged.
-    """
-    return _criterion(folder)[0]
+    scores: Mapping[str, float]
+    """By system."""
+
+    @property
+    def words(self) -> str:
+        """The metric as prose has it."""
+        return metric_words(self.metric)
+
+    def below_probe(self) -> dict[str, bool]:
+        """Return of each trained system whether it is below the search's classifier; empty without one."""
+        return below_probe(self.scores)
 
 
 def _criterion(folder: Path) -> tuple[str, tuple[str, ...]]:
@@ -78,8 +87,8 @@ def _criterion(folder: Path) -> tuple[str, tuple[str, ...]]:
     return metric, tuple(map(str, found["labels"]))
 
 
-def dev_scores(folder: Path, protocol: str, source_language: str) -> dict[str, float]:
-    """Return the dev score of each system's model in a run's folder, by the run's metric and protocol.
+def dev_scores(folder: Path, protocol: str, source_language: str) -> DevScores:
+    """Return the dev score of each system's model in a run's folder.
 
     Parameters
     ----------
@@ -87,24 +96,54 @@ def dev_scores(folder: Path, protocol: str, source_language: str) -> dict[str, f
         With predictions_gridsearch.csv, predictions_finetune.csv or both; winner.json names the metric. Of
         several seeds the first counts: its weights are the ones kept.
     protocol : str
-        ``target-dev``: the mean over the target languages; any other: the source language.
+        ``agreement``: agreement less log-loss, as the search and the trainings found it, where each model has
+        it of all the same texts; ``target-dev``: the mean of the metric over the target languages; any other,
+        or without agreement: the metric on the source language.
 
     Returns
     -------
-    dict
-        By system; on the texts that the search's classifier labelled, where there is one. Empty where such
+    DevScores
+        On the texts that the search's classifier labelled, where there is one. Without scores where such
         texts are missing.
+
+    Raises
+    ------
+    ValueError
+        winner.json is damaged.
     """
     metric, labels = _criterion(folder)
+    looked = "target-dev" if protocol == "target-dev" else "source-dev"
     found = {}
     for system, languages in _counted(folder).items():
         watched = [
             _score(pairs, metric, labels)
             for language, pairs in languages.items()
-            if (language == source_language) == (looks_at(protocol) == "source-dev")
+            if (language == source_language) == (looked == "source-dev")
         ]
         if watched:
             found[system] = math.fsum(watched) / len(watched)  # rounded once, in whatever order they come
+    agreed = _agreed(folder, source_language) if protocol == AGREEMENT else {}
+    if found and agreed.keys() >= found.keys():
+        return DevScores(AGREEMENT, AGREEMENT, {system: agreed[system] for system in found})
+    return DevScores(looked, metric, found)
+
+
+def _agreed(folder: Path, source_language: str) -> dict[str, float]:
+    """Return agreement less log-loss of the models that have it, of all dev texts and their pairs."""
+    found, kept = dict[str, float](), dict[str, str]()
+    columns = ("system", "seed", "language", "split", "chosen", "sample_of", "agreement", "log_loss")
+    path = folder / FINETUNE.file_name
+    for system, seed, language, split, chosen, sample, agreed, loss in (
+        CsvStream(FINETUNE, path, columns) if path.is_file() else ()
+    ):
+        of_all = split == "dev" and language == source_language and chosen == "true" and not sample
+        if of_all and kept.setdefault(system, seed) == seed and agreed and loss:
+            found[system] = float(agreed) - float(loss)
+    winner = folder / _WINNER
+    if winner.is_file():
+        searched = read_object(winner, {}, optional={"protocol": str, "scores": dict})
+        if searched.get("protocol") == AGREEMENT:
+            found[PROBE] = float(searched["scores"]["score"])
     return found
 
 
@@ -152,17 +191,17 @@ def order(scored: Sequence[Scored]) -> list[Scored]:
     return sorted(scored, key=lambda one: (-one.score, SYSTEMS.index(one.system)))
 
 
-def write(folder: Path, scored: Sequence[Scored], protocol: str, stamp: Mapping[str, object]) -> None:
-    """Write deploy.json, or remove it where there is no model to name; winner.json names the metric."""
+def write(folder: Path, scored: Sequence[Scored], found: DevScores, stamp: Mapping[str, object]) -> None:
+    """Write deploy.json, or remove it where there is no model to name."""
     if not scored:
         (folder / NAME).unlink(missing_ok=True)
         return
     ranked = order(scored)
     record = {
         **dataclasses.asdict(ranked[0]),
-        "protocol": looks_at(protocol),
+        "protocol": found.protocol,
         "split": "dev",
-        "metric": metric_of(folder),
+        "metric": found.metric,
         "compared": [dataclasses.asdict(one) for one in ranked],
         **stamp,
     }
@@ -187,7 +226,7 @@ def read(folder: Path) -> dict[str, Any]:
             for one in (record, *record["compared"]):
                 one["score"] = one.pop("accuracy")
         _ = str(record["model"]), bool(record["there"]), str(record["protocol"]), float(record["score"])
-        _ = METRICS.index(record["metric"])
+        _ = (*METRICS, AGREEMENT).index(record["metric"])
         _ = [(float(one["score"]), SYSTEMS.index(Scored(**one).system)) for one in record["compared"]]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path}: damaged ({error}); remove it to have it made again") from error

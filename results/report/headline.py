@@ -16,9 +16,10 @@ from mcbert.results import summaries
 from mcbert.results.deploy import PROBE, below_probe
 from mcbert.results.report import embeddings, search_sections
 from mcbert.results.report.charts import SYSTEM_NAMES
+from mcbert.results.report.numbers import percent
 from mcbert.results.report.sections import records, verdict, versus_reference
 from mcbert.results.runs import RunTables
-from mcbert.results.schema.words import ENSEMBLE, MEAN, SYSTEMS, metric_words
+from mcbert.results.schema.words import AGREEMENT, ENSEMBLE, MEAN, SYSTEMS, metric_words
 from mcbert.results.table1 import BASELINE, ordered_languages
 
 
@@ -104,8 +105,18 @@ def _deploy(run: RunTables) -> dict[str, Any] | None:
     scores = {row["system"]: row["score"] for row in compared}
     below = below_probe(scores)
     worse = [row for row in compared if below.get(row["system"])]
-    metric = metric_words(run.deploy["metric"])
-    return {**run.deploy, "metric": metric, "compared": compared, "below": worse, "probe": scores.get(PROBE)}
+    for row in compared:  # agreement less log-loss is no share
+        is_share = run.deploy["metric"] != AGREEMENT
+        row["number"] = f"{percent(row['score'])}%" if is_share else f"{row['score']:.3f}"
+    numbers = {row["system"]: row["number"] for row in compared}
+    return {
+        **run.deploy,
+        "metric": metric_words(run.deploy["metric"]),
+        "compared": compared,
+        "below": worse,
+        "number": numbers[run.deploy["system"]],
+        "probe": numbers.get(PROBE, ""),
+    }
 
 
 def _alarms(run: RunTables) -> list[dict[str, Any]]:

@@ -54,8 +54,14 @@ METRICS: tuple[Metric, ...] = get_args(Metric)
 """Scores that a search may choose by."""
 
 
+AGREEMENT = "agreement"
+"""Beside `METRICS` what may compare models: agreement less log-loss, as the protocol of that name does."""
+
+
 def metric_words(metric: str) -> str:
     """Return a metric as it is written in prose: micro-F1."""
+    if metric == AGREEMENT:
+        return "agreement less log-loss"
     return f"{metric.removeprefix('f1_')}-F1" if metric.startswith("f1_") else metric
 
 

@@ -9,8 +9,9 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
 from mcbert.results import csv_files, deploy
-from mcbert.results.deploy import Scored, below_probe, dev_scores, order
+from mcbert.results.deploy import DevScores, Scored, below_probe, dev_scores, order
 from mcbert.results.schema.search import PREDICTIONS
+from mcbert.results.schema.training import FINETUNE
 from mcbert.results.schema.words import STAMP
 
 
@@ -39,18 +40,72 @@ def folder(tmp_path):
 
 
 def test_dev_of_the_protocol_s_languages_counts_of_the_seed_whose_weights_are_kept(folder):
-    assert dev_scores(folder, "source-dev", "en") == {"probe": 0.7, "mcbert": 0.6, "baseline": 0.7}
+    of_source = dev_scores(folder, "source-dev", "en")
+    assert of_source.scores == {"probe": 0.7, "mcbert": 0.6, "baseline": 0.7}
+    assert (of_source.protocol, of_source.metric) == ("source-dev", "f1_micro")
     found = dev_scores(folder, "target-dev", "en")
-    assert found == pytest.approx({"probe": 0.5, "mcbert": 0.55, "baseline": 0.0})
-    assert dev_scores(folder, "last", "en") == dev_scores(folder, "source-dev", "en")
-    assert dev_scores(folder, "source-dev", "xx") == {}
+    assert found.protocol == "target-dev"
+    assert found.scores == pytest.approx({"probe": 0.5, "mcbert": 0.55, "baseline": 0.0})
+    assert dev_scores(folder, "last", "en") == of_source
+    assert dev_scores(folder, "source-dev", "xx").scores == {}
+
+
+def chosen(system, agreement, log_loss, *, seed=0, sample_of=None):
+    """Rows of finetune.csv of a system's kept weights, and of others that were better and not kept."""
+    row = dict.fromkeys([column.name for column in FINETUNE.columns], None) | {
+        "system": system, "seed": seed, "epoch": 1, "step": 1, "language": "en", "split": "dev",
+        "accuracy": 0.5, "loss": 1.0, "n_texts": 10, "sample_of": sample_of, "log_loss": log_loss,
+        "agreement": agreement, "frozen_layers": "", "protocol": "agreement", "chosen": True,
+    }  # fmt: skip
+    better = row | {"agreement": 1.0}
+    rows = [row, better | {"epoch": 2, "step": 2, "chosen": False}, better | {"language": "de"}]
+    return [one | dict.fromkeys(STAMP, "x") | {"transfer": "zero-shot"} for one in rows]
+
+
+@pytest.fixture
+def agreed(folder):
+    """Return a function that gives the models agreement less log-loss: -0.1, 0.3, of the baseline -0.4."""
+
+    def give(baseline=(0.2, 0.6), **more):
+        rows = [*chosen("mcbert", 0.9, 0.6), *chosen("mcbert", 1.0, 0.0, seed=1)]
+        rows += chosen("baseline", *baseline, **more)
+        csv_files.write(FINETUNE, pd.DataFrame(rows), folder / "finetune.csv")
+        winner = {"labels": [], "metric": "f1_micro", "protocol": "agreement", "scores": {"score": -0.1}}
+        (folder / "winner.json").write_text(json.dumps(winner))
+        return folder
+
+    return give
+
+
+def test_under_agreement_models_are_compared_by_it_less_the_log_loss(agreed):
+    folder = agreed()
+    found = dev_scores(folder, "agreement", "en")
+    assert (found.protocol, found.words) == ("agreement", "agreement less log-loss")
+    assert found.scores == pytest.approx({"probe": -0.1, "mcbert": 0.3, "baseline": -0.4})
+    assert found.below_probe() == {"mcbert": False, "baseline": True}
+    deploy.write(folder, scored(**found.scores), found, {})
+    record = deploy.read(folder)
+    assert (record["system"], record["protocol"], record["metric"]) == ("mcbert", "agreement", "agreement")
+
+
+@pytest.mark.parametrize("lacking", [{"sample_of": 20}, {"baseline": (None, 0.6)}])
+def test_agreement_that_a_model_lacks_or_has_of_a_sample_compares_none(agreed, lacking):
+    folder = agreed(**lacking)
+    assert dev_scores(folder, "agreement", "en") == dev_scores(folder, "source-dev", "en")
+
+
+def test_a_search_that_chose_by_no_agreement_is_not_compared_by_it(agreed):
+    folder = agreed()
+    winner = json.loads((folder / "winner.json").read_text()) | {"protocol": "source-dev"}
+    (folder / "winner.json").write_text(json.dumps(winner))
+    assert dev_scores(folder, "agreement", "en").protocol == "source-dev"
 
 
 def test_models_are_compared_on_the_texts_that_the_classifier_labelled(folder):
     path = folder / "predictions_gridsearch.csv"
     rows = csv_files.read(PREDICTIONS, path)
     csv_files.write(PREDICTIONS, rows[~rows["id"].isin(["dev0-en", "dev1-en"])], path)
-    found = dev_scores(folder, "source-dev", "en")
+    found = dev_scores(folder, "source-dev", "en").scores
     assert found == pytest.approx({"probe": 5 / 8, "mcbert": 4 / 8, "baseline": 5 / 8})
 
 
@@ -76,7 +131,8 @@ def test_models_are_compared_by_the_metric_that_the_search_chose_by(rare, metric
     labels = ["a", "b", "c"]
     if metric:
         (rare / "winner.json").write_text(json.dumps({"labels": labels, "metric": metric}))
-    found = dev_scores(rare, "source-dev", "en")
+    compared = dev_scores(rare, "source-dev", "en")
+    found = compared.scores
     for system, name in (("probe", "gridsearch"), ("mcbert", "finetune")):
         rows = csv_files.read(PREDICTIONS, rare / f"predictions_{name}.csv")
         given = list(rows["label"]), list(rows["predicted"])
@@ -87,7 +143,7 @@ def test_models_are_compared_by_the_metric_that_the_search_chose_by(rare, metric
         assert found[system] == pytest.approx(expected)
     best = "mcbert" if metric == "f1_macro" else "probe"
     assert max(found, key=found.get) == best
-    deploy.write(rare, scored(**found), "source-dev", {})
+    deploy.write(rare, scored(**found), compared, {})
     assert (deploy.read(rare)["system"], deploy.read(rare)["metric"]) == (best, metric or "f1_micro")
 
 
@@ -112,9 +168,9 @@ def test_a_file_from_when_accuracy_was_the_only_measure_is_still_read(tmp_path):
 
 def test_one_of_the_two_tables_is_enough(folder):
     (folder / "predictions_finetune.csv").unlink()
-    assert dev_scores(folder, "source-dev", "en") == {"probe": 0.7}
+    assert dev_scores(folder, "source-dev", "en").scores == {"probe": 0.7}
     (folder / "predictions_gridsearch.csv").unlink()
-    assert dev_scores(folder, "source-dev", "en") == {}
+    assert dev_scores(folder, "source-dev", "en").scores == {}
 
 
 def scored(**accuracies):
@@ -135,13 +191,14 @@ def test_what_is_below_the_classifier_is_told():
 
 
 def test_the_file_names_the_model_and_what_it_was_compared_with(tmp_path):
-    deploy.write(tmp_path, scored(mcbert=0.6, probe=0.7), "last", {"run": "r"})
+    found = DevScores("source-dev", "f1_micro", {})
+    deploy.write(tmp_path, scored(mcbert=0.6, probe=0.7), found, {"run": "r"})
     record = deploy.read(tmp_path)
     assert record == json.loads((tmp_path / "deploy.json").read_text())
     assert (record["model"], record["score"], record["protocol"]) == ("models/probe", 0.7, "source-dev")
     assert [one["system"] for one in record["compared"]] == ["probe", "mcbert"]
     assert (record["run"], record["metric"]) == ("r", "f1_micro")
-    deploy.write(tmp_path, [], "last", {})
+    deploy.write(tmp_path, [], found, {})
     assert deploy.read(tmp_path) == {}
     assert list(tmp_path.iterdir()) == []
 
