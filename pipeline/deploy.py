@@ -28,11 +28,14 @@ def name_model(workspace: Workspace) -> None:
     if workspace.winner.is_file():
         protocol = str(read_object(workspace.winner, {"protocol": str})["protocol"])
     found = deploy.dev_scores(folder, protocol, workspace.config.corpus.source_language)
-    scored = deploy.order([_scored(workspace, system, score) for system, score in found.scores.items()])
+    compared = [_scored(workspace, system, score) for system, score in found.scores.items()]
+    scored = deploy.order(compared, found.level)
     deploy.write(folder, scored, found, workspace.stamp)
     if scored:
         best = scored[0]
         others = ", ".join(f"{one.system} {one.score:.3f}" for one in scored[1:]) or "no other"
+        if any(one.score > best.score for one in scored[1:]):
+            others += "; what is above it is so by no more than chance"
         log.info("deploy: %s, %s %.3f on dev by %s (%s)%s", folder / best.model,
                  found.words, best.score, found.protocol, others,
                  "" if best.there else f": not there yet, {best.made_by} makes it")  # fmt: skip
@@ -46,7 +49,7 @@ def _scored(workspace: Workspace, system: str, score: float) -> Scored:
     there = (folder / model / "config.json").is_file()
     if system == PROBE:  # a search that went on may have another winner than was exported
         there = there and workspace.run.inputs("export").get("winner") == sha256(workspace.winner)
-    made_by = "" if there else "make export" if system == PROBE else "make finetune"
+    made_by = "" if there else "mcbert export" if system == PROBE else "mcbert finetune"
     return Scored(system=system, model=model, score=score, there=there, made_by=made_by)
 
 

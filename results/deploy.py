@@ -4,7 +4,8 @@
 
 The protocol that chose in the search compares the models, too, on dev texts, never on test: agreement less
 log-loss, where every model has it of all dev texts, else the metric of the search. Of equals the simpler
-one is taken, the search's classifier first.
+one is taken, the search's classifier first. Where the source's dev texts alone compare, a trained model has
+to be above that by more than chance: a text or two in the source say nothing of the other languages.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import dataclasses
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,17 @@ from mcbert.results.csv_rows import CsvStream
 from mcbert.results.schema.search import PREDICTIONS
 from mcbert.results.schema.training import FINETUNE
 from mcbert.results.schema.words import AGREEMENT, METRICS, SYSTEMS, metric_words
+from mcbert.results.statistics import mcnemar
 
 NAME = "deploy.json"
 PROBE = "probe"
 _SEARCHED, _TRAINED = "predictions_gridsearch.csv", "predictions_finetune.csv"
 _WINNER = "winner.json"
 
+CHANCE = 0.05  # of McNemar's test
+
 Confusions = Counter[tuple[str, str]]  # (label, predicted) -> texts
+Answers = dict[str, dict[str, bool]]  # system -> id of a text -> whether it is labelled rightly
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,6 +69,9 @@ class DevScores:
 
     scores: Mapping[str, float]
     """By system."""
+
+    level: frozenset[str] = frozenset()
+    """Trained systems that the source's dev texts do not tell from the search's classifier."""
 
     @property
     def words(self) -> str:
@@ -113,8 +121,9 @@ def dev_scores(folder: Path, protocol: str, source_language: str) -> DevScores:
     """
     metric, labels = _criterion(folder)
     looked = "target-dev" if protocol == "target-dev" else "source-dev"
+    counted, answers = _counted(folder, source_language)
     found = {}
-    for system, languages in _counted(folder).items():
+    for system, languages in counted.items():
         watched = [
             _score(pairs, metric, labels)
             for language, pairs in languages.items()
@@ -125,7 +134,20 @@ def dev_scores(folder: Path, protocol: str, source_language: str) -> DevScores:
     agreed = _agreed(folder, source_language) if protocol == AGREEMENT else {}
     if found and agreed.keys() >= found.keys():
         return DevScores(AGREEMENT, AGREEMENT, {system: agreed[system] for system in found})
-    return DevScores(looked, metric, found)
+    return DevScores(looked, metric, found, _level(answers) if looked == "source-dev" else frozenset())
+
+
+def _level(answers: Mapping[str, Mapping[str, bool]]) -> frozenset[str]:
+    """Return the systems that McNemar's test does not tell from the search's classifier, by right answers."""
+    known = answers.get(PROBE, {})
+    found = set()
+    for system, given in answers.items():
+        texts = sorted(known.keys() & given.keys())
+        if system != PROBE and texts:
+            both = [[of[text] for text in texts] for of in (given, known)]
+            if mcnemar(*both) >= CHANCE:
+                found.add(system)
+    return frozenset(found)
 
 
 def _agreed(folder: Path, source_language: str) -> dict[str, float]:
@@ -147,9 +169,13 @@ def _agreed(folder: Path, source_language: str) -> dict[str, float]:
     return found
 
 
-def _counted(folder: Path) -> dict[str, dict[str, Confusions]]:
-    """Count the dev texts of each system and language by their label and the predicted one."""
+def _counted(folder: Path, source_language: str) -> tuple[dict[str, dict[str, Confusions]], Answers]:
+    """Count the dev texts of each system and language by their label and the predicted one.
+
+    Second is which of the source's dev texts each system labels rightly.
+    """
     counted: dict[str, dict[str, Confusions]] = defaultdict(lambda: defaultdict(Counter))
+    answers: Answers = defaultdict(dict)
     known, kept = set[str](), dict[str, str]()
     for name in (_SEARCHED, _TRAINED):
         columns = ("system", "seed", "id", "language", "split", "label", "predicted")
@@ -161,7 +187,9 @@ def _counted(folder: Path) -> dict[str, dict[str, Confusions]]:
                 known.add(text)
             if not known or text in known:
                 counted[system][language][label, predicted] += 1
-    return counted
+                if language == source_language:
+                    answers[system][text] = label == predicted
+    return counted, answers
 
 
 def _score(pairs: Confusions, metric: str, labels: Sequence[str]) -> float:
@@ -186,9 +214,18 @@ def below_probe(scores: Mapping[str, float]) -> dict[str, bool]:
     return {system: score < scores[PROBE] for system, score in scores.items() if system != PROBE}
 
 
-def order(scored: Sequence[Scored]) -> list[Scored]:
-    """Return models best first, of equals the simpler, as `SYSTEMS` has them."""
-    return sorted(scored, key=lambda one: (-one.score, SYSTEMS.index(one.system)))
+def order(scored: Sequence[Scored], level: Collection[str] = ()) -> list[Scored]:
+    """Return models best first, of equals the simpler, as `SYSTEMS` has them.
+
+    Systems that are `level` with the search's classifier come after it, whatever their scores.
+    """
+    probe = next((one.score for one in scored if one.system == PROBE), math.inf)
+
+    def place(one: Scored) -> tuple[float, bool, float, int]:
+        is_level = one.system in level and one.score > probe
+        return -probe if is_level else -one.score, is_level, -one.score, SYSTEMS.index(one.system)
+
+    return sorted(scored, key=place)
 
 
 def write(folder: Path, scored: Sequence[Scored], found: DevScores, stamp: Mapping[str, object]) -> None:
@@ -196,7 +233,7 @@ def write(folder: Path, scored: Sequence[Scored], found: DevScores, stamp: Mappi
     if not scored:
         (folder / NAME).unlink(missing_ok=True)
         return
-    ranked = order(scored)
+    ranked = order(scored, found.level)
     record = {
         **dataclasses.asdict(ranked[0]),
         "protocol": found.protocol,
@@ -238,4 +275,4 @@ def told(record: Mapping[str, Any]) -> str:
     if not record:
         return ""
     model = str(record["model"])
-    return model if record["there"] else f"{model} ({record.get('made_by') or 'make export'} makes it)"
+    return model if record["there"] else f"{model} ({record.get('made_by') or 'mcbert export'} makes it)"

@@ -114,6 +114,7 @@ def _deploy(run: RunTables) -> dict[str, Any] | None:
         "metric": metric_words(run.deploy["metric"]),
         "compared": compared,
         "below": worse,
+        "is_passed": any(row["score"] > run.deploy["score"] for row in compared),
         "number": numbers[run.deploy["system"]],
         "probe": numbers.get(PROBE, ""),
     }

@@ -63,11 +63,11 @@ def test_the_name_follows_what_was_run(run, capsys):
     assert (found["model"], found["there"], found["protocol"]) == ("models/probe", False, "source-dev")
     grid = pd.read_csv(folder / "gridsearch.csv")
     assert found["score"] == pytest.approx(grid.iloc[0]["dev_f1_micro_en"])
-    assert (found["made_by"], found["metric"]) == ("make export", "f1_micro")
+    assert (found["made_by"], found["metric"]) == ("mcbert export", "f1_micro")
     assert "models/probe, micro-F1 " in (said := capsys.readouterr().err)
-    assert "not there yet, make export makes it" in said
+    assert "not there yet, mcbert export makes it" in said
     assert main(["runs", "all"]) == 0
-    assert "models/probe (make export makes it)" in capsys.readouterr().out
+    assert "models/probe (mcbert export makes it)" in capsys.readouterr().out
     run("export", "all")
     assert (deploy.read(folder)["there"], deploy.read(folder)["made_by"]) == (True, "")
     assert main(["runs", "all"]) == 0

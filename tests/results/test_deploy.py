@@ -141,10 +141,10 @@ def test_models_are_compared_by_the_metric_that_the_search_chose_by(rare, metric
         else:
             expected = accuracy_score(*given)
         assert found[system] == pytest.approx(expected)
-    best = "mcbert" if metric == "f1_macro" else "probe"
-    assert max(found, key=found.get) == best
+    assert max(found, key=found.get) == ("mcbert" if metric == "f1_macro" else "probe")
+    assert compared.level == {"mcbert"}, "ten texts do not tell them apart"
     deploy.write(rare, scored(**found), compared, {})
-    assert (deploy.read(rare)["system"], deploy.read(rare)["metric"]) == (best, metric or "f1_micro")
+    assert (deploy.read(rare)["system"], deploy.read(rare)["metric"]) == ("probe", metric or "f1_micro")
 
 
 def test_a_winner_chosen_by_what_is_no_metric_is_refused(rare):
@@ -161,7 +161,7 @@ def test_a_file_from_when_accuracy_was_the_only_measure_is_still_read(tmp_path):
     (tmp_path / "deploy.json").write_text(json.dumps(old))
     found = deploy.read(tmp_path)
     assert (found["score"], found["metric"], found["compared"][0]["score"]) == (0.7, "accuracy", 0.7)
-    assert deploy.told(found) == "models/probe (make export makes it)"
+    assert deploy.told(found) == "models/probe (mcbert export makes it)"
     assert deploy.told(found | {"there": True}) == "models/probe"
     assert deploy.told({}) == ""
 
@@ -183,6 +183,39 @@ def scored(**accuracies):
 def test_the_best_comes_first_and_of_equals_the_simpler():
     names = [one.system for one in order(scored(mcbert_wf=0.7, mcbert=0.7, baseline=0.8, probe=0.7))]
     assert names == ["baseline", "probe", "mcbert", "mcbert_wf"]
+
+
+def test_what_is_level_with_the_classifier_comes_after_it_whatever_its_score():
+    models = scored(mcbert=0.9, mcbert_wf=0.8, baseline=0.6, probe=0.7)
+    names = [one.system for one in order(models, level={"mcbert", "baseline"})]
+    assert names == ["mcbert_wf", "probe", "mcbert", "baseline"]
+    assert [one.system for one in order(scored(mcbert=0.9, baseline=0.6), level=())] == ["mcbert", "baseline"]
+
+
+def of_source(tmp_path, n, *, probe, mcbert):
+    """Write dev answers of two systems in English, n texts, of which so many are right."""
+    for system, right, name in (("probe", probe, "gridsearch"), ("mcbert", mcbert, "finetune")):
+        rows = predictions(system, {("dev", "en"): 10})
+        rows = pd.concat([rows.assign(id=[f"{k}-{i}" for i in rows["id"]]) for k in range(n // 10)])
+        rows = rows.assign(predicted=["a" if k < right else "b" for k in range(n)])
+        csv_files.write(PREDICTIONS, rows, tmp_path / f"predictions_{name}.csv")
+
+
+@pytest.mark.parametrize(
+    ("mcbert", "chosen"),
+    [(72, "probe"), (75, "probe"), (76, "mcbert"), (90, "mcbert")],  # 6 unlike texts of one side: p = 0.03
+)
+def test_a_trained_model_is_taken_on_source_dev_alone_where_it_is_above_by_more_than_chance(
+    tmp_path, mcbert, chosen
+):
+    of_source(tmp_path, 100, probe=70, mcbert=mcbert)
+    found = dev_scores(tmp_path, "source-dev", "en")
+    assert found.level == ({"mcbert"} if chosen == "probe" else frozenset())
+    deploy.write(tmp_path, scored(**found.scores), found, {})
+    record = deploy.read(tmp_path)
+    assert record["system"] == chosen
+    assert [one["system"] for one in record["compared"]] == [chosen, *({"probe", "mcbert"} - {chosen})]
+    assert dev_scores(tmp_path, "target-dev", "xx").level == frozenset()
 
 
 def test_what_is_below_the_classifier_is_told():

@@ -59,6 +59,22 @@ def test_headline_says_what_won_by_how_much(html, run_dir):
     assert "target-dev (an oracle" in headline
 
 
+def test_a_model_passed_over_for_a_lead_by_chance_is_told(run_dir, tmp_path):
+    def page(trained):
+        folder = tmp_path / str(trained)
+        shutil.copytree(run_dir, folder)
+        compared = [
+            {"system": system, "model": f"models/{system}", "score": score, "there": True}
+            for system, score in (("probe", 0.7), ("mcbert", trained))
+        ]
+        record = {**compared[0], "protocol": "source-dev", "metric": "f1_micro", "compared": compared}
+        (folder / "deploy.json").write_text(json.dumps(record), encoding="utf-8")
+        return report.build(folder)[0].read_text(encoding="utf-8")
+
+    assert "by no more than chance" in page(0.72)
+    assert "by no more than chance" not in page(0.68)
+
+
 def test_sections_stand_in_their_order_and_every_table_has_a_caption(html):
     found = re.findall(r'<section (?:id="(\w+)"|class="(headline)")', html)
     assert [name or headline for name, headline in found] == [
