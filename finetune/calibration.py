@@ -144,9 +144,11 @@ def calibrate_model(
     Calibration or None
         None, and the model as it was, where there are no such texts, or no head whose scores could be scaled.
     """
-    rows = [row for row, language in enumerate(dev.language) if language == source_language]
-    logits = compute_logits(model, tokenizer, [dev.tokens[row] for row in rows], together=True)
-    return calibrate(model, logits, dev.y[rows])
+    source = dev.language == source_language
+    if not source.any():
+        return None
+    logits = compute_logits(model, tokenizer, dev.tokens, together=True)  # in the stage's batches, to the bit
+    return calibrate(model, logits[source], dev.y[source])
 
 
 def calibrate(model: PreTrainedModel, logits: np.ndarray, y: np.ndarray) -> Calibration | None:

@@ -392,10 +392,7 @@ def test_the_classifier_is_the_stage_s_model(project, make, corpus, monkeypatch,
     mine = make(freeze={1: [1]}, seed=3).fit(train, train["label"], dev=dev)
     test = corpus[corpus["split"].eq("test")]
     np.testing.assert_array_equal(mine.predict(test), stage.predict(test))
-    pairs = zip(mine.model_.state_dict().items(), stage.model_.state_dict().items(), strict=True)
-    assert all(name == other and a.equal(b) for (name, a), (other, b) in pairs), "bit for bit"
-    # where weights lie in memory decides last bits of MKL's products on some CPUs
-    np.testing.assert_allclose(mine.predict_proba(test), stage.predict_proba(test), rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(mine.predict_proba(test), stage.predict_proba(test))
     measured = mcbert.read_results("finetune", "f")
     measured = measured[measured["split"].eq("dev")].reset_index(drop=True)
     for name in ("epoch", "step", "language", "accuracy", "loss", "frozen_layers"):
