@@ -26,6 +26,7 @@ C. Other controls stay: published corpora have them (XNLI's dev has U+0008), and
 
 _NAMES = ("id", "label", "language")  # columns whose cells name something: neither empty nor with NUL
 _UNSEEN = frozenset(("Cc", "Cf", "Zs", "Zl", "Zp"))  # Unicode categories: controls, formats, separators
+_SHORT = 80  # characters of all labels that a message names all of; of more it names two and counts
 _BLOCK = 8192  # cells checked at once before they are checked one by one
 
 
@@ -159,7 +160,7 @@ def _known_labels(table: pd.DataFrame, name: str, bad: BadRows) -> pd.DataFrame:
     unknown = np.flatnonzero(~table["label"].isin(known))
     if known.empty or not len(unknown):
         return table
-    names = listed(sorted(known))
+    names = listed(sorted(known), 12 if known.str.len().sum() <= _SHORT else 2)
     wrong = {
         int(k): f"{shown(label)} of split {split} is not among the train labels: {names}"
         for k, label, split in zip(

@@ -79,6 +79,17 @@ def test_a_bad_row_can_be_left_out(changes, said):
     assert kept["text"].tolist() == [t for k, t in enumerate(table()["text"]) if k != position]
 
 
+@pytest.mark.parametrize(("n_labels", "said"), [(4, "0, 1, 2, 3"), (300, "0, 1 and 298 more")])
+def test_a_label_that_train_lacks_is_told_in_a_short_line(n_labels, said):
+    rows = [(f"{k}", "text", "", f"{k}", "en", "train") for k in range(n_labels)]
+    rows += [(f"t{k}", "text", "", f"z{k}", "en", "test") for k in range(20)]
+    with pytest.raises(
+        CorpusError, match=f"'z0' of split test is not among the train labels: {said};"
+    ) as error:
+        usable_rows(pd.DataFrame(rows, columns=COLUMNS), "t.csv")
+    assert len(str(error.value)) < 600
+
+
 CODES_IN_USE = [  # of SIB-200, Home Assistant, XNLI, Tatoeba; and well-formed ones that no registry has
     *("hye_Armn", "kat_Geor", "zh-cn", "zh-tw", "sr-Latn", "de-CH", "en", "deu", "cmn", "fil", "sr-Latn-RS"),
     *("es-419", "ca-valencia", "de-1901", "x-klingon", "xx", "klingon"),
