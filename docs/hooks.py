@@ -27,6 +27,7 @@ ELSEWHERE = {
 
 LINK = re.compile(r"^```.*?^```|(!?)\[([^\[\]]*)\]\(([^)\s]+)\)", re.DOTALL | re.MULTILINE)
 NAME = re.compile(r"^- \[`([\w.]+)`\]\(\S+\)$", re.MULTILINE)
+BELOW = re.compile(r"^  .*\n", re.MULTILINE)  # signatures: docs/signatures.py; the docstrings have them, too
 TEMPLATE = re.compile(r"^<!-- .*?-->\n", re.DOTALL | re.MULTILINE)  # of a table: .ci/figures.py
 NOTEBOOK = "[Download this page as a notebook](tutorial.ipynb).\n"
 
@@ -44,7 +45,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Rewrite a page's links; show a name's docstring where the file links to its module."""
     place = page.file.src_uri
     if place == "api.md":
-        markdown = NAME.sub(r"::: \1", markdown)
+        markdown = NAME.sub(r"::: \1", BELOW.sub("", markdown))
     if place == "tutorial.md":
         return markdown
     sources = {place: source for source, place in ELSEWHERE.items()}

@@ -71,7 +71,9 @@ class ExtractSettings:
     """Of the cached states; float16 halves the cache."""
 
     tokens_per_batch: Whole = 0
-    """Most padded tokens in a batch; 0: 4,096 on the CPU, 65,536 on a GPU."""
+    """Most padded tokens in a batch; 0: 4,096 on the CPU, 65,536 on a GPU. As of `unit_rows` and
+    `unit_tokens`, the last bits of states depend on it: other texts share a batch, whose products round
+    otherwise."""
 
     unit_rows: Positive = 4096
     """Most distinct texts in a unit, the work that a kill can cost; also the window sorted into batches."""

@@ -28,6 +28,7 @@ from mcbert.settings import (
 
 System = Literal["baseline", "mcbert", "mcbert_wf"]
 SYSTEMS: tuple[System, ...] = get_args(System)
+FREEZES: System = "mcbert_wf"
 HeadPooling = Literal["", Pooling]
 HeadStart = Literal["auto", "probe", "ensemble", "random"]
 TRAINED_STARTS = ("probe", "ensemble")  # of `HeadStart`: always a classifier of phase one
@@ -206,7 +207,8 @@ class FinetuneSettings(TrainingSettings):
     """How the winner is trained, beside what, and how an epoch is chosen."""
 
     systems: Filled[System] = SYSTEMS
-    """baseline: [CLS], pooler, linear; mcbert: the winner's layers; mcbert_wf: mcbert with `freeze`."""
+    """baseline: [CLS], pooler, linear; mcbert: the winner's layers; mcbert_wf: mcbert with `freeze`. Of these
+    three, the default, mcbert_wf is left out, with a log line, where nothing says what freezes."""
 
     start: HeadStart = "auto"
     """The head's first weights: probe: phase one's best classifier that has a score for each label; ensemble:
@@ -232,6 +234,23 @@ class FinetuneSettings(TrainingSettings):
         given = list(self.layers) or self.pooling
         require(own, "layers", given, f'nothing with {HERE}.start = "ensemble", which has its own')
         return self
+
+    @property
+    def trained(self) -> tuple[System, ...]:
+        """Systems that are trained: of the default ones mcbert_wf only where something says what freezes.
+
+        No schedule fits every encoder and every winner, and freezing neither gained nor lost where it was
+        measured (docs/findings.md): settings that nobody touched train without it.
+        """
+        idle = self.freeze_rule == "schedule" and not self.freeze
+        if self.systems != SYSTEMS or not idle:
+            return self.systems
+        return tuple(name for name in SYSTEMS if name != FREEZES)
+
+    @property
+    def freezes(self) -> bool:
+        """Whether a system is trained whose layers freeze."""
+        return FREEZES in self.trained
 
     @property
     def searches(self) -> bool:

@@ -75,7 +75,7 @@ def finetune(
         n_layers=n_layers(inputs.encoder),
     )
     dev = DevTexts.of_corpus(texts).beside(inputs.parallel)
-    require_protocol(settings, dev, freezes="mcbert_wf" in settings.systems)
+    require_protocol(settings, dev, freezes=settings.freezes)
     require_readable(settings, inputs.encoder, architecture.features)
     jobs = plan(settings, architecture, inputs, stamp=stamp)
     n_trained = run_jobs(jobs, train_system, execute=execute, track=track)
@@ -99,10 +99,12 @@ def plan(
         ``mcbert_wf`` without anything to freeze, or with layers that feed nothing.
     """
     freeze: Schedule = {}
-    if "mcbert_wf" in settings.systems:
+    if settings.freezes:
         freeze = plan_freezing(settings, max(architecture.layers))
     elif settings.freeze or settings.freeze_rule != "schedule":
         log.info("finetune.freeze has no effect: finetune.systems does not name mcbert_wf")
+    elif settings.trained != settings.systems:
+        log.info("finetune: mcbert_wf is left out: finetune.freeze and freeze_rule name nothing that freezes")
     return [
         FinetuneJob(
             system=system,
@@ -120,7 +122,7 @@ def plan(
             parallel=inputs.parallel,
         )
         for seed in settings.seeds
-        for system in settings.systems
+        for system in settings.trained
     ]
 
 

@@ -19,7 +19,7 @@ from mcbert.pipeline import RENAMED
 from mcbert.pipeline.cluster import ranks
 from mcbert.pipeline.commands import caches, estimate, onnx, predict, runs, vectors
 from mcbert.pipeline.interruption import Interrupted, Interruption
-from mcbert.pipeline.run import Run
+from mcbert.pipeline.run import Run, require_folder
 from mcbert.pipeline.stages import STAGES, Stage, run_stage
 
 if TYPE_CHECKING:
@@ -242,6 +242,8 @@ def _stage(args: argparse.Namespace, interruption: Interruption) -> int:
     workspace = Workspace(config, run, args.cache, interruption)
     options = {name: value for name in ("candidate", "models") if (value := getattr(args, name, None))}
     with run.held(args.stage, config.cluster.lock_wait):
+        if args.stage not in ("prepare", "report"):
+            require_folder(args.cache, f"--cache {args.cache}")
         if not (run.folder / "cache.json").is_file():
             from mcbert.pipeline.stages.extract import require_known_layers
 

@@ -65,7 +65,7 @@ class Run:
         self.name = name
         self._base = base
         self.folder = root / name
-        for key, path in (("--runs", root), ("--run", self.folder)):
+        for key, path in (("--run", self.folder), *(("--runs", one) for one in self.folder.parents)):
             if path.exists() and not path.is_dir():
                 raise ValueError(f"{key}: {path}: it is a file; accepted: a folder, or a name not taken yet")
         files.require_own(self.folder)
@@ -103,10 +103,11 @@ class Run:
             log.info("%s: up to date", stage)
             return
         wanted, done = self._wanted(inputs), self._stages / f"{stage}.json"
-        self._stages.mkdir(parents=True, exist_ok=True)
         done.unlink(missing_ok=True)  # a kill from here on leaves a stage that has not run
+        self.folder.mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
         outputs = {name: files.sha256(self.folder / name) for name in work()}
+        self._stages.mkdir(exist_ok=True)
         seconds = time.monotonic() - began
         record = {"inputs": wanted, "outputs": outputs, "seconds": round(seconds, 2)}
         write_json(done, record | {"machine": machine(), "versions": versions()})
@@ -150,7 +151,7 @@ class Run:
         from mcbert.features.cache.lock import locked
 
         made = [one for one in (self.folder, *self.folder.parents) if not one.exists()]
-        self.folder.mkdir(parents=True, exist_ok=True)
+        require_folder(self.folder, f"--runs {self.folder.parent}")
         in_use = "another command is writing this run; wait for it (--wait), or give another --run"
         with locked(self.folder, wait, in_use=in_use, doing=stage):
             try:
@@ -197,6 +198,28 @@ class Run:
                     "or choose another run name"
                 )
         return True
+
+
+def require_folder(folder: Path, given: str) -> None:
+    """Make a folder that is to be written to, unless it is there.
+
+    Parameters
+    ----------
+    given : str
+        The option that named it, with its value, for messages.
+
+    Raises
+    ------
+    ValueError
+        It cannot be made, or nothing can be written to it.
+    """
+    accepted = "accepted: a folder that can be written to"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{given}: cannot make {folder}: {error.strerror}; {accepted}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ValueError(f"{given}: {folder} cannot be written to; {accepted}")
 
 
 def machine() -> dict[str, str]:

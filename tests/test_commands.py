@@ -28,6 +28,7 @@ ELSEWHERE = {
     ("pre-commit", "install"): "changes the clone's .git; its hooks are make lint and make types",
     ("pip", "install"): "another environment; make setup installs the same",
     ("python", "docs/method.py"): "tests/test_site.py runs it",
+    ("python", "docs/signatures.py"): "tests/test_site.py runs it",
     ("python", "mcbert.pipeline.reference"): "tests/pipeline/test_reference.py runs it",
     ("python", "mcbert.results.dictionary"): "tests/results/test_dictionary.py runs it",
     ("ssh", ""): "needs another machine",

@@ -165,7 +165,22 @@ def test_a_frame_that_is_no_corpus_is_refused(texts_table, change, message):
 def test_arguments_are_named_as_they_are_called(project, corpus, encoder, tmp_path):
     for call, message in (
         (lambda: mcbert.read_corpus(corpus, on_bad="no"), r"^on_bad: got 'no', accepted: error, skip"),
-        (lambda: mcbert.read_corpus(corpus, onbad="no"), "^onbad: no such argument; accepted: path, format"),
+        (
+            lambda: mcbert.read_corpus(corpus, onbad="no"),
+            r"^onbad: no such argument \(did you mean on_bad\?\); accepted: path, format",
+        ),
+        (
+            lambda: mcbert.prepare_corpus("raw.csv", labeled={}),
+            r"^labeled: no such argument \(did you mean labelled\?\); accepted: top_labels, .*on_bad",
+        ),
+        (
+            lambda: mcbert.prepare_corpus("raw.csv", source_language="de"),
+            "^source_language: no such argument",
+        ),
+        (
+            lambda: mcbert.extract(TEXTS, encoder, maxlength=8),
+            r"^maxlength: no such argument \(did you mean max_length\?\); accepted: revision, .*dtype",
+        ),
         (lambda: mcbert.read_corpus(corpus.drop(columns="id")), "^path: column id: missing; present: text"),
         (lambda: mcbert.extract(TEXTS, encoder, layers=[9], cache=tmp_path), "^layers: got 9; accepted: 0 "),
         (lambda: mcbert.extract(TEXTS, encoder, poolings=["sum"]), "^poolings: got 'sum', accepted: max"),
@@ -293,7 +308,6 @@ def test_a_search_has_probabilities_where_its_winner_has(states, corpus, searche
     assert search.predict_proba(TEXTS).shape == (4, 2)
     svm = mcbert.LayerSearch(**alone, classifiers=["ridge"]).fit(states, corpus)
     assert not hasattr(svm, "predict_proba")
-    assert not hasattr(mcbert.LayerSearch(), "predict")
 
 
 @pytest.mark.parametrize("labels", [2, 3])
@@ -633,8 +647,10 @@ def test_scikit_learn_s_own_checks(kind, encoder, project):
 def test_nothing_is_predicted_before_a_fit(make):
     with pytest.raises(NotFittedError, match="MCBertClassifier instance is not fitted yet"):
         make().predict(TEXTS)
-    with pytest.raises(NotFittedError):
-        mcbert.LayerSearch().score(TEXTS, LABELS)
+    search = mcbert.LayerSearch()
+    for method in (search.predict, search.predict_proba, lambda X: search.score(X, LABELS)):
+        with pytest.raises(NotFittedError, match="LayerSearch instance is not fitted yet"):
+            method(TEXTS)
 
 
 @pytest.mark.parametrize("kind", ["LayerSearch", "MCBertClassifier", "PooledStates"])

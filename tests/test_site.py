@@ -44,6 +44,13 @@ def test_the_picture_is_the_one_that_its_program_draws():
     assert all(names[name] for name in picture.get("aria-labelledby").split())
 
 
+def test_signatures_on_the_page_are_those_of_the_interface():
+    done = subprocess.run([sys.executable, "docs/signatures.py"], cwd=HOME, capture_output=True, check=True)
+    assert (DOCS / "api.md").read_bytes() == done.stdout, "python docs/signatures.py says how to write it"
+    assert b".predict(X)" in done.stdout
+    assert b"freeze_rule=" in done.stdout
+
+
 def figures(*args):
     program = [sys.executable, ".ci/figures.py", *args]
     return subprocess.run(program, cwd=HOME, capture_output=True, check=False, text=True)

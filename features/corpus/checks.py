@@ -12,6 +12,7 @@ import pandas as pd
 from mcbert.features.corpus.errors import BadRows, CorpusError, key, listed, shown
 from mcbert.features.corpus.formats.lines import is_encodable
 from mcbert.features.corpus.formats.rows import places_of, rows_left_out
+from mcbert.features.corpus.settings import CODES, is_code
 
 SPLITS = ("train", "dev", "test")
 MEAN = "mean"
@@ -19,8 +20,13 @@ MEAN = "mean"
 MOST_LABELS = 1000
 """More labels than these are taken for a mistake unless `corpus.many_labels` says otherwise."""
 
+NUL = "\0"
+"""No character of a text: it comes of binary data or a wrong encoding, and ends texts in programs written in
+C. Other controls stay: published corpora have them (XNLI's dev has U+0008), and tokenizers drop them."""
+
 _NAMES = ("id", "label", "language")  # columns whose cells name something: neither empty nor with NUL
 _UNSEEN = frozenset(("Cc", "Cf", "Zs", "Zl", "Zp"))  # Unicode categories: controls, formats, separators
+_SHORT = 80  # characters of all labels that a message names all of; of more it names two and counts
 _BLOCK = 8192  # cells checked at once before they are checked one by one
 
 
@@ -39,9 +45,9 @@ def usable_rows(table: pd.DataFrame, name: str, bad: BadRows | None = None) -> p
     Raises
     ------
     CorpusError
-        Rows are refused: a text that is empty, missing or has a lone surrogate, an id that is empty, has NUL
-        or repeats an earlier one, an empty label or language, a language named mean, an unknown split, a
-        label that train lacks.
+        Rows are refused: a text that is empty, missing, has NUL or a lone surrogate, an id that is empty, has
+        NUL or repeats an earlier one, an empty label, a language that is no code or named mean, an unknown
+        split, a label that train lacks.
     """
     bad = bad or BadRows()
     for columns, check in ROW_CHECKS:
@@ -62,6 +68,19 @@ def _not_empty(table: pd.DataFrame, name: str, bad: BadRows) -> pd.DataFrame:
     reason = "it is empty; every row needs a text"
     wrong = {k: reason for k, text in enumerate(_values(table["text"])) if is_blank(text)}
     return _without(table, wrong, ("text", name), bad)
+
+
+def _without_nul(table: pd.DataFrame, name: str, bad: BadRows) -> pd.DataFrame:
+    for column in ("text", "text_pair"):
+        if column in table.columns:
+            found = np.flatnonzero(table[column].str.contains(NUL, regex=False).to_numpy(dtype=bool))
+            texts = table[column].to_numpy(dtype=object)
+            wrong = {
+                int(k): f"got NUL (U+0000) at character {texts[k].index(NUL) + 1}, accepted: text without it"
+                for k in found
+            }
+            table = _without(table, wrong, (column, name), bad)
+    return table
 
 
 def _not_texts(cells: pd.Series) -> dict[int, str]:
@@ -102,7 +121,10 @@ def _named(table: pd.DataFrame, name: str, bad: BadRows) -> pd.DataFrame:
 
 def _languages(table: pd.DataFrame, name: str, bad: BadRows) -> pd.DataFrame:
     accepted = "accepted: another name; in results it stands for the mean over the target languages"
-    return _without(table, _where(table["language"], {MEAN}, accepted), ("language", name), bad)
+    table = _without(table, _where(table["language"], {MEAN}, accepted), ("language", name), bad)
+    wrong = {code for code in table["language"].drop_duplicates() if not is_code(code)}
+    accepted = f"accepted: a language code such as {CODES}; {key('language_codes')} gives others one"
+    return _without(table, _where(table["language"], wrong, accepted), ("language", name), bad)
 
 
 def _distinct_ids(table: pd.DataFrame, name: str, bad: BadRows) -> pd.DataFrame:
@@ -138,7 +160,7 @@ def _known_labels(table: pd.DataFrame, name: str, bad: BadRows) -> pd.DataFrame:
     unknown = np.flatnonzero(~table["label"].isin(known))
     if known.empty or not len(unknown):
         return table
-    names = listed(sorted(known))
+    names = listed(sorted(known), 12 if known.str.len().sum() <= _SHORT else 2)
     wrong = {
         int(k): f"{shown(label)} of split {split} is not among the train labels: {names}"
         for k, label, split in zip(
@@ -164,6 +186,7 @@ def _without(
 ROW_CHECKS: tuple[tuple[tuple[str, ...], Callable[[pd.DataFrame, str, BadRows], pd.DataFrame]], ...] = (
     ((), _texts),
     (("text",), _not_empty),
+    ((), _without_nul),
     ((), _named),
     (("language",), _languages),
     (("id",), _distinct_ids),

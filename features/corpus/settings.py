@@ -6,16 +6,39 @@ import dataclasses
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from mcbert.settings import HERE, Positive, Several, Whole, require_default, section
+from mcbert.settings import HERE, Positive, Several, Whole, require_default, section, shown
 
 SEVERAL_LANGUAGES = ("xnli", "xnli-mt")  # formats whose languages must be named
 Leaks = Literal["drop", "keep", "error"]
 Conflicts = Literal["error", "majority", "keep"]
 COLUMNS = ("id", "text", "text_pair", "label", "language", "split")
 """Columns of a corpus, in order."""
+CODES = "de, zh-TW, hye_Armn"
+"""Language codes as messages give them for examples."""
+_CODE = re.compile(r"([A-Za-z]{2,8}|[xi])([-_][A-Za-z0-9]{1,8})*")
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+def is_code(text: str) -> bool:
+    """Tell whether a text has the form of a language code: BCP 47's, or FLORES', which writes ``hye_Armn``.
+
+    Whether there is such a language is not asked: corpora have codes of their own making.
+
+    >>> [is_code(code) for code in ("pt-BR", "hye_Armn", "x-klingon", "xx", "klingon!", "de DE")]
+    [True, True, True, True, False, False]
+    """
+    return _CODE.fullmatch(text) is not None
+
+
+def _code(text: str) -> str:
+    if not is_code(text):
+        raise ValueError(f"got {shown(text)}, accepted: a language code such as {CODES}")
+    return text
+
+
+Code = Annotated[str, AfterValidator(_code)]
 
 
 @section("corpus")
@@ -33,7 +56,7 @@ class CorpusSettings:
     AllNLI.tsv.gz; ``nli``: a folder of train.csv, dev.csv and perhaps test.csv with the columns id, premise,
     hypothesis, label."""
 
-    source_language: str = "en"
+    source_language: Code = "en"
     """Language of the training texts."""
 
     languages: Several[str] = ()
@@ -135,9 +158,9 @@ class CorpusSettings:
     @model_validator(mode="after")
     def _check_languages(self) -> Self:
         for code, to in self.language_codes.items():
-            if not _CODE.fullmatch(to):
+            if not is_code(to):
                 raise ValueError(
-                    f"{HERE}.language_codes: got {to!r} for {code!r}, accepted: a BCP 47 code, as zh-TW"
+                    f"{HERE}.language_codes: got {to!r} for {code!r}, accepted: a code such as {CODES}"
                 )
         if self.languages and self.source_language not in self.languages:
             raise ValueError(
@@ -148,7 +171,6 @@ class CorpusSettings:
         return self
 
 
-_CODE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _MEANT_FOR = (
     (("encoding", "delimiter", "quoting"), ("table",)),
     (("columns", "splits", "merge_labels", "language_codes"), ("table", "huggingface")),
@@ -165,7 +187,7 @@ class PrepareSettings:
     """Table of raw texts with columns text, label and perhaps id (else the number of the row), text_pair and
     split (then kept as it is); empty: `corpus.path` is read as it is."""
 
-    language: str = "en"
+    language: Code = "en"
     """Language of the raw texts, the source language."""
 
     top_labels: Whole = 0
@@ -180,11 +202,11 @@ class PrepareSettings:
     balance: bool = True
     """Duplicate training texts of the smaller labels until every label has as many as the largest."""
 
-    translations: dict[str, str] = dataclasses.field(default_factory=dict)
+    translations: dict[Code, str] = dataclasses.field(default_factory=dict)
     """Language -> table with columns id, text (and text_pair) that translates the dev and test texts of
     `raw`; languages of `translator` without a table are translated by their model."""
 
-    labelled: dict[str, str] = dataclasses.field(default_factory=dict)
+    labelled: dict[Code, str] = dataclasses.field(default_factory=dict)
     """Language -> table as `raw` of texts in it that have labels of their own and translate nothing: dev and
     test texts, by a column split or in the proportion of `dev_fraction` and `test_fraction`; those of labels
     that are not kept are left out."""

@@ -128,5 +128,6 @@ def overrides(changes: Mapping[str, Any], base: FinetuneSettings) -> list[str]:
     systems = tuple(name for name in base.systems if freezing or name != "mcbert_wf")
     if freezing and "mcbert_wf" not in systems:
         systems = (*systems, "mcbert_wf")
-    everything = dict(changes) if systems == base.systems else {**changes, "systems": list(systems)}
+    same = systems in (base.systems, base.trained)
+    everything = dict(changes) if same else {**changes, "systems": list(systems)}
     return [f"finetune.{name}={spelled(value)}" for name, value in everything.items()]

@@ -143,7 +143,7 @@ class _Builder:
 
     def _jobs(self, settings: FinetuneSettings) -> tuple[FinetuneJob, ...]:
         dev = DevTexts.of_corpus(self.corpus).beside(self.inputs.parallel)
-        require_protocol(settings, dev, freezes="mcbert_wf" in settings.systems)
+        require_protocol(settings, dev, freezes=settings.freezes)
         architecture: Architecture = read_architecture(
             self.winner_of(settings),
             settings,

@@ -9,7 +9,7 @@ import dataclasses
 import operator
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mcbert.home import CACHE
+from mcbert.settings import nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,18 +128,35 @@ def made(kind: Any, **settings: Any) -> Any:
     ValueError
         No such setting, or a value that it does not take.
     """
-    known = [field.name for field in dataclasses.fields(kind)]
-    for name in settings:
-        if name not in known:
-            raise ValueError(f"{name}: no such argument; accepted: {', '.join(known)}")
+    _require_known(settings, [field.name for field in dataclasses.fields(kind)])
     return kind(**settings)
 
 
-def split_settings(settings: Mapping[str, Any], kind: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the settings that a kind of settings has, and the others."""
-    known = {field.name for field in dataclasses.fields(kind)}
-    own = {name: value for name, value in settings.items() if name in known}
-    return own, {name: value for name, value in settings.items() if name not in known}
+def split_settings(
+    settings: Mapping[str, Any], *kinds: Any, but: Collection[str] = ()
+) -> tuple[dict[str, Any], ...]:
+    """Return the settings that each kind of settings has.
+
+    Parameters
+    ----------
+    but : collection of str
+        Settings of these kinds that are no argument: others stand for them.
+
+    Raises
+    ------
+    ValueError
+        A setting that no kind has; the message names those of all kinds.
+    """
+    known = [[field.name for field in dataclasses.fields(kind) if field.name not in but] for kind in kinds]
+    _require_known(settings, [name for names in known for name in names])
+    return tuple({name: value for name, value in settings.items() if name in names} for names in known)
+
+
+def _require_known(settings: Iterable[str], known: Sequence[str]) -> None:
+    for name in settings:
+        if name not in known:
+            hint = nearest(name, known, "did you mean {}?")
+            raise ValueError(f"{name}: no such argument{hint}; accepted: {', '.join(known)}")
 
 
 def fields_of(estimator: Any, kind: Any, *, but: Iterable[str] = ()) -> dict[str, Any]:

@@ -137,12 +137,16 @@ def prepare_corpus(
     >>> sorted(corpus["language"].unique())
     ['de', 'en']
     """
-    own, others = split_settings(settings, PrepareSettings)
+    own, others = split_settings(settings, PrepareSettings, CorpusSettings, but=_ELSEWHERE)
     tables = {name: os.fspath(path) for name, path in (translations or {}).items()}
     with named_arguments():
         prepare = made(PrepareSettings, raw=os.fspath(raw), language=language, translations=tables, **own)
         corpus = made(CorpusSettings, source_language=language, **others)
         return _texts_of(corpus, prepare, cache)
+
+
+_ELSEWHERE = ("raw", "language", "translations", "path", "format", "languages", "source_language")
+"""Settings that named arguments of `prepare_corpus` stand for, or that mean nothing beside raw texts."""
 
 
 def _texts_of(

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from mcbert.features.cache import FeatureStore
 
+_ELSEWHERE = ("path", "prompt", "layers", "poolings")
+"""Settings that named arguments stand for."""
+
 
 def extract(
     corpus: pd.DataFrame | Sequence[str] | Sequence[tuple[str, str]],
@@ -88,7 +91,7 @@ def extract(
     from mcbert.pipeline.interruption import Interruption
     from mcbert.pipeline.progress import track
 
-    own, others = split_settings(settings, EncoderSettings)
+    own, others = split_settings(settings, EncoderSettings, ExtractSettings, but=_ELSEWHERE)
     folder = cache_folder(cache)
     with named_arguments(), Interruption(kills=False) as interruption:
         read = encoder_settings(encoder, prompt=prompt, **own)

@@ -58,7 +58,8 @@ _HEAD = 5  # rows of the results that a notebook shows
 
 def _best_has(method: str) -> Callable[[Decorated], Decorated]:
     def is_there(search: LayerSearch) -> bool:
-        return hasattr(getattr(search, "best_estimator_", None), method)
+        # before `fit` it is there, as of scikit-learn's searches, and says that `fit` comes first
+        return not hasattr(search, "best_estimator_") or hasattr(search.best_estimator_, method)
 
     decorator: Callable[[Decorated], Decorated] = available_if(is_there)
     return decorator
@@ -206,7 +207,6 @@ class LayerSearch(TakesTexts, ClassifierMixin, BaseEstimator):
             self._read(states, texts, out)
         return self
 
-    @_best_has("predict")
     def predict(self, X: Any) -> np.ndarray:
         """Label texts with `best_estimator_`.
 
@@ -219,6 +219,7 @@ class LayerSearch(TakesTexts, ClassifierMixin, BaseEstimator):
         -------
         ndarray of str, (n_texts,)
         """
+        check_is_fitted(self, "best_estimator_")
         found: np.ndarray = self.best_estimator_.predict(X)
         return found
 
@@ -231,6 +232,7 @@ class LayerSearch(TakesTexts, ClassifierMixin, BaseEstimator):
         ndarray
             (n_texts, n_classes), float64, columns in the order of `classes_`.
         """
+        check_is_fitted(self, "best_estimator_")
         found: np.ndarray = self.best_estimator_.predict_proba(X)
         return found
 

@@ -10,6 +10,7 @@ import argparse
 import datetime
 import logging
 import math
+import numbers
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -138,12 +139,17 @@ def _line(row: dict[Any, Any]) -> tuple[str, ...]:
     cells = dict(row) | {
         "dev": _percent(row["winner_dev"]),
         "test": _percent(row["winner_test"]),
-        "candidates": str(row["n_candidates"]).replace("<NA>", ""),
+        "candidates": _count(row["n_candidates"]),
     }
     if not math.isnan(row["winner_test_low"]):
         cells["test"] += f" [{_percent(row['winner_test_low'])}, {_percent(row['winner_test_high'])}]"
     cells |= {name: _percent(row[name]) for name in ("baseline", "mcbert", "mcbert_wf")}
     return tuple(str(cells[name]) or "-" for name in _SHOWN)
+
+
+def _count(number: Any) -> str:
+    """Return a number as text, or nothing where there is none: pandas has several names for that."""
+    return str(int(number)) if isinstance(number, numbers.Integral) else ""
 
 
 def _percent(share: float) -> str:

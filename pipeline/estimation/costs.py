@@ -254,7 +254,7 @@ class Estimation:
         if ran and workspace.run.is_done("finetune", finetune.inputs(workspace)):
             self.costs.append(Cost(stage="finetune", done=True, made_of="finetune.csv is there"))
             return
-        names = [f"{system}-{seed}" for seed in given.seeds for system in given.systems]
+        names = [f"{system}-{seed}" for seed in given.seeds for system in given.trained]
         left = [n for n in names if not (workspace.run.folder / "jobs" / f"{n}.json").is_file()]
         sample, rows, longest = self._training_sample(corpus)
         found: speed.Training = self.alone(speed.measure_training, sample)
@@ -268,13 +268,13 @@ class Estimation:
         each = found.begin + given.epochs * (padded * pace + found.kept) + score
         at_once = min(workers_of(self.config.cluster), max(len(left), 1))
         seconds = each * math.ceil(len(left) / at_once)
-        least = 0.7 if "mcbert_wf" in given.systems or not given.layers else 1.0
+        least = 0.7 if given.freezes or not given.layers else 1.0
         checkpoints = at_once * 3 * found.checkpoint
         self.costs.append(
             Cost(
                 stage="finetune",
                 seconds=likely("finetune", seconds, low=least),
-                disk=len(given.systems) * (found.model + _others(workspace.encoder)),
+                disk=len(given.trained) * (found.model + _others(workspace.encoder)),
                 memory=(found.memory + found.model) * at_once + (found.base if at_once > 1 else 0),
                 made_of=f"{len(left)} trainings, {at_once} at once, x ({given.epochs} epochs x {steps:,} "
                 f"steps x {padded * pace / max(steps, 1):.2f} s + {score:.0f} s for scores); checkpoints of "

@@ -8,7 +8,9 @@ they are of the clock. What a measurement writes goes to a folder that its calle
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import logging
 import resource
 import sys
 import time
@@ -258,7 +260,8 @@ def _small_searches(sample: SearchSample) -> tuple[tuple[float, float], tuple[fl
         out.mkdir()
         small = dataclasses.replace(settings, layers=given.layers[:size])
         clock = Clock()
-        gridsearch(small, sample.inputs, out=out, execute=execute, stamp=sample.stamp)
+        with _silent():  # what a small search on temporary files says is no matter of the user's
+            gridsearch(small, sample.inputs, out=out, execute=execute, stamp=sample.stamp)
         seconds = clock.seconds() - fits[0]
         n_models = len(given.values(name)) * (2 ** len(small.layers) - 1)
         n_bytes = sum(path.stat().st_size for path in out.iterdir())
@@ -266,6 +269,17 @@ def _small_searches(sample: SearchSample) -> tuple[tuple[float, float], tuple[fl
         found.append((n_models, seconds, n_bytes, ledger))
     (n, a, bytes_a, _), (m, b, bytes_b, ledger) = found[-2:]
     return _line(n, a, m, b), _line(n, bytes_a, m, bytes_b), ledger / m
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Log nothing meanwhile."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _line(n: int, at_n: float, m: int, at_m: float) -> tuple[float, float]:

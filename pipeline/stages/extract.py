@@ -98,21 +98,26 @@ def cached(workspace: Workspace, texts: Iterable[tuple[str, ...]], source: str) 
 
 
 def require_known_layers(workspace: Workspace, stage: str) -> None:
-    """Refuse layers and poolings that `stage` would not find, before the encoder reads every text.
+    """Refuse an encoder that cannot be used, and layers and poolings that `stage` would not find.
+
+    It takes a second or, of an encoder never used before, some; texts may take long to prepare and to encode.
 
     Raises
     ------
     ValueError
-        The encoder has not as many, or extract.layers or extract.poolings leave them out.
+        There is no such encoder; it has not as many layers, or extract.layers or extract.poolings leave them
+        out.
     """
     config = workspace.config
     searched = stage in SEARCH or (stage in TRAIN and workspace.searches)
     trained = config.finetune.layers if stage in TRAIN else ()
-    if not searched and not trained:
+    if not searched and not trained and stage != "extract":
         return
     from mcbert.features.encoder.loading import n_layers, require_layers
 
     deepest, extracted = n_layers(workspace.encoder), config.extract.layers
+    if stage == "extract":
+        require_layers(extracted or range(deepest + 1), deepest, "extract.layers")
     if trained:
         require_layers(trained, deepest, "finetune.layers")
     if searched:

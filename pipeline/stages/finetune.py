@@ -109,7 +109,7 @@ def parallel_of(workspace: Workspace, *, needed: bool) -> ParallelFolder | None:
 def _parallel(workspace: Workspace, settings: FinetuneSettings) -> ParallelFolder | None:
     from mcbert.finetune.texts import chooses_by_agreement
 
-    needed = chooses_by_agreement(settings, freezes="mcbert_wf" in settings.systems)
+    needed = chooses_by_agreement(settings, freezes=settings.freezes)
     return parallel_of(workspace, needed=needed)
 
 
@@ -222,7 +222,7 @@ def require_finetune(workspace: Workspace, settings: FinetuneSettings) -> None:
         Naming the key.
     """
     _require_trainable(workspace, settings)
-    if "mcbert_wf" in settings.systems:
+    if settings.freezes:
         _require_freezing(workspace, settings)
 
 
@@ -243,7 +243,7 @@ def _require_trainable(workspace: Workspace, settings: FinetuneSettings) -> None
     known = examined(workspace.encoder, workspace.cache)
     known.require_length(settings.max_length, "finetune.max_length")
     known.require_poolings([settings.pooling] if settings.pooling else [], "finetune.pooling")
-    freezes = "mcbert_wf" in settings.systems
+    freezes = settings.freezes
     dev = _dev_texts(workspace).beside(_parallel(workspace, settings))
     require_protocol(settings, dev, freezes=freezes)
     if settings.start == "probe":

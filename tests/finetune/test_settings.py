@@ -12,6 +12,24 @@ def test_defaults_are_the_published_ones():
 
 
 @pytest.mark.parametrize(
+    ("changes", "freezes"),
+    [
+        ({}, False),
+        ({"freeze": {2: (9,)}}, True),
+        ({"freeze_rule": "gradient"}, True),
+        ({"freeze_rule": "plateau", "freeze_groups": ((9,),)}, True),
+        ({"freeze_rule": "plateau"}, True),  # whose groups were forgotten: an error when it is planned
+        ({"systems": ("mcbert", "mcbert_wf")}, True),  # named, so that nothing to freeze is an error, too
+        ({"systems": ("mcbert",), "freeze": {2: (9,)}}, False),
+    ],
+)
+def test_default_systems_freeze_only_where_something_says_what(changes, freezes):
+    settings = FinetuneSettings(**changes)
+    assert settings.freezes is freezes
+    assert settings.trained == tuple(s for s in settings.systems if freezes or s != "mcbert_wf")
+
+
+@pytest.mark.parametrize(
     ("field", "value", "message"),
     [
         ("systems", ("mcbert", "bert"), "finetune.systems: got 'bert', accepted: baseline, mcbert"),

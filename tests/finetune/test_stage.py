@@ -61,6 +61,13 @@ def run(encoder, corpus, winner, tmp_path):
     return run
 
 
+def test_untouched_settings_train_what_needs_no_layers_to_freeze(run, caplog):
+    caplog.set_level(logging.INFO, logger="mcbert.finetune.stage")
+    out = run(dataclasses.replace(FAST, freeze={}, epochs=1, seeds=(0,)))
+    assert set(csv_files.read(FINETUNE, out / "finetune.csv")["system"]) == {"baseline", "mcbert"}
+    assert [m for m in caplog.messages if m.startswith("finetune: mcbert_wf is left out: finetune.freeze")]
+
+
 def test_every_system_and_seed_is_in_the_tables(run):
     out = run()
     curves = csv_files.read(FINETUNE, out / "finetune.csv")
@@ -168,7 +175,7 @@ def test_results_of_another_configuration_are_refused_and_kept(run, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"freeze": {}}, r"finetune\.freeze: got nothing, but finetune\.systems names mcbert_wf"),
+        ({"freeze": {}, "systems": ("mcbert_wf",)}, r"freeze: got nothing, but finetune\.systems"),
         ({"freeze": {1: (4,)}}, r"epoch 1: layer 4 feeds nothing, the deepest layer used is 3"),
         ({"freeze": {1: (4,)}, "ignore_unused_frozen": True}, "every layer is deeper than 3"),
         ({"layers": (5,)}, r"finetune\.layers: got 5; accepted: 0 \(embeddings\) to 4"),

@@ -135,10 +135,10 @@ def test_raw_texts_obey_the_same_settings(project, capsys):
 
 def test_controls_and_marks_reach_the_texts_and_are_escaped_in_messages(project, capsys):
     frame = pd.read_csv("texts.csv")
-    frame.loc[0, "text"] = "a\u202eb\0c\r\nd"
+    frame.loc[0, "text"] = "a\u202eb\x08c\r\nd"
     frame.to_csv("texts.csv", index=False)
     assert prepare() == 0
-    assert texts(project).loc[0, "text"] == "a\u202eb\0c\r\nd"
+    assert texts(project).loc[0, "text"] == "a\u202eb\x08c\r\nd"
     frame.loc[1, "split"] = "x\u202ey"
     frame.to_csv("texts.csv", index=False)
     assert prepare(run="other") == 2

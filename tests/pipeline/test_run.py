@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -79,6 +80,25 @@ def test_a_stage_that_failed_may_be_run_again_with_a_mended_configuration(run):
     calls = []
     run.stage("s", {"layers": [9]}, work(run, calls))
     assert calls == ["x"]
+
+
+def test_a_stage_that_failed_without_a_file_leaves_no_folder(tmp_path):
+    def fails():
+        raise ValueError("row 3")
+
+    run = Run(tmp_path / "runs", "r")
+    with pytest.raises(ValueError, match="row 3"), run.held("prepare"):
+        run.stage("prepare", {}, fails)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_its_option(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=f"^--runs: {tmp_path}/file: it is a file; accepted: a folder"):
+        Run(tmp_path / "file" / "below", "r")
+    message = "^--runs /proc/none: cannot make /proc/none/r: .*; accepted: a folder that can be written to$"
+    with pytest.raises(ValueError, match=message), Run(Path("/proc/none"), "r").held("prepare"):
+        pass
 
 
 def test_a_lost_output_is_made_again_a_changed_one_is_not_overwritten(run):

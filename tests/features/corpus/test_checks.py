@@ -52,6 +52,10 @@ BAD = [
     ({"label": (4, "")}, "row 5: column label: got '', accepted"),
     ({"label": (4, "x\0")}, r"row 5: column label: got 'x\x00', accepted"),
     ({"language": (4, " ")}, "row 5: column language: got ' ', accepted"),
+    ({"language": (4, "klingon!")}, "row 5: column language: got 'klingon!', accepted: a language code such"),
+    ({"language": (4, "de DE")}, "row 5: column language: got 'de DE', accepted: a language code such as de"),
+    ({"text": (2, "th\0ree")}, "row 3: column text: got NUL (U+0000) at character 3, accepted: text without"),
+    ({"text_pair": (2, "\0")}, "row 3: column text_pair: got NUL (U+0000) at character 1"),
     ({"language": (4, "mean")}, "row 5: column language: got 'mean', accepted: another name; in results"),
 ]
 
@@ -73,6 +77,36 @@ def test_a_bad_row_can_be_left_out(changes, said):
     assert [(r.place.row, r.column) for r in bad.rows] == [(position + 1, column)]
     assert said.startswith(f"row {position + 1}: column {column}: {bad.rows[0].reason[:8]}")
     assert kept["text"].tolist() == [t for k, t in enumerate(table()["text"]) if k != position]
+
+
+@pytest.mark.parametrize(("n_labels", "said"), [(4, "0, 1, 2, 3"), (300, "0, 1 and 298 more")])
+def test_a_label_that_train_lacks_is_told_in_a_short_line(n_labels, said):
+    rows = [(f"{k}", "text", "", f"{k}", "en", "train") for k in range(n_labels)]
+    rows += [(f"t{k}", "text", "", f"z{k}", "en", "test") for k in range(20)]
+    with pytest.raises(
+        CorpusError, match=f"'z0' of split test is not among the train labels: {said};"
+    ) as error:
+        usable_rows(pd.DataFrame(rows, columns=COLUMNS), "t.csv")
+    assert len(str(error.value)) < 600
+
+
+CODES_IN_USE = [  # of SIB-200, Home Assistant, XNLI, Tatoeba; and well-formed ones that no registry has
+    *("hye_Armn", "kat_Geor", "zh-cn", "zh-tw", "sr-Latn", "de-CH", "en", "deu", "cmn", "fil", "sr-Latn-RS"),
+    *("es-419", "ca-valencia", "de-1901", "x-klingon", "xx", "klingon"),
+]
+
+
+@pytest.mark.parametrize("code", CODES_IN_USE)
+def test_codes_that_corpora_use_are_taken(code):
+    assert len(usable_rows(table(language=(5, code)), "t")) == 7
+
+
+@pytest.mark.parametrize("storage", ["python", "pyarrow"])
+def test_nul_is_found_in_every_kind_of_column(storage):
+    texts = pd.Series(["one", "two\0", "three"], dtype=pd.StringDtype(storage))
+    bad = BadRows("skip")
+    assert usable_rows(pd.DataFrame({"text": texts}), "t", bad)["text"].tolist() == ["one", "three"]
+    assert bad.rows[0].reason.startswith("got NUL (U+0000) at character 4")
 
 
 def test_rows_with_a_place_are_named_by_it():
@@ -116,7 +150,7 @@ def test_many_cases_are_counted():
 
 
 def test_texts_with_controls_and_marks_stay_as_they_are():
-    texts = ["a\u202eb\u202c", "x\0y", "\u200fz", "tab\there", "e\u0301", "\U0001f600"]
+    texts = ["a\u202eb\u202c", "x\x08y\x9d", "\u200fz", "tab\there", "e\u0301", "\U0001f600"]
     frame = pd.DataFrame({"text": texts})
     assert usable_rows(frame, "t")["text"].tolist() == texts
 

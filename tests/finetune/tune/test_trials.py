@@ -73,6 +73,10 @@ def test_none_and_lists_are_values_too():
     assert trials[1].changes == {"head_learning_rate": "none", "layers": [1, 3], "freeze": {"1": [2]}}
 
 
+def test_overrides_of_untouched_systems_name_none():
+    assert overrides({"epochs": 3}, FinetuneSettings()) == ["finetune.epochs=3"]
+
+
 def test_overrides_name_the_systems_that_go_with_the_freezing():
     assert overrides({"epochs": 3}, BASE) == ["finetune.epochs=3"]
     assert overrides({"freeze": {"1": [2]}}, BASE) == [

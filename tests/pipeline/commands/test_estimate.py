@@ -57,6 +57,14 @@ def state_of(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
+def test_small_searches_that_are_timed_say_nothing_of_their_temporary_files(project, capsys):
+    table = pd.read_csv("texts.csv")
+    table[(table["language"] == "en") | (table["split"] != "dev")].to_csv("texts.csv", index=False)
+    capsys.readouterr()
+    assert main(["estimate", "--config", "mine.toml", *FOLDERS]) == 0
+    assert "mcbert-estimate-" not in capsys.readouterr().err
+
+
 def test_counts_and_bytes_are_those_of_the_stages_and_nothing_is_written(project, capsys):
     before = state_of(project)
     costs = estimated(capsys)

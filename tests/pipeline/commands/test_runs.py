@@ -40,6 +40,15 @@ def test_all_runs_are_listed_with_their_scores(runs, capsys):
     assert lines[0].split()[2:5] == [best["candidate_id"], "35", f"{100 * best['dev_f1_micro_mean']:.1f}"]
 
 
+def test_a_run_without_a_search_says_nothing_of_candidates(runs, capsys):
+    for path in runs.glob("*/gridsearch*.csv"):
+        path.unlink()
+    assert main(["runs", "--runs", str(runs)]) == 0
+    _, header, *lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[header.split().index("candidates")] for line in lines] == ["-", "-"]
+    assert not any(word in line for line in lines for word in ("None", "<NA>", "nan"))
+
+
 def test_runs_of_two_corpora_stand_in_two_groups(runs, capsys, tmp_path):
     csv_files.write(TEXTS, texts(label="b"), runs / "two" / "texts.csv")
     path = tmp_path / "runs.csv"

@@ -74,6 +74,20 @@ def test_it_is_refused_before_anything_is_encoded(stage, overrides, message, pro
     assert not Path("results/runs/mine/gridsearch.csv").exists()
 
 
+@pytest.mark.parametrize("stage", ["extract", "gridsearch", "finetune", "tune", "export"])
+def test_an_encoder_that_is_not_there_is_told_before_texts_are_prepared(stage, project, capsys):
+    assert main([stage, "--config", "mine.toml", "encoder.path=/none/there"]) == 2
+    assert "encoder.path: '/none/there' is not a folder" in capsys.readouterr().err
+    assert not Path("results/runs/mine").exists()
+
+
+def test_a_cache_that_cannot_be_made_is_told_first_with_its_option(project, capsys):
+    Path("file").write_text("")
+    assert main(["gridsearch", "--config", "mine.toml", "--cache", "file/cache"]) == 2
+    assert "mcbert: error: --cache file/cache: cannot make file/cache: " in capsys.readouterr().err
+    assert not Path("results/runs/mine").exists()
+
+
 def test_what_can_be_done_is_done(project):
     assert main(["finetune", "--config", "mine.toml", PROBE, "finetune.layers=[1]"]) == 0
     assert Path("results/runs/mine/finetune.csv").is_file()
