@@ -42,7 +42,13 @@ GRIDSEARCH = Table(
     row="a candidate",
     key=("candidate_id",),
     columns=(
-        count("rank", "1 = best by `score`; empty where the candidate failed", least=1, nullable=True),
+        count(
+            "rank",
+            "1 = the winner: the ensemble where the run made one, whatever its `score`; the candidates "
+            "follow by `score`, best first; empty where the candidate failed",
+            least=1,
+            nullable=True,
+        ),
         CANDIDATE,
         layers("layers", "layers whose pooled states are concatenated; twice where under two poolings"),
         count("n_layers", "how many entries `layers` has", "layers", least=1),
