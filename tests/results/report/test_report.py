@@ -258,7 +258,7 @@ def test_only_the_search(tmp_path):
     csv_files.write(GRIDSEARCH, synthetic.gridsearch(), tmp_path / "gridsearch.csv")
     html = report.build(tmp_path)[0].read_text(encoding="utf-8")
     assert "No baseline was measured" in html
-    assert "The best 20 of 35." in html
+    assert "Ranks 1 to 20, of 35 candidates." in html
 
 
 def test_names_from_the_data_cannot_become_markup(tmp_path):
