@@ -125,6 +125,14 @@ def test_the_mean_f1_of_a_label_says_over_which_languages_and_texts(run):
     assert row["n_texts"] == of_it[(of_it["rank"] == 1) & (of_it["split"] == "test")]["n"].sum()
 
 
+def test_languages_without_a_training_curve_are_named(run):
+    table = run.tables["finetune"]
+    only = table[(table["language"] == "en") | (table["split"] == "test")]
+    found = sections.training(RunTables("x", run.tables | {"finetune": only}, {}, "en"), add)
+    assert found["without_dev"] == sorted(synthetic.TARGETS)
+    assert sections.training(run, add)["without_dev"] == []
+
+
 def test_an_alarm_is_of_the_test_rows_where_there_are_any(run):
     top = run.tables["top"]
     ur = (top["language"] == "ur") & (top["rank"] == 1)
