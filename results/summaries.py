@@ -121,7 +121,9 @@ def against_winner(top: pd.DataFrame, source_language: str) -> dict[str, dict[st
 
 def differing(top: pd.DataFrame, split: str) -> set[tuple[str, str]]:
     """Return each (candidate id, language) of table TOP that differs significantly from the winner."""
-    rows = top[(top["split"] == split) & (top["standing"] != "tied") & (top["language"] != MEAN)]
+    rows = top[
+        (top["split"] == split) & top["standing"].isin(("better", "worse")) & (top["language"] != MEAN)
+    ]
     return set(zip(rows["candidate_id"], rows["language"], strict=True))
 
 

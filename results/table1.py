@@ -159,7 +159,9 @@ def measured(
     targets = [language for language in languages if language != source_language]
     if targets:
         by_seed[MEAN] = by_seed[targets].mean(axis=1)
-    intervals = {} if reference is None else _differences(correct, reference, source_language)
+    intervals = {}
+    if reference is not None:
+        intervals = _intervals(_over_seeds(correct) - _over_seeds(reference), source_language)
     return [
         {
             "language": language,
@@ -179,12 +181,15 @@ def _compared(system: str, correct: Mapping[str, pd.DataFrame], source_language:
     reference = None if system == BASELINE else correct.get(BASELINE)
     rows = measured(correct[system], reference, source_language)
     unfrozen = None if system in (BASELINE, UNFROZEN) else correct.get(UNFROZEN)
+    own = _intervals(_over_seeds(correct[system]), source_language)
     besides: list[dict[str, Any]] = [{}] * len(rows)
     if unfrozen is not None:
         besides = measured(correct[system], unfrozen, source_language)
     return [
         {
             **row,
+            "accuracy_low": own[row["language"]].low,
+            "accuracy_high": own[row["language"]].high,
             "versus_baseline": row["difference"],
             "versus_baseline_low": row["low"],
             "versus_baseline_high": row["high"],
@@ -200,23 +205,24 @@ def _over_seeds(correct: pd.DataFrame) -> pd.DataFrame:
     return correct.T.groupby(level="language").mean().T
 
 
-def _differences(
-    correct: pd.DataFrame, reference: pd.DataFrame, source_language: str
-) -> dict[str, statistics.Interval]:
-    """Compare two systems, per language and over the targets, on the same resampled texts."""
-    differences = _over_seeds(correct) - _over_seeds(reference)
+def _intervals(values: pd.DataFrame, source_language: str) -> dict[str, statistics.Interval]:
+    """Return the mean of each language's values and over the targets, on the same resampled texts.
+
+    Parameters
+    ----------
+    values : DataFrame
+        A row per text (with its translations), a column per language: what is right, or differences of it.
+    """
     resampled = pd.DataFrame(
-        statistics.resampled_means(differences.to_numpy(dtype=np.float64)), columns=differences.columns
+        statistics.resampled_means(values.to_numpy(dtype=np.float64)), columns=values.columns
     )
-    difference = differences.mean()
-    targets = [language for language in differences.columns if language != source_language]
+    means = values.mean()
+    targets = [language for language in values.columns if language != source_language]
     if targets:
         resampled[MEAN] = resampled[targets].mean(axis=1)
-        difference[MEAN] = difference[targets].mean()
+        means[MEAN] = means[targets].mean()
     return {
-        str(language): statistics.percentile_interval(
-            float(difference[language]), resampled[language].to_numpy()
-        )
+        str(language): statistics.percentile_interval(float(means[language]), resampled[language].to_numpy())
         for language in resampled.columns
     }
 

@@ -189,7 +189,7 @@ def confusion(cells: pd.DataFrame, languages: Sequence[str]) -> Numbers:
         for language in languages
         for true in labels
     ]
-    caption = "Test texts of the searched winner by true label (down) and predicted label (across)."
+    caption = "Test texts by true label (down) and predicted label (across)."
     header = [heading("confusion.language"), heading("confusion.label", "true label")]
     return Numbers(caption, [*header, *(heading("confusion.n", label) for label in labels)], lines)
 

@@ -209,10 +209,11 @@ def candidates(run: RunTables) -> dict[str, Any] | None:
     if fine.empty:
         return None
     languages = [MEAN, *summaries.languages(fine, run.source_language)]
-    known = [name for name in languages if fine[f"dev_f1_micro_{name}"].notna().any()]
+    known = [name for name in languages if any(_known(fine, split, name) for split in _SPLITS)]
     shown = known[: summaries.MOST_PANELS + 1]
     splits = [split for split in _SPLITS if any(_known(fine, split, name) for name in shown)]
     beside = _against_winner(run.table("top"))
+    standings = _standings(run.table("top"), shown, splits)
     parameters = [_words(text) for text in fine["params"]]
     first = [
         row | {"words": words, "beside": beside.get(int(row["rank"]), {}).get(shown[0], {})}
@@ -227,7 +228,9 @@ def candidates(run: RunTables) -> dict[str, Any] | None:
         "classifiers": list(dict.fromkeys(fine["classifier"])),
         "sizes": sorted({int(n) for n in fine["n_layers"]}),
         "n": len(fine),
-        "top": top(run),
+        "begins": int(fine["rank"].iloc[0]),
+        "beside": standings,
+        "n_measured": 1 + max(beside, default=0),
         "metric": metric_words(str(fine["metric"].iloc[0])),
         "data": {
             "shown": N_SHOWN,
@@ -235,8 +238,23 @@ def candidates(run: RunTables) -> dict[str, Any] | None:
             "languages": shown,
             "rows": _rows(fine, parameters, splits, shown),
             "beside": beside,
+            "standings": standings,
         },
     }
+
+
+def _standings(top: pd.DataFrame | None, languages: Sequence[str], splits: Sequence[str]) -> dict[str, str]:
+    """Return in words how the best compare with the winner, by the language whose scores are shown."""
+    found: dict[str, str] = {}
+    for language in languages if top is not None else ():
+        said = []
+        for split in splits:
+            rows = top[(top["language"] == language) & (top["split"] == split) & (top["rank"] > 1)]
+            if len(rows):
+                said.append(f"on {split} {summaries.told(summaries.standings(rows))} ({len(rows)} compared)")
+        if said:
+            found[language] = f"Beside the winner, {spoken(language)}: {'; '.join(said)}."
+    return found
 
 
 def _known(fine: pd.DataFrame, split: str, language: str) -> bool:

@@ -94,6 +94,7 @@ def training(run: RunTables, add: Add) -> dict[str, Any] | None:
         "panels": panels[1:],
         "events": [event | {"name": SYSTEM_NAMES[event["system"]]} for event in records(events)],
         "n_languages": len(languages),
+        "without_dev": _without_dev(run, languages),
         "strip": _ends_strip(last, languages, add) if len(panels_of) < len(languages) else None,
         "n_seeds": int(rows["n_seeds"].max()),
         "span": span,
@@ -101,6 +102,13 @@ def training(run: RunTables, add: Add) -> dict[str, Any] | None:
         "sample": summaries.dev_sample(finetune),
         "numbers": numbers.curves(rows, shown),
     }
+
+
+def _without_dev(run: RunTables, drawn: Sequence[str]) -> list[str]:
+    """Return the languages of the corpus that have no curve, for want of labelled dev texts."""
+    corpus = run.table("corpus")
+    known: set[str] = set() if corpus is None else set(corpus["language"])
+    return ordered_languages(known - set(drawn), run.source_language)
 
 
 def _ends_strip(last: pd.DataFrame, languages: Sequence[str], add: Add) -> str:

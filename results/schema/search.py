@@ -42,7 +42,13 @@ GRIDSEARCH = Table(
     row="a candidate",
     key=("candidate_id",),
     columns=(
-        count("rank", "1 = best by `score`; empty where the candidate failed", least=1, nullable=True),
+        count(
+            "rank",
+            "1 = the winner: the ensemble where the run made one, whatever its `score`; the candidates "
+            "follow by `score`, best first; empty where the candidate failed",
+            least=1,
+            nullable=True,
+        ),
         CANDIDATE,
         layers("layers", "layers whose pooled states are concatenated; twice where under two poolings"),
         count("n_layers", "how many entries `layers` has", "layers", least=1),
@@ -149,6 +155,8 @@ _LOW = share("score_low", "lower end of the paired 95% bootstrap interval of `sc
 _HIGH = share("score_high", "upper end of it")
 STANDINGS = ("better", "tied", "worse")
 """Outcomes of comparing one of the best candidates with the winner."""
+WINNER = "winner"
+"""Stands for an outcome in the rows of the winner itself, so that counts of `tied` leave it out."""
 
 SCORES = Table(
     file_name="scores.csv",
@@ -197,9 +205,10 @@ TOP = Table(
         text(
             "standing",
             "beside the winner: better or worse where chance alone does not explain the difference (`p_holm` "
-            "is below 0.05; of macro-F1: the interval of `versus_winner` excludes 0), else tied, as the "
-            "winner is with itself",
-            STANDINGS,
+            "is below 0.05, by McNemar's test after Holm's correction, so that an interval that just "
+            "excludes 0 may be tied; of macro-F1: the interval of `versus_winner` excludes 0), else tied; "
+            "the winner itself: winner, or tied in files of earlier versions",
+            (WINNER, *STANDINGS),
         ),
         SEED,
         *stamp(),
@@ -209,8 +218,9 @@ TOP = Table(
         _N_TEXTS_OF_ALL,
         text(
             "standing",
-            "beside the winner: better or worse where the interval of `versus_winner` excludes 0, else tied",
-            STANDINGS,
+            "beside the winner: better or worse where the interval of `versus_winner` excludes 0, else tied; "
+            "the winner itself: winner, or tied in files of earlier versions",
+            (WINNER, *STANDINGS),
         ),
         without=tuple(column.name for column in _PAIRED_TESTS),
     ),

@@ -201,7 +201,8 @@ EMBEDDINGS_FREEZING = Table(
 
 TABLE1 = Table(
     file_name="table1.csv",
-    meaning="Test accuracy of the systems, with the difference to the baseline.",
+    meaning="Test accuracy of the systems with its interval, and the difference to the baseline. The "
+    "reference, which is none of them, is in protocols.csv.",
     row="a system and language",
     key=("system", "language"),
     sums=over_targets("a system, over the target languages that it has"),
@@ -211,6 +212,8 @@ TABLE1 = Table(
         PROTOCOL,
         LANGUAGE,
         share("accuracy", "test accuracy, mean over the seeds"),
+        later(share("accuracy_low", "lower end of the 95% bootstrap interval of `accuracy` over texts")),
+        later(share("accuracy_high", "upper end of it")),
         number(
             "sd", "standard deviation over the seeds; empty for single runs", "share 0-1", 0, nullable=True
         ),

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcbert.features.spec import POOLINGS
-from mcbert.results.schema.search import REFERENCE, STANDINGS
+from mcbert.results.schema.search import REFERENCE, STANDINGS, WINNER
 from mcbert.results.schema.words import CLASSIFIERS, ENSEMBLE
 from mcbert.results.statistics import Interval, holm, mcnemar
 from mcbert.search.outcome.intervals import Sample, intervals, macro_intervals, one_each
@@ -104,6 +104,7 @@ def top_rows(sample: Sample, top: int, metric: str = "f1_micro") -> list[Row]:
             **_ends("score", found[at][name]),
             **_ends("versus_winner", found[n + at][name]),
             **_verdict(found[n + at][name], tests.get((at, name)), by_test=not macro),
+            **({} if at else {"standing": WINNER}),
         }
         for at in range(n)
         for name in sample.names

@@ -54,13 +54,13 @@ def test_who_differs_from_the_winner_is_told_by_language_and_split():
     top = pd.DataFrame(
         [
             ("a", "test", "de", "tied"), ("b", "test", "de", "better"), ("b", "dev", "zh", "worse"),
-            ("b", "test", "mean", "worse"), ("a", "test", "mean", "tied"),
+            ("b", "test", "mean", "worse"), ("a", "test", "mean", "winner"), ("a", "test", "zh", "winner"),
         ],
         columns=columns,
     )  # fmt: skip
     assert summaries.differing(top, "test") == {("b", "de")}
     by_id = summaries.against_winner(top, "en")
-    assert {name: row["test"]["standing"] for name, row in by_id.items()} == {"a": "tied", "b": "worse"}
+    assert {name: row["test"]["standing"] for name, row in by_id.items()} == {"a": "winner", "b": "worse"}
     assert set(by_id["b"]) == {"test"}
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from mcbert.results import csv_files, table1
+from mcbert.results.predicted import accuracies, unit
 from mcbert.results.schema.training import PUBLISHED, TABLE1
 from tests.results import synthetic
 from tests.results.bootstrap import paired_bootstrap
@@ -40,6 +41,19 @@ def test_accuracy_and_sd_are_over_seeds(predictions, rows):
 def test_mean_leaves_the_source_language_out(rows):
     target = [pick(rows, "mcbert_wf", language)["accuracy"] for language in synthetic.TARGETS]
     assert pick(rows, "mcbert_wf", "mean")["accuracy"] == pytest.approx(np.mean(target))
+
+
+@pytest.mark.parametrize("system", PROTOCOLS)
+def test_the_accuracy_of_every_system_has_its_interval(predictions, rows, system):
+    """The one that the report shows, of each language and of the mean over the targets."""
+    test = predictions[predictions["split"] == "test"]
+    units = [unit(name, language) for name, language in zip(test["id"], test["language"], strict=True)]
+    shown = accuracies(test.assign(unit=units), "en")[system]
+    assert set(shown) == {"en", *synthetic.TARGETS, "mean"}
+    for language, one in shown.items():
+        row = pick(rows, system, language)
+        assert (row["accuracy_low"], row["accuracy_high"]) == pytest.approx((one.low, one.high))
+        assert row["accuracy_low"] <= row["accuracy"] <= row["accuracy_high"]
 
 
 def test_difference_is_to_the_baseline_with_the_paired_bootstrap(predictions, rows):

@@ -70,6 +70,7 @@
 
   function shown(table, form) {
     if (form.elements.language.selectedIndex > 0) form.classList.add("used");
+    document.getElementById("candidates-standings").textContent = data.standings[form.elements.language.value] || "";
     for (const heading of table.querySelectorAll("[data-sort]")) {
       if (heading.dataset.sort === order.key) heading.setAttribute("aria-sort", order.descending ? "descending" : "ascending");
       else heading.removeAttribute("aria-sort");

@@ -134,7 +134,8 @@ def test_ties_and_prices_are_in_the_tables(html):
     page = " ".join(html.split())
     counts = r"\d+ (is|are) better than the winner, \d+ tied with it and \d+ worse"
     assert re.search(rf"Of the next 19 candidates, on test {counts}\.", page)
-    assert re.search(rf"on dev <strong>{counts}</strong>; on test <strong>{counts}</strong>\.", page)
+    told = r"\d+ better, \d+ tied, \d+ worse \(19 compared\)"
+    assert re.search(rf"Beside the winner, .*?: on dev {told}; on test {told}\.", page)
     price = html.split('aria-label="Choices by protocol"')[1].split("</table>")[0]
     assert "mean over all candidates" in price
     assert re.search(r'<th scope="row">last</th><td colspan="\d+" class="muted">no choice: ', price)
@@ -258,7 +259,7 @@ def test_only_the_search(tmp_path):
     csv_files.write(GRIDSEARCH, synthetic.gridsearch(), tmp_path / "gridsearch.csv")
     html = report.build(tmp_path)[0].read_text(encoding="utf-8")
     assert "No baseline was measured" in html
-    assert "The best 20 of 35." in html
+    assert "Ranks 1 to 20, of 35 candidates." in html
 
 
 def test_names_from_the_data_cannot_become_markup(tmp_path):

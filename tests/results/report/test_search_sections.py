@@ -104,7 +104,7 @@ def test_where_the_targets_have_no_dev_texts_the_source_stands_for_them(run, run
     head = page.split('class="headline"')[1].split("</section>")[0]
     assert f"micro-F1 {gridsearch['dev_f1_micro_en'].iloc[0] * 100:.1f}% on dev texts of en and " in head
     assert "–%" not in head
-    assert "on dev of en <strong>" in page
+    assert "Beside the winner, en: on dev " in page  # where the language is chosen; the mean is first
 
 
 def test_the_page_says_what_a_budget_left_out(run, run_dir):
@@ -153,6 +153,34 @@ def test_the_first_rows_stand_in_the_page_with_their_distance_from_the_winner(ru
     difference, low, high, standing = rows[1]["beside"]["test"]
     assert (difference, standing) == (pytest.approx(top["versus_winner"], abs=1e-6), top["standing"])
     assert low <= difference <= high
+
+
+def test_languages_without_dev_texts_offer_their_test_scores(run):
+    dev = [f"dev_f1_micro_{name}" for name in ("mean", *synthetic.TARGETS)]
+    gridsearch = run.tables["gridsearch"].assign(**dict.fromkeys(dev, float("nan")))
+    found = candidates(RunTables("x", run.tables | {"gridsearch": gridsearch}, {}, "en"))
+    assert [name for name, _ in found["languages"]] == ["mean", *synthetic.LANGUAGES]
+    assert found["splits"] == ["dev", "test"]
+
+
+def test_the_standings_are_those_of_the_language_shown(run):
+    found = candidates(run)["data"]["standings"]
+    rows = run.tables["top"].query("language == 'de' and split == 'test' and rank > 1")["standing"]
+    counts = [f"{(rows == name).sum()} {name}" for name in ("better", "tied", "worse")]
+    assert found["de"].startswith("Beside the winner, de: on dev ")
+    assert f"on test {', '.join(counts)} ({len(rows)} compared)" in found["de"]
+    assert set(found) == {"mean", *synthetic.LANGUAGES}
+
+
+def test_a_table_without_the_ensemble_says_where_it_begins(run, run_dir):
+    table = run.tables["gridsearch"]
+    ensemble = table.assign(classifier=table["classifier"].where(table["rank"] != 1, "ensemble"))
+    tables = run.tables | {"gridsearch": ensemble}
+    found = candidates(RunTables("x", tables, {}, "en"))
+    assert (found["begins"], int(found["rows"][0]["rank"])) == (2, 2)
+    page = report.environment().get_template("candidates.html").render(candidates=found)
+    assert "The table begins with rank 2" in page
+    assert "The table begins" not in report.render(run, report.provenance(run_dir, run))[0]
 
 
 def test_without_target_languages_the_source_is_shown(run):

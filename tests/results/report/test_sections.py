@@ -4,7 +4,8 @@ import math
 import pytest
 
 from mcbert.results.conclusions.claims import CLAIMS
-from mcbert.results.report import errors, headline, search_sections, sections
+from mcbert.results.predicted import of_system
+from mcbert.results.report import errors, headline, misread, search_sections, sections
 from mcbert.results.runs import RunTables
 from tests.results import synthetic
 
@@ -95,6 +96,41 @@ def test_languages_near_chance_are_named(run):
     panels = errors.confusion(RunTables("x", {"confusion": table}, {}, "en"), add)["panels"]
     assert [panel["language"] for panel in panels if panel["near_chance"]] == ["ur"]
     assert panels[0]["language"] == "en"
+
+
+def test_labels_are_of_the_model_whose_errors_are_listed(run):
+    """A trained model is deployed: its matrices from its predictions, not the search's winner's."""
+    deployed = dataclasses.replace(run, deploy={"system": "mcbert", "model": "models/mcbert"})
+    found = errors.confusion(deployed, add)
+    assert (found["name"], found["deployed"], found["file"]) == (
+        "MC-BERT", True, "predictions_finetune.csv",
+    )  # fmt: skip
+    rows = of_system(deployed.predictions, "mcbert")
+    right = (rows["label"] == rows["predicted"]).groupby(rows["language"]).mean()
+    assert {panel["language"]: panel["accuracy"] for panel in found["panels"]} == pytest.approx(
+        right.to_dict()
+    )
+    assert misread.errors(deployed)["system"] == "mcbert"
+
+
+def test_the_mean_f1_of_a_label_says_over_which_languages_and_texts(run):
+    table = run.tables["confusion"]
+    lacking = table[(table["language"] != "ur") | (table["label"] != "refund status")]
+    found = errors.confusion(RunTables("x", {"confusion": lacking}, {}, "en"), add)["label_scores"]
+    row = next(row for row in found if row["label"] == "refund status")
+    others = [value for language, value in row["f1"].items() if language != "en"]
+    assert row["n_languages"] == len(others) == len(synthetic.TARGETS) - 1
+    assert row["mean"] == pytest.approx(sum(others) / len(others))
+    of_it = lacking[(lacking["label"] == "refund status") & (lacking["language"] != "en")]
+    assert row["n_texts"] == of_it[(of_it["rank"] == 1) & (of_it["split"] == "test")]["n"].sum()
+
+
+def test_languages_without_a_training_curve_are_named(run):
+    table = run.tables["finetune"]
+    only = table[(table["language"] == "en") | (table["split"] == "test")]
+    found = sections.training(RunTables("x", run.tables | {"finetune": only}, {}, "en"), add)
+    assert found["without_dev"] == sorted(synthetic.TARGETS)
+    assert sections.training(run, add)["without_dev"] == []
 
 
 def test_an_alarm_is_of_the_test_rows_where_there_are_any(run):

@@ -184,7 +184,7 @@ def test_a_single_candidate_has_no_effects_and_an_old_table_goes(search, read, m
     )
     assert not any((out / name).exists() for name in EFFECTS.file_names)
     assert set(read(out, TOP)["rank"]) == {1}
-    assert read(out, TOP)["standing"].eq("tied").all()
+    assert read(out, TOP)["standing"].eq("winner").all()
 
 
 def test_an_alarm_where_a_language_is_near_chance_and_the_source_is_fine(search, caplog):
