@@ -91,13 +91,13 @@ def _label_scores(cells: pd.DataFrame, source_language: str) -> list[dict[str, A
     for language, part in cells.groupby("language"):
         for row in records(summaries.label_scores(part)):
             found.setdefault(row["label"], {})[str(language)] = row["f1"]
-    rows = []
+    rows, lowest = [], dict[str, float]()
     for label, f1 in found.items():
         of_targets = [value for language, value in f1.items() if language != source_language]
         mean = sum(of_targets) / len(of_targets) if of_targets else math.nan
         counts = {"n_languages": len(of_targets), "n_texts": int(n_texts.get(label, 0))}
         rows.append({"label": label, "mean": mean, "f1": f1, **counts})
-    lowest = {row["label"]: row["mean"] if row["n_languages"] else row["f1"][source_language] for row in rows}
+        lowest[label] = mean if of_targets else f1[source_language]
     return sorted(rows, key=lambda row: (lowest[row["label"]], row["label"]))
 
 

@@ -246,7 +246,9 @@ def candidates(run: RunTables) -> dict[str, Any] | None:
 def _standings(top: pd.DataFrame | None, languages: Sequence[str], splits: Sequence[str]) -> dict[str, str]:
     """Return in words how the best compare with the winner, by the language whose scores are shown."""
     found: dict[str, str] = {}
-    for language in languages if top is not None else ():
+    if top is None:
+        return found
+    for language in languages:
         said = []
         for split in splits:
             rows = top[(top["language"] == language) & (top["split"] == split) & (top["rank"] > 1)]
