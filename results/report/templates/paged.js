@@ -41,6 +41,7 @@ function paged({ name, noun, data, chosen, line, shown = () => {} }) {
       page += Number(button.dataset.step);
       show();
       table.scrollIntoView({ block: "nearest" });
+      button.scrollIntoView({ block: "nearest" }); // of a table higher than the window, the button is what is used next
     });
   }
   form.hidden = pages.hidden = false;
