@@ -62,10 +62,10 @@ def errors(run: RunTables) -> dict[str, Any] | None:
     drawn = draw(found, ordered_languages(set(rows["language"]), run.source_language))
     probable = any(not math.isnan(row["probability"]) for row in drawn)
     listed = sorted(drawn, key=_by_confidence)
-    originals = _originals(listed, run)
+    originals = _originals([row for row in listed if row["language"] != run.source_language], run)
     data = [[row[name] for name in ("language", "label", "predicted")]
             + [None if math.isnan(row["probability"]) else row["probability"]]
-            + [row[name][:LONGEST] for name in _TEXTS] + [originals.get(row["unit"], "")[:LONGEST]]
+            + [row[name][:LONGEST] for name in _TEXTS] + [originals.get(row["id"], "")]
             for row in listed]  # fmt: skip
     return {
         "system": system,
@@ -155,17 +155,20 @@ def _add_texts(errors: list[Error], folder: Path) -> None:
                 by_id[name].update(zip(_TEXTS, texts, strict=True))
 
 
-def _originals(errors: list[Error], run: RunTables) -> Mapping[str, str]:
-    """Return the source text of each translated error, by unit; nothing where texts.csv is absent."""
+def _originals(translated: list[Error], run: RunTables) -> Mapping[str, str]:
+    """Return what each error translates, of a pair both texts in lines, by id; nothing without texts.csv."""
     path = (run.folder or Path()) / TEXTS.file_name
-    wanted = {row["unit"] for row in errors if row["language"] != run.source_language}
-    if not wanted or not path.is_file():
+    ids: dict[str, list[str]] = {}
+    for row in translated:
+        ids.setdefault(row["unit"], []).append(row["id"])
+    if not ids or not path.is_file():
         return {}
-    room, found = MOST_BYTES // 2, {}
-    for name, text, language in CsvStream(TEXTS, path, ("id", "text", "language")):
-        if language == run.source_language and unit(name, language) in wanted:
-            room -= size(text[:LONGEST])
+    room, found = MOST_BYTES // 2, dict[str, str]()
+    for name, language, *texts in CsvStream(TEXTS, path, ("id", "language", *_TEXTS)):
+        if language == run.source_language and unit(name, language) in ids:
+            original = "\n".join(text for text in texts if text)[:LONGEST]
+            room -= size(original) * len(ids[unit(name, language)])
             if room < 0:
                 break
-            found[unit(name, language)] = text
+            found.update(dict.fromkeys(ids[unit(name, language)], original))
     return found

@@ -93,6 +93,22 @@ def test_texts_of_earlier_runs_come_from_texts_csv(tmp_path):
     assert "The files of this run have no probabilities." in page
 
 
+def test_a_translation_shows_both_texts_of_the_pair_that_it_translates_and_a_source_text_none(tmp_path):
+    rows = synthetic.predictions(("probe",)).assign(predicted="no label of theirs")
+    folder = folder_of(tmp_path, rows)
+    texts = rows[["id", "text", "label", "language", "split"]].assign(text_pair=rows["id"] + " second")
+    csv_files.write(TEXTS, texts, folder / "texts.csv")
+    found = misread.errors(RunTables.read(folder))["data"]["rows"]
+    of_source = {row[6] for row in found if row[0] == "en"}
+    others = [row[6].split("\n") for row in found if row[0] != "en"]
+    assert of_source == {""}
+    assert len(others) > 0
+    assert all(len(both) == 2 and both[1].endswith(" second") for both in others)
+    assert set(map(tuple, others)) <= set(
+        zip(*(texts.loc[texts["language"] == "en", name] for name in ("text", "text_pair")), strict=True)
+    )
+
+
 def test_texts_are_data_and_never_markup(tmp_path):
     rows = synthetic.predictions(("probe",))
     rows["text"] = [EVIL[k % len(EVIL)] for k in range(len(rows))]
