@@ -75,6 +75,17 @@ def test_a_model_passed_over_for_a_lead_by_chance_is_told(run_dir, tmp_path):
     assert "by no more than chance" not in page(0.68)
 
 
+@pytest.mark.parametrize(("system", "said"), [("mcbert", True), ("mcbert_wf", False)])
+def test_a_highest_system_that_is_not_the_one_to_deploy_is_explained(run_dir, tmp_path, system, said):
+    folder = tmp_path / "run"
+    shutil.copytree(run_dir, folder)
+    chosen = {"system": system, "model": f"models/{system}", "score": 0.7, "there": True}
+    record = {**chosen, "protocol": "source-dev", "metric": "f1_micro", "compared": [chosen]}
+    (folder / "deploy.json").write_text(json.dumps(record), encoding="utf-8")
+    page = report.build(folder)[0].read_text(encoding="utf-8")
+    assert ("MC-BERT-WF is the highest on test, which chooses nothing." in page) is said
+
+
 def test_sections_stand_in_their_order_and_every_table_has_a_caption(html):
     found = re.findall(r'<section (?:id="(\w+)"|class="(headline)")', html)
     assert [name or headline for name, headline in found] == [
