@@ -75,6 +75,15 @@ def test_a_model_passed_over_for_a_lead_by_chance_is_told(run_dir, tmp_path):
     assert "by no more than chance" not in page(0.68)
 
 
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [(["de"], "test accuracy in de"), (["de", "zh"], "mean test accuracy over the 2 target languages")],
+)
+def test_a_mean_over_one_language_is_not_called_one(targets, said):
+    macros = report.environment().get_template("macros.html").module
+    assert str(macros.over(targets, "test accuracy")) == said
+
+
 @pytest.mark.parametrize(("system", "said"), [("mcbert", True), ("mcbert_wf", False)])
 def test_a_highest_system_that_is_not_the_one_to_deploy_is_explained(run_dir, tmp_path, system, said):
     folder = tmp_path / "run"
