@@ -291,7 +291,7 @@ def test_runs_that_cannot_be_are_one_line(project, capsys):
     assert prepare("--runs", ".", run="taken") == 2
     assert "--run: taken: it is a file; accepted: a folder" in error(capsys)
     assert prepare("--runs", "/proc/none") == 2
-    assert error(capsys).startswith("mcbert: error: /proc/none: ")
+    assert error(capsys).startswith("mcbert: error: --runs /proc/none: cannot make ")
     assert Path("taken").read_text() == "not a folder"
 
 
